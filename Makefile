@@ -1,0 +1,77 @@
+# Fathom's build. `make` → build/fathom; `make test`, `make lint`, `make asan`, `make fuzz`, `make help`.
+# CC=clang works; BUILD=dir puts the objects elsewhere; SAN=address,undefined adds sanitizers.
+
+BUILD   ?= build
+CC      ?= gcc
+OPT     ?= -O3
+WARN    := -Wall -Wextra -Wconversion -Wno-sign-conversion -Wshadow -Wvla -Wstrict-prototypes -Werror
+PKGS    := jansson libpcre2-8 libutf8proc libcurl libedit libsodium
+CFLAGS  += -std=c11 -D_GNU_SOURCE $(OPT) -g -fno-math-errno -fopenmp $(WARN) -Iinclude -Isrc -MMD -MP \
+           $(shell pkg-config --cflags $(PKGS))
+LDLIBS  += $(shell pkg-config --libs $(PKGS)) -fopenmp -lm -lpthread
+ifdef SAN
+CFLAGS  += -fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer
+LDFLAGS += -fsanitize=$(SAN)
+endif
+
+ARCH    := $(shell $(CC) -dumpmachine | cut -d- -f1)
+SRC     := $(sort $(wildcard src/*/*.c src/tensor/ref/*.c))
+ifeq ($(ARCH),x86_64)
+SRC     += $(sort $(wildcard src/tensor/cpu/*.c))
+endif
+LIB_OBJ := $(patsubst src/%.c,$(BUILD)/obj/%.o,$(filter-out src/cli/main.c,$(SRC)))
+MAIN_OBJ:= $(BUILD)/obj/cli/main.o
+LIB     := $(BUILD)/libfathom.a
+TESTS   := $(patsubst tests/%.c,$(BUILD)/tests/%,$(sort $(wildcard tests/*/test_*.c tests/*/*/test_*.c)))
+FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
+
+# Intrinsics live in src/tensor/cpu alone; the file's suffix names the instructions it may use.
+AVX2    := -mavx2 -mfma -mf16c
+AVX512  := $(AVX2) -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx512vbmi -mavx512bf16
+%_avx2.o:   CFLAGS += $(AVX2)
+%_avx512.o: CFLAGS += $(AVX512)
+%_amx.o:    CFLAGS += $(AVX512) -mamx-tile -mamx-bf16 -mamx-int8
+
+.PHONY: all test check lint asan fuzz clean help
+all: $(BUILD)/fathom
+
+help:
+	@sed -n '1,2s/^# //p' Makefile
+
+$(BUILD)/fathom: $(MAIN_OBJ) $(LIB)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$(LIB): $(LIB_OBJ)
+	@rm -f $@
+	@ar rcs $@ $^
+
+$(BUILD)/obj/%.o: src/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -c -o $@ $<
+
+$(BUILD)/tests/%: tests/%.c $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -Itests $(LDFLAGS) -o $@ $< $(LIB) $(LDLIBS) -lcmocka
+
+test: all $(TESTS)
+	@tools/run_tests.sh $(BUILD) $(TESTS)
+
+lint:
+	@tools/lint.sh
+
+asan:
+	$(MAKE) BUILD=build-asan SAN=address,undefined OPT=-O1 test
+
+fuzz: 
+	$(MAKE) BUILD=build-fuzz CC=clang OPT=-O1 SAN=address,undefined,fuzzer-no-link fuzzers
+
+.PHONY: fuzzers
+fuzzers: $(FUZZERS)
+$(BUILD)/fuzz/%: tests/fuzz/%.c $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -Itests -fsanitize=fuzzer $(LDFLAGS) -o $@ $< $(LIB) $(LDLIBS)
+
+clean:
+	rm -rf build build-asan build-fuzz
+
+-include $(LIB_OBJ:.o=.d) $(MAIN_OBJ:.o=.d) $(TESTS:=.d)

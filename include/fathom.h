@@ -1,0 +1,155 @@
+/* fathom.h: the narrow waist. Everything a program needs to open a model and generate text with it,
+ * without knowing tensors: model, engine, session, sampling, tokens.
+ *
+ *     struct errinfo info;
+ *     struct engine *e;
+ *     if (engine_open("model.gguf", &(struct engine_options){0}, &e, &info) != ERR_OK) …info.message…
+ *     struct session *s;
+ *     session_new(e, &(struct session_options){.context = 4096}, &s, &info);
+ *     session_append_text(s, "Once upon", &info);
+ *     session_generate(s, &sampling, callback, user, &result, &info);
+ *
+ * Every struct here may be zero-initialised: zero means the default. Errors: base/err.h. */
+#ifndef FATHOM_H
+#define FATHOM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+/* ---- engine: one model on one compute device ---- */
+
+struct engine;
+struct model;
+struct tokenizer;
+
+struct engine_options {
+    int n_threads;      /* 0: all cores */
+    bool deterministic; /* results independent of chunking, batch and threads */
+    size_t chunk;       /* tokens per prefill step, 0: 512 */
+    const char *kv_type; /* "bf16" (default), "f16", "f32" */
+};
+
+/* path: a .gguf file or a Hugging Face folder. The engine owns the model it opens. */
+ERR_MUST_USE err engine_open(const char *path, const struct engine_options *options,
+                             struct engine **out, struct errinfo *info);
+/* Over an already open model, which must outlive the engine. */
+ERR_MUST_USE err engine_new(const struct model *model, const struct engine_options *options,
+                            struct engine **out, struct errinfo *info);
+void engine_close(struct engine *e);
+const struct model *engine_model(const struct engine *e);
+const struct tokenizer *engine_tokenizer(const struct engine *e); /* NULL: the files have none */
+size_t engine_vocab_size(const struct engine *e);
+size_t engine_context_max(const struct engine *e);           /* the model's own limit */
+size_t engine_cache_bytes_per_token(const struct engine *e); /* KV cache */
+
+/* ---- sampling ---- */
+
+struct sampling {
+    float temperature;        /* 0: greedy */
+    int top_k;                /* 0: off */
+    float top_p;              /* 0 or 1: off */
+    float min_p;              /* 0: off */
+    float repetition_penalty; /* 0 or 1: off; over the last penalty_window tokens */
+    float presence_penalty, frequency_penalty; /* OpenAI's definition, over generated tokens */
+    size_t penalty_window;                     /* 0: 64 */
+    uint64_t seed;
+    const int32_t *bias_ids; /* logit bias: bias_values[i] is added to the logit of bias_ids[i] */
+    const float *bias_values;
+    size_t n_bias;
+};
+
+/* ERR_ARGUMENT naming the field, what was given and the range when a value is out of range. */
+ERR_MUST_USE err sampling_check(const struct sampling *s, size_t vocab_size, struct errinfo *info);
+
+/* ---- session: one sequence of tokens, its cache and its random state ---- */
+
+struct session;
+
+struct session_options {
+    size_t context; /* positions to reserve; 0: min(model's limit, 8192, what memory allows) */
+};
+
+/* ERR_CONTEXT beyond the model's limit, ERR_NOMEM beyond this machine's memory, with the numbers. */
+ERR_MUST_USE err session_new(struct engine *e, const struct session_options *options,
+                             struct session **out, struct errinfo *info);
+void session_free(struct session *s);
+
+size_t session_length(const struct session *s);   /* tokens so far, prompt and answer */
+size_t session_capacity(const struct session *s); /* positions reserved */
+const int32_t *session_tokens(const struct session *s);
+
+/* Appends tokens to be read by the model at the next prefill or generate. Ids must be in range.
+ * ERR_CONTEXT with both numbers when they do not fit; then nothing was appended. */
+ERR_MUST_USE err session_append(struct session *s, const int32_t *ids, size_t n,
+                                struct errinfo *info);
+/* Plain text (bos in front when the model wants it and the session is empty). */
+ERR_MUST_USE err session_append_text(struct session *s, const char *text, struct errinfo *info);
+
+/* Drops everything after the first n tokens; their cache entries stay valid. */
+ERR_MUST_USE err session_rewind(struct session *s, size_t n, struct errinfo *info);
+
+/* Runs the model over appended tokens (progress may be NULL; return false from it to cancel). */
+typedef bool (*session_progress)(void *user, size_t done, size_t total);
+ERR_MUST_USE err session_prefill(struct session *s, session_progress progress, void *user,
+                                 struct errinfo *info);
+
+/* Logits of the last token [vocab_size], after prefill or generate; NULL before. */
+const float *session_logits(const struct session *s);
+
+/* Log-probabilities of every appended, not yet read token given the ones before it, natural log:
+ * out[i] for token i of the pending ones; the first token of a session gets 0. Reads them. */
+ERR_MUST_USE err session_score(struct session *s, float *out, session_progress progress, void *user,
+                               struct errinfo *info);
+
+/* Saves and restores tokens, cache and random state: restored = uninterrupted, bit for bit. The file
+ * names the model; another model's file is refused. */
+ERR_MUST_USE err session_save(const struct session *s, const char *path, struct errinfo *info);
+ERR_MUST_USE err session_load(struct engine *e, const char *path, struct session **out,
+                              struct errinfo *info);
+
+/* ---- generation ---- */
+
+enum { FATHOM_TOP_LOGPROBS_MAX = 20 };
+
+struct session_token { /* one generated token as the callback sees it */
+    int32_t id;
+    const char *text; /* complete UTF-8 so far; may be "" */
+    size_t text_len;
+    float logprob;                                /* natural log of the model's probability */
+    int n_top;                                    /* alternatives, best first */
+    int32_t top_ids[FATHOM_TOP_LOGPROBS_MAX];
+    float top_logprobs[FATHOM_TOP_LOGPROBS_MAX];
+};
+/* Return false to stop (finish reason "cancelled"). */
+typedef bool (*session_callback)(void *user, const struct session_token *token);
+
+struct generate_options {
+    size_t max_tokens;         /* 0: to the end of the context */
+    const char *const *stop;   /* stop strings, never shown */
+    size_t n_stop;
+    const int32_t *stop_ids;   /* besides the model's eos */
+    size_t n_stop_ids;
+    int top_logprobs;          /* 0 … 20 alternatives per token */
+    bool ignore_eos;           /* benchmarks */
+    session_progress progress; /* of the prefill */
+};
+
+enum session_finish { SESSION_STOP, SESSION_LENGTH, SESSION_CANCELLED };
+
+struct generate_result {
+    enum session_finish finish;
+    size_t prompt_tokens, completion_tokens; /* tokens read before the first, tokens made */
+    double prefill_seconds, decode_seconds;
+};
+
+/* Reads what is pending, then samples until a stop. The session then holds prompt and answer. */
+ERR_MUST_USE err session_generate(struct session *s, const struct sampling *sampling,
+                                  const struct generate_options *options, session_callback callback,
+                                  void *user, struct generate_result *result, struct errinfo *info);
+
+const char *session_finish_name(enum session_finish f); /* "stop", "length", "cancelled" */
+
+#endif

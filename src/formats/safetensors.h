@@ -1,0 +1,28 @@
+/* formats/safetensors.h: one .safetensors file: u64 header length, JSON header, raw data.
+ * Format: huggingface/safetensors README. Hostile: no gaps, no overlaps, offsets inside the file,
+ * header at most 100 MB, shapes that match their byte ranges. */
+#ifndef FORMATS_SAFETENSORS_H
+#define FORMATS_SAFETENSORS_H
+
+#include <stdint.h>
+
+#include "formats/tensortable.h"
+
+/* Adds every tensor of the file's bytes to `table` as file number `file`. `data` must outlive it. */
+ERR_MUST_USE err safetensors_parse(const uint8_t *data, size_t size, const char *name, size_t file,
+                                   struct tensortable *table, struct errinfo *info);
+
+/* Writing: declare, then stream data in declared order; appears on commit. dtype F32, F16, BF16,
+ * F8_E4M3, I64, I32, U8 … */
+struct safetensors_writer;
+ERR_MUST_USE err safetensors_writer_new(const char *path, struct safetensors_writer **out,
+                                        struct errinfo *info);
+ERR_MUST_USE err safetensors_writer_tensor(struct safetensors_writer *w, const char *name,
+                                           const struct tensor *t, struct errinfo *info);
+ERR_MUST_USE err safetensors_writer_begin_data(struct safetensors_writer *w, struct errinfo *info);
+ERR_MUST_USE err safetensors_writer_data(struct safetensors_writer *w, const void *data, size_t n,
+                                         struct errinfo *info);
+ERR_MUST_USE err safetensors_writer_commit(struct safetensors_writer *w, struct errinfo *info);
+void safetensors_writer_free(struct safetensors_writer *w);
+
+#endif

@@ -1,0 +1,76 @@
+/* model/model.h: a DeepSeek-family model: its config, its weights where the file maps them, and the
+ * forward pass used for serving. Immutable after opening, shared by any number of engines.
+ *
+ * Families: MLA + DeepSeekMoE (V2, V2-Lite, V2.5, V3, R1, V3.1) and the dense R1-Distill classes
+ * (Qwen2, Llama). Newer ones (V3.2, V4) are recognised and named, not run. */
+#ifndef MODEL_MODEL_H
+#define MODEL_MODEL_H
+
+#include "formats/tensortable.h"
+#include "model/config.h"
+#include "tensor/compute.h"
+#include "text/chat.h"
+
+struct model;
+
+/* Opens a .gguf file (any part of a split one) or a Hugging Face folder. Weights are mapped, not
+ * read; what must be rearranged is bounded by a small share of the weights. */
+ERR_MUST_USE err model_open(const char *path, struct model **out, struct errinfo *info);
+/* The same from a table somebody else keeps alive (synthetic shapes, tests, fuzzers). */
+ERR_MUST_USE err model_from_tensors(const struct config *config, const struct tensortable *tensors,
+                                    struct model **out, struct errinfo *info);
+void model_close(struct model *m);
+
+const struct config *model_config(const struct model *m);
+const struct tensortable *model_tensors(const struct model *m);
+const struct tokenizer *model_tokenizer(const struct model *m); /* NULL when the files have none */
+enum chat_format model_chat_format(const struct model *m);
+/* "q4_k" …: the dtype that holds most weight bytes; total weight bytes; parameters, total and used
+ * per token (head counted, embedding not). */
+enum dtype model_main_dtype(const struct model *m);
+size_t model_weight_bytes(const struct model *m);
+size_t model_parameters(const struct model *m);
+size_t model_active_parameters(const struct model *m);
+/* Weight bytes one decoded token reads (for roofline figures). */
+size_t model_active_bytes(const struct model *m);
+
+/* The key/value memory of one sequence as the forward pass sees it; owned by the engine.
+ * MLA: k rows are [latent kv_lora_rank | rope qk_rope_head_dim], v is NULL.
+ * GQA: k rows [n_kv_heads * head_dim], v rows [n_kv_heads * v_head_dim]. */
+struct model_cache {
+    enum dtype dtype; /* F32, F16 or BF16 */
+    size_t capacity;  /* positions */
+    size_t len;       /* positions filled; model_forward appends here */
+    void **k, **v;    /* [num_hidden_layers] */
+};
+size_t model_cache_k_width(const struct model *m); /* elements per row of k */
+size_t model_cache_v_width(const struct model *m); /* 0 for MLA */
+
+/* Activations for up to `max_tokens` tokens per call. */
+struct model_workspace;
+ERR_MUST_USE err model_workspace_new(const struct model *m, size_t max_tokens,
+                                     struct model_workspace **out, struct errinfo *info);
+void model_workspace_free(struct model_workspace *w);
+size_t model_workspace_bytes(const struct model *m, size_t max_tokens);
+
+/* Some tokens of one sequence. All segments of a call go through the matrices together. */
+struct model_segment {
+    struct model_cache *cache;
+    const int32_t *tokens;
+    size_t n_tokens;
+    float *logits;   /* [n_tokens or 1, vocab_size], NULL when not wanted */
+    bool all_logits; /* false: only the last token's row */
+};
+
+/* Sees the residual stream: layer -1 the embedding, 0 … L-1 after each layer, L after the final norm.
+ * x is [n_tokens of all segments, hidden_size], valid during the call only. */
+typedef void (*model_observer)(void *user, int layer, const float *x, size_t n_tokens);
+
+/* Runs the segments (sum of n_tokens ≤ the workspace's max_tokens), appends to their caches, writes
+ * logits. Prefill uses expanded attention, decode the absorbed form; in deterministic mode always the
+ * absorbed form. Errors leave the caches' len unchanged. */
+ERR_MUST_USE err model_forward(const struct model *m, struct compute *c, struct model_workspace *w,
+                               const struct model_segment *segments, size_t n_segments,
+                               model_observer observer, void *user, struct errinfo *info);
+
+#endif

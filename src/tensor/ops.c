@@ -1,0 +1,83 @@
+/* tensor/ops.c: dispatch. Each level's table is a constant; see ops.h. */
+#include "tensor/ops.h"
+
+#include "tensor/ref/ref.h"
+
+static const struct ops_table ops_ref = {
+    .matmul = ref_matmul,
+    .attention = ref_attention,
+    .rmsnorm = ref_rmsnorm,
+    .rope = ref_rope,
+    .swiglu = ref_swiglu,
+    .add = ref_add,
+    .add_bias = ref_add_bias,
+    .embed = ref_embed,
+    .combine = ref_combine,
+    .store = ref_store,
+    .load = ref_load,
+};
+
+const struct ops_table *ops_for_level(enum cpuinfo_level level)
+{
+    return level == CPUINFO_REF ? &ops_ref : NULL;
+}
+
+err ops_matmul(struct compute *c, const struct matmul_job *jobs, size_t n_jobs)
+{
+    return c->ops->matmul(c, jobs, n_jobs);
+}
+
+err ops_attention(struct compute *c, const struct attention_args *a)
+{
+    return c->ops->attention(c, a);
+}
+
+void ops_rmsnorm(struct compute *c, float *y, size_t y_stride, const float *x, size_t x_stride,
+                 const float *w, size_t n_rows, size_t d, float eps)
+{
+    c->ops->rmsnorm(c, y, y_stride, x, x_stride, w, n_rows, d, eps);
+}
+
+void ops_rope(struct compute *c, const struct rope_args *a)
+{
+    c->ops->rope(c, a);
+}
+
+void ops_swiglu(struct compute *c, float *y, const float *gate, const float *up, size_t n)
+{
+    c->ops->swiglu(c, y, gate, up, n);
+}
+
+void ops_add(struct compute *c, float *y, const float *x, size_t n)
+{
+    c->ops->add(c, y, x, n);
+}
+
+void ops_add_bias(struct compute *c, float *y, const float *bias, size_t n_rows, size_t d)
+{
+    c->ops->add_bias(c, y, bias, n_rows, d);
+}
+
+void ops_embed(struct compute *c, float *y, const struct tensor *table, const int32_t *ids,
+               size_t n_rows)
+{
+    c->ops->embed(c, y, table, ids, n_rows);
+}
+
+void ops_combine(struct compute *c, float *y, const float *x, size_t x_stride, const uint32_t *slot,
+                 const float *weight, size_t n_rows, size_t k, size_t d)
+{
+    c->ops->combine(c, y, x, x_stride, slot, weight, n_rows, k, d);
+}
+
+void ops_store(struct compute *c, void *dst, enum dtype dtype, size_t dst_stride, const float *src,
+               size_t src_stride, size_t n_rows, size_t n)
+{
+    c->ops->store(c, dst, dtype, dst_stride, src, src_stride, n_rows, n);
+}
+
+void ops_load(struct compute *c, float *dst, size_t dst_stride, const void *src, enum dtype dtype,
+              size_t src_stride, size_t n_rows, size_t n)
+{
+    c->ops->load(c, dst, dst_stride, src, dtype, src_stride, n_rows, n);
+}

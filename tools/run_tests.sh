@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Runs the given cmocka test programs (and tests/e2e/*.sh with build/fathom), prints what failed, and
+# ends with one line "N passed, N failed" over all test cases. Usage: run_tests.sh BUILD TEST…
+set -u
+build=$1
+shift
+passed=0
+failed=0
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+one() { # name command…
+    local name=$1 start=$SECONDS
+    shift
+    "$@" >"$log" 2>&1
+    local rc=$? ok bad
+    ok=$(grep -c '^\[       OK \]' "$log")
+    bad=$(grep -c '^\[  FAILED  \] [a-z]' "$log")
+    bad=$((bad / 2)) # cmocka names each failure at its end and again in the summary
+    if [ $rc -ne 0 ] && [ "$bad" -eq 0 ]; then bad=1; fi
+    printf '%-44s %4d passed %3d failed %4ds\n' "$name" "$ok" "$bad" $((SECONDS - start))
+    [ $rc -eq 0 ] || cat "$log"
+    passed=$((passed + ok))
+    failed=$((failed + bad))
+}
+export FATHOM_BUILD=$build
+for t in "$@"; do one "${t#"$build"/tests/}" "$t"; done
+for t in tests/e2e/*.sh; do [ -e "$t" ] && one "${t#tests/}" "$t"; done
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
