@@ -12,6 +12,10 @@ err compute_new(enum cpuinfo_level level, int n_threads, bool deterministic, str
         return err_set(info, ERR_UNSUPPORTED, "this build has no kernels for CPU level %s",
                        cpuinfo_level_name(level));
     }
+    if (level > cpuinfo_best()) { /* asking also obtains the kernel's leave to use AMX tiles */
+        return err_set(info, ERR_UNSUPPORTED, "this machine has no %s; its best level is %s",
+                       cpuinfo_level_name(level), cpuinfo_level_name(cpuinfo_best()));
+    }
     if (n_threads < 0 || n_threads > 1024) {
         return err_set(info, ERR_ARGUMENT, "%d threads asked for; use 1 to 1024, or 0 for all cores",
                        n_threads);

@@ -17,10 +17,65 @@ static const struct ops_table ops_ref = {
     .load = ref_load,
 };
 
+#if defined(__x86_64__)
+static const struct ops_table ops_avx2 = {
+    .matmul = ref_matmul,
+    .attention = ref_attention,
+    .rmsnorm = ref_rmsnorm,
+    .rope = ref_rope,
+    .swiglu = ref_swiglu,
+    .add = ref_add,
+    .add_bias = ref_add_bias,
+    .embed = ref_embed,
+    .combine = ref_combine,
+    .store = ref_store,
+    .load = ref_load,
+};
+
+static const struct ops_table ops_avx512 = {
+    .matmul = ref_matmul,
+    .attention = ref_attention,
+    .rmsnorm = ref_rmsnorm,
+    .rope = ref_rope,
+    .swiglu = ref_swiglu,
+    .add = ref_add,
+    .add_bias = ref_add_bias,
+    .embed = ref_embed,
+    .combine = ref_combine,
+    .store = ref_store,
+    .load = ref_load,
+};
+
+static const struct ops_table ops_amx = {
+    .matmul = ref_matmul,
+    .attention = ref_attention,
+    .rmsnorm = ref_rmsnorm,
+    .rope = ref_rope,
+    .swiglu = ref_swiglu,
+    .add = ref_add,
+    .add_bias = ref_add_bias,
+    .embed = ref_embed,
+    .combine = ref_combine,
+    .store = ref_store,
+    .load = ref_load,
+};
+
+const struct ops_table *ops_for_level(enum cpuinfo_level level)
+{
+    switch (level) {
+    case CPUINFO_REF: return &ops_ref;
+    case CPUINFO_AVX2: return &ops_avx2;
+    case CPUINFO_AVX512: return &ops_avx512;
+    case CPUINFO_AMX: return &ops_amx;
+    default: return NULL;
+    }
+}
+#else
 const struct ops_table *ops_for_level(enum cpuinfo_level level)
 {
     return level == CPUINFO_REF ? &ops_ref : NULL;
 }
+#endif
 
 err ops_matmul(struct compute *c, const struct matmul_job *jobs, size_t n_jobs)
 {
