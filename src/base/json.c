@@ -1,0 +1,236 @@
+/* base/json.c: see json.h. */
+#include "base/json.h"
+
+#include <math.h>
+#include <stdio.h>
+
+#include "base/file.h"
+#include "base/mem.h"
+
+/* jansson calls a failed allocation inside its lexer "invalid token"; this tells the two apart. */
+static _Thread_local bool json_starved;
+
+static void *json_alloc(size_t n)
+{
+    void *p = mem_alloc(n);
+    json_starved = json_starved || !p;
+    return p;
+}
+
+/* Runs before main, hence before any json_t exists: no allocation is ever released by the other
+ * allocator, and there is no first-use race. */
+__attribute__((constructor)) static void json_route_memory(void)
+{
+    json_set_alloc_funcs(json_alloc, mem_free);
+}
+
+/* The deepest nesting of brackets outside strings. Malformed text is fine here: jansson judges it. */
+static size_t json_depth(const char *data, size_t len)
+{
+    size_t depth = 0, deepest = 0;
+    bool in_string = false;
+    for (size_t i = 0; i < len; i++) {
+        char c = data[i];
+        if (in_string) {
+            if (c == '\\') {
+                i++;
+            } else if (c == '"') {
+                in_string = false;
+            }
+        } else if (c == '"') {
+            in_string = true;
+        } else if (c == '[' || c == '{') {
+            depth++;
+            deepest = depth > deepest ? depth : deepest;
+        } else if ((c == ']' || c == '}') && depth > 0) {
+            depth--;
+        }
+    }
+    return deepest;
+}
+
+err json_parse(const char *data, size_t len, const char *name, json_t **out, struct errinfo *info)
+{
+    size_t depth = json_depth(data, len);
+    if (depth > JSON_DEPTH_MAX) {
+        return err_set(info, ERR_LIMIT, "%s: nested %zu levels deep; at most %d are accepted", name,
+                       depth, JSON_DEPTH_MAX);
+    }
+    json_starved = false;
+    json_error_t error;
+    size_t flags = JSON_REJECT_DUPLICATES | JSON_DECODE_ANY;
+    json_t *value = json_loadb(data, len, flags, &error);
+    if (!value && json_error_code(&error) == json_error_numeric_overflow) {
+        value = json_loadb(data, len, flags | JSON_DECODE_INT_AS_REAL, &error);
+    }
+    if (value) {
+        *out = value;
+        return ERR_OK;
+    }
+    if (json_starved) {
+        return err_set(info, ERR_NOMEM, "%s: out of memory parsing %zu bytes of JSON", name, len);
+    }
+    return err_set(info, ERR_CORRUPT, "%s, line %d, column %d: not valid JSON: %s", name,
+                   error.line, error.column, error.text);
+}
+
+err json_parse_file(const char *path, size_t cap, json_t **out, struct errinfo *info)
+{
+    char *data;
+    size_t size;
+    TRY(file_read(path, cap, &data, &size, info));
+    err e = json_parse(data, size, path, out, info);
+    mem_free(data);
+    return e;
+}
+
+const char *json_type_name(const json_t *value)
+{
+    if (!value) {
+        return "nothing";
+    }
+    switch (json_typeof(value)) {
+    case JSON_OBJECT: return "an object";
+    case JSON_ARRAY: return "an array";
+    case JSON_STRING: return "a string";
+    case JSON_INTEGER: return "an integer";
+    case JSON_REAL: return "a real number";
+    case JSON_TRUE: return "true";
+    case JSON_FALSE: return "false";
+    case JSON_NULL: return "null";
+    }
+    return "an unknown value";
+}
+
+bool json_as_u64(const json_t *value, uint64_t *out)
+{
+    if (json_is_integer(value) && json_integer_value(value) >= 0) {
+        *out = (uint64_t)json_integer_value(value);
+        return true;
+    }
+    if (json_is_real(value)) {
+        double d = json_real_value(value);
+        if (d >= 0 && d < 0x1p53 && d == floor(d)) {
+            *out = (uint64_t)d;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The value of a present, non-null key. */
+static err json_member(const json_t *obj, const char *name, const char *key, const json_t **out,
+                       struct errinfo *info)
+{
+    if (!json_is_object(obj)) {
+        return err_set(info, ERR_CORRUPT, "%s: found %s where an object with \"%s\" was expected",
+                       name, json_type_name(obj), key);
+    }
+    const json_t *value = json_object_get(obj, key);
+    if (!value || json_is_null(value)) {
+        return err_set(info, ERR_NOTFOUND, "%s: \"%s\" is missing", name, key);
+    }
+    *out = value;
+    return ERR_OK;
+}
+
+/* ERR_CORRUPT naming a scalar's value, or only the type of anything larger. */
+static err json_mismatch(const json_t *value, const char *name, const char *key, const char *expected,
+                         struct errinfo *info)
+{
+    char found[64];
+    if (json_is_integer(value)) {
+        snprintf(found, sizeof found, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+    } else if (json_is_real(value)) {
+        snprintf(found, sizeof found, "%.9g", json_real_value(value));
+    } else if (json_is_string(value)) {
+        snprintf(found, sizeof found, "the string \"%.40s\"", json_string_value(value));
+    } else {
+        snprintf(found, sizeof found, "%s", json_type_name(value));
+    }
+    return err_set(info, ERR_CORRUPT, "%s: \"%s\" is %s; expected %s", name, key, found, expected);
+}
+
+err json_get_u64(const json_t *obj, const char *name, const char *key, uint64_t *out,
+                 struct errinfo *info)
+{
+    const json_t *value = NULL;
+    TRY(json_member(obj, name, key, &value, info));
+    if (!json_as_u64(value, out)) {
+        return json_mismatch(value, name, key, "a whole number, zero or more", info);
+    }
+    return ERR_OK;
+}
+
+err json_get_size(const json_t *obj, const char *name, const char *key, size_t *out,
+                  struct errinfo *info)
+{
+    uint64_t v = 0;
+    TRY(json_get_u64(obj, name, key, &v, info));
+    if (v > SIZE_MAX) {
+        return err_set(info, ERR_LIMIT, "%s: \"%s\" is %llu; this machine counts to %zu", name, key,
+                       (unsigned long long)v, (size_t)SIZE_MAX);
+    }
+    *out = (size_t)v;
+    return ERR_OK;
+}
+
+err json_get_double(const json_t *obj, const char *name, const char *key, double *out,
+                    struct errinfo *info)
+{
+    const json_t *value = NULL;
+    TRY(json_member(obj, name, key, &value, info));
+    if (!json_is_number(value) || !isfinite(json_number_value(value))) {
+        return json_mismatch(value, name, key, "a number", info);
+    }
+    *out = json_number_value(value);
+    return ERR_OK;
+}
+
+err json_get_bool(const json_t *obj, const char *name, const char *key, bool *out,
+                  struct errinfo *info)
+{
+    const json_t *value = NULL;
+    TRY(json_member(obj, name, key, &value, info));
+    if (!json_is_boolean(value)) {
+        return json_mismatch(value, name, key, "true or false", info);
+    }
+    *out = json_is_true(value);
+    return ERR_OK;
+}
+
+err json_get_string(const json_t *obj, const char *name, const char *key, const char **out,
+                    struct errinfo *info)
+{
+    const json_t *value = NULL;
+    TRY(json_member(obj, name, key, &value, info));
+    if (!json_is_string(value)) {
+        return json_mismatch(value, name, key, "a string", info);
+    }
+    *out = json_string_value(value);
+    return ERR_OK;
+}
+
+err json_get_object(const json_t *obj, const char *name, const char *key, const json_t **out,
+                    struct errinfo *info)
+{
+    const json_t *value = NULL;
+    TRY(json_member(obj, name, key, &value, info));
+    if (!json_is_object(value)) {
+        return json_mismatch(value, name, key, "an object", info);
+    }
+    *out = value;
+    return ERR_OK;
+}
+
+err json_get_array(const json_t *obj, const char *name, const char *key, const json_t **out,
+                   struct errinfo *info)
+{
+    const json_t *value = NULL;
+    TRY(json_member(obj, name, key, &value, info));
+    if (!json_is_array(value)) {
+        return json_mismatch(value, name, key, "an array", info);
+    }
+    *out = value;
+    return ERR_OK;
+}

@@ -1,0 +1,58 @@
+/* base/json.h: JSON that comes from files, requests and people, over jansson (whose own headers name
+ * everything else: building, walking, dumping). Linking this file routes jansson's allocations through
+ * base/mem.h from the start of the program, so text from json_dumps is released with mem_free and
+ * every json_t counts in mem_alive.
+ *
+ * Thread rule: parsing is thread-safe; one json_t belongs to one thread at a time, or to all of them
+ * once nobody writes to it (json_incref and json_decref are atomic). */
+#ifndef BASE_JSON_H
+#define BASE_JSON_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+/* Deeper nesting is ERR_LIMIT: no file of ours needs it, and parsing is recursive. */
+enum { JSON_DEPTH_MAX = 64 };
+
+/* Parses one JSON value (any type) of `len` bytes that need no NUL after them. `name` says in messages
+ * what is being read ("config.json", "request"). Refused: invalid UTF-8, \u0000, duplicate keys, anything
+ * after the value (ERR_CORRUPT with line and column), nesting over JSON_DEPTH_MAX (ERR_LIMIT).
+ * Memory: at most about 50 times `len`; cap `len` before calling. When some integer does not fit 64 bits
+ * (tokenizer_config.json files hold 1e30 written out) every number of the document is read as a real;
+ * the getters below do not care. *out is a new reference: json_decref. */
+ERR_MUST_USE err json_parse(const char *data, size_t len, const char *name, json_t **out,
+                            struct errinfo *info);
+
+/* The same for a file of at most `cap` bytes; the file name in messages is `path`. */
+ERR_MUST_USE err json_parse_file(const char *path, size_t cap, json_t **out, struct errinfo *info);
+
+/* Typed reads of obj[key]; `name` as above. ERR_NOTFOUND when the key is absent or null, ERR_CORRUPT
+ * when obj is no object or the value has another type, sign or range; the message names file, key, what
+ * was found and what was expected. *out is untouched on error. Integers accept whole-valued reals
+ * (128.0, 1e6) below 2^53. Doubles accept any finite number. Strings and children are borrowed from obj. */
+ERR_MUST_USE err json_get_u64(const json_t *obj, const char *name, const char *key, uint64_t *out,
+                              struct errinfo *info);
+ERR_MUST_USE err json_get_size(const json_t *obj, const char *name, const char *key, size_t *out,
+                               struct errinfo *info);
+ERR_MUST_USE err json_get_double(const json_t *obj, const char *name, const char *key, double *out,
+                                 struct errinfo *info);
+ERR_MUST_USE err json_get_bool(const json_t *obj, const char *name, const char *key, bool *out,
+                               struct errinfo *info);
+ERR_MUST_USE err json_get_string(const json_t *obj, const char *name, const char *key,
+                                 const char **out, struct errinfo *info);
+ERR_MUST_USE err json_get_object(const json_t *obj, const char *name, const char *key,
+                                 const json_t **out, struct errinfo *info);
+ERR_MUST_USE err json_get_array(const json_t *obj, const char *name, const char *key,
+                                const json_t **out, struct errinfo *info);
+
+/* A single value as a count: the rule json_get_u64 follows. False for anything else. */
+bool json_as_u64(const json_t *value, uint64_t *out);
+
+/* "a string", "an array" … for messages; "nothing" for NULL. */
+const char *json_type_name(const json_t *value);
+
+#endif
