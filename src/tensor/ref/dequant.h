@@ -7,7 +7,7 @@
 /* n elements (whole blocks) of `src` in type `t` to dst[n]. For F8_E4M3 the raw values, unscaled. */
 void dequant_run(enum dtype t, const void *src, float *dst, size_t n);
 
-/* Row `row` (0 .. tensor_rows-1) of a rank-1 or rank-2 tensor to dst[tensor_cols], scales applied. */
+/* Row `row` (0 .. tensor_rows-1) of a tensor of rank 1 to 3 to dst[tensor_cols], scales applied. */
 void dequant_row(const struct tensor *w, size_t row, float *dst);
 
 #endif
