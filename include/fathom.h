@@ -19,6 +19,8 @@
 
 #include "base/err.h"
 
+#define FATHOM_VERSION "0.1.0"
+
 /* ---- engine: one model on one compute device ---- */
 
 struct engine;

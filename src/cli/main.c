@@ -1,0 +1,26 @@
+/* cli/main.c: the program: sets up the libraries that need it once, hands over to the verbs, and
+ * makes sure that an answer that could not be written is not reported as success. */
+#include <curl/curl.h>
+#include <errno.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "cli/verbs.h"
+
+int main(int argc, char **argv)
+{
+    json_set_alloc_funcs(mem_alloc, mem_free);
+    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
+        fputs("fathom: libcurl cannot start\n", stderr);
+        return 1;
+    }
+    int status = verbs_main(argc, argv);
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        fprintf(stderr, "fathom: cannot write the output: %s\n", strerror(errno));
+        status = status ? status : 1;
+    }
+    curl_global_cleanup();
+    return status;
+}

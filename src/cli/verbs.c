@@ -1,0 +1,91 @@
+/* cli/verbs.c: see verbs.h. */
+#include "cli/verbs.h"
+
+#include <string.h>
+
+#include "cli/suggest.h"
+#include "fathom.h"
+
+/* In the order a newcomer meets them. */
+static const struct verbs_row verbs_table[] = {
+    {"help", "this text, or the manual of one verb", cmd_help},
+};
+
+enum { VERBS_COUNT = sizeof verbs_table / sizeof *verbs_table };
+
+size_t verbs_count(void)
+{
+    return VERBS_COUNT;
+}
+
+const struct verbs_row *verbs_at(size_t i)
+{
+    return &verbs_table[i];
+}
+
+const struct verbs_row *verbs_find(const char *name)
+{
+    for (size_t i = 0; i < VERBS_COUNT; i++) {
+        if (strcmp(verbs_table[i].name, name) == 0) {
+            return &verbs_table[i];
+        }
+    }
+    return NULL;
+}
+
+void verbs_help(FILE *to)
+{
+    fputs("fathom " FATHOM_VERSION ": run DeepSeek-family models on your own machine\n\n"
+          "usage: fathom VERB [MODEL] [options]\n\n",
+          to);
+    for (size_t i = 0; i < VERBS_COUNT; i++) {
+        fprintf(to, "  %-10s  %s\n", verbs_table[i].name, verbs_table[i].summary);
+    }
+    fputs("\n"
+          "MODEL is a .gguf file, a Hugging Face folder or a name from `fathom list`; without one the\n"
+          "default model is used. Every verb has its own manual: fathom VERB --help\n"
+          "\n"
+          "first steps:\n"
+          "  fathom chat                     talk with the default model\n"
+          "  fathom list --catalogue         models that can be downloaded\n"
+          "  fathom pull NAME                get one of them; fathom chat NAME talks with it\n"
+          "  fathom run --prompt \"Hello\"     one answer, for scripts\n"
+          "\n"
+          "exit codes: 0 done, 1 the work failed, 2 wrong usage\n",
+          to);
+}
+
+static int verbs_unknown(const char *name)
+{
+    const char *names[VERBS_COUNT];
+    for (size_t i = 0; i < VERBS_COUNT; i++) {
+        names[i] = verbs_table[i].name;
+    }
+    const char *near = suggest_nearest(name, names, VERBS_COUNT);
+    if (near) {
+        fprintf(stderr, "fathom: there is no verb \"%s\"; did you mean \"%s\"?\n", name, near);
+    } else {
+        fprintf(stderr, "fathom: there is no verb \"%s\"\n", name);
+    }
+    fputs("see: fathom --help\n", stderr);
+    return 2;
+}
+
+int verbs_main(int argc, char **argv)
+{
+    if (argc < 2) {
+        verbs_help(stderr);
+        return 2;
+    }
+    const char *name = argv[1];
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
+        verbs_help(stdout);
+        return 0;
+    }
+    if (strcmp(name, "--version") == 0) {
+        puts("fathom " FATHOM_VERSION);
+        return 0;
+    }
+    const struct verbs_row *verb = verbs_find(name);
+    return verb ? verb->run(argc - 1, argv + 1) : verbs_unknown(name);
+}
