@@ -1,0 +1,170 @@
+/* tensor/roof.c: see roof.h. The loops themselves are per CPU level, in cpu/roofloop_*.c. */
+#include "tensor/roof.h"
+
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "tensor/cpu/roofloop.h"
+
+enum {
+    ROOF_BUFFER = 512 << 20,
+    ROOF_BUFFER_MIN = 16 << 20,
+    ROOF_GRAIN = 512, /* the read loops take multiples of this */
+    ROOF_SLICES = 16,
+    ROOF_ROUNDS = 20000,
+    ROOF_CHAINS = 16,
+};
+
+static const double ROOF_SECONDS = 0.15; /* per quantity */
+
+struct roof_loops {
+    uint64_t (*read)(const void *p, size_t n);
+    double (*flt[2])(size_t rounds); /* which is faster depends on the make of CPU; [1] may be NULL */
+    double (*int8)(size_t rounds);
+    const char *flt_name[2], *int8_name;
+};
+
+static double roof_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static uint64_t roof_plain_read(const void *p, size_t n)
+{
+    const uint64_t *v = p;
+    uint64_t sum = 0;
+    for (size_t i = 0; i < n / sizeof *v; i++) {
+        sum ^= v[i];
+    }
+    return sum;
+}
+
+static double roof_plain_float(size_t rounds)
+{
+    float acc[ROOF_CHAINS] = {0};
+    for (size_t r = 0; r < rounds; r++) {
+        for (int i = 0; i < ROOF_CHAINS; i++) {
+            acc[i] = acc[i] * 0.5f + 1.0f;
+        }
+    }
+    __asm__ volatile("" ::"m"(acc));
+    return (double)rounds * ROOF_CHAINS * 2;
+}
+
+static double roof_plain_int8(size_t rounds)
+{
+    int32_t acc[ROOF_CHAINS] = {0};
+    for (size_t r = 0; r < rounds; r++) {
+        for (int i = 0; i < ROOF_CHAINS; i++) {
+            acc[i] += (int8_t)acc[i] * (int8_t)(i + 3);
+        }
+        __asm__ volatile("" : "+m"(acc)); /* or the rounds fold into one */
+    }
+    return (double)rounds * ROOF_CHAINS * 2;
+}
+
+static const struct roof_loops roof_plain = {
+    roof_plain_read, {roof_plain_float}, roof_plain_int8, {"plain c"}, "plain c"};
+
+#if defined(__x86_64__)
+static const struct roof_loops roof_levels[CPUINFO_LEVELS] = {
+    [CPUINFO_AVX2] = {roofloop_avx2_read,
+                      {roofloop_avx2_fma},
+                      roofloop_avx2_int8,
+                      {"avx2 fma"},
+                      "avx2 int8"},
+    [CPUINFO_AVX512] = {roofloop_avx512_read,
+                        {roofloop_avx512_fma, roofloop_avx512_bf16},
+                        roofloop_avx512_int8,
+                        {"avx512 fma", "avx512 bf16"},
+                        "avx512 vnni"},
+    [CPUINFO_AMX] = {roofloop_avx512_read,
+                     {roofloop_amx_bf16},
+                     roofloop_amx_int8,
+                     {"amx bf16"},
+                     "amx int8"},
+};
+
+static const struct roof_loops *roof_loops_of(enum cpuinfo_level level)
+{
+    return level == CPUINFO_REF ? &roof_plain : &roof_levels[level];
+}
+#else
+static const struct roof_loops *roof_loops_of(enum cpuinfo_level level)
+{
+    (void)level;
+    return &roof_plain;
+}
+#endif
+
+/* Each thread walks round its own part of the buffer, one slice a pass: short passes find the
+ * moments without disturbance, the round trip keeps every slice out of the caches. */
+static double roof_read(const struct roof_loops *l, const char *buffer, size_t part, int n_threads)
+{
+    size_t slice = part / ROOF_SLICES / ROOF_GRAIN * ROOF_GRAIN;
+    double best = 0, end = roof_now() + ROOF_SECONDS;
+    for (size_t pass = 0; pass < ROOF_SLICES || roof_now() < end; pass++) {
+        double start = roof_now();
+#pragma omp parallel for schedule(static) num_threads(n_threads)
+        for (int i = 0; i < n_threads; i++) {
+            uint64_t sum = l->read(buffer + (size_t)i * part + pass % ROOF_SLICES * slice, slice);
+            __asm__ volatile("" ::"r"(sum));
+        }
+        double gbs = 1e-9 * (double)slice * n_threads / (roof_now() - start);
+        best = gbs > best ? gbs : best;
+    }
+    return best;
+}
+
+static double roof_ops(double (*loop)(size_t rounds), int n_threads)
+{
+    double best = 0, end = roof_now() + ROOF_SECONDS;
+    do {
+        double ops = 0, start = roof_now();
+#pragma omp parallel for schedule(static) num_threads(n_threads) reduction(+ : ops)
+        for (int i = 0; i < n_threads; i++) {
+            ops += loop(ROOF_ROUNDS);
+        }
+        double rate = ops / (roof_now() - start);
+        best = rate > best ? rate : best;
+    } while (roof_now() < end);
+    return best;
+}
+
+err roof_measure(struct compute *c, struct roof *out)
+{
+    long pages = sysconf(_SC_AVPHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+    size_t size = ROOF_BUFFER;
+    if (pages > 0 && page > 0 && (size_t)pages * (size_t)page / 8 < size) {
+        size = (size_t)pages * (size_t)page / 8;
+    }
+    size = size > ROOF_BUFFER_MIN ? size : ROOF_BUFFER_MIN;
+    char *buffer = mem_alloc_aligned(size);
+    if (!buffer) {
+        return ERR_NOMEM;
+    }
+    size_t part = size / (size_t)c->n_threads / ROOF_GRAIN * ROOF_GRAIN;
+#pragma omp parallel for schedule(static) num_threads(c->n_threads)
+    for (int i = 0; i < c->n_threads; i++) { /* the thread that reads a part also places it */
+        memset(buffer + (size_t)i * part, 1, part);
+    }
+    const struct roof_loops *l = roof_loops_of(c->level);
+    struct roof r = {.int8_name = l->int8_name};
+    r.read_gbs = roof_read(l, buffer, part, c->n_threads);
+    r.read_gbs_one = roof_read(l, buffer, part, 1);
+    for (int i = 0; i < 2 && l->flt[i]; i++) {
+        double flops = roof_ops(l->flt[i], c->n_threads);
+        if (flops > r.float_flops) {
+            r.float_flops = flops;
+            r.float_name = l->flt_name[i];
+        }
+    }
+    r.int8_ops = roof_ops(l->int8, c->n_threads);
+    mem_free_aligned(buffer);
+    *out = r;
+    return ERR_OK;
+}

@@ -1,0 +1,24 @@
+/* tensor/roof.h: what this machine can do at most, measured, so that every speed can be given as a
+ * share of it: bytes read per second from memory, and arithmetic per second of the best instruction
+ * of a CPU level. Nothing here depends on a model. */
+#ifndef TENSOR_ROOF_H
+#define TENSOR_ROOF_H
+
+#include "tensor/compute.h"
+
+struct roof {
+    double read_gbs;         /* 1e9 bytes/s read from memory, all threads of the compute */
+    double read_gbs_one;     /* the same, one thread */
+    double float_flops;      /* FLOP/s of the level's fastest product with float32 sums, all threads;
+                                a multiply-add counts as 2 */
+    const char *float_name;  /* that instruction: "amx bf16", "avx512 bf16", "avx2 fma", "plain c" */
+    double int8_ops;         /* the same for int8 products with int32 sums */
+    const char *int8_name;
+};
+
+/* Takes about a second. Reads a buffer of 512 MiB (well above any cache; an eighth of free memory
+ * on a small machine); ERR_NOMEM when there is no room. The best of several passes counts: a roof
+ * is what the machine does when nobody disturbs it. */
+ERR_MUST_USE err roof_measure(struct compute *c, struct roof *out);
+
+#endif

@@ -1,0 +1,54 @@
+/* The measured roof is plausible at every CPU level present, and is printed for people. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdio.h>
+
+#include "base/mem.h"
+#include "tensor/roof.h"
+
+static void every_level_has_a_plausible_roof(void **state)
+{
+    (void)state;
+    for (enum cpuinfo_level level = CPUINFO_REF; level <= cpuinfo_best(); level++) {
+        struct compute *c;
+        struct errinfo info;
+        struct roof r;
+        assert_int_equal(compute_new(level, 0, false, &c, &info), ERR_OK);
+        assert_int_equal(roof_measure(c, &r), ERR_OK);
+        printf("%-6s read %.1f GB/s (one thread %.1f), %s %.0f GFLOP/s, %s %.0f GOP/s\n",
+               cpuinfo_level_name(level), r.read_gbs, r.read_gbs_one, r.float_name,
+               r.float_flops * 1e-9, r.int8_name, r.int8_ops * 1e-9);
+        assert_true(r.read_gbs > 0.1 && r.read_gbs < 10000);
+        assert_true(r.read_gbs_one > 0.1 && r.read_gbs_one < 1000);
+        assert_true(r.int8_ops > 1e6);
+        assert_true(r.float_flops > 1e8);
+        compute_free(c);
+    }
+}
+
+static void no_memory_is_an_error_and_leaks_nothing(void **state)
+{
+    (void)state;
+    struct compute *c;
+    struct errinfo info;
+    struct roof r;
+    assert_int_equal(compute_new(cpuinfo_best(), 1, false, &c, &info), ERR_OK);
+    size_t alive = mem_alive();
+    mem_fault(1, 0);
+    assert_int_equal(roof_measure(c, &r), ERR_NOMEM);
+    mem_fault(0, 0);
+    assert_int_equal(mem_alive(), alive);
+    compute_free(c);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_level_has_a_plausible_roof),
+        cmocka_unit_test(no_memory_is_an_error_and_leaks_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
