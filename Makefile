@@ -6,7 +6,7 @@ CC      ?= gcc
 OPT     ?= -O3
 WARN    := -Wall -Wextra -Wconversion -Wno-sign-conversion -Wshadow -Wvla -Wstrict-prototypes -Werror
 PKGS    := jansson libpcre2-8 libutf8proc libcurl libedit libsodium
-CFLAGS  += -std=c11 -D_GNU_SOURCE $(OPT) -g -fno-math-errno -fopenmp $(WARN) -Iinclude -Isrc -MMD -MP \
+CFLAGS  += -std=c11 -D_GNU_SOURCE $(OPT) -g -fno-math-errno -fno-trapping-math -fopenmp $(WARN) -Iinclude -Isrc -MMD -MP \
            $(shell pkg-config --cflags $(PKGS))
 LDLIBS  += $(shell pkg-config --libs $(PKGS)) -fopenmp -lm -lpthread
 ifdef SAN
