@@ -1,0 +1,254 @@
+/* model/synth.c: see synth.h. */
+#include "model/synth.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/checked.h"
+#include "base/mem.h"
+#include "base/rng.h"
+#include "formats/tensortable.h"
+#include "tensor/ref/quantize.h"
+
+enum {
+    SYNTH_POOL_ELEMS = 1 << 20, /* a multiple of every block size */
+    SYNTH_RUN_BYTES = 1 << 16,  /* copied at a time, from a random place of the pool */
+    SYNTH_ALIGN = 64
+};
+static const float SYNTH_DEVIATION = 0.02f;
+
+struct synth {
+    struct tensortable *table;
+    char *memory; /* every tensor's data */
+    size_t memory_bytes, total_bytes;
+    void *pools[DTYPE_COUNT];
+    struct rng rng;
+
+    /* while building */
+    const struct config *config;
+    synth_typer typer;
+    void *user;
+    struct progress *progress;
+    struct errinfo *info;
+    size_t dense_kept, moe_kept; /* distinct layers of each kind */
+    size_t used;                 /* bytes of memory handed out */
+};
+
+/* The first layers of each kind are real; later ones borrow theirs. */
+static int synth_source_layer(const struct synth *s, int layer)
+{
+    if (layer < 0) {
+        return layer;
+    }
+    size_t dense = s->config->n_routed_experts ? s->config->first_k_dense_replace
+                                               : s->config->num_hidden_layers;
+    size_t i = (size_t)layer;
+    if (i < dense) {
+        return (int)(i % s->dense_kept);
+    }
+    return (int)(dense + (i - dense) % s->moe_kept);
+}
+
+static err synth_item_tensor(const struct synth *s, const struct inventory_item *item,
+                             struct tensor *t, size_t *padded)
+{
+    enum dtype type = item->is_matrix ? s->typer(s->user, item) : DTYPE_F32;
+    err e = tensor_init(t, type, item->rank, item->shape, NULL);
+    if (e != ERR_OK) {
+        return err_set(s->info, e, "%s cannot be stored as %s: its rows have %zu values", item->name,
+                       dtype_info(type)->name, item->shape[item->rank - 1]);
+    }
+    if (!checked_align(tensor_bytes(t), SYNTH_ALIGN, padded)) {
+        return err_set(s->info, ERR_LIMIT, "%s is too large", item->name);
+    }
+    return ERR_OK;
+}
+
+/* Pass 1: bytes of the whole model and of what will be kept. */
+static err synth_measure(void *user, const struct inventory_item *item)
+{
+    struct synth *s = user;
+    struct tensor t;
+    size_t bytes;
+    TRY(synth_item_tensor(s, item, &t, &bytes));
+    s->total_bytes += bytes;
+    if (synth_source_layer(s, item->layer) == item->layer) {
+        s->memory_bytes += bytes;
+    }
+    return ERR_OK;
+}
+
+static err synth_pool(struct synth *s, enum dtype type)
+{
+    if (s->pools[type]) {
+        return ERR_OK;
+    }
+    size_t bytes;
+    TRY(dtype_bytes(type, SYNTH_POOL_ELEMS, &bytes));
+    float *values = mem_alloc_aligned(SYNTH_POOL_ELEMS * sizeof *values);
+    void *pool = mem_alloc_aligned(bytes);
+    if (!values || !pool) {
+        mem_free_aligned(values);
+        mem_free_aligned(pool);
+        return err_set(s->info, ERR_NOMEM, "out of memory for random weights");
+    }
+    for (size_t i = 0; i < SYNTH_POOL_ELEMS; i++) {
+        values[i] = SYNTH_DEVIATION * rng_normal(&s->rng);
+    }
+    err e = quantize_run(type, values, pool, SYNTH_POOL_ELEMS, NULL);
+    mem_free_aligned(values);
+    if (e != ERR_OK) {
+        mem_free_aligned(pool);
+        return err_set(s->info, e, "random weights cannot be made in type %s",
+                       dtype_info(type)->name);
+    }
+    s->pools[type] = pool;
+    return ERR_OK;
+}
+
+static err synth_fill(struct synth *s, const struct tensor *t, char *dst)
+{
+    TRY(synth_pool(s, t->dtype));
+    size_t block = dtype_info(t->dtype)->block_bytes, left = tensor_bytes(t);
+    size_t pool_blocks = (size_t)SYNTH_POOL_ELEMS / dtype_info(t->dtype)->block_elems;
+    size_t run_blocks = SYNTH_RUN_BYTES / block;
+    while (left > 0) {
+        size_t first = (size_t)(rng_u64(&s->rng) % (pool_blocks - run_blocks));
+        size_t n = left < run_blocks * block ? left : run_blocks * block;
+        memcpy(dst, (const char *)s->pools[t->dtype] + first * block, n);
+        dst += n;
+        left -= n;
+    }
+    return ERR_OK;
+}
+
+/* Norm weights are one, biases zero; everything else comes from the pool. */
+static err synth_values(struct synth *s, const struct inventory_item *item, const struct tensor *t,
+                        char *dst)
+{
+    if (item->rank > 1) {
+        return synth_fill(s, t, dst);
+    }
+    float value = strstr(item->name, "norm") ? 1.0f : 0.0f;
+    for (size_t i = 0; i < item->shape[0]; i++) {
+        memcpy(dst + i * sizeof value, &value, sizeof value);
+    }
+    return ERR_OK;
+}
+
+/* Pass 2: makes a tensor, or points it at the one it shares. */
+static err synth_make(void *user, const struct inventory_item *item)
+{
+    struct synth *s = user;
+    struct tensor t;
+    size_t bytes;
+    TRY(synth_item_tensor(s, item, &t, &bytes));
+    int source = synth_source_layer(s, item->layer);
+    if (source == item->layer) {
+        TRY(synth_values(s, item, &t, s->memory + s->used));
+        t.data = s->memory + s->used;
+        s->used += bytes;
+        if (s->progress) {
+            progress_update(s->progress, s->used);
+        }
+    } else {
+        char name[80];
+        snprintf(name, sizeof name, "blk.%d%s", source, strchr(item->name + 4, '.'));
+        t = tensortable_find(s->table, name)->tensor;
+    }
+    return tensortable_add(s->table, item->name, strlen(item->name), &t, 0, 0, s->info);
+}
+
+/* Keeps as many layers of each kind as the budget allows. */
+static err synth_plan(struct synth *s, size_t budget)
+{
+    size_t layers = s->config->num_hidden_layers;
+    size_t dense = s->config->n_routed_experts ? s->config->first_k_dense_replace : layers;
+    s->dense_kept = dense;
+    s->moe_kept = layers - dense;
+    for (;;) {
+        s->total_bytes = s->memory_bytes = 0;
+        TRY(inventory_walk(s->config, synth_measure, s));
+        if (budget == 0 || s->memory_bytes <= budget) {
+            return ERR_OK;
+        }
+        if (s->moe_kept > 1) {
+            s->moe_kept--;
+        } else if (s->dense_kept > 1) {
+            s->dense_kept--;
+        } else {
+            return err_set(s->info, ERR_NOMEM,
+                           "even one layer of each kind needs %.1f GB of memory; %.1f GB are free. "
+                           "Choose a smaller shape or type",
+                           (double)s->memory_bytes / 1e9, (double)budget / 1e9);
+        }
+    }
+}
+
+static err synth_build(struct synth *s, size_t budget)
+{
+    TRY(synth_plan(s, budget));
+    s->memory = mem_alloc_aligned(s->memory_bytes);
+    if (!s->memory) {
+        return err_set(s->info, ERR_NOMEM, "out of memory for %.1f GB of random weights",
+                       (double)s->memory_bytes / 1e9);
+    }
+    TRY(tensortable_new(&s->table, s->info));
+    if (s->progress) {
+        progress_init(s->progress, "making random weights", PROGRESS_BYTES, s->memory_bytes);
+    }
+    err e = inventory_walk(s->config, synth_make, s);
+    if (s->progress) {
+        progress_finish(s->progress);
+    }
+    return e;
+}
+
+err synth_new(const struct config *c, synth_typer typer, void *user, size_t budget_bytes,
+              struct progress *progress, struct synth **out, struct errinfo *info)
+{
+    struct synth *s = mem_calloc(1, sizeof *s);
+    if (!s) {
+        return err_set(info, ERR_NOMEM, "out of memory for a synthetic model");
+    }
+    s->config = c;
+    s->typer = typer;
+    s->user = user;
+    s->progress = progress;
+    s->info = info;
+    rng_seed(&s->rng, 42);
+    err e = synth_build(s, budget_bytes);
+    for (size_t i = 0; i < DTYPE_COUNT; i++) {
+        mem_free_aligned(s->pools[i]);
+    }
+    if (e != ERR_OK) {
+        synth_free(s);
+        return e;
+    }
+    *out = s;
+    return ERR_OK;
+}
+
+void synth_free(struct synth *s)
+{
+    if (s) {
+        tensortable_free(s->table);
+        mem_free_aligned(s->memory);
+        mem_free(s);
+    }
+}
+
+const struct tensortable *synth_tensors(const struct synth *s)
+{
+    return s->table;
+}
+
+size_t synth_total_bytes(const struct synth *s)
+{
+    return s->total_bytes;
+}
+
+size_t synth_memory_bytes(const struct synth *s)
+{
+    return s->memory_bytes;
+}

@@ -1,0 +1,30 @@
+/* model/synth.h: models of a published shape with random but sane weights, so that anyone learns how
+ * fast and how large a model would be before downloading it.
+ *
+ * Weights are cut from a pool of normal values (standard deviation 0.02) quantised once per dtype, so
+ * gigabytes are made at memory speed. When the whole model exceeds the memory budget, later layers of
+ * one kind share the memory of earlier ones: arithmetic and, as long as one layer is larger than the
+ * caches, memory traffic per token stay those of the real model. */
+#ifndef MODEL_SYNTH_H
+#define MODEL_SYNTH_H
+
+#include "base/progress.h"
+#include "model/inventory.h"
+
+struct synth;
+
+/* Chooses the dtype of a matrix (others stay F32). */
+typedef enum dtype (*synth_typer)(void *user, const struct inventory_item *item);
+
+/* budget_bytes bounds the memory taken (0: no bound). ERR_NOMEM with the numbers when even one layer
+ * of each kind does not fit. Progress may be NULL. */
+ERR_MUST_USE err synth_new(const struct config *c, synth_typer typer, void *user,
+                           size_t budget_bytes, struct progress *progress, struct synth **out,
+                           struct errinfo *info);
+void synth_free(struct synth *s);
+
+const struct tensortable *synth_tensors(const struct synth *s); /* GGUF names */
+size_t synth_total_bytes(const struct synth *s);  /* what the real model would take */
+size_t synth_memory_bytes(const struct synth *s); /* what was allocated */
+
+#endif
