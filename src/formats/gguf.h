@@ -1,13 +1,16 @@
-/* formats/gguf.h: GGUF v3 files, read in place and written. Format: ggml docs/gguf.md.
- * The file is hostile: every length is checked against the bytes that are left before anything is
- * allocated, every count has a cap, tensors must lie inside the file and may not overlap. */
+/* formats/gguf.h: GGUF v3 files (v2 has the same layout), read in place and written. Format: ggml
+ * docs/gguf.md. The file is hostile: every length is checked against the bytes that are left before
+ * anything is allocated, every count has a cap, tensors must lie inside the file and may not overlap.
+ * A tensor type that dtype.h lacks is ERR_UNSUPPORTED with tensor and type named; types it lists beyond
+ * DTYPE_COMPUTABLE are accepted here.
+ * Thread rule: an open gguf is read-only and may be shared; a writer belongs to one thread. */
 #ifndef FORMATS_GGUF_H
 #define FORMATS_GGUF_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "base/file.h"
+#include "base/err.h"
 #include "formats/tensortable.h"
 
 enum gguf_type {
@@ -30,7 +33,13 @@ struct gguf_kv {
     size_t size;              /* bytes of the value */
 };
 
+/* "u32", "string" … */
+const char *gguf_type_name(enum gguf_type type);
+
 struct gguf; /* one model: one file, or all parts of a split one (pass part 1, or any part) */
+
+/* A name that ends in -0000N-of-0000M.gguf opens all M parts beside it: keys come from part 1, tensors
+ * from all. ERR_NOTFOUND names the missing part. */
 
 ERR_MUST_USE err gguf_open(const char *path, struct gguf **out, struct errinfo *info);
 void gguf_close(struct gguf *g);
@@ -59,7 +68,8 @@ ERR_MUST_USE err gguf_get_bool(const struct gguf *g, const char *key, bool *out,
                                struct errinfo *info);
 ERR_MUST_USE err gguf_get_string(const struct gguf *g, const char *key, struct gguf_string *out,
                                  struct errinfo *info);
-/* Element i of an array of numbers. */
+/* Element i of an array of numbers or booleans (or i = 0 of a scalar); ERR_CORRUPT for strings, or past
+ * the end. */
 ERR_MUST_USE err gguf_array_f64(const struct gguf_kv *kv, uint64_t i, double *out);
 /* Walks an array of strings: *pos starts at 0 and is advanced past each string. */
 ERR_MUST_USE err gguf_array_string(const struct gguf_kv *kv, size_t *pos, struct gguf_string *out);
