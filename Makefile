@@ -4,8 +4,7 @@
 BUILD   ?= build
 CC      ?= gcc
 OPT     ?= -O3
-# clang: a loop that -O1 does not vectorise is no defect (-Wno-pass-failed).
-WARN    := -Wall -Wextra -Wconversion -Wno-sign-conversion -Wshadow -Wvla -Wstrict-prototypes -Wno-pass-failed -Werror
+WARN    := -Wall -Wextra -Wconversion -Wno-sign-conversion -Wshadow -Wvla -Wstrict-prototypes -Werror
 PKGS    := jansson libpcre2-8 libutf8proc libcurl libedit libsodium
 CFLAGS  += -std=c11 -D_GNU_SOURCE $(OPT) -g -fno-math-errno -fno-trapping-math -fopenmp $(WARN) -Iinclude -Isrc -MMD -MP \
            $(shell pkg-config --cflags $(PKGS))

@@ -7,7 +7,9 @@
 #include "base/checked.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "formats/gguf.h"
 #include "formats/tensortable.h"
+#include "model/ggufkeys.h"
 #include "tensor/ref/quantize.h"
 
 enum {
@@ -69,7 +71,7 @@ static err synth_measure(void *user, const struct inventory_item *item)
 {
     struct synth *s = user;
     struct tensor t;
-    size_t bytes = 0;
+    size_t bytes;
     TRY(synth_item_tensor(s, item, &t, &bytes));
     s->total_bytes += bytes;
     if (synth_source_layer(s, item->layer) == item->layer) {
@@ -83,7 +85,7 @@ static err synth_pool(struct synth *s, enum dtype type)
     if (s->pools[type]) {
         return ERR_OK;
     }
-    size_t bytes = 0;
+    size_t bytes;
     TRY(dtype_bytes(type, SYNTH_POOL_ELEMS, &bytes));
     float *values = mem_alloc_aligned(SYNTH_POOL_ELEMS * sizeof *values);
     void *pool = mem_alloc_aligned(bytes);
@@ -141,7 +143,7 @@ static err synth_make(void *user, const struct inventory_item *item)
 {
     struct synth *s = user;
     struct tensor t;
-    size_t bytes = 0;
+    size_t bytes;
     TRY(synth_item_tensor(s, item, &t, &bytes));
     int source = synth_source_layer(s, item->layer);
     if (source == item->layer) {
@@ -251,4 +253,53 @@ size_t synth_total_bytes(const struct synth *s)
 size_t synth_memory_bytes(const struct synth *s)
 {
     return s->memory_bytes;
+}
+
+static err synth_declare(const struct synth *s, struct gguf_writer *w, int ggml_ftype,
+                         struct errinfo *info)
+{
+    TRY(ggufkeys_write(w, s->config, ggml_ftype, info));
+    err e = gguf_writer_string(w, "tokenizer.ggml.model", "none", 4);
+    if (e != ERR_OK) {
+        return err_set(info, e, "cannot write the GGUF keys");
+    }
+    for (size_t i = 0; i < tensortable_count(s->table); i++) {
+        const struct tensortable_entry *t = tensortable_at(s->table, i);
+        TRY(gguf_writer_tensor(w, t->name, &t->tensor, info));
+    }
+    return gguf_writer_begin_data(w, info);
+}
+
+static err synth_stream(const struct synth *s, struct gguf_writer *w, struct progress *progress,
+                        struct errinfo *info)
+{
+    size_t done = 0;
+    for (size_t i = 0; i < tensortable_count(s->table); i++) {
+        const struct tensor *t = &tensortable_at(s->table, i)->tensor;
+        TRY(gguf_writer_data(w, t->data, tensor_bytes(t), info));
+        done += tensor_bytes(t);
+        if (progress) {
+            progress_update(progress, done);
+        }
+    }
+    return gguf_writer_commit(w, info);
+}
+
+err synth_write(const struct synth *s, const char *path, int ggml_ftype, struct progress *progress,
+                struct errinfo *info)
+{
+    struct gguf_writer *w;
+    TRY(gguf_writer_new(path, &w, info));
+    err e = synth_declare(s, w, ggml_ftype, info);
+    if (e == ERR_OK) {
+        if (progress) {
+            progress_init(progress, "writing random weights", PROGRESS_BYTES, s->total_bytes);
+        }
+        e = synth_stream(s, w, progress, info);
+        if (progress) {
+            progress_finish(progress);
+        }
+    }
+    gguf_writer_free(w);
+    return e;
 }
