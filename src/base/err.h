@@ -37,7 +37,9 @@ struct errinfo {
     } while (0)
 
 /* Records `code` and a formatted message in `info` (NULL is allowed) and returns `code`, so that
- * failing reads `return err_set(info, ERR_CORRUPT, "…")`. A message too long is cut at the end. */
+ * failing reads `return err_set(info, ERR_CORRUPT, "…")`. A message too long is cut at the end. Messages
+ * may quote hostile bytes: control characters and invalid UTF-8 become '?', so every message is safe to
+ * print and to put into JSON. */
 err err_set(struct errinfo *info, err code, const char *fmt, ...) ERR_PRINTF(3, 4);
 
 /* Puts `fmt` in front of the message already in `info` ("while reading X: …"); returns info's code. */

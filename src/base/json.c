@@ -24,11 +24,14 @@ __attribute__((constructor)) static void json_route_memory(void)
     json_set_alloc_funcs(json_alloc, mem_free);
 }
 
-/* The deepest nesting of brackets outside strings. Malformed text is fine here: jansson judges it. */
-static size_t json_depth(const char *data, size_t len)
+/* How deep the brackets outside strings nest, and an upper bound for the number of values: each is the
+ * first in its container or follows a comma. Malformed text is fine here: jansson judges it. */
+static void json_measure(const char *data, size_t len, size_t *deepest, size_t *values)
 {
-    size_t depth = 0, deepest = 0;
+    size_t depth = 0;
     bool in_string = false;
+    *deepest = 0;
+    *values = 1;
     for (size_t i = 0; i < len; i++) {
         char c = data[i];
         if (in_string) {
@@ -41,20 +44,27 @@ static size_t json_depth(const char *data, size_t len)
             in_string = true;
         } else if (c == '[' || c == '{') {
             depth++;
-            deepest = depth > deepest ? depth : deepest;
+            *values += 1;
+            *deepest = depth > *deepest ? depth : *deepest;
+        } else if (c == ',') {
+            *values += 1;
         } else if ((c == ']' || c == '}') && depth > 0) {
             depth--;
         }
     }
-    return deepest;
 }
 
 err json_parse(const char *data, size_t len, const char *name, json_t **out, struct errinfo *info)
 {
-    size_t depth = json_depth(data, len);
+    size_t depth, values;
+    json_measure(data, len, &depth, &values);
     if (depth > JSON_DEPTH_MAX) {
         return err_set(info, ERR_LIMIT, "%s: nested %zu levels deep; at most %d are accepted", name,
                        depth, JSON_DEPTH_MAX);
+    }
+    if (values > JSON_VALUES_MAX) {
+        return err_set(info, ERR_LIMIT, "%s: holds about %zu values; at most %d are accepted", name, values,
+                       JSON_VALUES_MAX);
     }
     json_starved = false;
     json_error_t error;

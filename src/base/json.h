@@ -15,13 +15,14 @@
 
 #include "base/err.h"
 
-/* Deeper nesting is ERR_LIMIT: no file of ours needs it, and parsing is recursive. */
-enum { JSON_DEPTH_MAX = 64 };
+/* Deeper nesting is ERR_LIMIT: no file of ours needs it, and parsing is recursive. So are more values
+ * (each number, string, array … is one), because two bytes of text can cost 250 bytes of memory. */
+enum { JSON_DEPTH_MAX = 64, JSON_VALUES_MAX = 4 << 20 };
 
 /* Parses one JSON value (any type) of `len` bytes that need no NUL after them. `name` says in messages
  * what is being read ("config.json", "request"). Refused: invalid UTF-8, \u0000, duplicate keys, anything
- * after the value (ERR_CORRUPT with line and column), nesting over JSON_DEPTH_MAX (ERR_LIMIT).
- * Memory: at most about 50 times `len`; cap `len` before calling. When some integer does not fit 64 bits
+ * after the value (ERR_CORRUPT with line and column), nesting over JSON_DEPTH_MAX or
+ * more than JSON_VALUES_MAX values (ERR_LIMIT). When some integer does not fit 64 bits
  * (tokenizer_config.json files hold 1e30 written out) every number of the document is read as a real;
  * the getters below do not care. *out is a new reference: json_decref. */
 ERR_MUST_USE err json_parse(const char *data, size_t len, const char *name, json_t **out,

@@ -74,7 +74,11 @@ ERR_MUST_USE err gguf_array_f64(const struct gguf_kv *kv, uint64_t i, double *ou
 /* Walks an array of strings: *pos starts at 0 and is advanced past each string. */
 ERR_MUST_USE err gguf_array_string(const struct gguf_kv *kv, size_t *pos, struct gguf_string *out);
 
-/* Writing: declare all keys, then all tensors, then stream the tensor data in the declared order. */
+/* Writing: declare all keys, then all tensors, then stream the tensor data in the declared order. Data is
+ * aligned to 32 bytes. A failed call leaves the writer as it was or fit only for gguf_writer_free (after
+ * a write error); the file at `path` stays what it was until commit. Calls in the wrong order and
+ * impossible values are ERR_ARGUMENT. Key functions without an errinfo fail only with ERR_NOMEM, or
+ * ERR_ARGUMENT after the data began; doubled or malformed keys are found, and named, by begin_data. */
 struct gguf_writer;
 ERR_MUST_USE err gguf_writer_new(const char *path, struct gguf_writer **out, struct errinfo *info);
 ERR_MUST_USE err gguf_writer_u32(struct gguf_writer *w, const char *key, uint32_t v);
@@ -85,8 +89,11 @@ ERR_MUST_USE err gguf_writer_strings(struct gguf_writer *w, const char *key,
                                      const struct gguf_string *v, size_t n);
 ERR_MUST_USE err gguf_writer_i32s(struct gguf_writer *w, const char *key, const int32_t *v, size_t n);
 ERR_MUST_USE err gguf_writer_f32s(struct gguf_writer *w, const char *key, const float *v, size_t n);
+/* As it stands in another file; general.alignment and split.* are left out, because this writer writes
+ * one file and aligns by 32. */
 ERR_MUST_USE err gguf_writer_copy_kv(struct gguf_writer *w, const struct gguf_kv *kv);
-/* `t.data` is ignored here; shape is outermost first and is turned into GGUF's order. */
+/* `t.data` is ignored here; shape is outermost first and is turned into GGUF's order. ERR_UNSUPPORTED for
+ * a dtype GGUF lacks (F8_E4M3 …), ERR_LIMIT for a name over 63 bytes, ERR_CORRUPT for one used twice. */
 ERR_MUST_USE err gguf_writer_tensor(struct gguf_writer *w, const char *name, const struct tensor *t,
                                     struct errinfo *info);
 ERR_MUST_USE err gguf_writer_begin_data(struct gguf_writer *w, struct errinfo *info);

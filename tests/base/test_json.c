@@ -53,6 +53,25 @@ static void nesting_is_bounded_and_brackets_in_strings_do_not_count(void **state
     json_decref(value);
 }
 
+static void the_number_of_values_is_bounded(void **state)
+{
+    (void)state;
+    size_t n = 2 * (size_t)JSON_VALUES_MAX + 2;
+    char *text = mem_alloc(n);
+    memset(text, ',', n);
+    for (size_t i = 0; i < n; i += 2) {
+        text[i] = '1';
+    }
+    text[0] = '[';
+    text[1] = '1';
+    text[n - 1] = ']';
+    struct errinfo info = {0};
+    json_t *value = NULL;
+    assert_int_equal(json_parse(text, n, "big.json", &value, &info), ERR_LIMIT);
+    assert_non_null(strstr(info.message, "big.json"));
+    mem_free(text);
+}
+
 static void integers_too_big_for_64_bits_do_not_spoil_the_file(void **state)
 {
     (void)state;
@@ -159,6 +178,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_bad_document_is_refused_with_file_and_place),
         cmocka_unit_test(nesting_is_bounded_and_brackets_in_strings_do_not_count),
+        cmocka_unit_test(the_number_of_values_is_bounded),
         cmocka_unit_test(integers_too_big_for_64_bits_do_not_spoil_the_file),
         cmocka_unit_test(getters_return_values_and_leave_out_alone_on_error),
         cmocka_unit_test(a_refused_allocation_is_an_error_and_leaks_nothing),
