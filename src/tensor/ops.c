@@ -1,6 +1,7 @@
 /* tensor/ops.c: dispatch. Each level's table is a constant; see ops.h. */
 #include "tensor/ops.h"
 
+#include "tensor/cpu/elementwise.h"
 #include "tensor/ref/ref.h"
 
 static const struct ops_table ops_ref = {
@@ -21,43 +22,43 @@ static const struct ops_table ops_ref = {
 static const struct ops_table ops_avx2 = {
     .matmul = ref_matmul,
     .attention = ref_attention,
-    .rmsnorm = ref_rmsnorm,
-    .rope = ref_rope,
-    .swiglu = ref_swiglu,
-    .add = ref_add,
-    .add_bias = ref_add_bias,
-    .embed = ref_embed,
-    .combine = ref_combine,
-    .store = ref_store,
-    .load = ref_load,
+    .rmsnorm = elementwise_avx2_rmsnorm,
+    .rope = elementwise_avx2_rope,
+    .swiglu = elementwise_avx2_swiglu,
+    .add = elementwise_avx2_add,
+    .add_bias = elementwise_avx2_add_bias,
+    .embed = elementwise_avx2_embed,
+    .combine = elementwise_avx2_combine,
+    .store = elementwise_avx2_store,
+    .load = elementwise_avx2_load,
 };
 
 static const struct ops_table ops_avx512 = {
     .matmul = ref_matmul,
     .attention = ref_attention,
-    .rmsnorm = ref_rmsnorm,
-    .rope = ref_rope,
-    .swiglu = ref_swiglu,
-    .add = ref_add,
-    .add_bias = ref_add_bias,
-    .embed = ref_embed,
-    .combine = ref_combine,
-    .store = ref_store,
-    .load = ref_load,
+    .rmsnorm = elementwise_avx512_rmsnorm,
+    .rope = elementwise_avx512_rope,
+    .swiglu = elementwise_avx512_swiglu,
+    .add = elementwise_avx512_add,
+    .add_bias = elementwise_avx512_add_bias,
+    .embed = elementwise_avx512_embed,
+    .combine = elementwise_avx512_combine,
+    .store = elementwise_avx512_store,
+    .load = elementwise_avx512_load,
 };
 
 static const struct ops_table ops_amx = {
     .matmul = ref_matmul,
     .attention = ref_attention,
-    .rmsnorm = ref_rmsnorm,
-    .rope = ref_rope,
-    .swiglu = ref_swiglu,
-    .add = ref_add,
-    .add_bias = ref_add_bias,
-    .embed = ref_embed,
-    .combine = ref_combine,
-    .store = ref_store,
-    .load = ref_load,
+    .rmsnorm = elementwise_avx512_rmsnorm,
+    .rope = elementwise_avx512_rope,
+    .swiglu = elementwise_avx512_swiglu,
+    .add = elementwise_avx512_add,
+    .add_bias = elementwise_avx512_add_bias,
+    .embed = elementwise_avx512_embed,
+    .combine = elementwise_avx512_combine,
+    .store = elementwise_avx512_store,
+    .load = elementwise_avx512_load,
 };
 
 const struct ops_table *ops_for_level(enum cpuinfo_level level)
