@@ -71,7 +71,7 @@ static err synth_measure(void *user, const struct inventory_item *item)
 {
     struct synth *s = user;
     struct tensor t;
-    size_t bytes;
+    size_t bytes = 0;
     TRY(synth_item_tensor(s, item, &t, &bytes));
     s->total_bytes += bytes;
     if (synth_source_layer(s, item->layer) == item->layer) {
@@ -85,7 +85,7 @@ static err synth_pool(struct synth *s, enum dtype type)
     if (s->pools[type]) {
         return ERR_OK;
     }
-    size_t bytes;
+    size_t bytes = 0;
     TRY(dtype_bytes(type, SYNTH_POOL_ELEMS, &bytes));
     float *values = mem_alloc_aligned(SYNTH_POOL_ELEMS * sizeof *values);
     void *pool = mem_alloc_aligned(bytes);
@@ -143,7 +143,7 @@ static err synth_make(void *user, const struct inventory_item *item)
 {
     struct synth *s = user;
     struct tensor t;
-    size_t bytes;
+    size_t bytes = 0;
     TRY(synth_item_tensor(s, item, &t, &bytes));
     int source = synth_source_layer(s, item->layer);
     if (source == item->layer) {
