@@ -7,7 +7,8 @@ OPT     ?= -O3
 # clang: a loop that -O1 does not vectorise is no defect (-Wno-pass-failed).
 WARN    := -Wall -Wextra -Wconversion -Wno-sign-conversion -Wshadow -Wvla -Wstrict-prototypes -Wno-pass-failed -Werror
 PKGS    := jansson libpcre2-8 libutf8proc libcurl libedit libsodium
-CFLAGS  += -std=c11 -D_GNU_SOURCE $(OPT) -g -fno-math-errno -fno-trapping-math -fopenmp $(WARN) -Iinclude -Isrc -MMD -MP \
+CFLAGS  += -std=c11 -D_GNU_SOURCE $(OPT) -g -fno-math-errno -fno-trapping-math -ffp-contract=off -fopenmp $(WARN) \
+           -Iinclude -Isrc -MMD -MP \
            $(shell pkg-config --cflags $(PKGS))
 LDLIBS  += $(shell pkg-config --libs $(PKGS)) -fopenmp -lm -lpthread
 ifdef SAN
