@@ -2,7 +2,9 @@
 # CC=clang works; BUILD=dir puts the objects elsewhere; SAN=address,undefined adds sanitizers.
 
 BUILD   ?= build
-CC      ?= gcc
+ifeq ($(origin CC),default)
+CC      := gcc
+endif
 OPT     ?= -O3
 # clang: a loop that -O1 does not vectorise is no defect (-Wno-pass-failed).
 WARN    := -Wall -Wextra -Wconversion -Wno-sign-conversion -Wshadow -Wvla -Wstrict-prototypes -Wno-pass-failed -Werror
@@ -21,7 +23,8 @@ SRC     := $(sort $(wildcard src/*/*.c src/tensor/ref/*.c))
 ifeq ($(ARCH),x86_64)
 SRC     += $(sort $(wildcard src/tensor/cpu/*.c))
 endif
-LIB_OBJ := $(patsubst src/%.c,$(BUILD)/obj/%.o,$(filter-out src/cli/main.c,$(SRC)))
+LIB_OBJ := $(patsubst src/%.c,$(BUILD)/obj/%.o,$(filter-out src/cli/main.c,$(SRC))) \
+           $(BUILD)/obj/gen/catalogue_text.o
 MAIN_OBJ:= $(BUILD)/obj/cli/main.o
 LIB     := $(BUILD)/libfathom.a
 TESTS   := $(patsubst tests/%.c,$(BUILD)/tests/%,$(sort $(wildcard tests/*/test_*.c tests/*/*/test_*.c)))
@@ -48,6 +51,15 @@ $(LIB): $(LIB_OBJ)
 	@ar rcs $@ $^
 
 $(BUILD)/obj/%.o: src/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -c -o $@ $<
+
+# Files the program carries inside itself.
+$(BUILD)/gen/catalogue_text.c: models/catalogue.txt tools/embed.sh
+	@mkdir -p $(@D)
+	@tools/embed.sh $< catalogue_text > $@
+
+$(BUILD)/obj/gen/%.o: $(BUILD)/gen/%.c
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -c -o $@ $<
 

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -177,12 +178,16 @@ struct file_writer {
     int fd;
     size_t offset; /* bytes accepted, buffered ones included */
     size_t held;   /* bytes waiting in buffer */
+    bool resumable; /* the temporary file outlives the writer */
+    bool broken;    /* a write failed: bytes beyond offset - held are not to be trusted */
     char *path;
     char *tmp;
     char buffer[FILE_BUFFER];
 };
 
-err file_writer_open(const char *path, struct file_writer **out, struct errinfo *info)
+/* A writer whose temporary file is called path + suffix; nothing is opened yet. */
+static err file_writer_new(const char *path, const char *suffix, struct file_writer **out,
+                           struct errinfo *info)
 {
     struct file_writer *w = mem_alloc(sizeof *w);
     if (!w) {
@@ -190,14 +195,25 @@ err file_writer_open(const char *path, struct file_writer **out, struct errinfo 
     }
     w->fd = -1;
     w->offset = w->held = 0;
-    size_t n = strlen(path) + 32;
+    w->resumable = w->broken = false;
+    size_t n = strlen(path) + strlen(suffix) + 1;
     w->path = mem_dup(path, strlen(path));
     w->tmp = mem_alloc(n);
     if (!w->path || !w->tmp) {
         file_writer_close(w);
         return err_set(info, ERR_NOMEM, "out of memory writing %s", path);
     }
-    snprintf(w->tmp, n, "%s.tmp-%ld", path, (long)getpid());
+    snprintf(w->tmp, n, "%s%s", path, suffix);
+    *out = w;
+    return ERR_OK;
+}
+
+err file_writer_open(const char *path, struct file_writer **out, struct errinfo *info)
+{
+    char suffix[32];
+    snprintf(suffix, sizeof suffix, ".tmp-%ld", (long)getpid());
+    struct file_writer *w;
+    TRY(file_writer_new(path, suffix, &w, info));
     w->fd = open(w->tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (w->fd < 0) {
         err e = file_error(info, "create", w->tmp);
@@ -205,6 +221,40 @@ err file_writer_open(const char *path, struct file_writer **out, struct errinfo 
         return e;
     }
     *out = w;
+    return ERR_OK;
+}
+
+err file_writer_resume(const char *path, struct file_writer **out, struct errinfo *info)
+{
+    struct file_writer *w;
+    TRY(file_writer_new(path, ".part", &w, info));
+    w->resumable = true;
+    err e = ERR_OK;
+    off_t end = 0;
+    w->fd = open(w->tmp, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
+    if (w->fd < 0) {
+        e = file_error(info, "create", w->tmp);
+    } else if (flock(w->fd, LOCK_EX | LOCK_NB) != 0) {
+        e = err_set(info, ERR_IO, "%s is being written by another process", w->tmp);
+    } else if ((end = lseek(w->fd, 0, SEEK_END)) < 0) {
+        e = file_error(info, "seek in", w->tmp);
+    }
+    if (e != ERR_OK) {
+        file_writer_close(w);
+        return e;
+    }
+    w->offset = (size_t)end;
+    *out = w;
+    return ERR_OK;
+}
+
+err file_writer_rewind(struct file_writer *w, struct errinfo *info)
+{
+    w->held = 0;
+    w->offset = 0;
+    if (ftruncate(w->fd, 0) != 0 || lseek(w->fd, 0, SEEK_SET) < 0) {
+        return file_error(info, "empty", w->tmp);
+    }
     return ERR_OK;
 }
 
@@ -216,6 +266,7 @@ static err file_write_all(struct file_writer *w, const char *p, size_t n, struct
             continue;
         }
         if (put < 0) {
+            w->broken = true;
             return file_error(info, "write", w->tmp);
         }
         p += put;
@@ -283,14 +334,28 @@ err file_writer_commit(struct file_writer *w, struct errinfo *info)
     return file_sync_folder(w->path, info);
 }
 
+/* Leaves in the .part only bytes that are where they belong; what is lost is fetched again. */
+static void file_keep_part(struct file_writer *w)
+{
+    off_t sound = (off_t)(w->offset - w->held);
+    if (w->broken || file_flush(w, NULL) != ERR_OK) {
+        if (ftruncate(w->fd, sound) != 0) {
+            unlink(w->tmp);
+        }
+    }
+}
+
 void file_writer_close(struct file_writer *w)
 {
     if (!w) {
         return;
     }
     if (w->fd >= 0) {
+        if (w->resumable && w->tmp[0]) {
+            file_keep_part(w);
+        }
         close(w->fd);
-        if (w->tmp[0]) {
+        if (w->tmp[0] && !w->resumable) {
             unlink(w->tmp);
         }
     }

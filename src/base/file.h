@@ -39,6 +39,13 @@ struct file_writer;
 ERR_MUST_USE err file_writer_open(const char *path, struct file_writer **out, struct errinfo *info);
 ERR_MUST_USE err file_writer_write(struct file_writer *w, const void *data, size_t n,
                                    struct errinfo *info);
+/* The same for downloads that continue: bytes go to "<path>.part", which is kept when the writer is
+ * closed without commit and found again by the next file_writer_resume: writing goes on after the
+ * bytes that are there (file_writer_offset). One writer at a time: ERR_IO while another has it. */
+ERR_MUST_USE err file_writer_resume(const char *path, struct file_writer **out,
+                                    struct errinfo *info);
+/* Forgets everything written so far. */
+ERR_MUST_USE err file_writer_rewind(struct file_writer *w, struct errinfo *info);
 size_t file_writer_offset(const struct file_writer *w);
 ERR_MUST_USE err file_writer_commit(struct file_writer *w, struct errinfo *info);
 void file_writer_close(struct file_writer *w); /* NULL is fine */

@@ -20,6 +20,22 @@ void progress_init(struct progress *p, const char *label, enum progress_unit uni
     p->enabled = isatty(STDERR_FILENO);
 }
 
+void progress_resume(struct progress *p, uint64_t first)
+{
+    p->first = p->done = first;
+}
+
+/* "0:07", "12:34", "3:05:09" */
+static void progress_time(char *out, size_t n, double seconds)
+{
+    long s = seconds < 1e8 ? (long)seconds : 100000000;
+    if (s >= 3600) {
+        snprintf(out, n, "%ld:%02ld:%02ld", s / 3600, s / 60 % 60, s % 60);
+    } else {
+        snprintf(out, n, "%ld:%02ld", s / 60, s % 60);
+    }
+}
+
 static void progress_amount(char *out, size_t n, enum progress_unit unit, double v)
 {
     const char *unit_name = unit == PROGRESS_TOKENS ? " tokens" : "";
@@ -44,15 +60,16 @@ void progress_update(struct progress *p, uint64_t done)
     }
     p->painted = now;
     p->visible = true;
-    double rate = (double)done / (now - p->started);
+    double rate = (double)(done > p->first ? done - p->first : 0) / (now - p->started);
     char amount[32], speed[32];
     progress_amount(amount, sizeof amount, p->unit, (double)done);
     progress_amount(speed, sizeof speed, p->unit, rate);
     if (p->total > 0 && rate > 0) {
         double left = (double)(p->total - (done < p->total ? done : p->total)) / rate;
-        fprintf(stderr, "\r\033[K%s  %3.0f%%  %s  %s/s  %d:%02d left", p->label,
-                100.0 * (double)done / (double)p->total, amount, speed, (int)left / 60,
-                (int)left % 60);
+        char time[32];
+        progress_time(time, sizeof time, left);
+        fprintf(stderr, "\r\033[K%s  %3.0f%%  %s  %s/s  %s left", p->label,
+                100.0 * (double)done / (double)p->total, amount, speed, time);
     } else {
         fprintf(stderr, "\r\033[K%s  %s  %s/s", p->label, amount, speed);
     }

@@ -13,12 +13,14 @@ struct progress {
     enum progress_unit unit;
     uint64_t total; /* 0 when unknown */
     uint64_t done;
+    uint64_t first; /* done before this run began: counted in the share, not in the rate */
     double started, painted;
     bool visible; /* something was printed */
     bool enabled;
 };
 
 void progress_init(struct progress *p, const char *label, enum progress_unit unit, uint64_t total);
+void progress_resume(struct progress *p, uint64_t first); /* after init: some of it is done already */
 void progress_update(struct progress *p, uint64_t done); /* cheap; paints at most 5 times a second */
 void progress_finish(struct progress *p);                /* clears the line */
 

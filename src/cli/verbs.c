@@ -8,6 +8,8 @@
 
 /* In the order a newcomer meets them. */
 static const struct verbs_row verbs_table[] = {
+    {"list", "the models here, or with --catalogue those that can be had", cmd_list},
+    {"pull", "get a model: continues, checks hashes, registers it", cmd_pull},
     {"help", "this text, or the manual of one verb", cmd_help},
 };
 

@@ -1,0 +1,156 @@
+/* cli/cmd_list.c: `fathom list`: the models here, or with --catalogue those that can be had. */
+#include <jansson.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "cli/catalogue.h"
+#include "cli/modelref.h"
+#include "cli/options.h"
+#include "cli/registry.h"
+#include "cli/verbs.h"
+#include "formats/gguf.h"
+#include "formats/hffolder.h"
+
+/* The dtype that holds most of a model's bytes, from the files' headers; "?" when they cannot be read. */
+static const char *cmd_list_dtype(const struct registry_model *m)
+{
+    size_t bytes[DTYPE_COUNT] = {0};
+    struct gguf *g = NULL;
+    struct hffolder *h = NULL;
+    const struct tensortable *t = NULL;
+    if (strcmp(m->open, ".") != 0) {
+        t = gguf_open(m->path, &g, NULL) == ERR_OK ? gguf_tensors(g) : NULL;
+    } else {
+        t = hffolder_open(m->path, &h, NULL) == ERR_OK ? hffolder_tensors(h) : NULL;
+    }
+    enum dtype most = DTYPE_F32;
+    for (size_t i = 0; t && i < tensortable_count(t); i++) {
+        const struct tensor *x = &tensortable_at(t, i)->tensor;
+        bytes[x->dtype] += tensor_bytes(x);
+        most = bytes[x->dtype] > bytes[most] ? x->dtype : most;
+    }
+    const char *name = t ? dtype_info(most)->name : "?";
+    gguf_close(g);
+    hffolder_close(h);
+    return name;
+}
+
+static err cmd_list_print_json(json_t *array, struct errinfo *info)
+{
+    char *text = array ? json_dumps(array, JSON_INDENT(2)) : NULL;
+    json_decref(array);
+    if (!text) {
+        return err_set(info, ERR_NOMEM, "out of memory printing the list");
+    }
+    puts(text);
+    mem_free(text);
+    return ERR_OK;
+}
+
+static json_t *cmd_list_model_json(const struct registry_model *m)
+{
+    if (!m->complete) {
+        return json_pack("{s:s, s:b, s:s}", "name", m->name, "complete", 0, "path", m->folder);
+    }
+    return json_pack("{s:s, s:b, s:s, s:I, s:s, s:s, s:s, s:b}", "name", m->name, "complete", 1,
+                     "path", m->path, "bytes", (json_int_t)registry_bytes(m), "dtype",
+                     cmd_list_dtype(m), "source", m->source, "licence", m->licence, "default",
+                     strcmp(m->name, MODELREF_DEFAULT) == 0);
+}
+
+static void cmd_list_print(const struct registry_list *l)
+{
+    int width = 4;
+    for (size_t i = 0; i < l->n; i++) {
+        int n = (int)strlen(l->models[i].name);
+        width = n > width ? n : width;
+    }
+    if (l->n == 0) {
+        fputs("no models here yet; see: fathom list --catalogue, fathom pull --help\n", stderr);
+        return;
+    }
+    printf("%-*s  %10s  %-6s  %s\n", width, "name", "size", "type", "path");
+    for (size_t i = 0; i < l->n; i++) {
+        const struct registry_model *m = &l->models[i];
+        if (m->complete) {
+            printf("%-*s  %7.2f GB  %-6s  %s%s\n", width, m->name, (double)registry_bytes(m) / 1e9,
+                   cmd_list_dtype(m), m->path,
+                   strcmp(m->name, MODELREF_DEFAULT) == 0 ? "  (default)" : "");
+        } else {
+            printf("%-*s  %10s  %-6s  %s\n", width, m->name, "unfinished", "-", m->folder);
+        }
+    }
+}
+
+static err cmd_list_here(bool json, struct errinfo *info)
+{
+    struct registry_list l;
+    err e = ERR_OK;
+    TRY(registry_list_all(&l, info));
+    if (json) {
+        json_t *array = json_array();
+        for (size_t i = 0; i < l.n && array; i++) {
+            if (json_array_append_new(array, cmd_list_model_json(&l.models[i])) != 0) {
+                json_decref(array);
+                array = NULL;
+            }
+        }
+        e = cmd_list_print_json(array, info);
+    } else {
+        cmd_list_print(&l);
+    }
+    registry_list_deinit(&l);
+    return e;
+}
+
+static json_t *cmd_list_entry_json(const struct catalogue_entry *x)
+{
+    return json_pack("{s:s, s:s, s:I, s:b, s:s, s:s}", "name", x->name, "source", x->source, "bytes",
+                     (json_int_t)x->bytes, "estimated", x->estimated, "licence", x->licence, "note",
+                     x->note);
+}
+
+static err cmd_list_catalogue(bool json, struct errinfo *info)
+{
+    struct catalogue *c;
+    err e = ERR_OK;
+    TRY(catalogue_open(&c, info));
+    if (json) {
+        json_t *array = json_array();
+        for (size_t i = 0; i < c->n && array; i++) {
+            if (json_array_append_new(array, cmd_list_entry_json(&c->entries[i])) != 0) {
+                json_decref(array);
+                array = NULL;
+            }
+        }
+        e = cmd_list_print_json(array, info);
+    } else {
+        for (size_t i = 0; i < c->n; i++) {
+            const struct catalogue_entry *x = &c->entries[i];
+            printf("%-31s %s%8.2f GB  %s\n%-31s  licence: %s\n", x->name, x->estimated ? "~" : " ",
+                   (double)x->bytes / 1e9, x->note, "", x->licence);
+        }
+        puts("\n~ computed from parameter counts; fathom pull NAME --dry-run asks for the exact size");
+    }
+    catalogue_close(c);
+    return e;
+}
+
+int cmd_list(int argc, char **argv)
+{
+    bool json = false;
+    bool catalogue = false;
+    const struct options_row rows[] = {
+        options_flag("catalogue", &catalogue, "the models that `fathom pull NAME` can get"),
+        options_flag("json", &json, "one JSON document on stdout"),
+    };
+    const struct options spec = {"list", "the models here, or those that can be had", rows, 2,
+                                 "  fathom list\n  fathom list --catalogue\n"};
+    int status;
+    if (!options_begin(&spec, argc, argv, &status)) {
+        return status;
+    }
+    struct errinfo info = {0};
+    err e = catalogue ? cmd_list_catalogue(json, &info) : cmd_list_here(json, &info);
+    return e == ERR_OK ? 0 : options_fail(&spec, &info);
+}

@@ -1,0 +1,20 @@
+/* cli/modelref.h: what MODEL on the command line means.
+ *
+ *   absent                  the default model, MODELREF_DEFAULT
+ *   has a / or ends .gguf   a path
+ *   anything else           a name from `fathom list`, else a path that exists
+ *
+ * A folder stands for itself when it holds a config.json, else for the one .gguf in it (the first part
+ * of a split one). */
+#ifndef CLI_MODELREF_H
+#define CLI_MODELREF_H
+
+#include "base/err.h"
+
+#define MODELREF_DEFAULT "smollm2"
+
+/* *out is the path for model_open or engine_open; owned by the caller (mem_free). ERR_NOTFOUND says
+ * which models are here, what was probably meant and how to get one. */
+ERR_MUST_USE err modelref_resolve(const char *word, char **out, struct errinfo *info);
+
+#endif
