@@ -37,6 +37,10 @@ AVX512  := $(AVX2) -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx
 %_avx512.o: CFLAGS += $(AVX512)
 %_amx.o:    CFLAGS += $(AVX512) -mamx-tile -mamx-bf16 -mamx-int8
 
+%_avx2.c.ok:   CFLAGS += $(AVX2)
+%_avx512.c.ok: CFLAGS += $(AVX512)
+%_amx.c.ok:    CFLAGS += $(AVX512) -mamx-tile -mamx-bf16 -mamx-int8
+
 .PHONY: all test check lint asan fuzz clean help
 all: $(BUILD)/fathom
 
@@ -70,8 +74,20 @@ $(BUILD)/tests/%: tests/%.c $(LIB)
 test: all $(TESTS)
 	@tools/run_tests.sh $(BUILD) $(TESTS)
 
-lint:
-	@tools/lint.sh
+lint: all
+	@tools/lint.sh $(BUILD)
+
+# Every file through the compiler's front end alone, headers by themselves (tools/lint.sh, both compilers).
+TEST_SRC := $(sort $(wildcard tests/*/*.c tests/*/*/*.c))
+HEADERS  := $(filter-out src/tensor/cpu/%,$(sort $(wildcard src/*/*.h src/*/*/*.h include/*.h)))
+.PHONY: syntax
+syntax: $(patsubst %,$(BUILD)/%.ok,$(SRC) $(TEST_SRC) $(HEADERS))
+$(BUILD)/%.c.ok: %.c
+	@mkdir -p $(@D)
+	@$(CC) $(CFLAGS) -Itests -fsyntax-only -MF $@.d -MT $@ $< && touch $@
+$(BUILD)/%.h.ok: %.h
+	@mkdir -p $(@D)
+	@$(CC) $(CFLAGS) -fsyntax-only -MF $@.d -MT $@ -include $< -x c /dev/null && touch $@
 
 asan:
 	$(MAKE) BUILD=build-asan SAN=address,undefined OPT=-O1 test
