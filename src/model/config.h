@@ -12,7 +12,17 @@
 #include "formats/gguf.h"
 #include "tensor/ops.h"
 
-enum { CONFIG_LAYERS_MAX = 512, CONFIG_EXPERTS_MAX = 4096, CONFIG_ROPE_MAX = 512 };
+/* Caps: far above every released model, low enough that products of two sizes never wrap. */
+enum {
+    CONFIG_LAYERS_MAX = 512,
+    CONFIG_EXPERTS_MAX = 4096,
+    CONFIG_ROPE_MAX = 512,
+    CONFIG_HEADS_MAX = 4096,
+    CONFIG_HEAD_DIM_MAX = 4096,
+    CONFIG_WIDTH_MAX = 1 << 20, /* hidden, intermediate and rank sizes */
+    CONFIG_VOCAB_MAX = 1 << 22,
+    CONFIG_POSITIONS_MAX = 1 << 27
+};
 
 enum config_family { CONFIG_DEEPSEEK, CONFIG_LLAMA, CONFIG_QWEN2 };
 
@@ -49,12 +59,19 @@ struct config {
     float rope_freqs[CONFIG_ROPE_MAX / 2];
     enum rope_pairs rope_pairs;
     float attention_scale; /* includes YaRN's mscale^2 */
+    /* What YaRN multiplies cos and sin by, squared: a factor on the rotated part of q. 1 in every
+     * released DeepSeek model; GQA has it folded into attention_scale. */
+    float rope_gain;
+    /* The rope_freqs tensor of Llama GGUF files: rope_freqs[i] was divided by these. */
+    bool has_rope_divisors;
+    float rope_divisors[CONFIG_ROPE_MAX / 2];
 
     /* The YaRN / llama3 parameters as found, for export and inspect; factor 0 = none. */
     struct {
         enum { CONFIG_ROPE_PLAIN, CONFIG_ROPE_YARN, CONFIG_ROPE_LLAMA3, CONFIG_ROPE_LINEAR } type;
         float factor, beta_fast, beta_slow, mscale, mscale_all_dim, low_freq_factor,
             high_freq_factor;
+        float attention_factor; /* YaRN on GQA: replaces 0.1 ln(factor) + 1; 0 = not given */
         size_t original_max_position_embeddings;
     } rope_scaling;
 };
@@ -64,8 +81,17 @@ struct config {
 ERR_MUST_USE err config_from_json(const json_t *json, struct config *out, struct errinfo *info);
 /* From GGUF keys (and the rope_freqs tensor of Llama files). */
 ERR_MUST_USE err config_from_gguf(const struct gguf *g, struct config *out, struct errinfo *info);
-/* Fills the derived fields (rope_freqs, attention_scale) and checks everything. Called by both. */
+/* Fills the derived fields (rope_freqs, attention_scale, rope_gain) and checks everything: every size
+ * within its cap, everything that must divide divides. Called by both. */
 ERR_MUST_USE err config_finish(struct config *c, struct errinfo *info);
+
+/* A class that is recognised but not run: sets the message that names it and returns ERR_UNSUPPORTED.
+ * For `name`, any class or architecture name nobody claimed. */
+ERR_MUST_USE err config_refuse_class(const char *name, struct errinfo *info);
+
+/* Width of one q (or expanded k) head, and of one v head. */
+size_t config_qk_dim(const struct config *c);
+size_t config_v_dim(const struct config *c);
 
 /* MLA or GQA? Is layer i a mixture of experts? */
 bool config_is_mla(const struct config *c);

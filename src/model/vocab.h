@@ -1,0 +1,15 @@
+/* model/vocab.h: the tokenizer and the chat format that come with a model. */
+#ifndef MODEL_VOCAB_H
+#define MODEL_VOCAB_H
+
+#include "formats/gguf.h"
+#include "text/chat.h"
+
+/* From the tokenizer.ggml keys. *tokenizer stays NULL (and the format plain) when there are none. */
+ERR_MUST_USE err vocab_from_gguf(const struct gguf *g, struct tokenizer **tokenizer,
+                                 enum chat_format *format, struct errinfo *info);
+/* From DIR/tokenizer.json, tokenizer_config.json and chat_template.jinja, likewise. */
+ERR_MUST_USE err vocab_from_folder(const char *dir, struct tokenizer **tokenizer,
+                                   enum chat_format *format, struct errinfo *info);
+
+#endif
