@@ -49,6 +49,9 @@ size_t engine_cache_bytes_per_token(const struct engine *e); /* KV cache */
 
 /* ---- sampling ---- */
 
+/* The order in which these apply is defined in engine/sampler.h. A token depends on the logits, the seed
+ * and its position alone: there is no hidden random state, so going back and generating again, or
+ * saving and loading, gives the same tokens; for another answer give another seed. */
 struct sampling {
     float temperature;        /* 0: greedy */
     int top_k;                /* 0: off */
@@ -56,9 +59,10 @@ struct sampling {
     float min_p;              /* 0: off */
     float repetition_penalty; /* 0 or 1: off; over the last penalty_window tokens */
     float presence_penalty, frequency_penalty; /* OpenAI's definition, over generated tokens */
-    size_t penalty_window;                     /* 0: 64 */
+    size_t penalty_window;                     /* tokens, prompt included; 0: 64 */
     uint64_t seed;
-    const int32_t *bias_ids; /* logit bias: bias_values[i] is added to the logit of bias_ids[i] */
+    const int32_t *bias_ids; /* bias_values[i], -100 … 100 or -INFINITY, is added to the logit of
+                                bias_ids[i] */
     const float *bias_values;
     size_t n_bias;
 };
@@ -66,7 +70,7 @@ struct sampling {
 /* ERR_ARGUMENT naming the field, what was given and the range when a value is out of range. */
 ERR_MUST_USE err sampling_check(const struct sampling *s, size_t vocab_size, struct errinfo *info);
 
-/* ---- session: one sequence of tokens, its cache and its random state ---- */
+/* ---- session: one sequence of tokens and its cache ---- */
 
 struct session;
 
@@ -98,7 +102,8 @@ typedef bool (*session_progress)(void *user, size_t done, size_t total);
 ERR_MUST_USE err session_prefill(struct session *s, session_progress progress, void *user,
                                  struct errinfo *info);
 
-/* Logits of the last token [vocab_size], after prefill or generate; NULL before. */
+/* Logits after the last token [vocab_size]; NULL while tokens wait to be read (session_generate leaves
+ * the last token of its answer waiting). */
 const float *session_logits(const struct session *s);
 
 /* Log-probabilities of every appended, not yet read token given the ones before it, natural log:
@@ -106,8 +111,9 @@ const float *session_logits(const struct session *s);
 ERR_MUST_USE err session_score(struct session *s, float *out, session_progress progress, void *user,
                                struct errinfo *info);
 
-/* Saves and restores tokens, cache and random state: restored = uninterrupted, bit for bit. The file
- * names the model; another model's file is refused. */
+/* Saves and restores tokens, cache and logits: restored = uninterrupted, bit for bit. The file appears
+ * complete or not at all. Loading refuses a damaged or incomplete file (ERR_CORRUPT) and another
+ * model's (ERR_ARGUMENT). */
 ERR_MUST_USE err session_save(const struct session *s, const char *path, struct errinfo *info);
 ERR_MUST_USE err session_load(struct engine *e, const char *path, struct session **out,
                               struct errinfo *info);
@@ -125,7 +131,9 @@ struct session_token { /* one generated token as the callback sees it */
     int32_t top_ids[FATHOM_TOP_LOGPROBS_MAX];
     float top_logprobs[FATHOM_TOP_LOGPROBS_MAX];
 };
-/* Return false to stop (finish reason "cancelled"). */
+/* Called once for every sampled token, the one that ends the answer included (it has no text of its own,
+ * but what was held back for a stop string may come with it). The pointers die with the call. Return
+ * false to stop (finish reason "cancelled"). */
 typedef bool (*session_callback)(void *user, const struct session_token *token);
 
 struct generate_options {
@@ -147,7 +155,11 @@ struct generate_result {
     double prefill_seconds, decode_seconds;
 };
 
-/* Reads what is pending, then samples until a stop. The session then holds prompt and answer. */
+/* Reads what is pending, then samples until the model's eos, a stop id, a stop string, max_tokens or the
+ * end of the context. The session then holds prompt and answer, the ending token and the tokens of a stop
+ * string included; a character still unfinished at SESSION_LENGTH comes with the next call. `sampling`
+ * NULL: greedy. A prefill cancelled by options->progress is SESSION_CANCELLED, not an error. On errors
+ * the tokens made so far stay in the session. */
 ERR_MUST_USE err session_generate(struct session *s, const struct sampling *sampling,
                                   const struct generate_options *options, session_callback callback,
                                   void *user, struct generate_result *result, struct errinfo *info);

@@ -1,0 +1,178 @@
+/* cli/answer.c: see answer.h. */
+#include "cli/answer.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "base/progress.h"
+#include "cli/interrupt.h"
+
+struct answer_stream {
+    const struct answer_view *view;
+    struct answer *answer;
+    struct chat_splitter splitter;
+    struct progress progress;
+    bool content_terminal, reasoning_terminal;
+    bool dimmed; /* the escape for dim text is open */
+    err failed;
+};
+
+struct answer_view answer_view_default(void)
+{
+    struct answer_view v = {.content = stdout, .dim = true};
+    if (isatty(STDOUT_FILENO)) {
+        v.reasoning = stdout;
+    } else if (isatty(STDERR_FILENO)) {
+        v.reasoning = stderr;
+    }
+    return v;
+}
+
+/* Bytes of a control character at p: C0 except newline and tab, DEL, and C1 in UTF-8; else 0. */
+static size_t answer_control(const char *p, size_t left)
+{
+    unsigned char c = (unsigned char)p[0];
+    if ((c < 0x20 && c != '\n' && c != '\t') || c == 0x7f) {
+        return 1;
+    }
+    return c == 0xc2 && left > 1 && (unsigned char)p[1] >= 0x80 && (unsigned char)p[1] < 0xa0 ? 2 : 0;
+}
+
+void answer_print(FILE *to, bool terminal, const char *text, size_t len)
+{
+    size_t start = 0;
+    for (size_t i = 0; terminal && i < len;) {
+        size_t n = answer_control(text + i, len - i);
+        if (n == 0) {
+            i++;
+            continue;
+        }
+        fwrite(text + start, 1, i - start, to);
+        fputs("\xef\xbf\xbd", to);
+        i += n;
+        start = i;
+    }
+    fwrite(text + start, 1, len - start, to);
+}
+
+static void answer_undim(struct answer_stream *s)
+{
+    if (s->dimmed) {
+        fputs("\033[0m\n\n", s->view->reasoning);
+        fflush(s->view->reasoning);
+        s->dimmed = false;
+    }
+}
+
+static void answer_part(void *user, enum chat_part part, const char *text, size_t len)
+{
+    struct answer_stream *s = user;
+    struct strbuf *kept = part == CHAT_REASONING ? &s->answer->reasoning : &s->answer->content;
+    FILE *to = part == CHAT_REASONING ? s->view->reasoning : s->view->content;
+    if (len == 0 || s->failed != ERR_OK) {
+        return;
+    }
+    s->failed = strbuf_append(kept, text, len);
+    if (part == CHAT_CONTENT) {
+        answer_undim(s);
+    } else if (to && s->view->dim && !s->dimmed) {
+        fputs("\033[2m", to);
+        s->dimmed = true;
+    }
+    if (to) {
+        answer_print(to, part == CHAT_REASONING ? s->reasoning_terminal : s->content_terminal, text,
+                     len);
+        fflush(to);
+    }
+}
+
+static err answer_keep(struct answer *a, const struct session_token *t)
+{
+    if (a->n_tokens == a->cap_tokens) {
+        size_t cap = a->cap_tokens ? 2 * a->cap_tokens : 64;
+        struct answer_token *p = mem_resize(a->tokens, cap, sizeof *p);
+        if (!p) {
+            return ERR_NOMEM;
+        }
+        a->tokens = p;
+        a->cap_tokens = cap;
+    }
+    struct answer_token *k = &a->tokens[a->n_tokens++];
+    *k = (struct answer_token){.id = t->id, .logprob = t->logprob, .n_top = t->n_top};
+    memcpy(k->top_ids, t->top_ids, sizeof k->top_ids);
+    memcpy(k->top_logprobs, t->top_logprobs, sizeof k->top_logprobs);
+    return ERR_OK;
+}
+
+static bool answer_token(void *user, const struct session_token *t)
+{
+    struct answer_stream *s = user;
+    chat_splitter_push(&s->splitter, t->text, t->text_len, answer_part, s);
+    if (s->view->keep_tokens && s->failed == ERR_OK) {
+        s->failed = answer_keep(s->answer, t);
+    }
+    return s->failed == ERR_OK && !interrupt_pending();
+}
+
+static bool answer_progress(void *user, size_t done, size_t total)
+{
+    struct answer_stream *s = user;
+    s->progress.total = total;
+    progress_update(&s->progress, done);
+    if (done == total) {
+        progress_finish(&s->progress);
+    }
+    return !interrupt_pending();
+}
+
+err answer_generate(struct session *s, const struct sampling *sampling,
+                    const struct generate_options *options, bool thinking,
+                    const struct answer_view *view, struct answer *out, struct errinfo *info)
+{
+    *out = (struct answer){0};
+    struct answer_stream stream = {
+        .view = view,
+        .answer = out,
+        .content_terminal = view->content && isatty(fileno(view->content)),
+        .reasoning_terminal = view->reasoning && isatty(fileno(view->reasoning))};
+    struct generate_options with_progress = *options;
+    with_progress.progress = answer_progress;
+    chat_splitter_init(&stream.splitter, thinking);
+    progress_init(&stream.progress, "reading", PROGRESS_TOKENS, 0);
+    interrupt_watch();
+    err e = session_generate(s, sampling, &with_progress, answer_token, &stream, &out->result, info);
+    interrupt_restore();
+    progress_finish(&stream.progress);
+    chat_splitter_finish(&stream.splitter, answer_part, &stream);
+    answer_undim(&stream);
+    if (e == ERR_OK && stream.failed != ERR_OK) {
+        return err_set(info, stream.failed, "out of memory for the answer");
+    }
+    out->cancelled_in_prefill =
+        out->result.finish == SESSION_CANCELLED && out->result.completion_tokens == 0;
+    return e;
+}
+
+void answer_deinit(struct answer *a)
+{
+    strbuf_deinit(&a->content);
+    strbuf_deinit(&a->reasoning);
+    mem_free(a->tokens);
+    *a = (struct answer){0};
+}
+
+double answer_prefill_tps(const struct generate_result *r)
+{
+    return r->prompt_tokens > 0 && r->prefill_seconds > 0
+               ? (double)r->prompt_tokens / r->prefill_seconds
+               : 0;
+}
+
+/* The first token comes out of the prefill; each later one costs a step. */
+double answer_decode_tps(const struct generate_result *r)
+{
+    return r->completion_tokens > 1 && r->decode_seconds > 0
+               ? (double)(r->completion_tokens - 1) / r->decode_seconds
+               : 0;
+}

@@ -1,0 +1,56 @@
+/* cli/answer.h: one answer of the model as a person reads it: streamed while it is made, reasoning apart
+ * from content, terminal control characters defused, Ctrl-C heard. Shared by run and chat. */
+#ifndef CLI_ANSWER_H
+#define CLI_ANSWER_H
+
+#include <stdio.h>
+
+#include "base/strbuf.h"
+#include "fathom.h"
+#include "text/chat.h"
+
+/* Where the parts go. NULL: not shown. `dim` marks reasoning with escape sequences. A stream that is a
+ * terminal never gets control characters from the model, except newline and tab. */
+struct answer_view {
+    FILE *content, *reasoning;
+    bool dim;
+    bool keep_tokens; /* fill answer.tokens */
+};
+
+/* Content to stdout. Reasoning dimmed to stdout when that is a terminal, else to stderr when that is
+ * one, else nowhere: a pipe gets the answer alone. */
+struct answer_view answer_view_default(void);
+
+struct answer_token {
+    int32_t id;
+    float logprob;
+    int n_top;
+    int32_t top_ids[FATHOM_TOP_LOGPROBS_MAX];
+    float top_logprobs[FATHOM_TOP_LOGPROBS_MAX];
+};
+
+struct answer {
+    struct strbuf content, reasoning;
+    struct answer_token *tokens; /* only with view->keep_tokens; owned */
+    size_t n_tokens, cap_tokens;
+    struct generate_result result;
+    bool cancelled_in_prefill; /* nothing was generated */
+};
+
+/* Generates from what is in the session. `thinking`: the prompt ended inside a think block. A progress
+ * line for the prompt appears on a terminal. Ctrl-C ends the generation, not the program (finish reason
+ * "cancelled"). Free with answer_deinit, also after an error: what was made stays readable. */
+ERR_MUST_USE err answer_generate(struct session *s, const struct sampling *sampling,
+                                 const struct generate_options *options, bool thinking,
+                                 const struct answer_view *view, struct answer *out,
+                                 struct errinfo *info);
+void answer_deinit(struct answer *a);
+
+/* Writes text the model made; to a terminal with control characters replaced. */
+void answer_print(FILE *to, bool terminal, const char *text, size_t len);
+
+/* Tokens per second of the prompt and of the answer; 0 when there is nothing to measure. */
+double answer_prefill_tps(const struct generate_result *r);
+double answer_decode_tps(const struct generate_result *r);
+
+#endif

@@ -1,0 +1,100 @@
+/* cli/cmd_chat.c: `fathom chat`: opens the model and starts the talk (repl.c). */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/modelref.h"
+#include "cli/repl.h"
+#include "cli/settings.h"
+#include "cli/verbs.h"
+#include "model/model.h"
+
+enum { CMD_CHAT_ROWS = 5 };
+
+struct cmd_chat {
+    struct settings settings;
+    const char *system, *load;
+    size_t max_tokens;
+    bool think, no_history;
+};
+
+static void cmd_chat_greet(const struct repl *r)
+{
+    const struct config *c = model_config(engine_model(r->engine));
+    printf("%s (%s, %zu layers), context %zu tokens. /help lists the commands.\n", r->model, c->name,
+           c->num_hidden_layers, session_capacity(r->session));
+    if (r->format == CHAT_PLAIN) {
+        puts("This is a base model without a chat format: it continues your text.");
+    }
+}
+
+static err cmd_chat_talk(struct cmd_chat *c, struct repl *r, struct errinfo *info)
+{
+    if (!engine_tokenizer(r->engine)) {
+        return err_set(info, ERR_UNSUPPORTED,
+                       "the model's files have no tokenizer; without one there is nothing to say");
+    }
+    const struct session_options options = {.context = c->settings.context};
+    r->format = model_chat_format(engine_model(r->engine));
+    TRY(settings_sampling(&c->settings, engine_vocab_size(r->engine), &r->sampling, info));
+    TRY(session_new(r->engine, &options, &r->session, info));
+    r->conversation.seed = c->settings.seed;
+    r->conversation.think = c->think;
+    if (c->think && !chat_can_think(r->format)) {
+        return err_set(info, ERR_ARGUMENT, "--think: a model of format %s does not think",
+                       chat_format_name(r->format));
+    }
+    TRY(conversation_set_system(&r->conversation, c->system, info));
+    if (c->load) {
+        TRY(conversation_load(&r->conversation, c->load, info));
+    }
+    TRY(lineinput_open(r->interactive, !c->no_history, &r->input, info));
+    if (r->interactive) {
+        cmd_chat_greet(r);
+    }
+    return repl_run(r, info);
+}
+
+static err cmd_chat_work(struct cmd_chat *c, struct errinfo *info)
+{
+    struct repl r = {.max_tokens = c->max_tokens,
+                     .model = c->settings.model ? c->settings.model : MODELREF_DEFAULT,
+                     .interactive = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO)};
+    TRY(settings_open(&c->settings, &r.engine, info));
+    err e = cmd_chat_talk(c, &r, info);
+    lineinput_close(r.input);
+    conversation_deinit(&r.conversation);
+    session_free(r.session);
+    engine_close(r.engine);
+    return e;
+}
+
+int cmd_chat(int argc, char **argv)
+{
+    struct cmd_chat c = {0};
+    struct options_row rows[SETTINGS_ENGINE_ROWS + SETTINGS_SAMPLING_ROWS + CMD_CHAT_ROWS];
+    size_t n = 0;
+    settings_init(&c.settings);
+    settings_engine_rows(&c.settings, rows, &n);
+    const struct options_row mine[CMD_CHAT_ROWS] = {
+        options_string("system", "TEXT", &c.system, "instructions for the model"),
+        options_string("load", "FILE", &c.load, "go on with a conversation that /save wrote"),
+        options_size("max-tokens", "N", 1, (size_t)1 << 24, &c.max_tokens,
+                     "longest answer (the rest of the context)"),
+        options_flag("think", &c.think, "let a model think that can (/think on)"),
+        options_flag("no-history", &c.no_history, "keep no history file of what is typed"),
+    };
+    memcpy(rows + n, mine, sizeof mine);
+    n += CMD_CHAT_ROWS;
+    settings_sampling_rows(&c.settings, rows, &n);
+    const struct options spec = {"chat", "talk with a model in the terminal", rows, n,
+                                 "  fathom chat\n"
+                                 "  fathom chat model.gguf --system \"Answer briefly.\"\n"
+                                 "  printf 'Hello!\\n/stats\\n' | fathom chat\n"};
+    struct errinfo info = {0};
+    int status;
+    if (!options_begin(&spec, argc, argv, &status)) {
+        return status;
+    }
+    return cmd_chat_work(&c, &info) == ERR_OK ? 0 : options_fail(&spec, &info);
+}

@@ -1,0 +1,23 @@
+/* cli/lineinput.h: messages typed by a person: one line, or several between """ and """, or lines that
+ * end in a backslash. On a terminal with libedit (editing, history kept in
+ * ${XDG_STATE_HOME:-~/.local/state}/fathom/chat_history); from a pipe just lines. */
+#ifndef CLI_LINEINPUT_H
+#define CLI_LINEINPUT_H
+
+#include <stdbool.h>
+
+#include "base/err.h"
+
+struct lineinput;
+
+/* `interactive`: stdin and stdout are a terminal. `history`: keep a history file. */
+ERR_MUST_USE err lineinput_open(bool interactive, bool history, struct lineinput **out,
+                                struct errinfo *info);
+void lineinput_close(struct lineinput *in); /* saves the history; NULL is fine */
+
+/* The next message into *out (borrowed until the next call). ERR_NOTFOUND at the end of the input,
+ * ERR_CANCELLED when Ctrl-C was pressed instead, ERR_LIMIT for a message over 16 MiB or one with a NUL
+ * byte. */
+ERR_MUST_USE err lineinput_read(struct lineinput *in, const char **out, struct errinfo *info);
+
+#endif

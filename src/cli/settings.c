@@ -1,0 +1,120 @@
+/* cli/settings.c: see settings.h. */
+#include "cli/settings.h"
+
+#include <errno.h>
+#include <math.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "cli/modelref.h"
+
+static const char *const settings_kv_types[] = {"bf16", "f16", "f32", NULL};
+
+void settings_init(struct settings *s)
+{
+    *s = (struct settings){.temperature = 0.6, .top_p = 0.95, .repeat_penalty = 1, .seed = -1};
+}
+
+void settings_engine_rows(struct settings *s, struct options_row *rows, size_t *n)
+{
+    const struct options_row mine[SETTINGS_ENGINE_ROWS] = {
+        options_operand("MODEL", &s->model, "a .gguf file, a folder or a name; else the default"),
+        options_size("context", "N", 1, (size_t)1 << 24, &s->context,
+                     "positions to reserve (up to 8192, as memory allows)"),
+        options_size("threads", "N", 1, 1024, &s->threads, "processor cores to use (all)"),
+        options_flag("deterministic", &s->deterministic,
+                     "results independent of threads and chunks, bit for bit"),
+        options_choice("kv-type", "TYPE", settings_kv_types, &s->kv_type,
+                       "how keys and values are kept: bf16, f16, f32 (bf16)"),
+        options_size("chunk", "N", 1, 65536, &s->chunk, "tokens read per step of a prompt (512)"),
+    };
+    memcpy(rows + *n, mine, sizeof mine);
+    *n += SETTINGS_ENGINE_ROWS;
+}
+
+void settings_sampling_rows(struct settings *s, struct options_row *rows, size_t *n)
+{
+    const struct options_row mine[SETTINGS_SAMPLING_ROWS] = {
+        options_float("temperature", "T", 0, 100, &s->temperature,
+                      "0 takes the likeliest token; higher is bolder (0.6)"),
+        options_size("top-k", "K", 0, 1 << 24, &s->top_k, "only the K best tokens (off)"),
+        options_float("top-p", "P", 0, 1, &s->top_p,
+                      "only the best tokens that sum to P (0.95; 1 is off)"),
+        options_float("min-p", "P", 0, 1, &s->min_p, "only tokens with P times the best one (off)"),
+        options_float("repeat-penalty", "R", 0.01, 10, &s->repeat_penalty,
+                      "divide the logits of recent tokens by R (1 is off)"),
+        options_size("repeat-window", "N", 1, 1 << 24, &s->repeat_window,
+                     "how many tokens are recent (64)"),
+        options_float("presence-penalty", "X", -2, 2, &s->presence_penalty,
+                      "subtract X from tokens already generated"),
+        options_float("frequency-penalty", "X", -2, 2, &s->frequency_penalty,
+                      "subtract X for each time they were"),
+        options_each("logit-bias", "ID=X", &s->bias, "add X, -100 to 100 or -inf, to a token's logit"),
+        options_int("seed", "S", 0, INT64_MAX, &s->seed, "same seed, same answer (drawn anew)"),
+    };
+    memcpy(rows + *n, mine, sizeof mine);
+    *n += SETTINGS_SAMPLING_ROWS;
+}
+
+err settings_open(const struct settings *s, struct engine **out, struct errinfo *info)
+{
+    char *path;
+    TRY(modelref_resolve(s->model, &path, info));
+    const struct engine_options options = {.n_threads = (int)s->threads,
+                                           .deterministic = s->deterministic,
+                                           .chunk = s->chunk,
+                                           .kv_type = settings_kv_types[s->kv_type]};
+    err e = engine_open(path, &options, out, info);
+    mem_free(path);
+    return e;
+}
+
+static err settings_bias(struct settings *s, struct errinfo *info)
+{
+    for (size_t i = 0; i < s->bias.n; i++) {
+        const char *text = s->bias.items[i];
+        char *equals, *end;
+        errno = 0;
+        long id = strtol(text, &equals, 10);
+        if (equals == text || *equals != '=' || errno != 0 || id < 0 || id > INT32_MAX) {
+            return err_set(info, ERR_ARGUMENT,
+                           "--logit-bias \"%s\": a token id, = and a number are expected, as in 42=-100",
+                           text);
+        }
+        double v = strtod(equals + 1, &end);
+        if (end == equals + 1 || *end != '\0') {
+            return err_set(info, ERR_ARGUMENT, "--logit-bias \"%s\": \"%s\" is not a number", text,
+                           equals + 1);
+        }
+        s->bias_ids[i] = (int32_t)id;
+        s->bias_values[i] = (float)v;
+    }
+    return ERR_OK;
+}
+
+err settings_sampling(struct settings *s, size_t vocab_size, struct sampling *out,
+                      struct errinfo *info)
+{
+    TRY(settings_bias(s, info));
+    if (s->seed < 0) {
+        if (sodium_init() < 0) {
+            return err_set(info, ERR_IO, "the system gives no random numbers; use --seed");
+        }
+        s->seed = (int64_t)randombytes_random(); /* 32 bits: short enough to type again */
+    }
+    *out = (struct sampling){.temperature = (float)s->temperature,
+                             .top_k = (int)s->top_k,
+                             .top_p = (float)s->top_p,
+                             .min_p = (float)s->min_p,
+                             .repetition_penalty = (float)s->repeat_penalty,
+                             .presence_penalty = (float)s->presence_penalty,
+                             .frequency_penalty = (float)s->frequency_penalty,
+                             .penalty_window = s->repeat_window,
+                             .seed = (uint64_t)s->seed,
+                             .bias_ids = s->bias_ids,
+                             .bias_values = s->bias_values,
+                             .n_bias = s->bias.n};
+    return sampling_check(out, vocab_size, info);
+}

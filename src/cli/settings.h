@@ -1,0 +1,41 @@
+/* cli/settings.h: the options that every generating verb shares (run, chat): which model, how much of
+ * the machine, how to sample. One table of option rows, one struct, one way to turn them into an open
+ * engine and a struct sampling. */
+#ifndef CLI_SETTINGS_H
+#define CLI_SETTINGS_H
+
+#include "cli/options.h"
+#include "fathom.h"
+
+struct settings {
+    const char *model; /* as typed; NULL: the default model */
+    size_t context, threads, chunk;
+    bool deterministic;
+    int kv_type; /* index into the choices of --kv-type */
+    double temperature, top_p, min_p, repeat_penalty, presence_penalty, frequency_penalty;
+    size_t top_k, repeat_window;
+    struct options_list bias; /* ID=VALUE */
+    int64_t seed;             /* below 0: drawn from the system */
+    /* Filled by settings_sampling. */
+    int32_t bias_ids[OPTIONS_LIST_MAX];
+    float bias_values[OPTIONS_LIST_MAX];
+};
+
+/* Defaults: temperature 0.6 and top-p 0.95, what DeepSeek advises for its reasoning models. */
+void settings_init(struct settings *s);
+
+/* Rows for opening the model alone (MODEL, --context, --threads, --deterministic, --kv-type, --chunk),
+ * and for sampling. Each appends to rows[*n] and advances *n. */
+enum { SETTINGS_ENGINE_ROWS = 6, SETTINGS_SAMPLING_ROWS = 10 };
+void settings_engine_rows(struct settings *s, struct options_row *rows, size_t *n);
+void settings_sampling_rows(struct settings *s, struct options_row *rows, size_t *n);
+
+/* Finds and opens the model. */
+ERR_MUST_USE err settings_open(const struct settings *s, struct engine **out, struct errinfo *info);
+
+/* The sampler's settings, checked against the vocabulary. `out` points into `s`. A seed that was not
+ * given is drawn now and kept in s->seed, so that it can be shown. */
+ERR_MUST_USE err settings_sampling(struct settings *s, size_t vocab_size, struct sampling *out,
+                                   struct errinfo *info);
+
+#endif
