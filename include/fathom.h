@@ -102,6 +102,12 @@ typedef bool (*session_progress)(void *user, size_t done, size_t total);
 ERR_MUST_USE err session_prefill(struct session *s, session_progress progress, void *user,
                                  struct errinfo *info);
 
+/* The same, and hands the logits after every pending token to `rows`, in pieces: [n, vocab_size] of the
+ * pending tokens first … first + n - 1, valid during the call. Return false to cancel. */
+typedef bool (*session_rows)(void *user, size_t first, size_t n, const float *logits);
+ERR_MUST_USE err session_prefill_rows(struct session *s, session_rows rows, void *user,
+                                      struct errinfo *info);
+
 /* Logits after the last token [vocab_size]; NULL while tokens wait to be read (session_generate leaves
  * the last token of its answer waiting). */
 const float *session_logits(const struct session *s);

@@ -185,8 +185,8 @@ static err cmd_run_generate(struct cmd_run *r, struct engine *e, struct session 
                             struct answer *a, struct errinfo *info)
 {
     const struct tokenizer *t = engine_tokenizer(e);
-    enum chat_format format;
-    bool thinking;
+    enum chat_format format = CHAT_PLAIN;
+    bool thinking = false;
     struct sampling sampling;
     int32_t stop_ids[CHAT_STOP_MAX];
     TRY(settings_sampling(&r->settings, engine_vocab_size(e), &sampling, info));

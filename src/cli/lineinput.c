@@ -81,7 +81,7 @@ static char *lineinput_history_path(void)
     return file_make_dirs(dir, NULL) == ERR_OK ? file_join(dir, "chat_history") : NULL;
 }
 
-static err lineinput_open_edit(struct lineinput *in, bool history, struct errinfo *info)
+static err lineinput_open_edit(struct lineinput *in, bool keep, struct errinfo *info)
 {
     HistEvent event;
     if (!setlocale(LC_CTYPE, "") || strcmp(nl_langinfo(CODESET), "UTF-8") != 0) {
@@ -100,7 +100,7 @@ static err lineinput_open_edit(struct lineinput *in, bool history, struct errinf
     el_set(in->edit, EL_HIST, history, in->history);
     el_set(in->edit, EL_GETCFN, lineinput_char);
     el_set(in->edit, EL_BIND, "^R", "em-inc-search-prev", NULL);
-    if (history) {
+    if (keep) {
         in->history_path = lineinput_history_path();
     }
     if (in->history_path) {
@@ -109,13 +109,13 @@ static err lineinput_open_edit(struct lineinput *in, bool history, struct errinf
     return ERR_OK;
 }
 
-err lineinput_open(bool interactive, bool history, struct lineinput **out, struct errinfo *info)
+err lineinput_open(bool interactive, bool keep, struct lineinput **out, struct errinfo *info)
 {
     struct lineinput *in = mem_calloc(1, sizeof *in);
     if (!in) {
         return err_set(info, ERR_NOMEM, "out of memory for the input");
     }
-    err e = interactive ? lineinput_open_edit(in, history, info) : ERR_OK;
+    err e = interactive ? lineinput_open_edit(in, keep, info) : ERR_OK;
     if (e != ERR_OK) {
         lineinput_close(in);
         return e;

@@ -10,8 +10,8 @@
 
 struct lineinput;
 
-/* `interactive`: stdin and stdout are a terminal. `history`: keep a history file. */
-ERR_MUST_USE err lineinput_open(bool interactive, bool history, struct lineinput **out,
+/* `interactive`: stdin and stdout are a terminal. `keep`: the history in its file. */
+ERR_MUST_USE err lineinput_open(bool interactive, bool keep, struct lineinput **out,
                                 struct errinfo *info);
 void lineinput_close(struct lineinput *in); /* saves the history; NULL is fine */
 

@@ -204,49 +204,79 @@ err session_prefill(struct session *s, session_progress progress, void *user, st
     return session_read(s, progress, user, info);
 }
 
-static float session_logprob(const struct engine *e, const float *logits, int32_t id)
+err session_prefill_rows(struct session *s, session_rows rows, void *user, struct errinfo *info)
 {
-    return (float)((double)logits[id] - sampler_logsumexp(logits, engine_vocab_size(e)));
+    struct engine *e = s->engine;
+    size_t vocab = engine_vocab_size(e), total = s->n_tokens - s->kv.cache.len, done = 0;
+    TRY(engine_rows(e, info));
+    while (done < total) {
+        size_t n = total - done < e->n_rows ? total - done : e->n_rows;
+        struct model_segment segment = {.cache = &s->kv.cache,
+                                        .tokens = s->tokens + s->kv.cache.len,
+                                        .n_tokens = n,
+                                        .logits = e->rows,
+                                        .all_logits = true};
+        s->has_logits = false;
+        TRY(model_forward(e->model, e->compute, e->work, &segment, 1, NULL, NULL, info));
+        memcpy(s->logits, e->rows + (n - 1) * vocab, vocab * sizeof *s->logits);
+        s->has_logits = true;
+        if (!rows(user, done, n, e->rows)) {
+            return err_set(info, ERR_CANCELLED, "stopped after %zu of %zu tokens", done + n, total);
+        }
+        done += n;
+    }
+    return ERR_OK;
+}
+
+struct session_scoring {
+    const int32_t *ids; /* the pending tokens */
+    size_t n, vocab_size;
+    float *out;
+    session_progress progress;
+    void *user;
+};
+
+static float session_logprob(const float *logits, size_t vocab_size, int32_t id)
+{
+    return (float)((double)logits[id] - sampler_logsumexp(logits, vocab_size));
+}
+
+/* A row of logits scores the token after it; the last row of all scores nothing yet. */
+static bool session_score_rows(void *user, size_t first, size_t n, const float *logits)
+{
+    struct session_scoring *k = user;
+    for (size_t i = first; i < first + n && i + 1 < k->n; i++) {
+        k->out[i + 1] =
+            session_logprob(logits + (i - first) * k->vocab_size, k->vocab_size, k->ids[i + 1]);
+    }
+    return !k->progress || k->progress(k->user, first + n, k->n);
+}
+
+/* Makes the logits before the first pending token valid again after a rewind. */
+static err session_score_start(struct session *s, struct errinfo *info)
+{
+    size_t n = s->n_tokens;
+    s->n_tokens = s->kv.cache.len;
+    err e = session_read(s, NULL, NULL, info);
+    s->n_tokens = n;
+    return e;
 }
 
 err session_score(struct session *s, float *out, session_progress progress, void *user,
                   struct errinfo *info)
 {
-    struct engine *e = s->engine;
-    size_t vocab = engine_vocab_size(e), total = s->n_tokens - s->kv.cache.len, done = 0;
-    TRY(engine_rows(e, info));
-    if (total == 0) {
+    if (s->kv.cache.len == s->n_tokens) {
         return ERR_OK;
     }
-    if (s->kv.cache.len > 0 && !s->has_logits) { /* the first one's chances come from the token before */
-        size_t n = s->n_tokens;
-        s->n_tokens = s->kv.cache.len;
-        err result = session_read(s, NULL, NULL, info);
-        s->n_tokens = n;
-        TRY(result);
-    }
-    while (done < total) {
-        if (progress && !progress(user, done, total)) {
-            return err_set(info, ERR_CANCELLED, "stopped after scoring %zu of %zu tokens", done, total);
-        }
-        const int32_t *ids = s->tokens + s->kv.cache.len;
-        size_t n = total - done < e->n_rows ? total - done : e->n_rows;
-        out[done] = s->kv.cache.len == 0 ? 0 : session_logprob(e, s->logits, ids[0]);
-        struct model_segment segment = {
-            .cache = &s->kv.cache, .tokens = ids, .n_tokens = n, .logits = e->rows, .all_logits = true};
-        s->has_logits = false;
-        TRY(model_forward(e->model, e->compute, e->work, &segment, 1, NULL, NULL, info));
-        for (size_t i = 1; i < n; i++) {
-            out[done + i] = session_logprob(e, e->rows + (i - 1) * vocab, ids[i]);
-        }
-        memcpy(s->logits, e->rows + (n - 1) * vocab, vocab * sizeof *s->logits);
-        s->has_logits = true;
-        done += n;
-    }
-    if (progress) {
-        progress(user, total, total);
-    }
-    return ERR_OK;
+    TRY(session_score_start(s, info));
+    struct session_scoring k = {.ids = s->tokens + s->kv.cache.len,
+                                .n = s->n_tokens - s->kv.cache.len,
+                                .vocab_size = engine_vocab_size(s->engine),
+                                .out = out,
+                                .progress = progress,
+                                .user = user};
+    out[0] = s->kv.cache.len == 0 ? 0 : session_logprob(s->logits, k.vocab_size, k.ids[0]);
+    return session_prefill_rows(s, session_score_rows, &k, info);
 }
 
 err session_generate(struct session *s, const struct sampling *sampling,

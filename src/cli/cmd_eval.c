@@ -1,0 +1,217 @@
+/* cli/cmd_eval.c: `fathom eval`: perplexity of a text, question sets, raw logits. */
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "cli/evaltask.h"
+#include "cli/perplexity.h"
+#include "cli/settings.h"
+#include "cli/verbs.h"
+#include "text/tokenizer.h"
+
+enum { CMD_EVAL_ROWS = 8, CMD_EVAL_TEXT_MAX = 1 << 30, CMD_EVAL_WINDOW = 512, CMD_EVAL_ANSWER = 64 };
+
+struct cmd_eval {
+    struct settings settings;
+    const char *perplexity, *task, *logits_out, *tokens;
+    size_t stride, max_tokens;
+    bool chat, json;
+};
+
+static err cmd_eval_need_tokenizer(const struct engine *e, struct errinfo *info)
+{
+    return engine_tokenizer(e)
+               ? ERR_OK
+               : err_set(info, ERR_UNSUPPORTED,
+                         "the model's files have no tokenizer; only --logits-out works without one");
+}
+
+/* ---- perplexity ---- */
+
+static err cmd_eval_text_ids(const struct tokenizer *t, const char *path, struct tokenizer_ids *ids,
+                             struct errinfo *info)
+{
+    char *text;
+    size_t size;
+    TRY(file_read(path, CMD_EVAL_TEXT_MAX, &text, &size, info));
+    err e = ERR_OK;
+    if (tokenizer_add_bos(t) && tokenizer_bos(t) >= 0) {
+        e = tokenizer_ids_push(ids, tokenizer_bos(t));
+    }
+    e = e == ERR_OK ? tokenizer_encode(t, text, size, false, ids, info)
+                    : err_set(info, e, "out of memory for the tokens of %s", path);
+    mem_free(text);
+    return e;
+}
+
+static err cmd_eval_perplexity(const struct cmd_eval *v, struct engine *e, struct errinfo *info)
+{
+    struct tokenizer_ids ids = {0};
+    struct perplexity p = {0};
+    TRY(cmd_eval_need_tokenizer(e, info));
+    err result = cmd_eval_text_ids(engine_tokenizer(e), v->perplexity, &ids, info);
+    if (result == ERR_OK) {
+        size_t window = v->settings.context ? v->settings.context : CMD_EVAL_WINDOW;
+        result = perplexity_of(e, ids.data, ids.len, window, v->stride, &p, info);
+    }
+    tokenizer_ids_deinit(&ids);
+    TRY(result);
+    if (v->json) {
+        printf("{\"perplexity\":%.6f,\"bits_per_byte\":%.6f,\"tokens\":%zu,\"bytes\":%zu}\n",
+               perplexity_value(&p), perplexity_bits_per_byte(&p), p.tokens, p.bytes);
+    } else {
+        printf("perplexity %.4f, %.4f bits per byte, over %zu tokens (%zu bytes)\n",
+               perplexity_value(&p), perplexity_bits_per_byte(&p), p.tokens, p.bytes);
+    }
+    return ERR_OK;
+}
+
+/* ---- question sets ---- */
+
+static err cmd_eval_task(const struct cmd_eval *v, struct engine *e, struct errinfo *info)
+{
+    struct evaltask_result r = {0};
+    const struct evaltask_options options = {
+        .context = v->settings.context, .max_tokens = v->max_tokens, .chat = v->chat};
+    TRY(cmd_eval_need_tokenizer(e, info));
+    TRY(evaltask_run(e, v->task, &options, &r, info));
+    double n = (double)r.items;
+    if (v->json) {
+        printf("{\"items\":%zu,\"right\":%zu,\"exact\":%zu,\"accuracy\":%.6f,\"accuracy_exact\":%.6f}\n",
+               r.items, r.right, r.exact, (double)r.right / n, (double)r.exact / n);
+    } else {
+        printf("%zu of %zu right (%.1f%%), %zu exact or by likelihood per byte (%.1f%%)\n", r.right,
+               r.items, 100 * (double)r.right / n, r.exact, 100 * (double)r.exact / n);
+    }
+    return ERR_OK;
+}
+
+/* ---- logits ---- */
+
+/* Header of a NumPy file, format 1.0: magic, length, a Python dict padded to 64 bytes. */
+static err cmd_eval_npy_header(struct file_writer *w, size_t rows, size_t cols, struct errinfo *info)
+{
+    char dict[118], head[128] = "\x93NUMPY\x01";
+    int n = snprintf(dict, sizeof dict,
+                     "{'descr': '<f4', 'fortran_order': False, 'shape': (%zu, %zu), }", rows, cols);
+    memset(head + 10, ' ', sizeof head - 10);
+    memcpy(head + 10, dict, (size_t)n);
+    head[8] = (char)(sizeof head - 10);
+    head[127] = '\n';
+    return file_writer_write(w, head, sizeof head, info);
+}
+
+struct cmd_eval_rows {
+    struct file_writer *file;
+    size_t vocab_size;
+    struct errinfo *info;
+    err failed;
+};
+
+static bool cmd_eval_write_rows(void *user, size_t first, size_t n, const float *logits)
+{
+    struct cmd_eval_rows *k = user;
+    (void)first;
+    k->failed = file_writer_write(k->file, logits, n * k->vocab_size * sizeof *logits, k->info);
+    return k->failed == ERR_OK;
+}
+
+static err cmd_eval_write_logits(const char *path, struct session *s, size_t n, size_t vocab_size,
+                                 struct errinfo *info)
+{
+    struct cmd_eval_rows rows = {.vocab_size = vocab_size, .info = info};
+    struct errinfo stopped; /* why the reading stopped; a failed write has said it better */
+    TRY(file_writer_open(path, &rows.file, info));
+    err e = cmd_eval_npy_header(rows.file, n, vocab_size, info);
+    if (e == ERR_OK) {
+        e = session_prefill_rows(s, cmd_eval_write_rows, &rows, &stopped);
+        if (e != ERR_OK && rows.failed == ERR_OK) {
+            err_set(info, e, "%s", stopped.message);
+        }
+        e = rows.failed == ERR_OK ? e : rows.failed;
+    }
+    if (e == ERR_OK) {
+        e = file_writer_commit(rows.file, info);
+    }
+    file_writer_close(rows.file);
+    return e;
+}
+
+static err cmd_eval_logits(const struct cmd_eval *v, struct engine *e, struct errinfo *info)
+{
+    int32_t *ids;
+    size_t n;
+    struct session *s = NULL;
+    if (!v->tokens) {
+        return err_set(info, ERR_ARGUMENT, "--logits-out needs --tokens 1,2,3");
+    }
+    TRY(options_ids(v->tokens, &ids, &n, info));
+    const struct session_options options = {.context = n};
+    err result = n > 0 ? session_new(e, &options, &s, info)
+                       : err_set(info, ERR_ARGUMENT, "--tokens names no tokens");
+    if (result == ERR_OK) {
+        result = session_append(s, ids, n, info);
+    }
+    if (result == ERR_OK) {
+        result = cmd_eval_write_logits(v->logits_out, s, n, engine_vocab_size(e), info);
+    }
+    session_free(s);
+    mem_free(ids);
+    TRY(result);
+    if (v->json) {
+        printf("{\"tokens\":%zu,\"vocab_size\":%zu}\n", n, engine_vocab_size(e));
+    } else {
+        printf("logits [%zu, %zu] in %s\n", n, engine_vocab_size(e), v->logits_out);
+    }
+    return ERR_OK;
+}
+
+static err cmd_eval_work(const struct cmd_eval *v, struct errinfo *info)
+{
+    if (!!v->perplexity + !!v->task + !!v->logits_out != 1) {
+        return err_set(info, ERR_ARGUMENT, "one of --perplexity, --task and --logits-out is needed");
+    }
+    struct engine *e;
+    TRY(settings_open(&v->settings, &e, info));
+    err result = v->perplexity ? cmd_eval_perplexity(v, e, info)
+                 : v->task     ? cmd_eval_task(v, e, info)
+                               : cmd_eval_logits(v, e, info);
+    engine_close(e);
+    return result;
+}
+
+int cmd_eval(int argc, char **argv)
+{
+    struct cmd_eval v = {.max_tokens = CMD_EVAL_ANSWER};
+    struct options_row rows[SETTINGS_ENGINE_ROWS + CMD_EVAL_ROWS];
+    size_t n = 0;
+    settings_init(&v.settings);
+    settings_engine_rows(&v.settings, rows, &n);
+    const struct options_row mine[CMD_EVAL_ROWS] = {
+        options_string("perplexity", "FILE", &v.perplexity,
+                       "how well the text is predicted; windows of --context tokens (512)"),
+        options_size("stride", "N", 1, (size_t)1 << 24, &v.stride,
+                     "overlapping windows, a new one every N tokens (off)"),
+        options_string("task", "FILE", &v.task,
+                       "questions, one {\"prompt\",\"answer\"[,\"choices\"]} per line"),
+        options_size("max-tokens", "N", 1, 1 << 20, &v.max_tokens, "longest answer to a question (64)"),
+        options_flag("chat", &v.chat, "ask questions in the model's chat format"),
+        options_string("logits-out", "FILE", &v.logits_out,
+                       "write the logits after each of --tokens, float32 [T, vocab] .npy"),
+        options_string("tokens", "IDS", &v.tokens, "token ids, as in 1,2,3"),
+        options_flag("json", &v.json, "one JSON document on stdout"),
+    };
+    memcpy(rows + n, mine, sizeof mine);
+    n += CMD_EVAL_ROWS;
+    const struct options spec = {"eval", "perplexity, question sets, logits", rows, n,
+                                 "  fathom eval model.gguf --perplexity text.txt --json\n"
+                                 "  fathom eval model.gguf --logits-out logits.npy --tokens 1,2,3\n"};
+    struct errinfo info = {0};
+    int status;
+    if (!options_begin(&spec, argc, argv, &status)) {
+        return status;
+    }
+    return cmd_eval_work(&v, &info) == ERR_OK ? 0 : options_fail(&spec, &info);
+}

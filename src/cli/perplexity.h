@@ -1,0 +1,27 @@
+/* cli/perplexity.h: how well a model predicts a text.
+ *
+ * Method, when `stride` is 0: the text's tokens are cut into windows of `window` tokens that do not
+ * overlap (a shorter rest is left out); the first half of each window is only read, the tokens after it
+ * are scored. When the model wants a bos, it replaces the first token of each window. This is what
+ * llama.cpp's perplexity tool does, so numbers can be compared. With a stride, windows begin every
+ * `stride` tokens and each scores what no window before it has scored: more context per token, slower.
+ * A text shorter than a window is one window. */
+#ifndef CLI_PERPLEXITY_H
+#define CLI_PERPLEXITY_H
+
+#include "fathom.h"
+
+struct perplexity {
+    double nats;   /* sum of -ln p over the scored tokens */
+    size_t tokens; /* scored */
+    size_t bytes;  /* text bytes of the scored tokens */
+};
+
+/* A progress line with the time left appears on a terminal; Ctrl-C is ERR_CANCELLED. */
+ERR_MUST_USE err perplexity_of(struct engine *e, const int32_t *ids, size_t n, size_t window,
+                               size_t stride, struct perplexity *out, struct errinfo *info);
+
+double perplexity_value(const struct perplexity *p);         /* exp(nats / tokens) */
+double perplexity_bits_per_byte(const struct perplexity *p); /* nats / ln 2 / bytes */
+
+#endif
