@@ -3,6 +3,9 @@
 
 #include "tensor/cpu/elementwise.h"
 #include "tensor/ref/ref.h"
+#if defined(__x86_64__)
+#include "tensor/cpu/matmul.h"
+#endif
 
 static const struct ops_table ops_ref = {
     .matmul = ref_matmul,
@@ -34,7 +37,7 @@ static const struct ops_table ops_avx2 = {
 };
 
 static const struct ops_table ops_avx512 = {
-    .matmul = ref_matmul,
+    .matmul = matmul_avx512,
     .attention = ref_attention,
     .rmsnorm = elementwise_avx512_rmsnorm,
     .rope = elementwise_avx512_rope,
@@ -48,7 +51,7 @@ static const struct ops_table ops_avx512 = {
 };
 
 static const struct ops_table ops_amx = {
-    .matmul = ref_matmul,
+    .matmul = matmul_amx,
     .attention = ref_attention,
     .rmsnorm = elementwise_avx512_rmsnorm,
     .rope = elementwise_avx512_rope,

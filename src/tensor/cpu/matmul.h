@@ -1,0 +1,81 @@
+/* tensor/cpu/matmul.h: how ops_matmul runs on x86: one driver (matmul.c) that plans, prepares the
+ * activations and shares the work, and per CPU level the kernels it calls.
+ *
+ * Two ways to multiply, by weight type and number of rows:
+ *   product  16 activation rows at a time, weights unpacked to float32 or bfloat16 panels in cache.
+ *            Every output is a sum over k in one fixed order, whatever the rows beside it, the
+ *            threads or the other jobs: the only way used in deterministic mode.
+ *   dot      up to MATMUL_DOT_ROWS activation rows against the weights as they stream from memory;
+ *            block types multiply as integers, activations quantised to int8 per 16 values.
+ * The driver never looks at intrinsics; kernels never look at jobs. */
+#ifndef TENSOR_CPU_MATMUL_H
+#define TENSOR_CPU_MATMUL_H
+
+#include "tensor/ops.h"
+
+enum {
+    MATMUL_RUN = 256,    /* weights of a row unpacked in one go: a k-quant block, 8 small blocks */
+    MATMUL_GROUP = 32,   /* k is padded to this in packed activations and panels */
+    MATMUL_TILE = 16,    /* activation rows packed side by side */
+    MATMUL_PANEL = 32,   /* weight rows of a product task */
+    MATMUL_DOT_ROWS = 4, /* most activation rows of a dot task */
+    MATMUL_CHUNK = 512,  /* k per unpacked panel; a multiple of MATMUL_RUN */
+};
+
+/* MATMUL_RUN activations as int8: x = d[i / 16] * q[i]; s = d * (sum of the 16 q), for weights with
+ * an offset. The tail of the last run is zero. */
+struct matmul_q8 {
+    int8_t q[MATMUL_RUN];
+    float d[MATMUL_RUN / 16];
+    float s[MATMUL_RUN / 16];
+};
+
+/* Packed activations of a product, one tile of 16 rows after the other, missing rows zero:
+ *   F32   [k][16 rows] float
+ *   BF16  [k / 2][16 rows][2] bfloat16
+ * and of a dot: Q8 struct matmul_q8 per MATMUL_RUN, PLAIN the caller's floats themselves. */
+enum matmul_form { MATMUL_F32, MATMUL_BF16, MATMUL_Q8, MATMUL_PLAIN };
+
+/* y[t * y_stride + n] for `n_rows` activation rows and weight rows row .. row + n - 1. */
+struct matmul_task {
+    const struct tensor *w;
+    size_t row, n;
+    size_t n_rows;
+    const void *x;                         /* product: first tile */
+    const void *dot_x[MATMUL_DOT_ROWS];    /* dot: one per activation row */
+    float *y;
+    size_t y_stride;
+    void *panel; /* this thread's scratch */
+};
+
+/* The kernels of a level; NULL entries do not exist there. */
+struct matmul_kernels {
+    /* Packs up to 16 rows x[i][0..k) into one tile. */
+    void (*pack_f32)(void *tile, const float *const *x, size_t n, size_t k);
+    void (*pack_bf16)(void *tile, const float *const *x, size_t n, size_t k);
+    void (*quantize)(struct matmul_q8 *q, const float *x, size_t k);
+    /* At most MATMUL_PANEL weight rows, any number of activation rows. */
+    void (*product_f32)(const struct matmul_task *t);
+    void (*product_bf16)(const struct matmul_task *t);
+    /* n a multiple of 4 except at the end of the weight. */
+    void (*dot)(const struct matmul_task *t);
+    void (*thread_begin)(void); /* around a thread's tasks */
+    void (*thread_end)(void);
+    size_t dot_rows; /* the fast mode's limit, at most MATMUL_DOT_ROWS */
+};
+
+/* The driver: see ops_matmul. */
+err matmul_run(struct compute *c, const struct matmul_job *jobs, size_t n_jobs,
+               const struct matmul_kernels *k);
+
+/* The levels, for ops.c. */
+err matmul_avx2(struct compute *c, const struct matmul_job *jobs, size_t n_jobs);
+err matmul_avx512(struct compute *c, const struct matmul_job *jobs, size_t n_jobs);
+err matmul_amx(struct compute *c, const struct matmul_job *jobs, size_t n_jobs);
+
+static inline size_t matmul_round(size_t n, size_t to)
+{
+    return (n + to - 1) / to * to;
+}
+
+#endif

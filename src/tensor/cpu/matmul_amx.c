@@ -1,0 +1,235 @@
+/* tensor/cpu/matmul_amx.c: the bfloat16 product of the AMX level. A tile of weights is 16 rows of 32
+ * values along k, as unpacked; a tile of activations 16 pairs along k of 16 rows; a tile of
+ * sums [16 weight rows][16 activation rows] float32. TDPBF16PS adds the pairs of a sum in the order of
+ * k whatever is beside it. Tiles 0 to 5 hold sums, 6 weights, 7 activations.
+ *
+ * While the tile unit works on one run of k, the vector units unpack the next: a few rows between
+ * any two steps, close enough for the processor to overlap them. */
+#include "tensor/cpu/matmul_avx512.h"
+#include "tensor/cpu/unpack_avx512.h"
+
+enum {
+    MATMUL_STEP_BYTES = 1024,               /* a tile */
+    MATMUL_STEPS = MATMUL_RUN / MATMUL_GROUP, /* tile steps of a run */
+    MATMUL_WIDTH = 3,                       /* activation tiles multiplied together */
+};
+
+/* Plain assembly with a memory clobber: GCC 12's intrinsics do not tell it that tiles read memory. */
+#define TILE_LOAD(tile, p)                                                                         \
+    __asm__ volatile("tileloadd (%0,%1,1), %%tmm" #tile ::"r"(p), "r"((size_t)64) : "memory")
+#define TILE_STORE(tile, p)                                                                        \
+    __asm__ volatile("tilestored %%tmm" #tile ", (%0,%1,1)" ::"r"(p), "r"((size_t)64) : "memory")
+#define TILE_ADD(sum, x, w) \
+    __asm__ volatile("tdpbf16ps %%tmm" #x ", %%tmm" #w ", %%tmm" #sum ::: "memory")
+
+static void matmul_tiles_begin(void)
+{
+    struct {
+        uint8_t palette, start_row, reserved[14];
+        uint16_t bytes_per_row[16];
+        uint8_t rows[16];
+    } cfg = {.palette = 1};
+    for (int i = 0; i < 8; i++) {
+        cfg.bytes_per_row[i] = 64;
+        cfg.rows[i] = 16;
+    }
+    __asm__ volatile("ldtilecfg %0" ::"m"(cfg) : "memory");
+}
+
+static void matmul_tiles_end(void)
+{
+    __asm__ volatile("tilerelease" ::: "memory");
+}
+
+static void matmul_amx_pack(void *tile, const float *const *x, size_t n, size_t k)
+{
+    char *out = tile;
+    for (size_t i = 0; i < k; i += MATMUL_GROUP, out += MATMUL_STEP_BYTES) {
+        size_t left = k - i;
+        __mmask32 m = left >= 32 ? 0xffffffffu : (1u << left) - 1;
+        __m512i v[16];
+        for (size_t r = 0; r < 16; r++) {
+            v[r] = r < n ? (__m512i)_mm512_cvtne2ps_pbh(
+                               _mm512_maskz_loadu_ps((__mmask16)(m >> 16), x[r] + i + 16),
+                               _mm512_maskz_loadu_ps((__mmask16)m, x[r] + i))
+                         : _mm512_setzero_si512();
+        }
+        matmul_transpose(v);
+        for (size_t r = 0; r < 16; r++) {
+            _mm512_storeu_si512(out + 64 * r, v[r]);
+        }
+    }
+}
+
+/* One step of 32 k: two weight tiles at w, `tiles` activation tiles x_tile bytes apart. */
+UNPACK_INLINE void matmul_step(size_t tiles, const char *w, const char *x, size_t x_tile)
+{
+    TILE_LOAD(6, w);
+    TILE_LOAD(7, x);
+    TILE_ADD(0, 7, 6);
+    if (tiles > 1) {
+        TILE_LOAD(7, x + x_tile);
+        TILE_ADD(1, 7, 6);
+    }
+    if (tiles > 2) {
+        TILE_LOAD(7, x + 2 * x_tile);
+        TILE_ADD(2, 7, 6);
+    }
+    TILE_LOAD(6, w + MATMUL_STEP_BYTES); /* the last activation tile is still there */
+    if (tiles > 2) {
+        TILE_ADD(5, 7, 6);
+        TILE_LOAD(7, x + x_tile);
+    }
+    if (tiles > 1) {
+        TILE_ADD(4, 7, 6);
+        TILE_LOAD(7, x);
+    }
+    TILE_ADD(3, 7, 6);
+}
+
+/* Sums [tile][32 weight rows][16 activation rows]. */
+UNPACK_INLINE void matmul_sums_load(size_t tiles, const char *s)
+{
+    TILE_LOAD(0, s);
+    TILE_LOAD(3, s + MATMUL_STEP_BYTES);
+    if (tiles > 1) {
+        TILE_LOAD(1, s + 2 * MATMUL_STEP_BYTES);
+        TILE_LOAD(4, s + 3 * MATMUL_STEP_BYTES);
+    }
+    if (tiles > 2) {
+        TILE_LOAD(2, s + 4 * MATMUL_STEP_BYTES);
+        TILE_LOAD(5, s + 5 * MATMUL_STEP_BYTES);
+    }
+}
+
+UNPACK_INLINE void matmul_sums_store(size_t tiles, char *s)
+{
+    TILE_STORE(0, s);
+    TILE_STORE(3, s + MATMUL_STEP_BYTES);
+    if (tiles > 1) {
+        TILE_STORE(1, s + 2 * MATMUL_STEP_BYTES);
+        TILE_STORE(4, s + 3 * MATMUL_STEP_BYTES);
+    }
+    if (tiles > 2) {
+        TILE_STORE(2, s + 4 * MATMUL_STEP_BYTES);
+        TILE_STORE(5, s + 5 * MATMUL_STEP_BYTES);
+    }
+}
+
+/* The weight side of a task. */
+struct matmul_source {
+    const struct matmul_task *t;
+    unpack_fn *unpack;
+    const uint8_t *data; /* the task's first row */
+    size_t row_bytes, run_bytes, k;
+    size_t scale_cols;
+    char *panel; /* step after step, two tiles each */
+};
+
+/* Unpacks rows [first, last) of the run at k position `at` to its place in the panel, which starts
+ * at k position `base`. */
+UNPACK_INLINE void matmul_unpack(const struct matmul_source *s, size_t base, size_t at,
+                                 size_t first, size_t last)
+{
+    const struct tensor *w = s->t->w;
+    size_t n = s->k - at < MATMUL_RUN ? s->k - at : MATMUL_RUN;
+    const uint8_t *p = s->data + at / MATMUL_RUN * s->run_bytes;
+    char *dst = s->panel + (at - base) / MATMUL_GROUP * 2 * MATMUL_STEP_BYTES;
+    for (size_t r = first; r < last && r < s->t->n; r++) {
+        const float *scale = w->scale ? w->scale +
+                                            (s->t->row + r) / TENSOR_FP8_BLOCK * s->scale_cols +
+                                            at / TENSOR_FP8_BLOCK
+                                      : NULL;
+        s->unpack(p + r * s->row_bytes, n, scale, dst + r * 64, 2 * MATMUL_STEP_BYTES);
+    }
+}
+
+/* `tiles` activation tiles from x over k positions [base, end), panel already unpacked or, with
+ * `fill`, unpacked on the way. */
+UNPACK_INLINE void matmul_tiles_run(size_t tiles, const struct matmul_source *s, size_t base,
+                                    size_t end, const char *x, size_t x_tile, bool fill)
+{
+    const size_t part = MATMUL_PANEL / MATMUL_STEPS;
+    const char *w = s->panel;
+    if (fill) {
+        matmul_unpack(s, base, base, 0, MATMUL_PANEL);
+    }
+    for (size_t at = base; at < end; at += MATMUL_RUN) {
+        size_t steps = (end - at + MATMUL_GROUP - 1) / MATMUL_GROUP;
+        steps = steps < MATMUL_STEPS ? steps : MATMUL_STEPS;
+        bool next = fill && at + MATMUL_RUN < end;
+        for (size_t i = 0; i < steps; i++) {
+            matmul_step(tiles, w, x, x_tile);
+            w += 2 * MATMUL_STEP_BYTES;
+            x += MATMUL_STEP_BYTES;
+            if (next) { /* a run before another is whole: all its steps are there */
+                matmul_unpack(s, base, at + MATMUL_RUN, i * part, (i + 1) * part);
+            }
+        }
+    }
+}
+
+UNPACK_INLINE void matmul_width(size_t tiles, const struct matmul_source *s, size_t base,
+                                size_t end, const char *x, size_t x_tile, char *sums, bool fill)
+{
+    matmul_sums_load(tiles, sums);
+    matmul_tiles_run(tiles, s, base, end, x, x_tile, fill);
+    matmul_sums_store(tiles, sums);
+}
+
+static void matmul_amx_product(const struct matmul_task *t)
+{
+    const struct dtype_info *d = dtype_info(t->w->dtype);
+    struct matmul_source s = {.t = t,
+                              .unpack = unpack_avx512_bf16(t->w->dtype),
+                              .row_bytes = tensor_row_bytes(t->w),
+                              .run_bytes = MATMUL_RUN / d->block_elems * d->block_bytes,
+                              .k = tensor_cols(t->w),
+                              .panel = t->panel};
+    s.data = (const uint8_t *)t->w->data + t->row * s.row_bytes;
+    s.scale_cols = (s.k + TENSOR_FP8_BLOCK - 1) / TENSOR_FP8_BLOCK;
+    size_t tiles = (t->n_rows + MATMUL_TILE - 1) / MATMUL_TILE;
+    size_t x_tile = (s.k + MATMUL_GROUP - 1) / MATMUL_GROUP * MATMUL_STEP_BYTES;
+    const size_t chunk = 2 * MATMUL_CHUNK; /* bfloat16: twice as many fit */
+    char *sums = s.panel + chunk / MATMUL_GROUP * 2 * MATMUL_STEP_BYTES;
+    memset(sums, 0, tiles * 2 * MATMUL_STEP_BYTES);
+    for (size_t base = 0; base < s.k; base += chunk) {
+        size_t end = s.k - base < chunk ? s.k : base + chunk;
+        for (size_t i = 0; i < tiles;) {
+            size_t left = tiles - i, take = left == 4 ? 2 : left < 3 ? left : 3;
+            const char *x = (const char *)t->x + i * x_tile + base / MATMUL_GROUP *
+                                                                  MATMUL_STEP_BYTES;
+            char *to = sums + i * 2 * MATMUL_STEP_BYTES;
+            switch (take) {
+            case 1: matmul_width(1, &s, base, end, x, x_tile, to, i == 0); break;
+            case 2: matmul_width(2, &s, base, end, x, x_tile, to, i == 0); break;
+            default: matmul_width(3, &s, base, end, x, x_tile, to, i == 0); break;
+            }
+            i += take;
+        }
+    }
+    for (size_t i = 0; i < tiles; i++) {
+        for (size_t r = 0; r < t->n; r += 16) {
+            matmul_store_tile((const float *)(const void *)sums + (i * MATMUL_PANEL + r) * 16,
+                              t->y + i * MATMUL_TILE * t->y_stride + t->row + r, t->y_stride,
+                              t->n - r, t->n_rows - i * MATMUL_TILE);
+        }
+    }
+}
+
+static const struct matmul_kernels matmul_kernels_amx = {
+    .pack_f32 = matmul_avx512_pack,
+    .pack_bf16 = matmul_amx_pack,
+    .quantize = dot_avx512_quantize,
+    .product_f32 = matmul_avx512_product,
+    .product_bf16 = matmul_amx_product,
+    .dot = dot_avx512,
+    .thread_begin = matmul_tiles_begin,
+    .thread_end = matmul_tiles_end,
+    .dot_rows = MATMUL_DOT_ROWS,
+};
+
+err matmul_amx(struct compute *c, const struct matmul_job *jobs, size_t n_jobs)
+{
+    return matmul_run(c, jobs, n_jobs, &matmul_kernels_amx);
+}
