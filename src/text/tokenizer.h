@@ -53,13 +53,26 @@ struct tokenizer_spec {
     int32_t bos, eos, pad; /* -1 when absent */
     bool add_bos;          /* plain text is prefixed with bos */
     bool ignore_merges;    /* a piece that is a token is emitted whole (Llama 3) */
+    bool nfc;              /* text is brought to normalisation form C first (Qwen2) */
 };
 
 struct tokenizer;
 
+/* Caps on what a file may declare. */
+enum {
+    TOKENIZER_TOKENS_MAX = 1 << 21,
+    TOKENIZER_MERGES_MAX = 1 << 22,
+    TOKENIZER_BYTES_MAX = 1 << 28, /* all spellings together */
+};
+
+/* Everything is checked: ids in range, kinds known, merges made of tokens. ERR_CORRUPT names what is
+ * wrong, ERR_LIMIT the cap. A merge that would make an added token is kept for export but never
+ * applied, so that ordinary text cannot grow into one. */
 ERR_MUST_USE err tokenizer_new(const struct tokenizer_spec *spec, struct tokenizer **out,
                                struct errinfo *info);
-/* Reads DIR/tokenizer.json and, where present, DIR/tokenizer_config.json (bos, eos, add_bos). */
+/* Reads DIR/tokenizer.json and, where present, DIR/tokenizer_config.json (bos, eos, pad, add_bos) and
+ * DIR/generation_config.json (bos, eos where the former names none). ERR_UNSUPPORTED names a model
+ * type, normalizer or pre-tokenizer that is not one of ours. */
 ERR_MUST_USE err tokenizer_open(const char *dir, struct tokenizer **out, struct errinfo *info);
 void tokenizer_free(struct tokenizer *t);
 
@@ -69,6 +82,7 @@ int32_t tokenizer_eos(const struct tokenizer *t);
 bool tokenizer_add_bos(const struct tokenizer *t);
 enum tokenizer_pre tokenizer_pre_of(const struct tokenizer *t);
 bool tokenizer_ignore_merges(const struct tokenizer *t);
+int32_t tokenizer_pad(const struct tokenizer *t);
 /* Id of an added (control or user) token by its exact text, -1 when there is none. */
 int32_t tokenizer_special(const struct tokenizer *t, const char *text);
 /* The stored spelling and kind of an id in range; for export. */
@@ -87,7 +101,9 @@ struct tokenizer_ids {
 ERR_MUST_USE err tokenizer_ids_push(struct tokenizer_ids *ids, int32_t id);
 void tokenizer_ids_deinit(struct tokenizer_ids *ids);
 
-/* Appends the ids of `text` (any bytes; invalid UTF-8 is encoded byte by byte, never lost).
+/* Appends the ids of `text` (any bytes; invalid UTF-8 is encoded byte by byte, never lost). A byte
+ * that the vocabulary has no token for gives no id, as in the `tokenizers` library: SmolLM2 lacks 21,
+ * among them six control characters. Nothing is appended on error; texts of 2 GiB are ERR_LIMIT.
  * `specials` false: added tokens are not recognised, so user text cannot become a control token.
  * true: added tokens are matched first, longest at each place, as the `tokenizers` library does.
  * Never adds bos. */
@@ -103,8 +119,10 @@ struct tokenizer_stream {
     char held[4]; /* bytes of an unfinished character */
     size_t n_held;
 };
-/* Writes complete text for `id` to `out` (capacity `cap` ≥ bytes of the token + 4 … ERR_LIMIT
- * otherwise). Control tokens give no text unless `show_control`. Invalid bytes become U+FFFD. */
+/* Writes complete text for `id` to `out`; a capacity of 3 * (bytes of the token + 3) is always enough,
+ * and where `cap` does not suffice the answer is ERR_LIMIT and nothing has changed. Control tokens give
+ * no text unless `show_control`. Invalid bytes become U+FFFD, one for each ill-formed part. Not
+ * NUL-terminated. */
 ERR_MUST_USE err tokenizer_stream_push(const struct tokenizer *t, struct tokenizer_stream *s,
                                        int32_t id, bool show_control, char *out, size_t cap,
                                        size_t *len);
