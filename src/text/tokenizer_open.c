@@ -93,7 +93,7 @@ static err tokenizer_open_count(struct tokenizer_open *o, const json_t *vocab, c
 {
     const char *key;
     json_t *value;
-    size_t i, id;
+    size_t i, id = 0;
     json_object_foreach((json_t *)(uintptr_t)vocab, key, value) {
         TRY(tokenizer_open_id(o, value, key, &id));
         o->spec.n_tokens = id >= o->spec.n_tokens ? id + 1 : o->spec.n_tokens;
@@ -116,7 +116,7 @@ static err tokenizer_open_vocab(struct tokenizer_open *o, const json_t *vocab)
 {
     const char *key;
     json_t *value;
-    size_t id;
+    size_t id = 0;
     json_object_foreach((json_t *)(uintptr_t)vocab, key, value) {
         TRY(tokenizer_open_id(o, value, key, &id));
         if (o->tokens[id].data) {
@@ -131,7 +131,7 @@ static err tokenizer_open_vocab(struct tokenizer_open *o, const json_t *vocab)
 
 static err tokenizer_open_added(struct tokenizer_open *o, const json_t *added, const json_t *vocab)
 {
-    size_t i, id;
+    size_t i, id = 0;
     json_t *value;
     json_array_foreach(added, i, value) {
         const char *text = tokenizer_open_text(value, "content");
