@@ -1,11 +1,10 @@
 /* tensor/ops.c: dispatch. Each level's table is a constant; see ops.h. */
 #include "tensor/ops.h"
 
+#include "tensor/cpu/attention.h"
 #include "tensor/cpu/elementwise.h"
-#include "tensor/ref/ref.h"
-#if defined(__x86_64__)
 #include "tensor/cpu/matmul.h"
-#endif
+#include "tensor/ref/ref.h"
 
 static const struct ops_table ops_ref = {
     .matmul = ref_matmul,
@@ -24,7 +23,7 @@ static const struct ops_table ops_ref = {
 #if defined(__x86_64__)
 static const struct ops_table ops_avx2 = {
     .matmul = ref_matmul,
-    .attention = ref_attention,
+    .attention = attention_avx2,
     .rmsnorm = elementwise_avx2_rmsnorm,
     .rope = elementwise_avx2_rope,
     .swiglu = elementwise_avx2_swiglu,
@@ -38,7 +37,7 @@ static const struct ops_table ops_avx2 = {
 
 static const struct ops_table ops_avx512 = {
     .matmul = matmul_avx512,
-    .attention = ref_attention,
+    .attention = attention_avx512,
     .rmsnorm = elementwise_avx512_rmsnorm,
     .rope = elementwise_avx512_rope,
     .swiglu = elementwise_avx512_swiglu,
@@ -52,7 +51,7 @@ static const struct ops_table ops_avx512 = {
 
 static const struct ops_table ops_amx = {
     .matmul = matmul_amx,
-    .attention = ref_attention,
+    .attention = attention_avx512,
     .rmsnorm = elementwise_avx512_rmsnorm,
     .rope = elementwise_avx512_rope,
     .swiglu = elementwise_avx512_swiglu,

@@ -1,0 +1,26 @@
+/* tensor/cpu/attention.h: causal attention per CPU level (contract: ops_attention in ops.h).
+ *
+ * One algorithm for prefill and decode, so that a query's result is the same bits whatever stands
+ * beside it: keys are walked in blocks at fixed positions with an online softmax, blocks are gathered
+ * into spans of 256 keys at fixed positions, and the spans of a query are merged in order. Rows of
+ * work are (query, head) pairs that share a KV head; they lie in vector lanes, so no sum runs over
+ * lanes and no row's arithmetic depends on its neighbours. With few rows the spans are shared among
+ * the threads (flash decoding), with many the rows are.
+ *
+ * avx2, avx512: float32 throughout. amx: for BF16 caches with k_dim % 32 == 0 and v_dim % 32 == 0,
+ * queries and probabilities are rounded to BF16 (sums in float32, probabilities normalised by the
+ * sum of what was rounded); everything else runs as avx512.
+ * Error against the reference, relative to the largest |v|: 2e-6 * (1 + largest |score|) for float32,
+ * 2^-7 * (1 + largest |score|) for amx.
+ * Keys and values of positions after a query never reach it, except that a NaN or infinity among the
+ * values of a later query of the same call may turn it into NaN. */
+#ifndef TENSOR_CPU_ATTENTION_H
+#define TENSOR_CPU_ATTENTION_H
+
+#include "tensor/ops.h"
+
+err attention_avx2(struct compute *c, const struct attention_args *a);
+err attention_avx512(struct compute *c, const struct attention_args *a);
+err attention_amx(struct compute *c, const struct attention_args *a);
+
+#endif
