@@ -16,6 +16,9 @@ enum chat_format {
     CHAT_DEEPSEEK_V31, /* V3.1: <think> or </think> after the assistant marker */
     CHAT_CHATML,      /* <|im_start|>role\n … <|im_end|>\n: Qwen2 base chat, SmolLM2 */
     CHAT_LLAMA3,      /* <|start_header_id|>role<|end_header_id|>\n\n … <|eot_id|> */
+    CHAT_SMOLLM2,     /* ChatML with SmolLM2's own system message where none is given */
+    CHAT_QWEN2,       /* ChatML with Qwen2's */
+    CHAT_QWEN25,      /* ChatML with Qwen2.5's */
     CHAT_FORMATS
 };
 
@@ -39,7 +42,16 @@ struct chat_message {
 };
 
 /* Appends the prompt for `messages`, ready for the assistant's answer. ERR_ARGUMENT when a token the
- * format needs is missing from the vocabulary (named) or the roles cannot be encoded. */
+ * format needs is missing from the vocabulary (named), when there are no messages, or when the last
+ * one is the assistant's. `think` has a say only where chat_can_skip_thinking. Nothing is appended on
+ * error.
+ *
+ * System messages of the DeepSeek formats from V2.5 on are joined with an empty line and stand before
+ * the first turn, wherever they were given; the other formats keep their place. Reasoning of earlier
+ * turns is not repeated to the model (V3.1, R1), which is how these models were trained.
+ *
+ * Text is never a control token, whatever it spells. What remains possible is imitation in a format
+ * whose turns are marked by ordinary words ("\n\nAssistant:" in V2). */
 ERR_MUST_USE err chat_encode(const struct tokenizer *t, enum chat_format f,
                              const struct chat_message *messages, size_t n_messages, bool think,
                              struct tokenizer_ids *out, struct errinfo *info);

@@ -7,7 +7,9 @@
 #include "base/strbuf.h"
 
 /* Appends the composed form of `text`, which must be well-formed UTF-8. Runs of more than 256
- * combining marks are composed in parts, which keeps the time linear. Thread-safe. */
+ * combining marks are composed in parts, which keeps the time linear. The tables are utf8proc's, which
+ * know marks newer than Unicode 13; the `tokenizers` library leaves a run of those in the order given.
+ * Thread-safe. */
 ERR_MUST_USE err normalizer_nfc(const char *text, size_t len, struct strbuf *out);
 
 #endif
