@@ -73,11 +73,12 @@ err json_parse(const char *data, size_t len, const char *name, json_t **out, str
     if (!value && json_error_code(&error) == json_error_numeric_overflow) {
         value = json_loadb(data, len, flags | JSON_DECODE_INT_AS_REAL, &error);
     }
-    if (value) {
+    if (value && !json_starved) {
         *out = value;
         return ERR_OK;
     }
-    if (json_starved) {
+    if (json_starved) { /* even with a value: the lexer drops bytes it has no memory for */
+        json_decref(value);
         return err_set(info, ERR_NOMEM, "%s: out of memory parsing %zu bytes of JSON", name, len);
     }
     return err_set(info, ERR_CORRUPT, "%s, line %d, column %d: not valid JSON: %s", name,
