@@ -7,7 +7,8 @@
 #include "base/file.h"
 #include "base/mem.h"
 
-/* jansson calls a failed allocation inside its lexer "invalid token"; this tells the two apart. */
+/* jansson reports some failed allocations as invalid tokens and ignores others (a string that grew loses
+ * characters, a dump loses pieces); this remembers them. */
 static _Thread_local bool json_starved;
 
 static void *json_alloc(size_t n)
@@ -73,13 +74,13 @@ err json_parse(const char *data, size_t len, const char *name, json_t **out, str
     if (!value && json_error_code(&error) == json_error_numeric_overflow) {
         value = json_loadb(data, len, flags | JSON_DECODE_INT_AS_REAL, &error);
     }
-    if (value && !json_starved) {
-        *out = value;
-        return ERR_OK;
-    }
-    if (json_starved) { /* even with a value: the lexer drops bytes it has no memory for */
+    if (json_starved) { /* even with a value: it may lack pieces */
         json_decref(value);
         return err_set(info, ERR_NOMEM, "%s: out of memory parsing %zu bytes of JSON", name, len);
+    }
+    if (value) {
+        *out = value;
+        return ERR_OK;
     }
     return err_set(info, ERR_CORRUPT, "%s, line %d, column %d: not valid JSON: %s", name,
                    error.line, error.column, error.text);
@@ -93,6 +94,18 @@ err json_parse_file(const char *path, size_t cap, json_t **out, struct errinfo *
     err e = json_parse(data, size, path, out, info);
     mem_free(data);
     return e;
+}
+
+err json_text(const json_t *value, size_t flags, char **out)
+{
+    json_starved = false;
+    char *text = json_dumps(value, flags | JSON_ENCODE_ANY);
+    if (!text || json_starved) {
+        mem_free(text);
+        return json_starved ? ERR_NOMEM : ERR_ARGUMENT;
+    }
+    *out = text;
+    return ERR_OK;
 }
 
 const char *json_type_name(const json_t *value)

@@ -140,7 +140,7 @@ static void getters_return_values_and_leave_out_alone_on_error(void **state)
 static void a_refused_allocation_is_an_error_and_leaks_nothing(void **state)
 {
     (void)state;
-    const char *text = "{\"a\":[1,2.5,\"text with \\u00e9\",{\"b\":null,\"c\":true}],\"d\":\"e\"}";
+    const char *text = "{\"a key that outgrows its buffer\":[1,2.5,\"text with \\u00e9\",{\"b\":null,\"c\":true}],\"d\":\"e\"}";
     size_t before = mem_alive();
     for (size_t k = 1;; k++) {
         for (int later = 0; later < 2; later++) {
@@ -160,6 +160,30 @@ static void a_refused_allocation_is_an_error_and_leaks_nothing(void **state)
             assert_int_equal(mem_alive(), before);
         }
     }
+}
+
+static void text_is_complete_or_an_error(void **state)
+{
+    (void)state;
+    const char *text = "{\"a\":[1,2.5,\"text with some length to make the buffer grow\",{\"b\":null}]}";
+    json_t *v;
+    char *out = NULL;
+    assert_int_equal(parse(text, &v, NULL), ERR_OK);
+    size_t before = mem_alive();
+    for (size_t k = 1;; k++) {
+        mem_fault(k, 0);
+        err e = json_text(v, JSON_COMPACT, &out);
+        mem_fault(0, 0);
+        if (e == ERR_OK) {
+            assert_string_equal(out, text);
+            mem_free(out);
+            break;
+        }
+        assert_int_equal(e, ERR_NOMEM);
+        assert_int_equal(mem_alive(), before);
+    }
+    assert_int_equal(json_text(NULL, 0, &out), ERR_ARGUMENT);
+    json_decref(v);
 }
 
 static void a_file_over_its_cap_or_absent_is_named(void **state)
@@ -182,6 +206,7 @@ int main(void)
         cmocka_unit_test(integers_too_big_for_64_bits_do_not_spoil_the_file),
         cmocka_unit_test(getters_return_values_and_leave_out_alone_on_error),
         cmocka_unit_test(a_refused_allocation_is_an_error_and_leaks_nothing),
+        cmocka_unit_test(text_is_complete_or_an_error),
         cmocka_unit_test(a_file_over_its_cap_or_absent_is_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
