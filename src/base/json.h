@@ -22,9 +22,9 @@ enum { JSON_DEPTH_MAX = 64, JSON_VALUES_MAX = 4 << 20 };
 /* Parses one JSON value (any type) of `len` bytes that need no NUL after them. `name` says in messages
  * what is being read ("config.json", "request"). Refused: invalid UTF-8, \u0000, duplicate keys, anything
  * after the value (ERR_CORRUPT with line and column), nesting over JSON_DEPTH_MAX or
- * more than JSON_VALUES_MAX values (ERR_LIMIT). When some integer does not fit 64 bits
- * (tokenizer_config.json files hold 1e30 written out) every number of the document is read as a real;
- * the getters below do not care. *out is a new reference: json_decref. */
+ * more than JSON_VALUES_MAX values (ERR_LIMIT). An integer that does not fit 64 bits
+ * (tokenizer_config.json files hold 1e30 written out) becomes a real. *out is a new reference:
+ * json_decref. */
 ERR_MUST_USE err json_parse(const char *data, size_t len, const char *name, json_t **out,
                             struct errinfo *info);
 
