@@ -125,14 +125,14 @@ static err config_check_groups(const struct config *c, struct errinfo *info)
     TRY(config_range("topk_group", c->topk_group, 1, c->n_group, info));
     TRY(config_divides("n_routed_experts", c->n_routed_experts, "n_group", c->n_group, info));
     size_t per_group = c->n_routed_experts / c->n_group;
+    if (c->topk_method == CONFIG_NOAUX_TC && c->n_group > 1 && per_group < 2) {
+        return err_set(info, ERR_CORRUPT, "n_group %zu leaves %zu expert per group; noaux_tc routing "
+                       "scores a group by its best two", c->n_group, per_group);
+    }
     if (c->topk_method != CONFIG_GREEDY && c->num_experts_per_tok > c->topk_group * per_group) {
         return err_set(info, ERR_CORRUPT,
                        "num_experts_per_tok (%zu) is more than the %zu experts of topk_group (%zu) "
                        "groups", c->num_experts_per_tok, c->topk_group * per_group, c->topk_group);
-    }
-    if (c->topk_method == CONFIG_NOAUX_TC && c->n_group > 1 && per_group < 2) {
-        return err_set(info, ERR_CORRUPT, "n_group %zu leaves %zu expert per group; noaux_tc routing "
-                       "scores a group by its best two", c->n_group, per_group);
     }
     return ERR_OK;
 }
