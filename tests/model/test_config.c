@@ -144,7 +144,7 @@ static const struct bad {
     {V3, "num_experts_per_tok", NULL, ERR_CORRUPT, "num_experts_per_tok"},
     {V3, "num_experts_per_tok", "129", ERR_CORRUPT, "num_experts_per_tok"},
     {V3, "n_group", "256", ERR_CORRUPT, "n_group"},
-    {V3, "n_group", "3", ERR_CORRUPT, "n_group"},
+    {V3, "n_group", "5", ERR_CORRUPT, "n_group"},
     {V3, "topk_group", "9", ERR_CORRUPT, "topk_group"},
     {V3, "moe_intermediate_size", "0", ERR_CORRUPT, "moe_intermediate_size"},
     {V3, "n_shared_experts", "4096", ERR_CORRUPT, "n_shared_experts"},
