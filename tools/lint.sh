@@ -154,7 +154,8 @@ check_warnings() {
     local cc
     for cc in gcc clang; do
         command -v "$cc" >/dev/null || { echo "lint: no $cc here, not checked with it" >&2; continue; }
-        make -s -k -j2 CC="$cc" BUILD="$build/lint-$cc" syntax 2>&1 | grep -E 'error|warning' |
+        env -u MAKEFLAGS make -s -k -j2 CC="$cc" BUILD="$build/lint-$cc" syntax 2>&1 |
+            grep -E ': (fatal )?(error|warning):' |
             sed "s/^/$cc: /"
     done
 }

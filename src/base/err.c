@@ -6,34 +6,24 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Length of the well-formed UTF-8 sequence at s that a terminal shows as text; 0 for a stray byte, a
- * cut sequence or a control character (C0 except tab and newline, DEL, C1). */
-static size_t err_text(const unsigned char *s)
+#include "base/utf8seq.h"
+
+/* Length of the UTF-8 sequence at s that a terminal shows as text; 0 for a stray byte, a cut sequence or
+ * a control character (C0 except tab and newline, DEL, C1). */
+static size_t err_text(const unsigned char *s, size_t left)
 {
-    if (s[0] < 0x80) {
-        return s[0] >= 0x20 && s[0] != 0x7f ? 1 : s[0] == '\t' || s[0] == '\n';
-    }
-    size_t n = s[0] >= 0xc2 && s[0] <= 0xdf   ? 2
-               : s[0] >= 0xe0 && s[0] <= 0xef ? 3
-               : s[0] >= 0xf0 && s[0] <= 0xf4 ? 4
-                                              : 0;
-    for (size_t i = 1; i < n; i++) {
-        if ((s[i] & 0xc0) != 0x80) { /* the final NUL stops here too */
-            return 0;
-        }
-    }
-    bool bad = (s[0] == 0xc2 && s[1] < 0xa0) || (s[0] == 0xe0 && s[1] < 0xa0) ||
-               (s[0] == 0xed && s[1] > 0x9f) || (s[0] == 0xf0 && s[1] < 0x90) ||
-               (s[0] == 0xf4 && s[1] > 0x8f);
-    return bad ? 0 : n;
+    bool control = (s[0] < 0x20 && s[0] != '\t' && s[0] != '\n') || s[0] == 0x7f ||
+                   (s[0] == 0xc2 && left > 1 && s[1] < 0xa0);
+    return control ? 0 : utf8seq_length(s, left);
 }
 
 /* Messages quote names out of hostile files: what could steer a terminal or break a JSON answer
  * becomes '?'. */
 static void err_clean(char *message)
 {
-    for (unsigned char *s = (unsigned char *)message; *s;) {
-        size_t n = err_text(s);
+    unsigned char *end = (unsigned char *)message + strlen(message);
+    for (unsigned char *s = (unsigned char *)message; s < end;) {
+        size_t n = err_text(s, (size_t)(end - s));
         if (n == 0) {
             *s = '?';
             n = 1;

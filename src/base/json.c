@@ -1,4 +1,4 @@
-/* base/json.c: see json.h. */
+/* base/json.c: see json.h; the parser is json_parse.c. */
 #include "base/json.h"
 
 #include <math.h>
@@ -7,7 +7,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 
-/* jansson calls a failed allocation inside its lexer "invalid token"; this tells the two apart. */
+/* A dump that runs out of memory loses pieces without an error; this remembers that it did. */
 static _Thread_local bool json_starved;
 
 static void *json_alloc(size_t n)
@@ -24,66 +24,6 @@ __attribute__((constructor)) static void json_route_memory(void)
     json_set_alloc_funcs(json_alloc, mem_free);
 }
 
-/* How deep the brackets outside strings nest, and an upper bound for the number of values: each is the
- * first in its container or follows a comma. Malformed text is fine here: jansson judges it. */
-static void json_measure(const char *data, size_t len, size_t *deepest, size_t *values)
-{
-    size_t depth = 0;
-    bool in_string = false;
-    *deepest = 0;
-    *values = 1;
-    for (size_t i = 0; i < len; i++) {
-        char c = data[i];
-        if (in_string) {
-            if (c == '\\') {
-                i++;
-            } else if (c == '"') {
-                in_string = false;
-            }
-        } else if (c == '"') {
-            in_string = true;
-        } else if (c == '[' || c == '{') {
-            depth++;
-            *values += 1;
-            *deepest = depth > *deepest ? depth : *deepest;
-        } else if (c == ',') {
-            *values += 1;
-        } else if ((c == ']' || c == '}') && depth > 0) {
-            depth--;
-        }
-    }
-}
-
-err json_parse(const char *data, size_t len, const char *name, json_t **out, struct errinfo *info)
-{
-    size_t depth, values;
-    json_measure(data, len, &depth, &values);
-    if (depth > JSON_DEPTH_MAX) {
-        return err_set(info, ERR_LIMIT, "%s: nested %zu levels deep; at most %d are accepted", name,
-                       depth, JSON_DEPTH_MAX);
-    }
-    if (values > JSON_VALUES_MAX) {
-        return err_set(info, ERR_LIMIT, "%s: holds about %zu values; at most %d are accepted", name, values,
-                       JSON_VALUES_MAX);
-    }
-    json_starved = false;
-    json_error_t error;
-    size_t flags = JSON_REJECT_DUPLICATES | JSON_DECODE_ANY;
-    json_t *value = json_loadb(data, len, flags, &error);
-    if (!value && json_error_code(&error) == json_error_numeric_overflow) {
-        value = json_loadb(data, len, flags | JSON_DECODE_INT_AS_REAL, &error);
-    }
-    if (value) {
-        *out = value;
-        return ERR_OK;
-    }
-    if (json_starved) {
-        return err_set(info, ERR_NOMEM, "%s: out of memory parsing %zu bytes of JSON", name, len);
-    }
-    return err_set(info, ERR_CORRUPT, "%s, line %d, column %d: not valid JSON: %s", name,
-                   error.line, error.column, error.text);
-}
-
 err json_parse_file(const char *path, size_t cap, json_t **out, struct errinfo *info)
 {
     char *data;
@@ -92,6 +32,18 @@ err json_parse_file(const char *path, size_t cap, json_t **out, struct errinfo *
     err e = json_parse(data, size, path, out, info);
     mem_free(data);
     return e;
+}
+
+err json_text(const json_t *value, size_t flags, char **out)
+{
+    json_starved = false;
+    char *text = json_dumps(value, flags | JSON_ENCODE_ANY);
+    if (!text || json_starved) {
+        mem_free(text);
+        return json_starved ? ERR_NOMEM : ERR_ARGUMENT;
+    }
+    *out = text;
+    return ERR_OK;
 }
 
 const char *json_type_name(const json_t *value)

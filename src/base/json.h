@@ -1,7 +1,7 @@
 /* base/json.h: JSON that comes from files, requests and people, over jansson (whose own headers name
- * everything else: building, walking, dumping). Linking this file routes jansson's allocations through
- * base/mem.h from the start of the program, so text from json_dumps is released with mem_free and
- * every json_t counts in mem_alive.
+ * everything else: building and walking). Linking this file routes jansson's allocations through
+ * base/mem.h from the start of the program, so every json_t counts in mem_alive. Make text with json_text,
+ * not with json_dumps, which can leave pieces out when memory is short and not say so.
  *
  * Thread rule: parsing is thread-safe; one json_t belongs to one thread at a time, or to all of them
  * once nobody writes to it (json_incref and json_decref are atomic). */
@@ -22,14 +22,18 @@ enum { JSON_DEPTH_MAX = 64, JSON_VALUES_MAX = 4 << 20 };
 /* Parses one JSON value (any type) of `len` bytes that need no NUL after them. `name` says in messages
  * what is being read ("config.json", "request"). Refused: invalid UTF-8, \u0000, duplicate keys, anything
  * after the value (ERR_CORRUPT with line and column), nesting over JSON_DEPTH_MAX or
- * more than JSON_VALUES_MAX values (ERR_LIMIT). When some integer does not fit 64 bits
- * (tokenizer_config.json files hold 1e30 written out) every number of the document is read as a real;
- * the getters below do not care. *out is a new reference: json_decref. */
+ * more than JSON_VALUES_MAX values (ERR_LIMIT). An integer that does not fit 64 bits
+ * (tokenizer_config.json files hold 1e30 written out) becomes a real. *out is a new reference:
+ * json_decref. */
 ERR_MUST_USE err json_parse(const char *data, size_t len, const char *name, json_t **out,
                             struct errinfo *info);
 
 /* The same for a file of at most `cap` bytes; the file name in messages is `path`. */
 ERR_MUST_USE err json_parse_file(const char *path, size_t cap, json_t **out, struct errinfo *info);
+
+/* The value as text with a NUL, owned by the caller (mem_free); `flags` are jansson's (JSON_COMPACT …).
+ * ERR_NOMEM, or ERR_ARGUMENT for what has no text (NULL, an infinite number, a value inside itself). */
+ERR_MUST_USE err json_text(const json_t *value, size_t flags, char **out);
 
 /* Typed reads of obj[key]; `name` as above. ERR_NOTFOUND when the key is absent or null, ERR_CORRUPT
  * when obj is no object or the value has another type, sign or range; the message names file, key, what

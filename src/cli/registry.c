@@ -379,8 +379,13 @@ err registry_list_all(struct registry_list *out, struct errinfo *info)
     }
     struct dirent *entry;
     while (dir && e == ERR_OK && l.n < REGISTRY_MODELS_MAX && (entry = readdir(dir))) {
-        char *folder = registry_name_ok(entry->d_name) ? file_join(root, entry->d_name) : NULL;
-        if (folder && file_is_dir(folder)) {
+        if (!registry_name_ok(entry->d_name)) {
+            continue;
+        }
+        char *folder = file_join(root, entry->d_name);
+        if (!folder) {
+            e = registry_nomem(info);
+        } else if (file_is_dir(folder)) {
             e = registry_list_add(&l, entry->d_name, info);
         }
         mem_free(folder);

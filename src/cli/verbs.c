@@ -8,8 +8,11 @@
 
 /* In the order a newcomer meets them. */
 static const struct verbs_row verbs_table[] = {
+    {"chat", "talk with a model in the terminal", cmd_chat},
+    {"run", "answer one prompt, for people and for scripts", cmd_run},
     {"list", "the models here, or with --catalogue those that can be had", cmd_list},
     {"pull", "get a model: continues, checks hashes, registers it", cmd_pull},
+    {"eval", "how well a model predicts a text, answers tasks; its logits", cmd_eval},
     {"help", "this text, or the manual of one verb", cmd_help},
 };
 

@@ -9,8 +9,11 @@
 #include <stddef.h>
 #include <stdio.h>
 
+int cmd_chat(int argc, char **argv);
+int cmd_run(int argc, char **argv);
 int cmd_list(int argc, char **argv);
 int cmd_pull(int argc, char **argv);
+int cmd_eval(int argc, char **argv);
 int cmd_help(int argc, char **argv);
 
 struct verbs_row {

@@ -96,8 +96,8 @@ static json_t *safetensors_writer_entry(const struct tensortable_entry *e)
                      (json_int_t)(e->offset + tensor_bytes(&e->tensor)));
 }
 
-/* The whole header as text (mem_free); NULL when memory is short. */
-static char *safetensors_writer_header(const struct safetensors_writer *w)
+/* The whole header as text (mem_free). Fails only for want of memory. */
+static err safetensors_writer_header(const struct safetensors_writer *w, char **text)
 {
     /* transformers refuses files that do not say which framework they are for. */
     json_t *header = json_pack("{s:{s:s}}", "__metadata__", "format", "pt");
@@ -106,9 +106,9 @@ static char *safetensors_writer_header(const struct safetensors_writer *w)
         const struct tensortable_entry *e = tensortable_at(w->tensors, i);
         good = json_object_set_new(header, e->name, safetensors_writer_entry(e)) == 0;
     }
-    char *text = good ? json_dumps(header, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
+    err e = good ? json_text(header, JSON_COMPACT, text) : ERR_NOMEM;
     json_decref(header);
-    return text;
+    return e;
 }
 
 static err safetensors_writer_put_header(struct safetensors_writer *w, const char *text,
@@ -130,8 +130,8 @@ err safetensors_writer_begin_data(struct safetensors_writer *w, struct errinfo *
     if (w->in_data) {
         return err_set(info, ERR_ARGUMENT, "%s: the data began already", w->path);
     }
-    char *text = safetensors_writer_header(w);
-    if (!text) {
+    char *text = NULL;
+    if (safetensors_writer_header(w, &text) != ERR_OK) {
         return safetensors_writer_nomem(w->path, info);
     }
     err e = safetensors_writer_put_header(w, text, info);

@@ -21,7 +21,8 @@ static void every_bad_document_is_refused_with_file_and_place(void **state)
     (void)state;
     static const char *const bad[] = {
         "", "{", "[1,]", "{\"a\":1,}", "{\"a\":1,\"a\":2}", "{} x", "nul", "\"\\u0000\"", "\"\xff\"",
-        "{'a':1}", "[1 2]", "\"open", "{\"a\" 1}", "01", "[\"\\ud800\"]", "1e999",
+        "{'a':1}", "[1 2]", "\"open", "{\"a\" 1}", "01", "[\"\\ud800\"]", "1e999", "-", "1.", "1e", ".5", "+1", "\"\\x\"", "\"\\u12g4\"", "\"a\nb\"",
+        "\"\\ud800\\u0041\"", "\"\\udc00\"", "tru", "[", "[1", "{\"a\":", "{1:2}", "\"\xed\xa0\x80\"", "\"\xc0\xaf\"",
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct errinfo info = {0};
@@ -30,6 +31,25 @@ static void every_bad_document_is_refused_with_file_and_place(void **state)
         assert_null(value);
         assert_non_null(strstr(info.message, "config.json, line "));
     }
+}
+
+static void escapes_unicode_and_numbers_mean_what_they_say(void **state)
+{
+    (void)state;
+    json_t *v;
+    assert_int_equal(parse(" [ \"\\u00e9\\ud83d\\ude00\\n\\\"\\/x\xf0\x9f\x98\x80\" , -0 , 1.5e-3,\t-9223372036854775808,"
+                           "9223372036854775807 , {\"k\\ney\" : \"a\\tb\", \"z\": \"plain\"},[ ],{ } ] \n",
+                           &v, NULL),
+                     ERR_OK);
+    assert_string_equal(json_string_value(json_array_get(v, 0)), "\xc3\xa9\xf0\x9f\x98\x80\n\"/x\xf0\x9f\x98\x80");
+    assert_true(json_integer_value(json_array_get(v, 1)) == 0);
+    assert_true(json_real_value(json_array_get(v, 2)) == 1.5e-3);
+    assert_true(json_integer_value(json_array_get(v, 3)) == INT64_MIN);
+    assert_true(json_integer_value(json_array_get(v, 4)) == INT64_MAX);
+    assert_string_equal(json_string_value(json_object_get(json_array_get(v, 5), "k\ney")), "a\tb");
+    assert_string_equal(json_string_value(json_object_get(json_array_get(v, 5), "z")), "plain");
+    assert_int_equal(json_array_size(v), 8);
+    json_decref(v);
 }
 
 static void nesting_is_bounded_and_brackets_in_strings_do_not_count(void **state)
@@ -45,7 +65,7 @@ static void nesting_is_bounded_and_brackets_in_strings_do_not_count(void **state
         assert_int_equal(e, depth > JSON_DEPTH_MAX ? ERR_LIMIT : ERR_OK);
         json_decref(e == ERR_OK ? value : NULL);
     }
-    assert_non_null(strstr(info.message, "65 levels"));
+    assert_non_null(strstr(info.message, "over 64 levels"));
     memset(text, '[', 200);
     text[0] = text[199] = '"';
     memcpy(text + 100, "\\\"", 2);
@@ -140,7 +160,7 @@ static void getters_return_values_and_leave_out_alone_on_error(void **state)
 static void a_refused_allocation_is_an_error_and_leaks_nothing(void **state)
 {
     (void)state;
-    const char *text = "{\"a\":[1,2.5,\"text with \\u00e9\",{\"b\":null,\"c\":true}],\"d\":\"e\"}";
+    const char *text = "{\"a key that outgrows its buffer\":[1,2.5,\"text with \\u00e9\",{\"b\":null,\"c\":true}],\"d\":\"e\"}";
     size_t before = mem_alive();
     for (size_t k = 1;; k++) {
         for (int later = 0; later < 2; later++) {
@@ -162,6 +182,30 @@ static void a_refused_allocation_is_an_error_and_leaks_nothing(void **state)
     }
 }
 
+static void text_is_complete_or_an_error(void **state)
+{
+    (void)state;
+    const char *text = "{\"a\":[1,2.5,\"text with some length to make the buffer grow\",{\"b\":null}]}";
+    json_t *v;
+    char *out = NULL;
+    assert_int_equal(parse(text, &v, NULL), ERR_OK);
+    size_t before = mem_alive();
+    for (size_t k = 1;; k++) {
+        mem_fault(k, 0);
+        err e = json_text(v, JSON_COMPACT, &out);
+        mem_fault(0, 0);
+        if (e == ERR_OK) {
+            assert_string_equal(out, text);
+            mem_free(out);
+            break;
+        }
+        assert_int_equal(e, ERR_NOMEM);
+        assert_int_equal(mem_alive(), before);
+    }
+    assert_int_equal(json_text(NULL, 0, &out), ERR_ARGUMENT);
+    json_decref(v);
+}
+
 static void a_file_over_its_cap_or_absent_is_named(void **state)
 {
     (void)state;
@@ -177,11 +221,13 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_bad_document_is_refused_with_file_and_place),
+        cmocka_unit_test(escapes_unicode_and_numbers_mean_what_they_say),
         cmocka_unit_test(nesting_is_bounded_and_brackets_in_strings_do_not_count),
         cmocka_unit_test(the_number_of_values_is_bounded),
         cmocka_unit_test(integers_too_big_for_64_bits_do_not_spoil_the_file),
         cmocka_unit_test(getters_return_values_and_leave_out_alone_on_error),
         cmocka_unit_test(a_refused_allocation_is_an_error_and_leaks_nothing),
+        cmocka_unit_test(text_is_complete_or_an_error),
         cmocka_unit_test(a_file_over_its_cap_or_absent_is_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
