@@ -51,7 +51,7 @@ static const struct ops_table ops_avx512 = {
 
 static const struct ops_table ops_amx = {
     .matmul = matmul_amx,
-    .attention = attention_avx512,
+    .attention = attention_amx,
     .rmsnorm = elementwise_avx512_rmsnorm,
     .rope = elementwise_avx512_rope,
     .swiglu = elementwise_avx512_swiglu,

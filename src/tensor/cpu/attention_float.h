@@ -49,9 +49,11 @@ static void attention_load(struct attention_work *w, const struct attention_task
     const struct attention_args *a = t->a;
     bool shares = attention_shares(t);
     for (size_t j = 0; j < b->n_keys; j++) {
+        attention_ahead(t, b->key + j + ATTENTION_AHEAD, false);
         attention_load_row(w->k + j * t->k_pad, attention_key(t, b->key + j), a->kv_dtype,
                            a->k_dim);
         if (!shares) {
+            attention_ahead(t, b->key + j + ATTENTION_AHEAD, true);
             attention_load_row(w->v + j * t->v_pad, attention_value(t, b->key + j), a->kv_dtype,
                                a->v_dim);
         }

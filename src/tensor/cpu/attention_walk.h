@@ -17,6 +17,7 @@
 
 enum {
     ATTENTION_SPAN = 256,
+    ATTENTION_AHEAD = 32, /* keys between asking for a row and reading it */
     ATTENTION_WAVE = 4, /* spans in flight per thread when spans are shared */
     ATTENTION_VECS = ATTENTION_ROWS / VEC_N,
 };
@@ -94,6 +95,21 @@ static inline const void *attention_value(const struct attention_task *t, size_t
 {
     return vec_convert_at(t->a->v, t->a->kv_dtype,
                           key * t->a->v_stride + t->kv_head * t->a->v_head_stride);
+}
+
+/* Asks for the cache lines of a row that will be read soon: rows of one head lie far apart, where
+ * the processor's own prefetcher sees no stream. Past the last key the call's own rows end. */
+static inline void attention_ahead(const struct attention_task *t, size_t key, bool values)
+{
+    const struct attention_args *a = t->a;
+    if (key < a->pos + a->n_tokens) {
+        const char *row = values ? attention_value(t, key) : attention_key(t, key);
+        size_t bytes = (values ? a->v_dim : a->k_dim) * (a->kv_dtype == DTYPE_F32 ? 4 : 2);
+        for (size_t i = 0; i < bytes; i += 64) {
+            /* not __builtin_prefetch: GCC takes a function of nothing else for pure and drops it */
+            __asm__ volatile("prefetcht1 %0" ::"m"(row[i]));
+        }
+    }
 }
 
 /* MLA absorbed: the values are the first part of the keys. */

@@ -94,7 +94,7 @@ static void problem_run(const struct problem *p, struct compute *c, float *out, 
 /* Bounds of attention.h; |v| <= 1 and |score| <= 12 here. */
 static double bound_of(enum cpuinfo_level level, enum dtype t)
 {
-    return level == CPUINFO_AMX && t == DTYPE_BF16 ? 13 * 0x1p-7 : 13 * 2e-6;
+    return level == CPUINFO_AMX && t == DTYPE_BF16 ? 0x1p-6 : 1e-5;
 }
 
 static void every_shape_agrees_with_the_reference(void **state)
@@ -108,7 +108,7 @@ static void every_shape_agrees_with_the_reference(void **state)
     for (size_t i = 0; i < N_SHAPES * 9; i++) {
         const struct shape *s = &SHAPES[i % N_SHAPES];
         const size_t *len = lengths[i / N_SHAPES];
-        if (s->n_heads * s->k_dim * len[1] > 150000) {
+        if (s->n_heads * s->k_dim * len[1] * (len[0] + 9) > 6000000) {
             continue; /* the judge is slow */
         }
         enum dtype t = types[(i + i / N_SHAPES) % 3];
@@ -153,7 +153,9 @@ static void whole_chunked_and_single_queries_are_the_same_bits(void **state)
             got[j] = malloc(p.n_out * sizeof **got);
             memcpy(got[j], p.out, p.n_out * sizeof **got);
         }
-        for (enum cpuinfo_level level = CPUINFO_REF; level <= cpuinfo_best(); level++) {
+        /* the judge is slow: one shape is enough for it */
+        for (enum cpuinfo_level level = i ? CPUINFO_AVX2 : CPUINFO_REF; level <= cpuinfo_best();
+             level++) {
             struct compute *one = levels_compute(level, 1), *two = levels_compute(level, 2);
             problem_run(&p, two, got[0], 0, 147);
             for (size_t t = 0, n = 1; t < 147; t += n, n = 1 + (n * 5 + 11) % 43) {
@@ -287,8 +289,6 @@ static void speed(void **state)
              4095, 1);
     speed_of("decode at 4096, 28 heads on 4 of 128 (GQA)", &(struct shape){28, 4, 128, 128, 0},
              4095, 1);
-    speed_of("decode at 4096, 32 heads of 128 (MHA)", &(struct shape){32, 32, 128, 128, 0}, 4095,
-             1);
     speed_of("decode at 32, 16 heads on 576/512", &(struct shape){16, 1, 576, 512, 1}, 31, 1);
 }
 
