@@ -12,6 +12,7 @@ static const struct verbs_row verbs_table[] = {
     {"run", "answer one prompt, for people and for scripts", cmd_run},
     {"list", "the models here, or with --catalogue those that can be had", cmd_list},
     {"pull", "get a model: continues, checks hashes, registers it", cmd_pull},
+    {"inspect", "what a model file is: class, config, tensors, sizes, hashes", cmd_inspect},
     {"eval", "how well a model predicts a text, answers tasks; its logits", cmd_eval},
     {"help", "this text, or the manual of one verb", cmd_help},
 };
