@@ -14,6 +14,7 @@ static const struct verbs_row verbs_table[] = {
     {"pull", "get a model: continues, checks hashes, registers it", cmd_pull},
     {"inspect", "what a model file is: class, config, tensors, sizes, hashes", cmd_inspect},
     {"eval", "how well a model predicts a text, answers tasks; its logits", cmd_eval},
+    {"tokenize", "text to token ids, and back", cmd_tokenize},
     {"help", "this text, or the manual of one verb", cmd_help},
 };
 

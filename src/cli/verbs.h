@@ -15,6 +15,7 @@ int cmd_list(int argc, char **argv);
 int cmd_pull(int argc, char **argv);
 int cmd_inspect(int argc, char **argv);
 int cmd_eval(int argc, char **argv);
+int cmd_tokenize(int argc, char **argv);
 int cmd_help(int argc, char **argv);
 
 struct verbs_row {

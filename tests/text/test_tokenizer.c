@@ -345,7 +345,8 @@ static void every_bad_file_is_refused_with_its_name_and_the_reason(void **state)
 static void a_failed_allocation_is_an_error_without_a_leak(void **state)
 {
     (void)state;
-    static const char text[] = "Plain words 12 你好\xff and aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa e\xcc\x81";
+    static const char text[] = "Plain words 12 你好\xff and aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa "
+                               "e\xcc\x81";
     size_t alive = mem_alive();
     struct tokenizer *t = NULL;
     bool done = false;
