@@ -8,8 +8,8 @@
 
 #include "base/utf8seq.h"
 
-/* Length of the UTF-8 sequence at s that a terminal shows as text; 0 for a stray byte, a cut sequence or
- * a control character (C0 except tab and newline, DEL, C1). */
+/* Length of the UTF-8 sequence at s that a terminal shows as text; 0 for a stray byte, a cut
+ * sequence or a control character (C0 except tab and newline, DEL, C1). */
 static size_t err_text(const unsigned char *s, size_t left)
 {
     bool control = (s[0] < 0x20 && s[0] != '\t' && s[0] != '\n') || s[0] == 0x7f ||

@@ -97,8 +97,8 @@ static err json_member(const json_t *obj, const char *name, const char *key, con
 }
 
 /* ERR_CORRUPT naming a scalar's value, or only the type of anything larger. */
-static err json_mismatch(const json_t *value, const char *name, const char *key, const char *expected,
-                         struct errinfo *info)
+static err json_mismatch(const json_t *value, const char *name, const char *key,
+                         const char *expected, struct errinfo *info)
 {
     char found[64];
     if (json_is_integer(value)) {

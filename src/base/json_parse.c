@@ -1,6 +1,6 @@
-/* base/json_parse.c: JSON text (RFC 8259) into jansson's values; see json.h. jansson has a parser of its
- * own, but when memory is short it loses characters of strings and reads past its buffer; this one also
- * counts depth and values as it goes. Recursive, at most JSON_DEPTH_MAX deep. */
+/* base/json_parse.c: JSON text (RFC 8259) into jansson's values; see json.h. jansson has a parser
+ * of its own, but when memory is short it loses characters of strings and reads past its buffer;
+ * this one also counts depth and values as it goes. Recursive, at most JSON_DEPTH_MAX deep. */
 #include <errno.h>
 #include <locale.h>
 #include <math.h>
@@ -39,8 +39,8 @@ static err json_parse_bad(struct json_parse *j, const char *what)
         column = *p == '\n' ? 1 : column + 1;
         line += *p == '\n';
     }
-    return err_set(j->info, ERR_CORRUPT, "%s, line %zu, column %zu: not valid JSON: %s", j->name, line,
-                   column, what);
+    return err_set(j->info, ERR_CORRUPT, "%s, line %zu, column %zu: not valid JSON: %s", j->name,
+                   line, column, what);
 }
 
 static void json_parse_space(struct json_parse *j)
@@ -126,8 +126,8 @@ static err json_parse_escape(struct json_parse *j)
     return strbuf_append(&j->scratch, utf8, n) == ERR_OK ? ERR_OK : json_parse_nomem(j);
 }
 
-/* A string after its opening quote. *text points into the source, or at the scratch buffer when there
- * were escapes; valid until the next string. */
+/* A string after its opening quote. *text points into the source, or at the scratch buffer when
+ * there were escapes; valid until the next string. */
 static err json_parse_string(struct json_parse *j, const char **text, size_t *len)
 {
     const char *run = j->p;
@@ -156,7 +156,8 @@ static err json_parse_string(struct json_parse *j, const char **text, size_t *le
         }
         size_t n = utf8seq_length((const unsigned char *)j->p, (size_t)(j->end - j->p));
         if (n == 0 || c < 0x20) {
-            return json_parse_bad(j, n == 0 ? "invalid UTF-8 in a string" : "a control character in a string");
+            return json_parse_bad(j, n == 0 ? "invalid UTF-8 in a string"
+                                            : "a control character in a string");
         }
         j->p += n;
     }
@@ -234,7 +235,8 @@ static err json_parse_literal(struct json_parse *j, json_t **out)
             return ERR_OK;
         }
     }
-    return json_parse_bad(j, j->p == j->end ? "it ends where a value is expected" : "expected a value");
+    return json_parse_bad(j, j->p == j->end ? "it ends where a value is expected"
+                                            : "expected a value");
 }
 
 /* What follows an element: true to go on with another. */
@@ -264,7 +266,8 @@ static err json_parse_elements(struct json_parse *j, json_t *array)
     return ERR_OK;
 }
 
-/* One "key": value into the object. The key is copied first: the value may use the scratch buffer. */
+/* One "key": value into the object. The key is copied first: the value may use the scratch buffer.
+ */
 static err json_parse_member(struct json_parse *j, json_t *object)
 {
     const char *text = NULL;
@@ -282,8 +285,10 @@ static err json_parse_member(struct json_parse *j, json_t *object)
     }
     json_parse_space(j);
     json_t *value = NULL;
-    err e = json_parse_take(j, ':') ? json_parse_value(j, &value) : json_parse_bad(j, "expected ':'");
-    if (e == ERR_OK && json_object_setn_new_nocheck(object, json_string_value(key), len, value) != 0) {
+    err e =
+        json_parse_take(j, ':') ? json_parse_value(j, &value) : json_parse_bad(j, "expected ':'");
+    if (e == ERR_OK &&
+        json_object_setn_new_nocheck(object, json_string_value(key), len, value) != 0) {
         e = json_parse_nomem(j);
     }
     json_decref(key);
@@ -304,7 +309,8 @@ static err json_parse_members(struct json_parse *j, json_t *object)
 static err json_parse_container(struct json_parse *j, bool is_object, json_t **out)
 {
     if (++j->depth > JSON_DEPTH_MAX) {
-        return err_set(j->info, ERR_LIMIT, "%s: nested over %d levels deep", j->name, JSON_DEPTH_MAX);
+        return err_set(j->info, ERR_LIMIT, "%s: nested over %d levels deep", j->name,
+                       JSON_DEPTH_MAX);
     }
     json_t *value = is_object ? json_object() : json_array();
     if (!value) {

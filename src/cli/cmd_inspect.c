@@ -47,8 +47,8 @@ static const char *cmd_inspect_count(size_t n, char out[32])
     return cmd_inspect_amount((double)n, units, out);
 }
 
-/* A config value on one line of bounded length. Strings come out in JSON's quotes, so nothing in them can
- * reach the terminal as a control character. */
+/* A config value on one line of bounded length. Strings come out in JSON's quotes, so nothing in
+ * them can reach the terminal as a control character. */
 static err cmd_inspect_value(const char *key, const json_t *value, struct errinfo *info)
 {
     char *text = NULL;
@@ -75,7 +75,8 @@ static err cmd_inspect_config(const struct inspection *i, struct errinfo *info)
     }
     const char *key;
     json_t *value;
-    json_object_foreach(i->keys, key, value) {
+    json_object_foreach(i->keys, key, value)
+    {
         struct errinfo printable = {0};
         (void)err_set(&printable, ERR_OK, "%.200s", key); /* a message is always safe to print */
         TRY(cmd_inspect_value(printable.message, value, info));
@@ -90,8 +91,9 @@ static void cmd_inspect_types(const struct inspection *i)
     for (int d = 0; d < DTYPE_COUNT; d++) {
         const struct inspection_type *x = &i->types[d];
         if (x->tensors > 0) {
-            printf("  %-10s %8zu tensors  %10s  %5.1f%%%s\n", dtype_info((enum dtype)d)->name, x->tensors,
-                   cmd_inspect_bytes(x->bytes, bytes), 100.0 * (double)x->bytes / (double)i->total.bytes,
+            printf("  %-10s %8zu tensors  %10s  %5.1f%%%s\n", dtype_info((enum dtype)d)->name,
+                   x->tensors, cmd_inspect_bytes(x->bytes, bytes),
+                   100.0 * (double)x->bytes / (double)i->total.bytes,
                    dtype_is_computable((enum dtype)d) ? "" : "  (not computed with)");
         }
     }
@@ -106,7 +108,8 @@ static void cmd_inspect_tokenizer(const struct inspection *i)
         return;
     }
     printf("  %zu tokens, %zu merges, pattern %s, chat format %s\n", tokenizer_size(t),
-           tokenizer_merge_count(t), tokenizer_pre_name(tokenizer_pre_of(t)), chat_format_name(i->chat));
+           tokenizer_merge_count(t), tokenizer_pre_name(tokenizer_pre_of(t)),
+           chat_format_name(i->chat));
     printf("  bos %d, eos %d, pad %d, bos in front of text: %s\n", (int)tokenizer_bos(t),
            (int)tokenizer_eos(t), (int)tokenizer_pad(t), tokenizer_add_bos(t) ? "yes" : "no");
 }
@@ -117,8 +120,8 @@ static void cmd_inspect_files(const struct inspection *i)
     puts("\nfiles");
     for (size_t f = 0; f < i->n_files; f++) {
         const struct inspection_file *x = &i->files[f];
-        printf("  %10s  %s%s%s\n", cmd_inspect_bytes(x->size, bytes), x->sha256, x->sha256[0] ? "  " : "",
-               x->path);
+        printf("  %10s  %s%s%s\n", cmd_inspect_bytes(x->size, bytes), x->sha256,
+               x->sha256[0] ? "  " : "", x->path);
     }
 }
 
@@ -142,7 +145,8 @@ static err cmd_inspect_print(const struct inspection *i, const struct cmd_inspec
     (void)err_set(&architecture, ERR_OK, "%s", i->architecture);
     printf("%s\n", i->path);
     printf("  class       %s%s%s%s\n", i->has_config ? i->config.name : architecture.message,
-           i->has_config ? " (" : "", i->has_config ? architecture.message : "", i->has_config ? ")" : "");
+           i->has_config ? " (" : "", i->has_config ? architecture.message : "",
+           i->has_config ? ")" : "");
     printf("  format      %s\n", i->format);
     printf("  parameters  %s in %zu tensors\n", cmd_inspect_count(i->total.parameters, count),
            i->total.tensors);
@@ -193,8 +197,9 @@ int cmd_inspect(int argc, char **argv)
 {
     struct cmd_inspect v = {0};
     const struct options_row rows[] = {
-        options_operand("MODEL", &v.model,
-                        "a .gguf or .safetensors file, a folder, a name from `fathom list`; else the default"),
+        options_operand(
+            "MODEL", &v.model,
+            "a .gguf or .safetensors file, a folder, a name from `fathom list`; else the default"),
         options_flag("tensors", &v.tensors, "list every tensor: name, type, shape, bytes"),
         options_flag("hash", &v.hash, "SHA-256 of every file (reads all of them)"),
         options_flag("json", &v.json, "one JSON document on stdout"),

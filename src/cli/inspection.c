@@ -25,8 +25,9 @@ struct inspection_source {
 };
 
 /* The JSON files of a folder that belong to the model. */
-static const char *const inspection_extras[] = {"config.json", "generation_config.json", "tokenizer.json",
-                                                "tokenizer_config.json", "model.safetensors.index.json"};
+static const char *const inspection_extras[] = {"config.json", "generation_config.json",
+                                                "tokenizer.json", "tokenizer_config.json",
+                                                "model.safetensors.index.json"};
 
 static err inspection_nomem(const char *path, struct errinfo *info)
 {
@@ -92,7 +93,8 @@ static json_t *inspection_number(const struct gguf_kv *kv, uint64_t i)
     if (kv->elem_type == GGUF_BOOL) {
         return json_boolean(d != 0);
     }
-    bool whole = kv->elem_type != GGUF_F32 && kv->elem_type != GGUF_F64 && d > -0x1p53 && d < 0x1p53;
+    bool whole =
+        kv->elem_type != GGUF_F32 && kv->elem_type != GGUF_F64 && d > -0x1p53 && d < 0x1p53;
     if (whole) {
         return json_integer((json_int_t)d);
     }
@@ -223,7 +225,8 @@ static err inspection_open_folder(struct inspection *i, struct errinfo *info)
     for (size_t f = 0; f < sizeof inspection_extras / sizeof *inspection_extras; f++) {
         TRY(inspection_add_extra(i, inspection_extras[f], info));
     }
-    const char *name = json_string_value(json_array_get(json_object_get(i->keys, "architectures"), 0));
+    const char *name =
+        json_string_value(json_array_get(json_object_get(i->keys, "architectures"), 0));
     name = name ? name : json_string_value(json_object_get(i->keys, "model_type"));
     snprintf(i->architecture, sizeof i->architecture, "%s", name ? name : "");
     err e = config_from_json(i->keys, &i->config, &i->refusal);
@@ -252,7 +255,8 @@ static err inspection_open_lone(struct inspection *i, struct errinfo *info)
     i->tensors = s->table;
     i->keys = json_object();
     (void)err_set(&i->refusal, ERR_UNSUPPORTED, "a lone safetensors file has no config.json");
-    return i->keys ? inspection_add_file(i, i->path, s->map.size, info) : inspection_nomem(i->path, info);
+    return i->keys ? inspection_add_file(i, i->path, s->map.size, info)
+                   : inspection_nomem(i->path, info);
 }
 
 static bool inspection_ends_with(const char *text, const char *end)
@@ -275,8 +279,9 @@ static void inspection_count(struct inspection *i)
         i->total.parameters += values;
         i->total.bytes += tensor_bytes(&e->tensor);
         if (!dtype_is_computable(e->tensor.dtype) && values > 0 && i->refusal.message[0] == '\0') {
-            (void)err_set(&i->refusal, ERR_UNSUPPORTED, "tensor %s has type %s, which is not computed with yet",
-                          e->name, dtype_info(e->tensor.dtype)->name);
+            (void)err_set(&i->refusal, ERR_UNSUPPORTED,
+                          "tensor %s has type %s, which is not computed with yet", e->name,
+                          dtype_info(e->tensor.dtype)->name);
         }
     }
 }
@@ -384,7 +389,8 @@ static json_t *inspection_files_json(const struct inspection *i)
     json_t *array = json_array();
     for (size_t f = 0; f < i->n_files; f++) {
         const struct inspection_file *x = &i->files[f];
-        json_t *file = inspection_set(json_object(), "path", inspection_string(x->path, strlen(x->path), 4096));
+        json_t *file = inspection_set(json_object(), "path",
+                                      inspection_string(x->path, strlen(x->path), 4096));
         file = inspection_set(file, "bytes", json_integer((json_int_t)x->size));
         if (x->sha256[0]) {
             file = inspection_set(file, "sha256", json_string(x->sha256));
@@ -400,11 +406,10 @@ static json_t *inspection_types_json(const struct inspection *i)
     for (int d = 0; d < DTYPE_COUNT; d++) {
         const struct inspection_type *x = &i->types[d];
         if (x->tensors > 0) {
-            array = inspection_push(array, json_pack("{s:s, s:I, s:I, s:I}", "dtype",
-                                                     dtype_info((enum dtype)d)->name, "tensors",
-                                                     (json_int_t)x->tensors, "parameters",
-                                                     (json_int_t)x->parameters, "bytes",
-                                                     (json_int_t)x->bytes));
+            array = inspection_push(
+                array, json_pack("{s:s, s:I, s:I, s:I}", "dtype", dtype_info((enum dtype)d)->name,
+                                 "tensors", (json_int_t)x->tensors, "parameters",
+                                 (json_int_t)x->parameters, "bytes", (json_int_t)x->bytes));
         }
     }
     return array;
@@ -428,22 +433,25 @@ static json_t *inspection_tokenizer_json(const struct inspection *i)
 {
     const struct tokenizer *t = i->tokenizer;
     if (!t) {
-        return i->tokenizer_error.message[0] ? json_pack("{s:s}", "error", i->tokenizer_error.message)
-                                             : json_null();
+        return i->tokenizer_error.message[0]
+                   ? json_pack("{s:s}", "error", i->tokenizer_error.message)
+                   : json_null();
     }
-    return json_pack("{s:I, s:I, s:s, s:i, s:i, s:i, s:b, s:s}", "tokens", (json_int_t)tokenizer_size(t),
-                     "merges", (json_int_t)tokenizer_merge_count(t), "pre",
-                     tokenizer_pre_name(tokenizer_pre_of(t)), "bos", (int)tokenizer_bos(t), "eos",
-                     (int)tokenizer_eos(t), "pad", (int)tokenizer_pad(t), "add_bos",
+    return json_pack("{s:I, s:I, s:s, s:i, s:i, s:i, s:b, s:s}", "tokens",
+                     (json_int_t)tokenizer_size(t), "merges", (json_int_t)tokenizer_merge_count(t),
+                     "pre", tokenizer_pre_name(tokenizer_pre_of(t)), "bos", (int)tokenizer_bos(t),
+                     "eos", (int)tokenizer_eos(t), "pad", (int)tokenizer_pad(t), "add_bos",
                      (int)tokenizer_add_bos(t), "chat_format", chat_format_name(i->chat));
 }
 
 json_t *inspection_json(const struct inspection *i, bool tensors)
 {
     bool runs = i->refusal.message[0] == '\0';
-    json_t *o = inspection_set(json_object(), "path", inspection_string(i->path, strlen(i->path), 4096));
+    json_t *o =
+        inspection_set(json_object(), "path", inspection_string(i->path, strlen(i->path), 4096));
     o = inspection_set(o, "format", json_string(i->format));
-    o = inspection_set(o, "architecture", inspection_string(i->architecture, strlen(i->architecture), 128));
+    o = inspection_set(o, "architecture",
+                       inspection_string(i->architecture, strlen(i->architecture), 128));
     o = inspection_set(o, "class", i->has_config ? json_string(i->config.name) : json_null());
     o = inspection_set(o, "runnable", json_boolean(runs));
     if (!runs) {

@@ -1,5 +1,5 @@
-/* formats/gguf.c: see gguf.h. One file or all parts of a split model as one set of keys (part 1's) and
- * one table of tensors; the bytes themselves are read by gguf_parse.c. */
+/* formats/gguf.c: see gguf.h. One file or all parts of a split model as one set of keys (part 1's)
+ * and one table of tensors; the bytes themselves are read by gguf_parse.c. */
 #include "formats/gguf.h"
 
 #include <inttypes.h>
@@ -181,8 +181,8 @@ static err gguf_find_parts(const struct gguf *g, const char *path, struct errinf
     for (size_t i = 0; g->n_files > 1 && i < g->n_files; i++) {
         if (!file_exists(g->files[i].path)) {
             return err_set(info, ERR_NOTFOUND,
-                           "%s is one of %zu parts, and part %zu is missing: put %s beside it", path,
-                           g->n_files, i + 1, g->files[i].path);
+                           "%s is one of %zu parts, and part %zu is missing: put %s beside it",
+                           path, g->n_files, i + 1, g->files[i].path);
         }
     }
     return ERR_OK;
@@ -195,14 +195,16 @@ static err gguf_check_whole(const struct gguf *g, const char *path, struct errin
     TRY(gguf_split_key(&g->keys, path, "split.count", 1, &parts, info));
     if (g->n_files == 1 && parts > 1) {
         return err_set(info, ERR_ARGUMENT,
-                       "%s is part of a model split into %" PRIu64 " files, but its name does not end in "
+                       "%s is part of a model split into %" PRIu64
+                       " files, but its name does not end in "
                        "-00001-of-%05" PRIu64 ".gguf; give the parts their names back",
                        path, parts, parts);
     }
     TRY(gguf_split_key(&g->keys, path, "split.tensors.count", found, &total, info));
     if (g->n_files > 1 && total != found) {
-        return err_set(info, ERR_CORRUPT, "%s: split.tensors.count is %" PRIu64 ", but the parts hold %zu",
-                       path, total, found);
+        return err_set(info, ERR_CORRUPT,
+                       "%s: split.tensors.count is %" PRIu64 ", but the parts hold %zu", path,
+                       total, found);
     }
     return ERR_OK;
 }
@@ -222,8 +224,9 @@ err gguf_open(const char *path, struct gguf **out, struct errinfo *info)
     unsigned part = 1, parts = 1;
     if (gguf_split_name(path, &part, &parts) &&
         (parts == 0 || parts > GGUF_PARTS_MAX || part == 0 || part > parts)) {
-        return err_set(info, ERR_ARGUMENT, "%s: the name says part %u of %u; at most %d parts are read",
-                       path, part, parts, GGUF_PARTS_MAX);
+        return err_set(info, ERR_ARGUMENT,
+                       "%s: the name says part %u of %u; at most %d parts are read", path, part,
+                       parts, GGUF_PARTS_MAX);
     }
     struct gguf *g = NULL;
     TRY(gguf_new(parts, path, &g, info));
@@ -273,8 +276,9 @@ const struct gguf_kv *gguf_find(const struct gguf *g, const char *key)
 
 const char *gguf_type_name(enum gguf_type type)
 {
-    static const char *const names[GGUF_TYPES] = {"u8",  "i8",   "u16",    "i16",   "u32", "i32", "f32",
-                                                  "bool", "string", "array", "u64", "i64", "f64"};
+    static const char *const names[GGUF_TYPES] = {"u8",  "i8",  "u16",  "i16",    "u32",
+                                                  "i32", "f32", "bool", "string", "array",
+                                                  "u64", "i64", "f64"};
     return type < GGUF_TYPES ? names[type] : "unknown";
 }
 

@@ -28,15 +28,16 @@ struct gguf_parse {
 struct gguf_parse_tensor {
     struct gguf_string name;
     struct tensor tensor;
-    uint64_t offset; /* from the start of the data */
+    uint64_t offset;   /* from the start of the data */
     size_t begin, end; /* bytes in the file */
 };
 
 size_t gguf_parse_type_size(enum gguf_type type)
 {
     static const uint8_t sizes[GGUF_TYPES] = {
-        [GGUF_U8] = 1,  [GGUF_I8] = 1,  [GGUF_U16] = 2,  [GGUF_I16] = 2, [GGUF_U32] = 4, [GGUF_I32] = 4,
-        [GGUF_F32] = 4, [GGUF_BOOL] = 1, [GGUF_U64] = 8, [GGUF_I64] = 8, [GGUF_F64] = 8,
+        [GGUF_U8] = 1,  [GGUF_I8] = 1,  [GGUF_U16] = 2, [GGUF_I16] = 2,
+        [GGUF_U32] = 4, [GGUF_I32] = 4, [GGUF_F32] = 4, [GGUF_BOOL] = 1,
+        [GGUF_U64] = 8, [GGUF_I64] = 8, [GGUF_F64] = 8,
     };
     return sizes[type];
 }
@@ -66,8 +67,8 @@ static err gguf_parse_string(struct gguf_parse *p, const char *what, struct gguf
     const uint8_t *bytes = NULL;
     if (len > cursor_left(&p->c) || cursor_bytes(&p->c, (size_t)len, &bytes) != ERR_OK) {
         return err_set(p->info, ERR_CORRUPT,
-                       "%s: byte %zu: %s claims %" PRIu64 " bytes, but the file has %zu more", p->name,
-                       at, what, len, cursor_left(&p->c));
+                       "%s: byte %zu: %s claims %" PRIu64 " bytes, but the file has %zu more",
+                       p->name, at, what, len, cursor_left(&p->c));
     }
     out->data = (const char *)bytes;
     out->len = (size_t)len;
@@ -79,19 +80,20 @@ static err gguf_parse_header(struct gguf_parse *p, uint64_t *n_tensors, uint64_t
 {
     const uint8_t *magic = NULL;
     if (cursor_bytes(&p->c, 4, &magic) != ERR_OK || memcmp(magic, "GGUF", 4) != 0) {
-        return err_set(p->info, ERR_CORRUPT, "%s is not a GGUF file: it does not begin with \"GGUF\"",
-                       p->name);
+        return err_set(p->info, ERR_CORRUPT,
+                       "%s is not a GGUF file: it does not begin with \"GGUF\"", p->name);
     }
     uint32_t version = 0;
     TRY(gguf_parse_u32(p, "the version", &version));
     if (version != 0 && (version & 0xffff) == 0) {
-        return err_set(p->info, ERR_UNSUPPORTED,
-                       "%s: version 0x%08x: this is a big-endian GGUF file; only little-endian is read",
-                       p->name, version);
+        return err_set(
+            p->info, ERR_UNSUPPORTED,
+            "%s: version 0x%08x: this is a big-endian GGUF file; only little-endian is read",
+            p->name, version);
     }
     if (version != 2 && version != 3) {
-        return err_set(p->info, ERR_UNSUPPORTED,
-                       "%s: GGUF version %u; versions 2 and 3 are read%s", p->name, version,
+        return err_set(p->info, ERR_UNSUPPORTED, "%s: GGUF version %u; versions 2 and 3 are read%s",
+                       p->name, version,
                        version == 1 ? " (version 1 was replaced in 2023: get a newer file)" : "");
     }
     TRY(gguf_parse_u64(p, "the tensor count", n_tensors));
@@ -102,12 +104,14 @@ static err gguf_parse_header(struct gguf_parse *p, uint64_t *n_tensors, uint64_t
                        p->name, *n_keys, GGUF_PARSE_KEYS_MAX);
     }
     if (*n_tensors > TENSORTABLE_MAX) {
-        return err_set(p->info, ERR_LIMIT, "%s: claims %" PRIu64 " tensors; at most %d are accepted",
-                       p->name, *n_tensors, TENSORTABLE_MAX);
+        return err_set(p->info, ERR_LIMIT,
+                       "%s: claims %" PRIu64 " tensors; at most %d are accepted", p->name,
+                       *n_tensors, TENSORTABLE_MAX);
     }
     if (*n_keys * GGUF_PARSE_KEY_MIN + *n_tensors * GGUF_PARSE_TENSOR_MIN > left) {
         return err_set(p->info, ERR_CORRUPT,
-                       "%s: claims %" PRIu64 " keys and %" PRIu64 " tensors, which do not fit in %zu bytes",
+                       "%s: claims %" PRIu64 " keys and %" PRIu64
+                       " tensors, which do not fit in %zu bytes",
                        p->name, *n_keys, *n_tensors, left);
     }
     return ERR_OK;
@@ -155,10 +159,10 @@ static err gguf_parse_values(struct gguf_parse *p, struct gguf_kv *kv)
     size_t each = gguf_parse_type_size(kv->elem_type);
     size_t least = each ? each : 8;
     if (kv->count > cursor_left(&p->c) / least) {
-        return err_set(p->info, ERR_CORRUPT,
-                       "%s: byte %zu: key %.*s claims %" PRIu64 " values, but the file has %zu more bytes",
-                       p->name, begin, gguf_parse_width(kv), kv->key.data, kv->count,
-                       cursor_left(&p->c));
+        return err_set(
+            p->info, ERR_CORRUPT,
+            "%s: byte %zu: key %.*s claims %" PRIu64 " values, but the file has %zu more bytes",
+            p->name, begin, gguf_parse_width(kv), kv->key.data, kv->count, cursor_left(&p->c));
     }
     if (each == 0) {
         for (uint64_t i = 0; i < kv->count; i++) {
@@ -171,8 +175,9 @@ static err gguf_parse_values(struct gguf_parse *p, struct gguf_kv *kv)
     kv->size = p->c.pos - begin;
     for (uint64_t i = 0; kv->elem_type == GGUF_BOOL && i < kv->count; i++) {
         if (kv->data[i] > 1) {
-            return err_set(p->info, ERR_CORRUPT, "%s: key %.*s holds the byte %u as a bool; expected 0 or 1",
-                           p->name, gguf_parse_width(kv), kv->key.data, kv->data[i]);
+            return err_set(p->info, ERR_CORRUPT,
+                           "%s: key %.*s holds the byte %u as a bool; expected 0 or 1", p->name,
+                           gguf_parse_width(kv), kv->key.data, kv->data[i]);
         }
     }
     return ERR_OK;
@@ -187,8 +192,9 @@ static err gguf_parse_kv(struct gguf_parse *p, struct gguf_kv *out)
     if (kv.type == GGUF_ARRAY) {
         TRY(gguf_parse_type(p, &kv, &kv.elem_type));
         if (kv.elem_type == GGUF_ARRAY) {
-            return err_set(p->info, ERR_UNSUPPORTED, "%s: key %.*s is an array of arrays; no model needs one",
-                           p->name, gguf_parse_width(&kv), kv.key.data);
+            return err_set(p->info, ERR_UNSUPPORTED,
+                           "%s: key %.*s is an array of arrays; no model needs one", p->name,
+                           gguf_parse_width(&kv), kv.key.data);
         }
         TRY(gguf_parse_u64(p, "the length of an array", &kv.count));
     }
@@ -232,17 +238,19 @@ static err gguf_parse_all_keys(struct gguf_parse *p, size_t n, struct gguf_parse
     return ERR_OK;
 }
 
-static err gguf_parse_alignment(struct gguf_parse *p, const struct gguf_parse_keys *keys, size_t *out)
+static err gguf_parse_alignment(struct gguf_parse *p, const struct gguf_parse_keys *keys,
+                                size_t *out)
 {
     const struct gguf_kv *kv = gguf_parse_find(keys, "general.alignment");
     uint64_t v = GGUF_PARSE_ALIGN_DEFAULT;
     if (kv && !gguf_parse_as_u64(kv, &v)) {
-        return err_set(p->info, ERR_CORRUPT, "%s: general.alignment is not a whole number", p->name);
+        return err_set(p->info, ERR_CORRUPT, "%s: general.alignment is not a whole number",
+                       p->name);
     }
     if (v == 0 || v > GGUF_PARSE_ALIGN_MAX || (v & (v - 1)) != 0) {
         return err_set(p->info, ERR_CORRUPT,
-                       "%s: general.alignment is %" PRIu64 "; expected a power of two, 1 to %d", p->name,
-                       v, GGUF_PARSE_ALIGN_MAX);
+                       "%s: general.alignment is %" PRIu64 "; expected a power of two, 1 to %d",
+                       p->name, v, GGUF_PARSE_ALIGN_MAX);
     }
     *out = (size_t)v;
     return ERR_OK;
@@ -260,8 +268,8 @@ static err gguf_parse_shape(struct gguf_parse *p, const char *label, size_t *sha
     for (uint32_t i = 0; i < *rank; i++) {
         TRY(gguf_parse_u64(p, "the shape of a tensor", &ne[i]));
         if (ne[i] == 0 || ne[i] > SIZE_MAX) {
-            return err_set(p->info, ERR_CORRUPT, "%s: %s has a dimension of %" PRIu64, p->name, label,
-                           ne[i]);
+            return err_set(p->info, ERR_CORRUPT, "%s: %s has a dimension of %" PRIu64, p->name,
+                           label, ne[i]);
         }
     }
     for (uint32_t i = 0; i < *rank; i++) {
@@ -275,8 +283,9 @@ static err gguf_parse_tensor(struct gguf_parse *p, struct gguf_parse_tensor *out
     struct gguf_parse_tensor t = {0};
     TRY(gguf_parse_string(p, "the name of a tensor", &t.name));
     if (t.name.len > TENSORTABLE_NAME_MAX) {
-        return err_set(p->info, ERR_LIMIT, "%s: tensor name %.40s… has %zu bytes; at most %d are accepted",
-                       p->name, t.name.data, t.name.len, TENSORTABLE_NAME_MAX);
+        return err_set(p->info, ERR_LIMIT,
+                       "%s: tensor name %.40s… has %zu bytes; at most %d are accepted", p->name,
+                       t.name.data, t.name.len, TENSORTABLE_NAME_MAX);
     }
     char label[TENSORTABLE_NAME_MAX + 16];
     snprintf(label, sizeof label, "tensor %.*s", (int)t.name.len, t.name.data);
@@ -288,11 +297,13 @@ static err gguf_parse_tensor(struct gguf_parse *p, struct gguf_parse_tensor *out
     enum dtype dtype;
     if (!dtype_from_ggml(id, &dtype)) {
         return err_set(p->info, ERR_UNSUPPORTED,
-                       "%s: %s has ggml type %u, which this program does not know", p->name, label, id);
+                       "%s: %s has ggml type %u, which this program does not know", p->name, label,
+                       id);
     }
     err e = tensor_init(&t.tensor, dtype, rank, shape, NULL);
     if (e != ERR_OK && shape[rank - 1] % dtype_info(dtype)->block_elems != 0) {
-        return err_set(p->info, e, "%s: %s of type %s has rows of %zu values; expected a multiple of %u",
+        return err_set(p->info, e,
+                       "%s: %s of type %s has rows of %zu values; expected a multiple of %u",
                        p->name, label, dtype_info(dtype)->name, shape[rank - 1],
                        dtype_info(dtype)->block_elems);
     }
@@ -304,7 +315,8 @@ static err gguf_parse_tensor(struct gguf_parse *p, struct gguf_parse_tensor *out
 }
 
 /* Finds the bytes of each tensor in the file. */
-static err gguf_parse_place(struct gguf_parse *p, struct gguf_parse_tensor *t, size_t n, size_t align)
+static err gguf_parse_place(struct gguf_parse *p, struct gguf_parse_tensor *t, size_t n,
+                            size_t align)
 {
     size_t start;
     if (!checked_align(p->c.pos, align, &start)) {
@@ -314,17 +326,20 @@ static err gguf_parse_place(struct gguf_parse *p, struct gguf_parse_tensor *t, s
         int width = (int)t[i].name.len;
         if (t[i].offset % align != 0) {
             return err_set(p->info, ERR_CORRUPT,
-                           "%s: tensor %.*s has offset %" PRIu64 ", not a multiple of the alignment %zu",
+                           "%s: tensor %.*s has offset %" PRIu64
+                           ", not a multiple of the alignment %zu",
                            p->name, width, t[i].name.data, t[i].offset, align);
         }
         if (t[i].offset > SIZE_MAX || !checked_add(start, (size_t)t[i].offset, &t[i].begin) ||
-            !checked_add(t[i].begin, tensor_bytes(&t[i].tensor), &t[i].end) || t[i].end > p->c.size) {
-            return err_set(p->info, ERR_CORRUPT,
-                           "%s: tensor %.*s needs %zu bytes at offset %" PRIu64
-                           " of the data, which starts at byte %zu; the file ends at byte %zu: it is "
-                           "incomplete or damaged",
-                           p->name, width, t[i].name.data, tensor_bytes(&t[i].tensor), t[i].offset, start,
-                           p->c.size);
+            !checked_add(t[i].begin, tensor_bytes(&t[i].tensor), &t[i].end) ||
+            t[i].end > p->c.size) {
+            return err_set(
+                p->info, ERR_CORRUPT,
+                "%s: tensor %.*s needs %zu bytes at offset %" PRIu64
+                " of the data, which starts at byte %zu; the file ends at byte %zu: it is "
+                "incomplete or damaged",
+                p->name, width, t[i].name.data, tensor_bytes(&t[i].tensor), t[i].offset, start,
+                p->c.size);
         }
         t[i].tensor.data = p->c.data + t[i].begin;
     }
@@ -352,8 +367,9 @@ static err gguf_parse_overlaps(struct gguf_parse *p, const struct gguf_parse_ten
     for (size_t i = 1; i < n && e == ERR_OK; i++) {
         const struct gguf_parse_tensor *x = sorted[i - 1], *y = sorted[i];
         if (x->end > y->begin) {
-            e = err_set(p->info, ERR_CORRUPT, "%s: tensors %.*s and %.*s overlap at byte %zu", p->name,
-                        (int)x->name.len, x->name.data, (int)y->name.len, y->name.data, y->begin);
+            e = err_set(p->info, ERR_CORRUPT, "%s: tensors %.*s and %.*s overlap at byte %zu",
+                        p->name, (int)x->name.len, x->name.data, (int)y->name.len, y->name.data,
+                        y->begin);
         }
     }
     mem_free(sorted);
@@ -369,8 +385,8 @@ static err gguf_parse_tensors_into(struct gguf_parse *p, struct gguf_parse_tenso
     TRY(gguf_parse_place(p, t, n, align));
     TRY(gguf_parse_overlaps(p, t, n));
     for (size_t i = 0; i < n; i++) {
-        err e = tensortable_add(table, t[i].name.data, t[i].name.len, &t[i].tensor, file, t[i].begin,
-                                p->info);
+        err e = tensortable_add(table, t[i].name.data, t[i].name.len, &t[i].tensor, file,
+                                t[i].begin, p->info);
         if (e != ERR_OK) {
             return err_prefix(p->info, e, "%s: ", p->name);
         }

@@ -1,5 +1,6 @@
-/* formats/gguf_writer.c: new GGUF files; see gguf.h. Keys and tensor infos gather in two byte strings;
- * gguf_writer_begin_data puts header, keys, infos and padding into the file; the data streams after. */
+/* formats/gguf_writer.c: new GGUF files; see gguf.h. Keys and tensor infos gather in two byte
+ * strings; gguf_writer_begin_data puts header, keys, infos and padding into the file; the data
+ * streams after. */
 #include <stdio.h>
 #include <string.h>
 
@@ -188,7 +189,8 @@ static bool gguf_writer_key_is(const struct gguf_kv *kv, const char *start, bool
 
 err gguf_writer_copy_kv(struct gguf_writer *w, const struct gguf_kv *kv)
 {
-    if (gguf_writer_key_is(kv, "general.alignment", true) || gguf_writer_key_is(kv, "split.", false)) {
+    if (gguf_writer_key_is(kv, "general.alignment", true) ||
+        gguf_writer_key_is(kv, "split.", false)) {
         return ERR_OK;
     }
     size_t mark = w->keys.len;
@@ -216,16 +218,19 @@ err gguf_writer_tensor(struct gguf_writer *w, const char *name, const struct ten
                        struct errinfo *info)
 {
     if (w->in_data) {
-        return err_set(info, ERR_ARGUMENT, "%s: tensor %s declared after the data began", w->path, name);
+        return err_set(info, ERR_ARGUMENT, "%s: tensor %s declared after the data began", w->path,
+                       name);
     }
     if (strlen(name) > GGUF_WRITER_NAME_MAX) {
-        return err_set(info, ERR_LIMIT, "%s: tensor name %s is longer than GGUF readers take (%d bytes)",
-                       w->path, name, GGUF_WRITER_NAME_MAX);
+        return err_set(info, ERR_LIMIT,
+                       "%s: tensor name %s is longer than GGUF readers take (%d bytes)", w->path,
+                       name, GGUF_WRITER_NAME_MAX);
     }
     int id = dtype_info(t->dtype)->ggml_id;
     if (id < 0) {
-        return err_set(info, ERR_UNSUPPORTED, "%s: tensor %s: GGUF has no type %s; convert it first",
-                       w->path, name, dtype_info(t->dtype)->name);
+        return err_set(info, ERR_UNSUPPORTED,
+                       "%s: tensor %s: GGUF has no type %s; convert it first", w->path, name,
+                       dtype_info(t->dtype)->name);
     }
     struct tensor declared;
     err e = tensor_init(&declared, t->dtype, t->rank, t->shape, NULL);
@@ -339,8 +344,8 @@ err gguf_writer_commit(struct gguf_writer *w, struct errinfo *info)
         return err_set(info, ERR_ARGUMENT, "%s: commit before gguf_writer_begin_data", w->path);
     }
     if (e) {
-        return err_set(info, ERR_ARGUMENT, "%s: tensor %s got %zu of its %zu bytes", w->path, e->name,
-                       w->current_done, tensor_bytes(&e->tensor));
+        return err_set(info, ERR_ARGUMENT, "%s: tensor %s got %zu of its %zu bytes", w->path,
+                       e->name, w->current_done, tensor_bytes(&e->tensor));
     }
     return file_writer_commit(w->file, info);
 }

@@ -62,7 +62,8 @@ static err hffolder_object(const struct hffolder *h, const char *name, size_t ca
     json_t *value = NULL;
     err e = json_parse_file(path, cap, &value, info);
     if (e == ERR_OK && !json_is_object(value)) {
-        e = err_set(info, ERR_CORRUPT, "%s holds %s; expected an object", path, json_type_name(value));
+        e = err_set(info, ERR_CORRUPT, "%s holds %s; expected an object", path,
+                    json_type_name(value));
         json_decref(value);
     }
     mem_free(path);
@@ -125,13 +126,15 @@ static err hffolder_shard_names(const struct hffolder *h, json_t *weight_map, co
     size_t n = 0, distinct = 0;
     const char *tensor;
     json_t *file;
-    json_object_foreach(weight_map, tensor, file) {
+    json_object_foreach(weight_map, tensor, file)
+    {
         if (!json_is_string(file) || !hffolder_name_is_safe(json_string_value(file))) {
-            return err_set(info, ERR_CORRUPT,
-                           "%s/model.safetensors.index.json: the file of tensor %.255s is %s%.255s; expected "
-                           "the name of a .safetensors file in this folder",
-                           h->path, tensor, json_is_string(file) ? "" : json_type_name(file),
-                           json_is_string(file) ? json_string_value(file) : "");
+            return err_set(
+                info, ERR_CORRUPT,
+                "%s/model.safetensors.index.json: the file of tensor %.255s is %s%.255s; expected "
+                "the name of a .safetensors file in this folder",
+                h->path, tensor, json_is_string(file) ? "" : json_type_name(file),
+                json_is_string(file) ? json_string_value(file) : "");
         }
         names[n++] = json_string_value(file);
     }
@@ -142,8 +145,8 @@ static err hffolder_shard_names(const struct hffolder *h, json_t *weight_map, co
         }
     }
     if (distinct > HFFOLDER_SHARDS_MAX) {
-        return err_set(info, ERR_LIMIT, "%s: %zu weight files; at most %d are accepted", h->path, distinct,
-                       HFFOLDER_SHARDS_MAX);
+        return err_set(info, ERR_LIMIT, "%s: %zu weight files; at most %d are accepted", h->path,
+                       distinct, HFFOLDER_SHARDS_MAX);
     }
     *count = distinct;
     return ERR_OK;
@@ -156,10 +159,11 @@ static err hffolder_find_shards(const struct hffolder *h, const char **names, si
     for (size_t i = 0; i < n; i++) {
         err failed = ERR_OK;
         if (!hffolder_has(h, names[i], &failed)) {
-            return failed != ERR_OK ? hffolder_nomem(info, h->path)
-                                    : err_set(info, ERR_NOTFOUND,
-                                              "%s: weight file %s (%zu of %zu) is missing; fetch it again",
-                                              h->path, names[i], i + 1, n);
+            return failed != ERR_OK
+                       ? hffolder_nomem(info, h->path)
+                       : err_set(info, ERR_NOTFOUND,
+                                 "%s: weight file %s (%zu of %zu) is missing; fetch it again",
+                                 h->path, names[i], i + 1, n);
         }
     }
     return ERR_OK;
@@ -170,7 +174,8 @@ static err hffolder_check_map(const struct hffolder *h, json_t *weight_map, stru
 {
     const char *tensor;
     json_t *file;
-    json_object_foreach(weight_map, tensor, file) {
+    json_object_foreach(weight_map, tensor, file)
+    {
         const struct tensortable_entry *e = tensortable_find(h->tensors, tensor);
         const char *found = e ? strrchr(h->files[e->file].path, '/') + 1 : NULL;
         if (!found || strcmp(found, json_string_value(file)) != 0) {
@@ -211,9 +216,10 @@ static err hffolder_open_index(struct hffolder *h, struct errinfo *info)
     json_t *weight_map = json_object_get(index, "weight_map");
     err e;
     if (!json_is_object(weight_map) || json_object_size(weight_map) == 0) {
-        e = err_set(info, ERR_CORRUPT,
-                    "%s/model.safetensors.index.json: weight_map is %s; expected an object with tensors",
-                    h->path, json_is_object(weight_map) ? "empty" : json_type_name(weight_map));
+        e = err_set(
+            info, ERR_CORRUPT,
+            "%s/model.safetensors.index.json: weight_map is %s; expected an object with tensors",
+            h->path, json_is_object(weight_map) ? "empty" : json_type_name(weight_map));
     } else {
         e = hffolder_open_shards(h, weight_map, info);
     }
@@ -235,10 +241,11 @@ static err hffolder_open_weights(struct hffolder *h, struct errinfo *info)
     if (failed != ERR_OK) {
         return hffolder_nomem(info, h->path);
     }
-    return err_set(info, ERR_NOTFOUND,
-                   "%s has neither model.safetensors nor model.safetensors.index.json; only safetensors "
-                   "weights are read",
-                   h->path);
+    return err_set(
+        info, ERR_NOTFOUND,
+        "%s has neither model.safetensors nor model.safetensors.index.json; only safetensors "
+        "weights are read",
+        h->path);
 }
 
 /* The only quantisation that is read: FP8 E4M3 in blocks of 128 x 128. */
@@ -256,9 +263,10 @@ static err hffolder_check_quantization(const struct hffolder *h, struct errinfo 
         return err_prefix(info, ERR_CORRUPT, "bad config: ");
     }
     if (strcmp(method, "fp8") != 0) {
-        return err_set(info, ERR_UNSUPPORTED,
-                       "%s: quant_method \"%.60s\" is not read; only fp8 and unquantised weights are",
-                       where, method);
+        return err_set(
+            info, ERR_UNSUPPORTED,
+            "%s: quant_method \"%.60s\" is not read; only fp8 and unquantised weights are", where,
+            method);
     }
     const json_t *block = json_object_get(q, "weight_block_size");
     uint64_t rows = 0, cols = 0;
@@ -269,7 +277,8 @@ static err hffolder_check_quantization(const struct hffolder *h, struct errinfo 
                        TENSOR_FP8_BLOCK, TENSOR_FP8_BLOCK);
     }
     const json_t *fmt = json_object_get(q, "fmt");
-    if (fmt && !json_is_null(fmt) && !(json_is_string(fmt) && strcmp(json_string_value(fmt), "e4m3") == 0)) {
+    if (fmt && !json_is_null(fmt) &&
+        !(json_is_string(fmt) && strcmp(json_string_value(fmt), "e4m3") == 0)) {
         return err_set(info, ERR_UNSUPPORTED, "%s: fmt must be \"e4m3\"", where);
     }
     return ERR_OK;
@@ -342,9 +351,10 @@ static err hffolder_attach_scale(struct hffolder *h, struct tensortable_entry *w
     tensortable_shape_text(&weight->tensor, w);
     tensortable_shape_text(&scale->tensor, s);
     if (!hffolder_scale_fits(&weight->tensor, &scale->tensor)) {
-        return err_set(info, ERR_CORRUPT,
-                       "%s: the FP8 tensor %s is %s and its scale is %s; expected one value per %d x %d block",
-                       h->path, weight->name, w, s, TENSOR_FP8_BLOCK, TENSOR_FP8_BLOCK);
+        return err_set(
+            info, ERR_CORRUPT,
+            "%s: the FP8 tensor %s is %s and its scale is %s; expected one value per %d x %d block",
+            h->path, weight->name, w, s, TENSOR_FP8_BLOCK, TENSOR_FP8_BLOCK);
     }
     switch (scale->tensor.dtype) {
     case DTYPE_F32: weight->tensor.scale = scale->tensor.data; return ERR_OK;
@@ -392,7 +402,8 @@ static err hffolder_open_either(const char *path, bool listing, struct hffolder 
 {
     if (!file_is_dir(path)) {
         return err_set(info, file_exists(path) ? ERR_ARGUMENT : ERR_NOTFOUND,
-                       "%s is not a folder; expected one with config.json and safetensors files", path);
+                       "%s is not a folder; expected one with config.json and safetensors files",
+                       path);
     }
     struct hffolder *h = mem_calloc(1, sizeof *h);
     if (!h) {

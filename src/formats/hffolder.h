@@ -1,10 +1,10 @@
 /* formats/hffolder.h: a Hugging Face model folder: config.json, one or many safetensors files (with
  * model.safetensors.index.json), tokenizer files beside them. FP8 weights get their
- * `<name>_scale_inv` tensor attached as tensor.scale (converted to f32 when stored otherwise); an FP8
- * weight without one, or with one that does not have ceil(out/128) x ceil(in/128) values, is refused, and
- * so is every other quantization_config. model.safetensors is preferred when an index lies beside it.
- * Hostile: the index can only name .safetensors files of the folder itself.
- * Thread rule: read-only once open; may be shared. */
+ * `<name>_scale_inv` tensor attached as tensor.scale (converted to f32 when stored otherwise); an
+ * FP8 weight without one, or with one that does not have ceil(out/128) x ceil(in/128) values, is
+ * refused, and so is every other quantization_config. model.safetensors is preferred when an index
+ * lies beside it. Hostile: the index can only name .safetensors files of the folder itself. Thread
+ * rule: read-only once open; may be shared. */
 #ifndef FORMATS_HFFOLDER_H
 #define FORMATS_HFFOLDER_H
 

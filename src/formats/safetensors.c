@@ -75,13 +75,14 @@ static err safetensors_header(struct safetensors *s, size_t size, json_t **out)
                        s->name, n, cursor_left(&c));
     }
     if (n > SAFETENSORS_HEADER_MAX) {
-        return err_set(s->info, ERR_LIMIT, "%s: a header of %" PRIu64 " bytes; at most %d are accepted",
-                       s->name, n, SAFETENSORS_HEADER_MAX);
+        return err_set(s->info, ERR_LIMIT,
+                       "%s: a header of %" PRIu64 " bytes; at most %d are accepted", s->name, n,
+                       SAFETENSORS_HEADER_MAX);
     }
     TRY(cursor_bytes(&c, (size_t)n, &text));
     if (n == 0 || text[0] != '{') {
-        return err_set(s->info, ERR_CORRUPT, "%s: the header does not begin with '{': not a safetensors file",
-                       s->name);
+        return err_set(s->info, ERR_CORRUPT,
+                       "%s: the header does not begin with '{': not a safetensors file", s->name);
     }
     json_t *header = NULL;
     TRY(json_parse((const char *)text, (size_t)n, s->name, &header, s->info));
@@ -97,15 +98,17 @@ static err safetensors_shape(struct safetensors *s, const json_t *shape, const c
 {
     size_t n = json_array_size(shape);
     if (n > TENSOR_RANK_MAX) {
-        return err_set(s->info, ERR_UNSUPPORTED, "%s: tensor %s has %zu dimensions; at most %d are read",
-                       s->name, label, n, TENSOR_RANK_MAX);
+        return err_set(s->info, ERR_UNSUPPORTED,
+                       "%s: tensor %s has %zu dimensions; at most %d are read", s->name, label, n,
+                       TENSOR_RANK_MAX);
     }
     dims[0] = 1;
     for (size_t i = 0; i < n; i++) {
         uint64_t d = 0;
         if (!json_as_u64(json_array_get(shape, i), &d) || d > SIZE_MAX) {
-            return err_set(s->info, ERR_CORRUPT, "%s: tensor %s: dimension %zu of its shape is no size",
-                           s->name, label, i);
+            return err_set(s->info, ERR_CORRUPT,
+                           "%s: tensor %s: dimension %zu of its shape is no size", s->name, label,
+                           i);
         }
         if (d == 0) {
             return err_set(s->info, ERR_UNSUPPORTED, "%s: tensor %s is empty (dimension %zu is 0)",
@@ -124,8 +127,8 @@ static err safetensors_offsets(struct safetensors *s, const json_t *offsets,
     uint64_t begin = 0, end = 0;
     if (json_array_size(offsets) != 2 || !json_as_u64(json_array_get(offsets, 0), &begin) ||
         !json_as_u64(json_array_get(offsets, 1), &end)) {
-        return err_set(s->info, ERR_CORRUPT, "%s: tensor %s: data_offsets must be two sizes", s->name,
-                       t->name);
+        return err_set(s->info, ERR_CORRUPT, "%s: tensor %s: data_offsets must be two sizes",
+                       s->name, t->name);
     }
     if (begin > end || end > s->size) {
         return err_set(s->info, ERR_CORRUPT,
@@ -142,8 +145,9 @@ static err safetensors_entry(struct safetensors *s, const char *name, const json
                              struct safetensors_tensor *out)
 {
     if (strlen(name) > TENSORTABLE_NAME_MAX) {
-        return err_set(s->info, ERR_LIMIT, "%s: tensor name %.40s… has %zu bytes; at most %d are accepted",
-                       s->name, name, strlen(name), TENSORTABLE_NAME_MAX);
+        return err_set(s->info, ERR_LIMIT,
+                       "%s: tensor name %.40s… has %zu bytes; at most %d are accepted", s->name,
+                       name, strlen(name), TENSORTABLE_NAME_MAX);
     }
     struct safetensors_tensor t = {.name = name};
     char where[TENSORTABLE_NAME_MAX + 300];
@@ -175,8 +179,9 @@ static err safetensors_entry(struct safetensors *s, const char *name, const json
     if (tensor_bytes(&t.tensor) != t.end - t.begin) {
         char text[TENSORTABLE_SHAPE_TEXT];
         tensortable_shape_text(&t.tensor, text);
-        return err_set(s->info, ERR_CORRUPT, "%s: tensor %s: %s %s needs %zu bytes, data_offsets give %zu",
-                       s->name, name, type_name, text, tensor_bytes(&t.tensor), t.end - t.begin);
+        return err_set(s->info, ERR_CORRUPT,
+                       "%s: tensor %s: %s %s needs %zu bytes, data_offsets give %zu", s->name, name,
+                       type_name, text, tensor_bytes(&t.tensor), t.end - t.begin);
     }
     *out = t;
     return ERR_OK;
@@ -188,21 +193,23 @@ static int safetensors_by_begin(const void *a, const void *b)
     return (x->begin > y->begin) - (x->begin < y->begin);
 }
 
-/* The tensors, in order of their bytes, must tile the data: no gap, no overlap, nothing after them. */
+/* The tensors, in order of their bytes, must tile the data: no gap, no overlap, nothing after them.
+ */
 static err safetensors_tiling(struct safetensors *s, const struct safetensors_tensor *t, size_t n)
 {
     size_t at = 0;
     for (size_t i = 0; i < n; i++) {
         if (t[i].begin != at) {
-            return err_set(s->info, ERR_CORRUPT, "%s: tensor %s starts at byte %zu of the data, %s %zu",
-                           s->name, t[i].name, t[i].begin,
-                           t[i].begin > at ? "which leaves a gap after" : "inside the one that ends at", at);
+            return err_set(
+                s->info, ERR_CORRUPT, "%s: tensor %s starts at byte %zu of the data, %s %zu",
+                s->name, t[i].name, t[i].begin,
+                t[i].begin > at ? "which leaves a gap after" : "inside the one that ends at", at);
         }
         at = t[i].end;
     }
     if (at != s->size) {
-        return err_set(s->info, ERR_CORRUPT, "%s: %zu bytes after the last tensor belong to none", s->name,
-                       s->size - at);
+        return err_set(s->info, ERR_CORRUPT, "%s: %zu bytes after the last tensor belong to none",
+                       s->name, s->size - at);
     }
     return ERR_OK;
 }
@@ -212,11 +219,13 @@ static err safetensors_metadata(struct safetensors *s, json_t *value)
     bool good = json_is_object(value);
     const char *key;
     json_t *member;
-    json_object_foreach(value, key, member) {
+    json_object_foreach(value, key, member)
+    {
         good = good && json_is_string(member);
     }
     return good ? ERR_OK
-                : err_set(s->info, ERR_CORRUPT, "%s: __metadata__ must map strings to strings", s->name);
+                : err_set(s->info, ERR_CORRUPT, "%s: __metadata__ must map strings to strings",
+                          s->name);
 }
 
 static err safetensors_collect(struct safetensors *s, json_t *header, struct safetensors_tensor *t,
@@ -225,7 +234,8 @@ static err safetensors_collect(struct safetensors *s, json_t *header, struct saf
     size_t n = 0;
     const char *name;
     json_t *value;
-    json_object_foreach(header, name, value) {
+    json_object_foreach(header, name, value)
+    {
         if (strcmp(name, "__metadata__") == 0) {
             TRY(safetensors_metadata(s, value));
         } else {

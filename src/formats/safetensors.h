@@ -1,9 +1,9 @@
 /* formats/safetensors.h: one .safetensors file: u64 header length, JSON header, raw data.
  * Format: huggingface/safetensors README. Hostile: no gaps, no overlaps, offsets inside the file,
- * header at most 100 MB, shapes that match their byte ranges. A scalar (shape []) is read as [1]. Empty
- * tensors, more than four dimensions and types that dtype.h lacks (F8_E5M2, U16 …) are ERR_UNSUPPORTED.
- * The format does not align its data: see tensortable.h for what happens to a misaligned tensor.
- * Thread rule: a writer belongs to one thread. */
+ * header at most 100 MB, shapes that match their byte ranges. A scalar (shape []) is read as [1].
+ * Empty tensors, more than four dimensions and types that dtype.h lacks (F8_E5M2, U16 …) are
+ * ERR_UNSUPPORTED. The format does not align its data: see tensortable.h for what happens to a
+ * misaligned tensor. Thread rule: a writer belongs to one thread. */
 #ifndef FORMATS_SAFETENSORS_H
 #define FORMATS_SAFETENSORS_H
 
@@ -11,8 +11,9 @@
 
 #include "formats/tensortable.h"
 
-/* Adds every tensor of the file's bytes, in the order of the data, to `table` as file number `file`.
- * `data` must outlive it. On error the table may hold some of them and must be thrown away. */
+/* Adds every tensor of the file's bytes, in the order of the data, to `table` as file number
+ * `file`. `data` must outlive it. On error the table may hold some of them and must be thrown away.
+ */
 ERR_MUST_USE err safetensors_parse(const uint8_t *data, size_t size, const char *name, size_t file,
                                    struct tensortable *table, struct errinfo *info);
 

@@ -51,11 +51,12 @@ void safetensors_writer_free(struct safetensors_writer *w)
     mem_free(w);
 }
 
-err safetensors_writer_tensor(struct safetensors_writer *w, const char *name, const struct tensor *t,
-                              struct errinfo *info)
+err safetensors_writer_tensor(struct safetensors_writer *w, const char *name,
+                              const struct tensor *t, struct errinfo *info)
 {
     if (w->in_data) {
-        return err_set(info, ERR_ARGUMENT, "%s: tensor %s declared after the data began", w->path, name);
+        return err_set(info, ERR_ARGUMENT, "%s: tensor %s declared after the data began", w->path,
+                       name);
     }
     if (strcmp(name, "__metadata__") == 0) {
         return err_set(info, ERR_ARGUMENT, "%s: no tensor can be named __metadata__", w->path);
@@ -91,8 +92,8 @@ static json_t *safetensors_writer_entry(const struct tensortable_entry *e)
         json_decref(shape);
         return NULL;
     }
-    return json_pack("{s:s, s:o, s:[I, I]}", "dtype", safetensors_dtype_name(e->tensor.dtype), "shape",
-                     shape, "data_offsets", (json_int_t)e->offset,
+    return json_pack("{s:s, s:o, s:[I, I]}", "dtype", safetensors_dtype_name(e->tensor.dtype),
+                     "shape", shape, "data_offsets", (json_int_t)e->offset,
                      (json_int_t)(e->offset + tensor_bytes(&e->tensor)));
 }
 
@@ -144,11 +145,12 @@ err safetensors_writer_data(struct safetensors_writer *w, const void *data, size
                             struct errinfo *info)
 {
     if (!w->in_data) {
-        return err_set(info, ERR_ARGUMENT, "%s: data before safetensors_writer_begin_data", w->path);
+        return err_set(info, ERR_ARGUMENT, "%s: data before safetensors_writer_begin_data",
+                       w->path);
     }
     if (n > w->data_size - w->written) {
-        return err_set(info, ERR_ARGUMENT, "%s: %zu bytes more than the declared tensors hold", w->path,
-                       n - (w->data_size - w->written));
+        return err_set(info, ERR_ARGUMENT, "%s: %zu bytes more than the declared tensors hold",
+                       w->path, n - (w->data_size - w->written));
     }
     TRY(file_writer_write(w->file, data, n, info));
     w->written += n;
@@ -158,11 +160,12 @@ err safetensors_writer_data(struct safetensors_writer *w, const void *data, size
 err safetensors_writer_commit(struct safetensors_writer *w, struct errinfo *info)
 {
     if (!w->in_data) {
-        return err_set(info, ERR_ARGUMENT, "%s: commit before safetensors_writer_begin_data", w->path);
+        return err_set(info, ERR_ARGUMENT, "%s: commit before safetensors_writer_begin_data",
+                       w->path);
     }
     if (w->written != w->data_size) {
-        return err_set(info, ERR_ARGUMENT, "%s: got %zu of the declared %zu bytes", w->path, w->written,
-                       w->data_size);
+        return err_set(info, ERR_ARGUMENT, "%s: got %zu of the declared %zu bytes", w->path,
+                       w->written, w->data_size);
     }
     return file_writer_commit(w->file, info);
 }

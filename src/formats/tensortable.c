@@ -1,6 +1,6 @@
-/* formats/tensortable.c: see tensortable.h. Entries lie in one growing array in the order they came; a
- * table of slots (index + 1, open addressing) finds them by name. The hash is keyed with random bytes, so
- * a file full of chosen names cannot make it slow. */
+/* formats/tensortable.c: see tensortable.h. Entries lie in one growing array in the order they
+ * came; a table of slots (index + 1, open addressing) finds them by name. The hash is keyed with
+ * random bytes, so a file full of chosen names cannot make it slow. */
 #include "formats/tensortable.h"
 
 #include <sodium.h>
@@ -139,10 +139,11 @@ static err tensortable_align(struct tensortable *t, const char *name, const stru
     }
     size_t bytes = tensor_bytes(tensor);
     if (bytes > TENSORTABLE_COPY_MAX - t->copied) {
-        return err_set(info, ERR_LIMIT,
-                       "tensor %s (%zu bytes) is not aligned to %zu bytes in its file, and over %d MiB of "
-                       "such tensors are not copied; write the file anew with `fathom convert`",
-                       name, bytes, align, TENSORTABLE_COPY_MAX >> 20);
+        return err_set(
+            info, ERR_LIMIT,
+            "tensor %s (%zu bytes) is not aligned to %zu bytes in its file, and over %d MiB of "
+            "such tensors are not copied; write the file anew with `fathom convert`",
+            name, bytes, align, TENSORTABLE_COPY_MAX >> 20);
     }
     void *copy = NULL;
     TRY(tensortable_own(t, bytes, &copy, info));

@@ -2,9 +2,9 @@
  * mapped files, found by name. GGUF and safetensors both fill one; the model layer reads only this.
  *
  * Alignment: the ops read elements in place, so every entry's data is aligned to its element
- * (tensortable_alignment). A file may store a tensor at an odd address; then the table keeps an aligned
- * copy of those bytes itself, up to TENSORTABLE_COPY_MAX bytes in all.
- * Thread rule: not thread-safe while being filled; afterwards any number of readers. */
+ * (tensortable_alignment). A file may store a tensor at an odd address; then the table keeps an
+ * aligned copy of those bytes itself, up to TENSORTABLE_COPY_MAX bytes in all. Thread rule: not
+ * thread-safe while being filled; afterwards any number of readers. */
 #ifndef FORMATS_TENSORTABLE_H
 #define FORMATS_TENSORTABLE_H
 
@@ -27,9 +27,10 @@ struct tensortable; /* ordered as added */
 ERR_MUST_USE err tensortable_new(struct tensortable **out, struct errinfo *info);
 void tensortable_free(struct tensortable *t);
 
-/* Copies the name, which must be 1 to TENSORTABLE_NAME_MAX printable ASCII characters. tensor->data may be
- * NULL (shape known, bytes not present); misaligned data is copied as said above. ERR_CORRUPT for a
- * duplicate or a bad name, ERR_LIMIT over the caps. The message names the tensor. */
+/* Copies the name, which must be 1 to TENSORTABLE_NAME_MAX printable ASCII characters. tensor->data
+ * may be NULL (shape known, bytes not present); misaligned data is copied as said above.
+ * ERR_CORRUPT for a duplicate or a bad name, ERR_LIMIT over the caps. The message names the tensor.
+ */
 ERR_MUST_USE err tensortable_add(struct tensortable *t, const char *name, size_t name_len,
                                  const struct tensor *tensor, size_t file, size_t offset,
                                  struct errinfo *info);

@@ -20,9 +20,39 @@ static void every_bad_document_is_refused_with_file_and_place(void **state)
 {
     (void)state;
     static const char *const bad[] = {
-        "", "{", "[1,]", "{\"a\":1,}", "{\"a\":1,\"a\":2}", "{} x", "nul", "\"\\u0000\"", "\"\xff\"",
-        "{'a':1}", "[1 2]", "\"open", "{\"a\" 1}", "01", "[\"\\ud800\"]", "1e999", "-", "1.", "1e", ".5", "+1", "\"\\x\"", "\"\\u12g4\"", "\"a\nb\"",
-        "\"\\ud800\\u0041\"", "\"\\udc00\"", "tru", "[", "[1", "{\"a\":", "{1:2}", "\"\xed\xa0\x80\"", "\"\xc0\xaf\"",
+        "",
+        "{",
+        "[1,]",
+        "{\"a\":1,}",
+        "{\"a\":1,\"a\":2}",
+        "{} x",
+        "nul",
+        "\"\\u0000\"",
+        "\"\xff\"",
+        "{'a':1}",
+        "[1 2]",
+        "\"open",
+        "{\"a\" 1}",
+        "01",
+        "[\"\\ud800\"]",
+        "1e999",
+        "-",
+        "1.",
+        "1e",
+        ".5",
+        "+1",
+        "\"\\x\"",
+        "\"\\u12g4\"",
+        "\"a\nb\"",
+        "\"\\ud800\\u0041\"",
+        "\"\\udc00\"",
+        "tru",
+        "[",
+        "[1",
+        "{\"a\":",
+        "{1:2}",
+        "\"\xed\xa0\x80\"",
+        "\"\xc0\xaf\"",
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct errinfo info = {0};
@@ -37,11 +67,14 @@ static void escapes_unicode_and_numbers_mean_what_they_say(void **state)
 {
     (void)state;
     json_t *v;
-    assert_int_equal(parse(" [ \"\\u00e9\\ud83d\\ude00\\n\\\"\\/x\xf0\x9f\x98\x80\" , -0 , 1.5e-3,\t-9223372036854775808,"
-                           "9223372036854775807 , {\"k\\ney\" : \"a\\tb\", \"z\": \"plain\"},[ ],{ } ] \n",
-                           &v, NULL),
-                     ERR_OK);
-    assert_string_equal(json_string_value(json_array_get(v, 0)), "\xc3\xa9\xf0\x9f\x98\x80\n\"/x\xf0\x9f\x98\x80");
+    assert_int_equal(
+        parse(" [ \"\\u00e9\\ud83d\\ude00\\n\\\"\\/x\xf0\x9f\x98\x80\" , -0 , "
+              "1.5e-3,\t-9223372036854775808,"
+              "9223372036854775807 , {\"k\\ney\" : \"a\\tb\", \"z\": \"plain\"},[ ],{ } ] \n",
+              &v, NULL),
+        ERR_OK);
+    assert_string_equal(json_string_value(json_array_get(v, 0)),
+                        "\xc3\xa9\xf0\x9f\x98\x80\n\"/x\xf0\x9f\x98\x80");
     assert_true(json_integer_value(json_array_get(v, 1)) == 0);
     assert_true(json_real_value(json_array_get(v, 2)) == 1.5e-3);
     assert_true(json_integer_value(json_array_get(v, 3)) == INT64_MIN);
@@ -160,7 +193,8 @@ static void getters_return_values_and_leave_out_alone_on_error(void **state)
 static void a_refused_allocation_is_an_error_and_leaks_nothing(void **state)
 {
     (void)state;
-    const char *text = "{\"a key that outgrows its buffer\":[1,2.5,\"text with \\u00e9\",{\"b\":null,\"c\":true}],\"d\":\"e\"}";
+    const char *text = "{\"a key that outgrows its buffer\":[1,2.5,\"text with "
+                       "\\u00e9\",{\"b\":null,\"c\":true}],\"d\":\"e\"}";
     size_t before = mem_alive();
     for (size_t k = 1;; k++) {
         for (int later = 0; later < 2; later++) {
@@ -185,7 +219,8 @@ static void a_refused_allocation_is_an_error_and_leaks_nothing(void **state)
 static void text_is_complete_or_an_error(void **state)
 {
     (void)state;
-    const char *text = "{\"a\":[1,2.5,\"text with some length to make the buffer grow\",{\"b\":null}]}";
+    const char *text =
+        "{\"a\":[1,2.5,\"text with some length to make the buffer grow\",{\"b\":null}]}";
     json_t *v;
     char *out = NULL;
     assert_int_equal(parse(text, &v, NULL), ERR_OK);

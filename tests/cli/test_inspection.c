@@ -1,4 +1,5 @@
-/* tests/cli/test_inspection.c: what `fathom inspect` finds: known, recognised, foreign and hostile files. */
+/* tests/cli/test_inspection.c: what `fathom inspect` finds: known, recognised, foreign and hostile
+ * files. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -46,7 +47,8 @@ static struct inspection *open_gguf(struct tempdir *t, const char *architecture)
 static void classes_to_come_are_named_and_listed(void **state)
 {
     (void)state;
-    static const char *const cases[][2] = {{"deepseek32", "DeepSeek-V3.2"}, {"deepseek4", "DeepSeek-V4"},
+    static const char *const cases[][2] = {{"deepseek32", "DeepSeek-V3.2"},
+                                           {"deepseek4", "DeepSeek-V4"},
                                            {"mamba", "\"mamba\" is not one"}};
     for (size_t c = 0; c < 3; c++) {
         struct tempdir t;
@@ -71,16 +73,18 @@ static void folders_of_classes_to_come_are_named_whatever_their_quantisation(voi
     (void)state;
     static const char *const cases[][2] = {
         {"{\"architectures\":[\"DeepseekV32ForCausalLM\"]}", "DeepSeek-V3.2"},
-        {"{\"model_type\":\"deepseek_v4\",\"quantization_config\":{\"quant_method\":\"new\"}}", "DeepSeek-V4"}};
+        {"{\"model_type\":\"deepseek_v4\",\"quantization_config\":{\"quant_method\":\"new\"}}",
+         "DeepSeek-V4"}};
     for (size_t c = 0; c < 2; c++) {
         struct tempdir t;
         struct inspection *i = NULL;
         struct errinfo info = {0};
         tempdir_make(&t);
         tempdir_text(&t, "config.json", cases[c][0]);
-        put_spec(&t, "model.safetensors",
-                 "J{\"w\":{\"dtype\":\"F8_E4M3\",\"shape\":[2,2],\"data_offsets\":[0,4]},"
-                 "\"w_scale_inv\":{\"dtype\":\"F8_E8M0\",\"shape\":[1,1],\"data_offsets\":[4,5]}}J z5");
+        put_spec(
+            &t, "model.safetensors",
+            "J{\"w\":{\"dtype\":\"F8_E4M3\",\"shape\":[2,2],\"data_offsets\":[0,4]},"
+            "\"w_scale_inv\":{\"dtype\":\"F8_E8M0\",\"shape\":[1,1],\"data_offsets\":[4,5]}}J z5");
         assert_int_equal(inspection_open(t.path, &i, &info), ERR_OK);
         assert_non_null(strstr(i->refusal.message, cases[c][1]));
         assert_int_equal(i->total.tensors, 2);
@@ -107,7 +111,8 @@ static void the_json_document_says_everything(void **state)
     assert_int_equal(json_parse(text, strlen(text), "output", &again, &info), ERR_OK);
     mem_free(text);
     json_decref(o);
-    const json_t *config = json_object_get(again, "config"), *tensors = json_object_get(again, "tensors");
+    const json_t *config = json_object_get(again, "config"),
+                 *tensors = json_object_get(again, "tensors");
     assert_string_equal(json_string_value(json_object_get(config, "x.odd")), "a\x1b[2J?");
     assert_int_equal(json_array_size(json_object_get(config, "x.list")), 3);
     assert_true(json_is_null(json_object_get(config, "x.inf")));
@@ -119,9 +124,9 @@ static void the_json_document_says_everything(void **state)
     assert_true(json_is_false(json_object_get(again, "runnable")));
     assert_true(json_is_null(json_object_get(again, "class")));
     assert_int_equal(json_array_size(json_object_get(again, "dtypes")), 2);
-    assert_string_equal(
-        json_string_value(json_object_get(json_array_get(json_object_get(again, "files"), 0), "sha256")),
-        i->files[0].sha256);
+    assert_string_equal(json_string_value(json_object_get(
+                            json_array_get(json_object_get(again, "files"), 0), "sha256")),
+                        i->files[0].sha256);
     json_decref(again);
     inspection_close(i);
     tempdir_remove(&t);
@@ -137,7 +142,8 @@ static void hashes_are_those_of_the_bytes(void **state)
     assert_int_equal(inspection_open(tempdir_file(&t, "x.safetensors"), &i, NULL), ERR_OK);
     assert_int_equal(inspection_hash(i, NULL), ERR_OK);
     /* printf '\2\0\0\0\0\0\0\0{}' | sha256sum */
-    assert_string_equal(i->files[0].sha256, "411a485216e432ece6b9af94fa32154cf79a2a56d4f81266baa50063f45092bd");
+    assert_string_equal(i->files[0].sha256,
+                        "411a485216e432ece6b9af94fa32154cf79a2a56d4f81266baa50063f45092bd");
     inspection_close(i);
     inspection_close(NULL);
     tempdir_remove(&t);
@@ -164,7 +170,8 @@ static void refused_memory_is_an_error_without_a_leak(void **state)
         json_decref(o);
         if (o) {
             if (attempts >= k) {
-                fail_msg("allocation %zu of %zu failed unnoticed: %s", k, attempts, i->refusal.message);
+                fail_msg("allocation %zu of %zu failed unnoticed: %s", k, attempts,
+                         i->refusal.message);
             }
             inspection_close(i);
             assert_int_equal(mem_alive(), alive);

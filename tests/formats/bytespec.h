@@ -1,9 +1,8 @@
-/* tests/formats/bytespec.h: small binary files written as text, so that each handcrafted file of a test
- * is one readable line. Tokens, separated by spaces:
- *   'text'  these bytes           "text"  u64 length, then the bytes (a GGUF string)
- *   b7 h7 i7 l7  7 as u8, u16, u32, u64 (decimal, or 0x…)   f0.5 d0.5  f32, f64
- *   p32  zeros up to a multiple of 32      z32  32 zeros
- *   J{…}J  u64 length and the bytes between, braces included (a safetensors header) */
+/* tests/formats/bytespec.h: small binary files written as text, so that each handcrafted file of a
+ * test is one readable line. Tokens, separated by spaces: 'text'  these bytes           "text"  u64
+ * length, then the bytes (a GGUF string) b7 h7 i7 l7  7 as u8, u16, u32, u64 (decimal, or 0x…) f0.5
+ * d0.5  f32, f64 p32  zeros up to a multiple of 32      z32  32 zeros J{…}J  u64 length and the
+ * bytes between, braces included (a safetensors header) */
 #ifndef TESTS_BYTESPEC_H
 #define TESTS_BYTESPEC_H
 
@@ -53,7 +52,8 @@ static inline const char *bytespec_token(const char *p, struct strbuf *out, err 
     if (kind == 'f' || kind == 'd') {
         double d = strtod(p, &end);
         float f = (float)d;
-        *e = strbuf_append(out, kind == 'f' ? (const char *)&f : (const char *)&d, kind == 'f' ? 4 : 8);
+        *e = strbuf_append(out, kind == 'f' ? (const char *)&f : (const char *)&d,
+                           kind == 'f' ? 4 : 8);
         return end;
     }
     uint64_t v = strtoull(p, &end, 0);

@@ -21,8 +21,10 @@ static void put_spec(struct tempdir *t, const char *name, const char *spec)
 }
 
 static const char keys[] =
-    "'GGUF' i3 l0 l16 \"u8\" i0 b7 \"i8\" i1 b0xff \"u16\" i2 h65535 \"i16\" i3 h0xfffe \"u32\" i4 i4000000000 "
-    "\"i32\" i5 i5 \"f32\" i6 f2 \"half\" i6 f0.5 \"yes\" i7 b1 \"text\" i8 \"abc\" \"u64\" i10 l0xffffffffffffffff "
+    "'GGUF' i3 l0 l16 \"u8\" i0 b7 \"i8\" i1 b0xff \"u16\" i2 h65535 \"i16\" i3 h0xfffe \"u32\" i4 "
+    "i4000000000 "
+    "\"i32\" i5 i5 \"f32\" i6 f2 \"half\" i6 f0.5 \"yes\" i7 b1 \"text\" i8 \"abc\" \"u64\" i10 "
+    "l0xffffffffffffffff "
     "\"i64\" i11 l9 \"f64\" i12 d1e6 \"nan\" i12 dnan \"ints\" i9 i5 l3 i1 i0xffffffff i3 "
     "\"texts\" i9 i8 l3 \"a\" \"\" \"long one\"";
 
@@ -40,14 +42,15 @@ static void numbers_of_any_type_are_read_and_wrong_ones_named(void **state)
     static const struct {
         const char *key;
         uint64_t value;
-    } counts[] = {{"u8", 7},  {"u16", 65535}, {"u32", 4000000000u}, {"i32", 5}, {"f32", 2},
-                  {"i64", 9}, {"f64", 1000000}, {"u64", UINT64_MAX}};
+    } counts[] = {{"u8", 7},  {"u16", 65535}, {"u32", 4000000000u}, {"i32", 5},
+                  {"f32", 2}, {"i64", 9},     {"f64", 1000000},     {"u64", UINT64_MAX}};
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
         uint64_t v = 0;
         assert_int_equal(gguf_get_u64(g, counts[i].key, &v, &info), ERR_OK);
         assert_true(v == counts[i].value);
     }
-    static const char *const not_counts[] = {"i8", "i16", "half", "yes", "text", "ints", "texts", "nan"};
+    static const char *const not_counts[] = {"i8",   "i16",  "half",  "yes",
+                                             "text", "ints", "texts", "nan"};
     for (size_t i = 0; i < sizeof not_counts / sizeof *not_counts; i++) {
         uint64_t v = 42;
         assert_int_equal(gguf_get_u64(g, not_counts[i], &v, &info), ERR_CORRUPT);
@@ -112,8 +115,9 @@ static void bools_strings_and_arrays_are_read(void **state)
 }
 
 /* Three parts of one model, three tensors. */
-static const char part1[] = "'GGUF' i3 l1 l4 \"general.architecture\" i8 \"llama\" \"split.no\" i2 h0 \"split.count\" i2 "
-                            "h3 \"split.tensors.count\" i5 i3 \"a\" i1 l4 i0 l0 p32 z16";
+static const char part1[] =
+    "'GGUF' i3 l1 l4 \"general.architecture\" i8 \"llama\" \"split.no\" i2 h0 \"split.count\" i2 "
+    "h3 \"split.tensors.count\" i5 i3 \"a\" i1 l4 i0 l0 p32 z16";
 static const char part2[] =
     "'GGUF' i3 l1 l2 \"split.no\" i2 h1 \"split.count\" i2 h3 \"b\" i1 l4 i0 l0 p32 z16";
 static const char part3[] =
@@ -160,20 +164,24 @@ static void every_kind_of_broken_split_is_named(void **state)
         err code;
         const char *says;
     } cases[] = {
-        {"m-00002-of-00003.gguf", NULL, "m-00001-of-00003.gguf", ERR_NOTFOUND, "m-00002-of-00003.gguf beside it"},
+        {"m-00002-of-00003.gguf", NULL, "m-00001-of-00003.gguf", ERR_NOTFOUND,
+         "m-00002-of-00003.gguf beside it"},
         {"m-00001-of-00003.gguf", NULL, "m-00003-of-00003.gguf", ERR_NOTFOUND, "part 1 is missing"},
-        {"m-00002-of-00003.gguf", part3, "m-00001-of-00003.gguf", ERR_CORRUPT, "name says part 2 of 3"},
-        {"m-00002-of-00003.gguf", "'GGUF' i3 l0 l1 \"split.count\" i2 h4", "m-00001-of-00003.gguf", ERR_CORRUPT,
-         "split.count 4"},
-        {"m-00002-of-00003.gguf", "'GGUF' i3 l0 l0", "m-00001-of-00003.gguf", ERR_CORRUPT, "split.count 1"},
+        {"m-00002-of-00003.gguf", part3, "m-00001-of-00003.gguf", ERR_CORRUPT,
+         "name says part 2 of 3"},
+        {"m-00002-of-00003.gguf", "'GGUF' i3 l0 l1 \"split.count\" i2 h4", "m-00001-of-00003.gguf",
+         ERR_CORRUPT, "split.count 4"},
+        {"m-00002-of-00003.gguf", "'GGUF' i3 l0 l0", "m-00001-of-00003.gguf", ERR_CORRUPT,
+         "split.count 1"},
         {"m-00003-of-00003.gguf", "'GGUF' i3 l0 l2 \"split.no\" i2 h2 \"split.count\" i2 h3",
          "m-00001-of-00003.gguf", ERR_CORRUPT, "split.tensors.count is 3, but the parts hold 2"},
         {"m-00003-of-00003.gguf",
          "'GGUF' i3 l1 l2 \"split.no\" i2 h2 \"split.count\" i2 h3 \"a\" i1 l4 i0 l0 p32 z16",
          "m-00001-of-00003.gguf", ERR_CORRUPT, "tensor a appears twice"},
-        {"m-00002-of-00003.gguf", "'GGUF' i3 l0 l1 \"split.count\" i8 \"x\"", "m-00001-of-00003.gguf", ERR_CORRUPT,
-         "split.count is not a whole number"},
-        {"m-00002-of-00003.gguf", "'GG'", "m-00001-of-00003.gguf", ERR_CORRUPT, "m-00002-of-00003.gguf is not a GGUF"},
+        {"m-00002-of-00003.gguf", "'GGUF' i3 l0 l1 \"split.count\" i8 \"x\"",
+         "m-00001-of-00003.gguf", ERR_CORRUPT, "split.count is not a whole number"},
+        {"m-00002-of-00003.gguf", "'GG'", "m-00001-of-00003.gguf", ERR_CORRUPT,
+         "m-00002-of-00003.gguf is not a GGUF"},
         {"lone.gguf", part1, "lone.gguf", ERR_ARGUMENT, "part of a model split into 3 files"},
         {"m-00000-of-00003.gguf", part1, "m-00000-of-00003.gguf", ERR_ARGUMENT, "part 0 of 3"},
         {"m-00004-of-00003.gguf", part1, "m-00004-of-00003.gguf", ERR_ARGUMENT, "part 4 of 3"},

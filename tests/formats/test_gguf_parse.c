@@ -1,6 +1,6 @@
-/* tests/formats/test_gguf_parse.c: hostile GGUF bytes: every handcrafted kind is refused with the right
- * code and a message that names the problem; a valid file cut at any byte is refused; refused memory is
- * an error without a leak. */
+/* tests/formats/test_gguf_parse.c: hostile GGUF bytes: every handcrafted kind is refused with the
+ * right code and a message that names the problem; a valid file cut at any byte is refused; refused
+ * memory is an error without a leak. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -55,7 +55,8 @@ static const struct bad bad_files[] = {
     {"'GGUF' i3 l0xffffffffffffffff l0", ERR_LIMIT, "tensors; at most"},
     {"'GGUF' i3 l1000 l0 z1000", ERR_CORRUPT, "do not fit"},
     /* keys */
-    {"'GGUF' i3 l0 l1 l0xffffffffffffffff 'k' i4 i1", ERR_CORRUPT, "a key claims 18446744073709551615"},
+    {"'GGUF' i3 l0 l1 l0xffffffffffffffff 'k' i4 i1", ERR_CORRUPT,
+     "a key claims 18446744073709551615"},
     {"'GGUF' i3 l0 l1 l100 'k' i4 i1", ERR_CORRUPT, "a key claims 100 bytes"},
     {"'GGUF' i3 l0 l1 \"\" i4 i1 z10", ERR_CORRUPT, "a key of 0 bytes"},
     {"'GGUF' i3 l0 l1 l70000 z70000 i4 i1", ERR_CORRUPT, "a key of 70000 bytes"},
@@ -69,8 +70,10 @@ static const struct bad bad_files[] = {
     {"'GGUF' i3 l0 l1 \"k\" i9 i9 l1 i4 l1 i7", ERR_UNSUPPORTED, "array of arrays"},
     {"'GGUF' i3 l0 l1 \"k\" i9 i99 l1 i4", ERR_CORRUPT, "value type 99"},
     {"'GGUF' i3 l0 l1 \"k\" i9 i4 l5 i1", ERR_CORRUPT, "key k claims 5 values"},
-    {"'GGUF' i3 l0 l1 \"k\" i9 i4 l0x4000000000000001 i1", ERR_CORRUPT, "claims 4611686018427387905"},
-    {"'GGUF' i3 l0 l1 \"k\" i9 i8 l0x2000000000000001 \"a\"", ERR_CORRUPT, "claims 2305843009213693953"},
+    {"'GGUF' i3 l0 l1 \"k\" i9 i4 l0x4000000000000001 i1", ERR_CORRUPT,
+     "claims 4611686018427387905"},
+    {"'GGUF' i3 l0 l1 \"k\" i9 i8 l0x2000000000000001 \"a\"", ERR_CORRUPT,
+     "claims 2305843009213693953"},
     {"'GGUF' i3 l0 l1 \"k\" i9 i8 l2 \"a\" l0xfffffffffffffff0 z8", ERR_CORRUPT, "a string claims"},
     {"'GGUF' i3 l0 l1 \"k\" i9 i7 l3 b1 b0 b9", ERR_CORRUPT, "holds the byte 9"},
     {"'GGUF' i3 l0 l2 \"k\" i4 i1 \"k\" i4 i2", ERR_CORRUPT, "key k appears twice"},
@@ -93,14 +96,19 @@ static const struct bad bad_files[] = {
     {"'GGUF' i3 l1 l0 \"weird.weight\" i1 l4 i99 l0 p32 z16", ERR_UNSUPPORTED,
      "tensor weird.weight has ggml type 99"},
     {"'GGUF' i3 l1 l0 \"t\" i1 l32 i4 l0 p32 z64", ERR_UNSUPPORTED, "ggml type 4"},
-    {"'GGUF' i3 l1 l0 \"t\" i1 l33 i8 l0 p32 z64", ERR_CORRUPT, "rows of 33 values; expected a multiple of 32"},
+    {"'GGUF' i3 l1 l0 \"t\" i1 l33 i8 l0 p32 z64", ERR_CORRUPT,
+     "rows of 33 values; expected a multiple of 32"},
     {"'GGUF' i3 l1 l0 \"t\" i2 l128 l2 i12 l0 p32 z144", ERR_CORRUPT, "expected a multiple of 256"},
-    {"'GGUF' i3 l1 l0 \"t\" i1 l4 i0 l4 p32 z64", ERR_CORRUPT, "offset 4, not a multiple of the alignment"},
+    {"'GGUF' i3 l1 l0 \"t\" i1 l4 i0 l4 p32 z64", ERR_CORRUPT,
+     "offset 4, not a multiple of the alignment"},
     {"'GGUF' i3 l1 l0 \"t\" i1 l4 i0 l32 p32 z16", ERR_CORRUPT, "the file ends at byte"},
-    {"'GGUF' i3 l1 l0 \"t\" i1 l4 i0 l0xffffffffffffffe0 p32 z16", ERR_CORRUPT, "tensor t needs 16 bytes"},
+    {"'GGUF' i3 l1 l0 \"t\" i1 l4 i0 l0xffffffffffffffe0 p32 z16", ERR_CORRUPT,
+     "tensor t needs 16 bytes"},
     {"'GGUF' i3 l1 l0 \"t\" i1 l4 i0 l0", ERR_CORRUPT, "incomplete"},
-    {"'GGUF' i3 l2 l0 \"t\" i1 l4 i0 l0 \"t\" i1 l4 i0 l32 p32 z64", ERR_CORRUPT, "tensor t appears twice"},
-    {"'GGUF' i3 l2 l0 \"t\" i1 l16 i0 l0 \"u\" i1 l4 i0 l32 p32 z64", ERR_CORRUPT, "tensors t and u overlap"},
+    {"'GGUF' i3 l2 l0 \"t\" i1 l4 i0 l0 \"t\" i1 l4 i0 l32 p32 z64", ERR_CORRUPT,
+     "tensor t appears twice"},
+    {"'GGUF' i3 l2 l0 \"t\" i1 l16 i0 l0 \"u\" i1 l4 i0 l32 p32 z64", ERR_CORRUPT,
+     "tensors t and u overlap"},
     {"'GGUF' i3 l2 l0 \"t\" i1 l4 i0 l0 \"u\" i1 l4 i0 l0 p32 z64", ERR_CORRUPT, "overlap at byte"},
 };
 
@@ -113,8 +121,8 @@ static void every_handcrafted_bad_file_is_refused_by_name(void **state)
         size_t alive = mem_alive();
         err e = parse_spec(b->spec, &info);
         if (e != b->code || !strstr(info.message, b->says) || !strstr(info.message, "bad.gguf")) {
-            fail_msg("file %zu (%s): %s: %s; expected %s: %s", i, b->spec, err_name(e), info.message,
-                     err_name(b->code), b->says);
+            fail_msg("file %zu (%s): %s: %s; expected %s: %s", i, b->spec, err_name(e),
+                     info.message, err_name(b->code), b->says);
         }
         assert_int_equal(info.code, e);
         assert_int_equal(mem_alive(), alive);
@@ -131,7 +139,8 @@ static void valid_files_of_every_shape_are_accepted(void **state)
         "'GGUF' i2 l0 l1 \"k\" i8 \"\"",
         "'GGUF' i3 l0 l1 \"k\" i9 i8 l0",
         /* every scalar type */
-        "'GGUF' i3 l0 l12 \"a\" i0 b1 \"b\" i1 b1 \"c\" i2 h1 \"d\" i3 h1 \"e\" i4 i1 \"f\" i5 i1 \"g\" i6 f1 "
+        "'GGUF' i3 l0 l12 \"a\" i0 b1 \"b\" i1 b1 \"c\" i2 h1 \"d\" i3 h1 \"e\" i4 i1 \"f\" i5 i1 "
+        "\"g\" i6 f1 "
         "\"h\" i7 b1 \"i\" i8 \"x\" \"j\" i10 l1 \"k\" i11 l1 \"l\" i12 d1",
         /* alignments 1 and 4096; the data of t is then at an odd address */
         "'GGUF' i3 l1 l1 \"general.alignment\" i4 i1 \"t\" i1 l4 i0 l1 z1 z16",
@@ -192,7 +201,8 @@ static void misaligned_data_is_copied_to_an_aligned_place(void **state)
 {
     (void)state;
     struct strbuf s = {0};
-    assert_int_equal(bytespec(&s, "'GGUF' i3 l1 l1 \"general.alignment\" i4 i1 \"t\" i1 l2 i0 l0"), ERR_OK);
+    assert_int_equal(bytespec(&s, "'GGUF' i3 l1 l1 \"general.alignment\" i4 i1 \"t\" i1 l2 i0 l0"),
+                     ERR_OK);
     size_t offset = s.len;
     assert_int_equal(bytespec(&s, "f1.5 f-2"), ERR_OK);
     uint8_t *memory = mem_alloc_aligned(s.len + 4);

@@ -1,5 +1,5 @@
-/* tests/formats/test_gguf_writer.c: what is written is read back; a full disk or refused memory leaves the
- * old file as it was and no temporary one; wrong use is refused. */
+/* tests/formats/test_gguf_writer.c: what is written is read back; a full disk or refused memory
+ * leaves the old file as it was and no temporary one; wrong use is refused. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -107,7 +107,8 @@ static void check_file(const char *path, const struct sample *s)
     assert_true(b);
     size_t pos = 0;
     for (size_t i = 0; i < 3; i++) {
-        assert_int_equal(gguf_array_string(gguf_find(g, "tokenizer.ggml.tokens"), &pos, &text), ERR_OK);
+        assert_int_equal(gguf_array_string(gguf_find(g, "tokenizer.ggml.tokens"), &pos, &text),
+                         ERR_OK);
         assert_int_equal(text.len, strings[i].len);
         assert_memory_equal(text.data, strings[i].data, text.len);
         assert_int_equal(gguf_array_f64(gguf_find(g, "tokenizer.ggml.token_type"), i, &d), ERR_OK);
@@ -198,7 +199,8 @@ static void wrong_use_is_refused_and_leaves_no_file(void **state)
     char data[32] = {0}, name[65];
     memset(name, 'n', 64);
     name[64] = '\0';
-    assert_int_equal(gguf_writer_new(tempdir_file(&t, "no/such/folder.gguf"), &w, &info), ERR_NOTFOUND);
+    assert_int_equal(gguf_writer_new(tempdir_file(&t, "no/such/folder.gguf"), &w, &info),
+                     ERR_NOTFOUND);
     assert_int_equal(gguf_writer_new(tempdir_file(&t, "x.gguf"), &w, &info), ERR_OK);
     assert_int_equal(gguf_writer_data(w, data, 1, &info), ERR_ARGUMENT);
     assert_int_equal(gguf_writer_commit(w, &info), ERR_ARGUMENT);
@@ -271,8 +273,10 @@ static void a_full_disk_at_any_call_keeps_the_old_file(void **state)
         assert_non_null(strstr(info.message, "No space left"));
         char *data;
         size_t size;
-        assert_int_equal(file_read(tempdir_file(&t, "x.gguf"), 1 << 20, &data, &size, NULL), ERR_OK);
-        if (strcmp(data, "the old file") != 0) { /* the folder's fsync failed: the new one is complete */
+        assert_int_equal(file_read(tempdir_file(&t, "x.gguf"), 1 << 20, &data, &size, NULL),
+                         ERR_OK);
+        if (strcmp(data, "the old file") !=
+            0) { /* the folder's fsync failed: the new one is complete */
             check_file(tempdir_file(&t, "x.gguf"), s);
         }
         mem_free(data);

@@ -1,5 +1,5 @@
-/* tests/formats/test_hffolder.c: folders with one or many weight files, FP8 scales, and every kind of
- * broken folder. */
+/* tests/formats/test_hffolder.c: folders with one or many weight files, FP8 scales, and every kind
+ * of broken folder. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -23,12 +23,16 @@ static void put_spec(struct tempdir *t, const char *name, const char *spec)
     strbuf_deinit(&s);
 }
 
-static const char shard_a[] = "J{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}J f1";
-static const char shard_b[] = "J{\"b\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}J f2";
-static const char index_ab[] = "{\"metadata\":{\"total_size\":8},\"weight_map\":{\"b\":\"m-2.safetensors\","
-                               "\"a\":\"m-1.safetensors\"}}";
-static const char config_fp8[] = "{\"quantization_config\":{\"quant_method\":\"fp8\",\"fmt\":\"e4m3\","
-                                 "\"weight_block_size\":[128,128],\"activation_scheme\":\"dynamic\"}}";
+static const char shard_a[] =
+    "J{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}J f1";
+static const char shard_b[] =
+    "J{\"b\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}J f2";
+static const char index_ab[] =
+    "{\"metadata\":{\"total_size\":8},\"weight_map\":{\"b\":\"m-2.safetensors\","
+    "\"a\":\"m-1.safetensors\"}}";
+static const char config_fp8[] =
+    "{\"quantization_config\":{\"quant_method\":\"fp8\",\"fmt\":\"e4m3\","
+    "\"weight_block_size\":[128,128],\"activation_scheme\":\"dynamic\"}}";
 
 static void one_file_and_its_config_are_read(void **state)
 {
@@ -93,31 +97,43 @@ static const struct {
     {"{}", "{\"weight_map\":[]}", shard_a, shard_b, ERR_CORRUPT, "weight_map is an array"},
     {"{}", "{\"weight_map\":{}}", shard_a, shard_b, ERR_CORRUPT, "weight_map is empty"},
     {"{}", "{\"weight_map\":{\"a\":1}}", shard_a, shard_b, ERR_CORRUPT, "tensor a is an integer"},
-    {"{}", "{\"weight_map\":{\"a\":\"../m-1.safetensors\"}}", shard_a, shard_b, ERR_CORRUPT, "tensor a is ../m-1"},
-    {"{}", "{\"weight_map\":{\"a\":\"/etc/m.safetensors\"}}", shard_a, shard_b, ERR_CORRUPT, "is /etc/m"},
-    {"{}", "{\"weight_map\":{\"a\":\"x/m-1.safetensors\"}}", shard_a, shard_b, ERR_CORRUPT, "is x/m-1"},
-    {"{}", "{\"weight_map\":{\"a\":\"..\\\\m.safetensors\"}}", shard_a, shard_b, ERR_CORRUPT, "expected the name"},
+    {"{}", "{\"weight_map\":{\"a\":\"../m-1.safetensors\"}}", shard_a, shard_b, ERR_CORRUPT,
+     "tensor a is ../m-1"},
+    {"{}", "{\"weight_map\":{\"a\":\"/etc/m.safetensors\"}}", shard_a, shard_b, ERR_CORRUPT,
+     "is /etc/m"},
+    {"{}", "{\"weight_map\":{\"a\":\"x/m-1.safetensors\"}}", shard_a, shard_b, ERR_CORRUPT,
+     "is x/m-1"},
+    {"{}", "{\"weight_map\":{\"a\":\"..\\\\m.safetensors\"}}", shard_a, shard_b, ERR_CORRUPT,
+     "expected the name"},
     {"{}", "{\"weight_map\":{\"a\":\"..\"}}", shard_a, shard_b, ERR_CORRUPT, "expected the name"},
     {"{}", "{\"weight_map\":{\"a\":\"\"}}", shard_a, shard_b, ERR_CORRUPT, "expected the name"},
-    {"{}", "{\"weight_map\":{\"a\":\".safetensors\"}}", shard_a, shard_b, ERR_CORRUPT, "expected the name"},
-    {"{}", "{\"weight_map\":{\"a\":\"config.json\"}}", shard_a, shard_b, ERR_CORRUPT, "expected the name"},
-    {"{}", "{\"weight_map\":{\"a\":\"m\\n.safetensors\"}}", shard_a, shard_b, ERR_CORRUPT, "expected the name"},
+    {"{}", "{\"weight_map\":{\"a\":\".safetensors\"}}", shard_a, shard_b, ERR_CORRUPT,
+     "expected the name"},
+    {"{}", "{\"weight_map\":{\"a\":\"config.json\"}}", shard_a, shard_b, ERR_CORRUPT,
+     "expected the name"},
+    {"{}", "{\"weight_map\":{\"a\":\"m\\n.safetensors\"}}", shard_a, shard_b, ERR_CORRUPT,
+     "expected the name"},
     {"{}", index_ab, shard_a, NULL, ERR_NOTFOUND, "m-2.safetensors (2 of 2) is missing"},
-    {"{}", index_ab, shard_b, shard_a, ERR_CORRUPT, "tensor b into m-2.safetensors, but it lies in m-1"},
+    {"{}", index_ab, shard_b, shard_a, ERR_CORRUPT,
+     "tensor b into m-2.safetensors, but it lies in m-1"},
     {"{}", index_ab, shard_a, shard_a, ERR_CORRUPT, "tensor a appears twice"},
-    {"{}", index_ab, shard_a, "J{}J", ERR_CORRUPT, "tensor b into m-2.safetensors, but no file has it"},
+    {"{}", index_ab, shard_a, "J{}J", ERR_CORRUPT,
+     "tensor b into m-2.safetensors, but no file has it"},
     {"{}", index_ab, shard_a, "", ERR_CORRUPT, "m-2.safetensors has 0 bytes"},
     {"{\"quantization_config\":1}", index_ab, shard_a, shard_b, ERR_CORRUPT, "quantization_config"},
-    {"{\"quantization_config\":{}}", index_ab, shard_a, shard_b, ERR_CORRUPT, "\"quant_method\" is missing"},
-    {"{\"quantization_config\":{\"quant_method\":\"gptq\"}}", index_ab, shard_a, shard_b, ERR_UNSUPPORTED,
-     "quant_method \"gptq\""},
-    {"{\"quantization_config\":{\"quant_method\":\"fp8\"}}", index_ab, shard_a, shard_b, ERR_UNSUPPORTED,
-     "weight_block_size must be [128, 128]"},
-    {"{\"quantization_config\":{\"quant_method\":\"fp8\",\"weight_block_size\":[64,128]}}", index_ab, shard_a, shard_b,
-     ERR_UNSUPPORTED, "weight_block_size"},
-    {"{\"quantization_config\":{\"quant_method\":\"fp8\",\"weight_block_size\":[128,128],\"fmt\":\"e5m2\"}}", index_ab,
-     shard_a, shard_b, ERR_UNSUPPORTED, "fmt must be"},
-    {config_fp8, index_ab, "J{\"a\":{\"dtype\":\"F8_E4M3\",\"shape\":[2,2],\"data_offsets\":[0,4]}}J z4", shard_b,
+    {"{\"quantization_config\":{}}", index_ab, shard_a, shard_b, ERR_CORRUPT,
+     "\"quant_method\" is missing"},
+    {"{\"quantization_config\":{\"quant_method\":\"gptq\"}}", index_ab, shard_a, shard_b,
+     ERR_UNSUPPORTED, "quant_method \"gptq\""},
+    {"{\"quantization_config\":{\"quant_method\":\"fp8\"}}", index_ab, shard_a, shard_b,
+     ERR_UNSUPPORTED, "weight_block_size must be [128, 128]"},
+    {"{\"quantization_config\":{\"quant_method\":\"fp8\",\"weight_block_size\":[64,128]}}",
+     index_ab, shard_a, shard_b, ERR_UNSUPPORTED, "weight_block_size"},
+    {"{\"quantization_config\":{\"quant_method\":\"fp8\",\"weight_block_size\":[128,128],\"fmt\":"
+     "\"e5m2\"}}",
+     index_ab, shard_a, shard_b, ERR_UNSUPPORTED, "fmt must be"},
+    {config_fp8, index_ab,
+     "J{\"a\":{\"dtype\":\"F8_E4M3\",\"shape\":[2,2],\"data_offsets\":[0,4]}}J z4", shard_b,
      ERR_CORRUPT, "tensor a has no a_scale_inv"},
     {config_fp8, index_ab,
      "J{\"a\":{\"dtype\":\"F8_E4M3\",\"shape\":[2,2],\"data_offsets\":[0,4]},"
@@ -179,16 +195,19 @@ static void what_is_no_folder_is_said_so(void **state)
     assert_non_null(strstr(info.message, "LICENSE is not a folder"));
 }
 
-/* A [129, 257] weight needs 2 x 3 scales; the shard starts with one byte so that floats lie misaligned. */
-static void fp8_folder(struct tempdir *t, const char *scale_dtype, size_t scale_size, const char *scales)
+/* A [129, 257] weight needs 2 x 3 scales; the shard starts with one byte so that floats lie
+ * misaligned. */
+static void fp8_folder(struct tempdir *t, const char *scale_dtype, size_t scale_size,
+                       const char *scales)
 {
     char spec[1024];
-    snprintf(spec, sizeof spec,
-             "J{\"pad\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]},"
-             "\"w.weight\":{\"dtype\":\"F8_E4M3\",\"shape\":[129,257],\"data_offsets\":[1,33154]},"
-             "\"w.weight_scale_inv\":{\"dtype\":\"%s\",\"shape\":[2,3],\"data_offsets\":[33154,%zu]}}J "
-             "z1 z33153 %s",
-             scale_dtype, 33154 + 6 * scale_size, scales);
+    snprintf(
+        spec, sizeof spec,
+        "J{\"pad\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]},"
+        "\"w.weight\":{\"dtype\":\"F8_E4M3\",\"shape\":[129,257],\"data_offsets\":[1,33154]},"
+        "\"w.weight_scale_inv\":{\"dtype\":\"%s\",\"shape\":[2,3],\"data_offsets\":[33154,%zu]}}J "
+        "z1 z33153 %s",
+        scale_dtype, 33154 + 6 * scale_size, scales);
     tempdir_text(t, "config.json", config_fp8);
     put_spec(t, "model.safetensors", spec);
 }
@@ -236,7 +255,8 @@ static void fused_fp8_experts_take_one_scale_plane_each(void **state)
     tempdir_text(&t, "config.json", config_fp8);
     put_spec(&t, "model.safetensors",
              "J{\"e\":{\"dtype\":\"F8_E4M3\",\"shape\":[2,1,129],\"data_offsets\":[0,258]},"
-             "\"e_scale_inv\":{\"dtype\":\"F32\",\"shape\":[2,1,2],\"data_offsets\":[258,274]}}J z258 f1 f2 f3 f4");
+             "\"e_scale_inv\":{\"dtype\":\"F32\",\"shape\":[2,1,2],\"data_offsets\":[258,274]}}J "
+             "z258 f1 f2 f3 f4");
     struct hffolder *h = NULL;
     struct errinfo info = {0};
     assert_int_equal(hffolder_open(t.path, &h, &info), ERR_OK);
@@ -252,7 +272,8 @@ static void a_listing_opens_what_running_refuses(void **state)
     struct tempdir t;
     tempdir_make(&t);
     tempdir_text(&t, "config.json", "{\"quantization_config\":{\"quant_method\":\"gptq\"}}");
-    put_spec(&t, "model.safetensors", "J{\"a\":{\"dtype\":\"F8_E4M3\",\"shape\":[2,2],\"data_offsets\":[0,4]}}J z4");
+    put_spec(&t, "model.safetensors",
+             "J{\"a\":{\"dtype\":\"F8_E4M3\",\"shape\":[2,2],\"data_offsets\":[0,4]}}J z4");
     struct hffolder *h = NULL;
     struct errinfo info = {0};
     assert_int_equal(hffolder_open(t.path, &h, &info), ERR_UNSUPPORTED);

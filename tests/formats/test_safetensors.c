@@ -1,4 +1,5 @@
-/* tests/formats/test_safetensors.c: hostile safetensors bytes, truncation at every byte, refused memory. */
+/* tests/formats/test_safetensors.c: hostile safetensors bytes, truncation at every byte, refused
+ * memory. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,9 +12,10 @@
 #include "formats/bytespec.h"
 #include "formats/safetensors.h"
 
-static const char valid[] = "J{\"__metadata__\":{\"format\":\"pt\"},"
-                            "\"a\":{\"dtype\":\"F32\",\"shape\":[2,2],\"data_offsets\":[0,16]},"
-                            "\"b\":{\"dtype\":\"BF16\",\"shape\":[3],\"data_offsets\":[16,22]}}J z22";
+static const char valid[] =
+    "J{\"__metadata__\":{\"format\":\"pt\"},"
+    "\"a\":{\"dtype\":\"F32\",\"shape\":[2,2],\"data_offsets\":[0,16]},"
+    "\"b\":{\"dtype\":\"BF16\",\"shape\":[3],\"data_offsets\":[16,22]}}J z22";
 
 static err parse_bytes(const uint8_t *data, size_t n, struct errinfo *info)
 {
@@ -56,30 +58,47 @@ static const struct {
     {"J{\"__metadata__\":1}J", ERR_CORRUPT, "__metadata__"},
     {"J{\"__metadata__\":{\"a\":1}}J", ERR_CORRUPT, "__metadata__"},
     {"J{\"a\":{}}J", ERR_CORRUPT, "\"dtype\" is missing"},
-    {"J{\"a\":{\"dtype\":1,\"shape\":[1],\"data_offsets\":[0,4]}}J z4", ERR_CORRUPT, "\"dtype\" is 1"},
-    {"J{\"a\":{\"dtype\":\"F32\",\"data_offsets\":[0,4]}}J z4", ERR_CORRUPT, "\"shape\" is missing"},
+    {"J{\"a\":{\"dtype\":1,\"shape\":[1],\"data_offsets\":[0,4]}}J z4", ERR_CORRUPT,
+     "\"dtype\" is 1"},
+    {"J{\"a\":{\"dtype\":\"F32\",\"data_offsets\":[0,4]}}J z4", ERR_CORRUPT,
+     "\"shape\" is missing"},
     {"J{\"a\":{\"dtype\":\"F32\",\"shape\":[1]}}J z4", ERR_CORRUPT, "\"data_offsets\" is missing"},
-    {"J{\"a\":{\"dtype\":\"F32\",\"shape\":4,\"data_offsets\":[0,4]}}J z4", ERR_CORRUPT, "\"shape\" is 4"},
-    {"J{\"a\":{\"dtype\":\"F8_E5M2\",\"shape\":[1],\"data_offsets\":[0,1]}}J z1", ERR_UNSUPPORTED, "dtype F8_E5M2"},
-    {"J{\"a\":{\"dtype\":\"q4_0\",\"shape\":[32],\"data_offsets\":[0,18]}}J z18", ERR_UNSUPPORTED, "dtype q4_0"},
-    {"J{\"a\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,0]}}J", ERR_UNSUPPORTED, "tensor a is empty"},
-    {"J{\"a\":{\"dtype\":\"F32\",\"shape\":[1,1,1,1,1],\"data_offsets\":[0,4]}}J z4", ERR_UNSUPPORTED, "5 dimensions"},
-    {"J{\"a\":{\"dtype\":\"F32\",\"shape\":[-1],\"data_offsets\":[0,4]}}J z4", ERR_CORRUPT, "dimension 0"},
-    {"J{\"a\":{\"dtype\":\"F32\",\"shape\":[1.5],\"data_offsets\":[0,4]}}J z4", ERR_CORRUPT, "dimension 0"},
-    {"J{\"a\":{\"dtype\":\"F32\",\"shape\":[\"1\"],\"data_offsets\":[0,4]}}J z4", ERR_CORRUPT, "dimension 0"},
-    {"J{\"a\":{\"dtype\":\"F32\",\"shape\":[4294967296,4294967296],\"data_offsets\":[0,4]}}J z4", ERR_CORRUPT,
-     "overflows"},
-    {"J{\"a\":{\"dtype\":\"F32\",\"shape\":[9223372036854775807],\"data_offsets\":[0,4]}}J z4", ERR_CORRUPT,
-     "overflows"},
+    {"J{\"a\":{\"dtype\":\"F32\",\"shape\":4,\"data_offsets\":[0,4]}}J z4", ERR_CORRUPT,
+     "\"shape\" is 4"},
+    {"J{\"a\":{\"dtype\":\"F8_E5M2\",\"shape\":[1],\"data_offsets\":[0,1]}}J z1", ERR_UNSUPPORTED,
+     "dtype F8_E5M2"},
+    {"J{\"a\":{\"dtype\":\"q4_0\",\"shape\":[32],\"data_offsets\":[0,18]}}J z18", ERR_UNSUPPORTED,
+     "dtype q4_0"},
+    {"J{\"a\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,0]}}J", ERR_UNSUPPORTED,
+     "tensor a is empty"},
+    {"J{\"a\":{\"dtype\":\"F32\",\"shape\":[1,1,1,1,1],\"data_offsets\":[0,4]}}J z4",
+     ERR_UNSUPPORTED, "5 dimensions"},
+    {"J{\"a\":{\"dtype\":\"F32\",\"shape\":[-1],\"data_offsets\":[0,4]}}J z4", ERR_CORRUPT,
+     "dimension 0"},
+    {"J{\"a\":{\"dtype\":\"F32\",\"shape\":[1.5],\"data_offsets\":[0,4]}}J z4", ERR_CORRUPT,
+     "dimension 0"},
+    {"J{\"a\":{\"dtype\":\"F32\",\"shape\":[\"1\"],\"data_offsets\":[0,4]}}J z4", ERR_CORRUPT,
+     "dimension 0"},
+    {"J{\"a\":{\"dtype\":\"F32\",\"shape\":[4294967296,4294967296],\"data_offsets\":[0,4]}}J z4",
+     ERR_CORRUPT, "overflows"},
+    {"J{\"a\":{\"dtype\":\"F32\",\"shape\":[9223372036854775807],\"data_offsets\":[0,4]}}J z4",
+     ERR_CORRUPT, "overflows"},
     {"J{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,4]}}J z4", ERR_CORRUPT,
      "F32 [2] needs 8 bytes, data_offsets give 4"},
-    {"J{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0]}}J z4", ERR_CORRUPT, "must be two sizes"},
-    {"J{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4,8]}}J z4", ERR_CORRUPT, "must be two sizes"},
-    {"J{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[-4,0]}}J z4", ERR_CORRUPT, "must be two sizes"},
-    {"J{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,0]}}J z4", ERR_CORRUPT, "4 to 0 do not lie"},
-    {"J{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}J z3", ERR_CORRUPT, "0 to 4 do not lie in the 3"},
-    {"J{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}J z5", ERR_CORRUPT, "1 bytes after the last"},
-    {"J{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}J z8", ERR_CORRUPT, "leaves a gap"},
+    {"J{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0]}}J z4", ERR_CORRUPT,
+     "must be two sizes"},
+    {"J{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4,8]}}J z4", ERR_CORRUPT,
+     "must be two sizes"},
+    {"J{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[-4,0]}}J z4", ERR_CORRUPT,
+     "must be two sizes"},
+    {"J{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,0]}}J z4", ERR_CORRUPT,
+     "4 to 0 do not lie"},
+    {"J{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}J z3", ERR_CORRUPT,
+     "0 to 4 do not lie in the 3"},
+    {"J{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}J z5", ERR_CORRUPT,
+     "1 bytes after the last"},
+    {"J{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}J z8", ERR_CORRUPT,
+     "leaves a gap"},
     {"J{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},"
      "\"b\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[8,12]}}J z12",
      ERR_CORRUPT, "tensor b starts at byte 8 of the data, which leaves a gap after 4"},
@@ -89,11 +108,15 @@ static const struct {
     {"J{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},"
      "\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}J z8",
      ERR_CORRUPT, "not valid JSON: duplicate object key"},
-    {"J{\"\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}J z4", ERR_CORRUPT, "empty name"},
-    {"J{\"a\\n\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}J z4", ERR_CORRUPT, "byte 0x0a"},
-    {"J{\"\\u00e9\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}J z4", ERR_CORRUPT, "byte 0xc3"},
+    {"J{\"\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}J z4", ERR_CORRUPT,
+     "empty name"},
+    {"J{\"a\\n\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}J z4", ERR_CORRUPT,
+     "byte 0x0a"},
+    {"J{\"\\u00e9\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}J z4", ERR_CORRUPT,
+     "byte 0xc3"},
     {"z4096", ERR_CORRUPT, "does not begin"},
-    {"J{\"a\":[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[}J", ERR_LIMIT, "levels deep"},
+    {"J{\"a\":[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[}J", ERR_LIMIT,
+     "levels deep"},
 };
 
 static void every_handcrafted_bad_file_is_refused_by_name(void **state)
@@ -130,12 +153,14 @@ static void tensors_come_in_the_order_of_their_data_with_scalars_as_one_value(vo
     struct strbuf s = {0};
     struct tensortable *table = NULL;
     struct errinfo info = {0};
-    assert_int_equal(bytespec(&s, "J{\"late\":{\"dtype\":\"I64\",\"shape\":[],\"data_offsets\":[3,11]},"
-                                  "\"first\":{\"dtype\":\"F8_E4M3\",\"shape\":[3,1],\"data_offsets\":[0,3]}}J "
-                                  "b1 b2 b3 l77"),
-                     ERR_OK);
+    assert_int_equal(
+        bytespec(&s, "J{\"late\":{\"dtype\":\"I64\",\"shape\":[],\"data_offsets\":[3,11]},"
+                     "\"first\":{\"dtype\":\"F8_E4M3\",\"shape\":[3,1],\"data_offsets\":[0,3]}}J "
+                     "b1 b2 b3 l77"),
+        ERR_OK);
     assert_int_equal(tensortable_new(&table, NULL), ERR_OK);
-    assert_int_equal(safetensors_parse((const uint8_t *)s.data, s.len, "x", 4, table, &info), ERR_OK);
+    assert_int_equal(safetensors_parse((const uint8_t *)s.data, s.len, "x", 4, table, &info),
+                     ERR_OK);
     assert_int_equal(tensortable_count(table), 2);
     assert_string_equal(tensortable_at(table, 0)->name, "first");
     const struct tensortable_entry *late = tensortable_find(table, "late");

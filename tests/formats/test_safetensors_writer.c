@@ -1,5 +1,5 @@
-/* tests/formats/test_safetensors_writer.c: what is written is read back; a full disk or refused memory
- * leaves the old file as it was and no temporary one; wrong use is refused. */
+/* tests/formats/test_safetensors_writer.c: what is written is read back; a full disk or refused
+ * memory leaves the old file as it was and no temporary one; wrong use is refused. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,8 +14,9 @@
 #include "formats/safetensors.h"
 #include "formats/tempdir.h"
 
-static const enum dtype types[] = {DTYPE_F8_E4M3, DTYPE_F32, DTYPE_F16,  DTYPE_BF16, DTYPE_F8_E8M0, DTYPE_F64,
-                                   DTYPE_I64,     DTYPE_I32, DTYPE_I16, DTYPE_I8,   DTYPE_U8,      DTYPE_BOOL};
+static const enum dtype types[] = {DTYPE_F8_E4M3, DTYPE_F32, DTYPE_F16, DTYPE_BF16,
+                                   DTYPE_F8_E8M0, DTYPE_F64, DTYPE_I64, DTYPE_I32,
+                                   DTYPE_I16,     DTYPE_I8,  DTYPE_U8,  DTYPE_BOOL};
 enum { TYPES = sizeof types / sizeof *types };
 
 static struct tensor shaped(enum dtype dtype, size_t a, size_t b)
@@ -111,7 +112,8 @@ static void wrong_use_is_refused_and_leaves_no_file(void **state)
     struct safetensors_writer *w = NULL;
     struct tensor f32 = shaped(DTYPE_F32, 2, 2), q8 = shaped(DTYPE_Q8_0, 1, 32), absent = {0};
     char data[32] = {0};
-    assert_int_equal(safetensors_writer_new(tempdir_file(&t, "no/folder"), &w, &info), ERR_NOTFOUND);
+    assert_int_equal(safetensors_writer_new(tempdir_file(&t, "no/folder"), &w, &info),
+                     ERR_NOTFOUND);
     assert_int_equal(safetensors_writer_new(tempdir_file(&t, "x"), &w, &info), ERR_OK);
     assert_int_equal(safetensors_writer_data(w, data, 1, &info), ERR_ARGUMENT);
     assert_int_equal(safetensors_writer_commit(w, &info), ERR_ARGUMENT);
@@ -157,7 +159,8 @@ static void a_full_disk_at_any_call_keeps_the_old_file(void **state)
         char *data;
         size_t size;
         assert_int_equal(file_read(tempdir_file(&t, "x"), 1 << 20, &data, &size, NULL), ERR_OK);
-        if (strcmp(data, "the old file") != 0) { /* the folder's fsync failed: the new one is complete */
+        if (strcmp(data, "the old file") !=
+            0) { /* the folder's fsync failed: the new one is complete */
             check_file(tempdir_file(&t, "x"));
         }
         mem_free(data);

@@ -64,7 +64,8 @@ static void doubled_empty_long_and_unprintable_names_are_refused(void **state)
     assert_string_equal(info.message, "tensor a appears twice");
     assert_int_equal(tensortable_add(t, "", 0, &v, 0, 0, &info), ERR_CORRUPT);
     assert_int_equal(tensortable_add(t, longest, TENSORTABLE_NAME_MAX, &v, 0, 0, &info), ERR_OK);
-    assert_int_equal(tensortable_add(t, longest, TENSORTABLE_NAME_MAX + 1, &v, 0, 0, &info), ERR_LIMIT);
+    assert_int_equal(tensortable_add(t, longest, TENSORTABLE_NAME_MAX + 1, &v, 0, 0, &info),
+                     ERR_LIMIT);
     static const char *const odd[] = {"a\nb", "a\x1b[2J", "\x7f", "caf\xc3\xa9"};
     for (size_t i = 0; i < 4; i++) {
         assert_int_equal(tensortable_add(t, odd[i], strlen(odd[i]), &v, 0, 0, &info), ERR_CORRUPT);
@@ -89,7 +90,8 @@ static void misaligned_data_of_every_type_is_copied_and_aligned_data_is_not(void
         for (size_t shift = 0; shift < 9; shift++) {
             char name[8];
             snprintf(name, sizeof name, "t%zu", shift);
-            struct tensor v = vector((enum dtype)d, dtype_info((enum dtype)d)->block_elems, memory + shift);
+            struct tensor v =
+                vector((enum dtype)d, dtype_info((enum dtype)d)->block_elems, memory + shift);
             assert_int_equal(tensortable_add(t, name, strlen(name), &v, 0, 0, NULL), ERR_OK);
             const void *data = tensortable_find(t, name)->tensor.data;
             assert_int_equal((uintptr_t)data % align, 0);
@@ -108,7 +110,8 @@ static void copies_of_misaligned_data_are_bounded(void **state)
     struct errinfo info = {0};
     assert_int_equal(tensortable_new(&t, NULL), ERR_OK);
     /* Never read: the refusal comes before the copy. */
-    struct tensor v = vector(DTYPE_F32, (size_t)TENSORTABLE_COPY_MAX / 4 + 1, (const void *)(uintptr_t)1);
+    struct tensor v =
+        vector(DTYPE_F32, (size_t)TENSORTABLE_COPY_MAX / 4 + 1, (const void *)(uintptr_t)1);
     assert_int_equal(tensortable_add(t, "huge", 4, &v, 0, 0, &info), ERR_LIMIT);
     assert_non_null(strstr(info.message, "huge"));
     assert_int_equal(tensortable_count(t), 0);

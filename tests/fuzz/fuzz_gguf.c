@@ -1,5 +1,5 @@
-/* tests/fuzz/fuzz_gguf.c: any bytes as a GGUF file: parse, then walk every key and every byte of every
- * tensor, as later code would. Memory may not grow beyond a small multiple of the input. */
+/* tests/fuzz/fuzz_gguf.c: any bytes as a GGUF file: parse, then walk every key and every byte of
+ * every tensor, as later code would. Memory may not grow beyond a small multiple of the input. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>

@@ -1,5 +1,6 @@
-/* tests/fuzz/fuzz_json.c: any bytes as JSON, with jansson's own parser as the second opinion: the two
- * agree on what is JSON and on what it says, except where ours has limits or reads big integers. */
+/* tests/fuzz/fuzz_json.c: any bytes as JSON, with jansson's own parser as the second opinion: the
+ * two agree on what is JSON and on what it says, except where ours has limits or reads big
+ * integers. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -15,7 +16,8 @@ static void write_and_read_back(const json_t *value)
     char *text = NULL;
     json_t *again = NULL;
     if (json_text(value, JSON_COMPACT, &text) != ERR_OK ||
-        json_parse(text, strlen(text), "again", &again, NULL) != ERR_OK || !json_equal(value, again)) {
+        json_parse(text, strlen(text), "again", &again, NULL) != ERR_OK ||
+        !json_equal(value, again)) {
         abort();
     }
     mem_free(text);
@@ -29,7 +31,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     json_error_t error;
     size_t alive = mem_alive();
     err e = json_parse((const char *)data, size, "fuzz.json", &ours, &info);
-    json_t *theirs = json_loadb((const char *)data, size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
+    json_t *theirs =
+        json_loadb((const char *)data, size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
     if (e == ERR_OK && !theirs && json_error_code(&error) != json_error_numeric_overflow) {
         abort();
     }

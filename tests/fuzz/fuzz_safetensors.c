@@ -1,4 +1,5 @@
-/* tests/fuzz/fuzz_safetensors.c: any bytes as a safetensors file. What parses must tile the data. */
+/* tests/fuzz/fuzz_safetensors.c: any bytes as a safetensors file. What parses must tile the data.
+ */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
