@@ -71,8 +71,12 @@ $(BUILD)/tests/%: tests/%.c $(LIB)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -Itests $(LDFLAGS) -o $@ $< $(LIB) $(LDLIBS) -lcmocka
 
+# Beside the tests, unless they run under sanitizers: the laws of the tree, and two minutes of fuzzing.
+ifndef SAN
+CHECKS := tools/lint.sh tools/run_fuzz.sh
+endif
 test: all $(TESTS)
-	@tools/run_tests.sh $(BUILD) $(TESTS)
+	@tools/run_tests.sh $(BUILD) $(TESTS) $(CHECKS)
 
 lint: all
 	@tools/lint.sh $(BUILD)
@@ -92,8 +96,8 @@ $(BUILD)/%.h.ok: %.h
 asan:
 	$(MAKE) BUILD=build-asan SAN=address,undefined OPT=-O1 test
 
-fuzz: 
-	$(MAKE) BUILD=build-fuzz CC=clang OPT=-O1 SAN=address,undefined,fuzzer-no-link fuzzers
+fuzz:
+	@tools/run_fuzz.sh build-fuzz
 
 .PHONY: fuzzers
 fuzzers: $(FUZZERS)

@@ -4,7 +4,7 @@
 # Prints every violation as FILE: what; exits 1 when there was one. Only shell, awk, grep, nm.
 set -uo pipefail
 cd "$(dirname "$0")/.."
-build=${1:-build}
+build=${1:-${FATHOM_BUILD:-build}}
 bad=$(mktemp)
 trap 'rm -f "$bad"' EXIT
 
@@ -84,8 +84,8 @@ check_sizes() {
     {
         text = $0
         gsub(/[\200-\277]/, "", text) # count characters, not bytes
-        # written for 100; a little over is no violation
-        if (length(text) > 112) { print FILENAME ":" FNR ": " length(text) " columns, at most 100" }
+        # written for 100; a little over is no violation, nor are tables of strings in tests
+        if (length(text) > (FILENAME ~ /^tests/ ? 160 : 112)) { print FILENAME ":" FNR ": " length(text) " columns, at most 100" }
     }
     /\t/ && FILENAME !~ /golden/ { print FILENAME ":" FNR ": a tab" }
     /[ \t]$/ { print FILENAME ":" FNR ": blanks at the end of the line" }
@@ -98,8 +98,8 @@ check_sizes() {
     }
     END { report() }
     function report(    max) {
-        # *_body.h are templates: code that is compiled once per CPU level
-        max = file ~ /\.h$/ && file !~ /^tests|_body\.h$/ ? 250 : 1000
+        # headers of tensor/cpu are templates: code that is compiled once per CPU level
+        max = file ~ /\.h$/ && file !~ /^tests|^src\/tensor\/cpu/ ? 250 : 1000
         if (file == "include/fathom.h") { max = 300 }
         if (file != "" && lines > max) { print file ": " lines " lines, at most " max }
     }' "${code[@]}"

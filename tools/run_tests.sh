@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the given cmocka test programs, then tests/e2e/*.sh, prints what failed, and ends with one line
+# Runs the given cmocka test programs and scripts, then tests/e2e/*.sh, prints what failed, and ends with one line
 # "N passed, N failed" over all test cases. Usage: run_tests.sh BUILD TEST…
 # A script counts as one case, or as many as it prints cmocka's "[       OK ] name" lines; it finds the
 # program in $FATHOM_BUILD/fathom. No program may take longer than 15 minutes.
@@ -25,7 +25,7 @@ one() { # name command…
     passed=$((passed + ok))
     failed=$((failed + bad))
 }
-export FATHOM_BUILD=$build
+export FATHOM_BUILD=$build FUZZ_TOTAL=120
 for t in "$@"; do one "${t#"$build"/tests/}" "$t"; done
 for t in tests/e2e/*.sh; do [ -e "$t" ] && one "${t#tests/}" "$t"; done
 echo "$passed passed, $failed failed"
