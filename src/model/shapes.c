@@ -53,7 +53,7 @@ static const struct shapes_row shapes_rows[] = {
     {"moe-100m", "a 100M-parameter mixture of experts of the V3 class, for small machines",
      {SHAPES_MLA, .vocab_size = 32768, .hidden_size = 512, .num_hidden_layers = 8,
       .intermediate_size = 1536, .num_attention_heads = 8, .num_key_value_heads = 8,
-      .n_routed_experts = 32, .n_shared_experts = 1, .num_experts_per_tok = 4,
+      .q_lora_rank = 256, .n_routed_experts = 32, .n_shared_experts = 1, .num_experts_per_tok = 4,
       .moe_intermediate_size = 256, .first_k_dense_replace = 1, .n_group = 1, .topk_group = 1,
       .topk_method = CONFIG_NOAUX_TC, .scoring_func = CONFIG_SIGMOID, .norm_topk_prob = true,
       .routed_scaling_factor = 2.5f, .rope_scaling = SHAPES_YARN(1)}},
