@@ -81,6 +81,10 @@ test: all $(TESTS)
 lint: all
 	@tools/lint.sh $(BUILD)
 
+.PHONY: map
+map:
+	@tools/map.sh > docs/map.md.new && mv docs/map.md.new docs/map.md
+
 # Every file through the compiler's front end alone, headers by themselves (tools/lint.sh, both compilers).
 TEST_SRC := $(sort $(wildcard tests/*/*.c tests/*/*/*.c))
 HEADERS  := $(filter-out src/tensor/cpu/%,$(sort $(wildcard src/*/*.h src/*/*/*.h include/*.h)))
