@@ -9,7 +9,7 @@
 #include "base/strbuf.h"
 #include "text/bytealphabet.h"
 #include "text/pretokenizer.h"
-#include "text/tokenizer.h"
+#include "text/tokenizer_open.h"
 
 enum {
     TOKENIZER_OPEN_JSON_MAX = 64 << 20,  /* tokenizer.json; the largest known have 20 MB */
@@ -436,55 +436,64 @@ static int32_t tokenizer_open_number(const struct tokenizer_open *o, const json_
     return v && json_as_u64(v, &id) && id < o->spec.n_tokens ? (int32_t)id : -1;
 }
 
-static err tokenizer_open_config(struct tokenizer_open *o, const char *dir, const json_t *root)
+/* What the two configurations, each possibly NULL, say about bos, eos and pad. */
+static void tokenizer_open_config(struct tokenizer_open *o, const json_t *root, const json_t *config,
+                                  const json_t *generation)
 {
-    json_t *config = NULL, *generation = NULL;
-    TRY(tokenizer_open_optional(dir, "tokenizer_config.json", &config, o->info));
-    err e = tokenizer_open_optional(dir, "generation_config.json", &generation, o->info);
-    if (e == ERR_OK) {
-        struct tokenizer_spec *s = &o->spec;
-        s->bos = tokenizer_open_named(o, config, "bos_token");
-        s->eos = tokenizer_open_named(o, config, "eos_token");
-        s->pad = tokenizer_open_named(o, config, "pad_token");
-        s->bos = s->bos >= 0 ? s->bos : tokenizer_open_number(o, generation, "bos_token_id");
-        s->eos = s->eos >= 0 ? s->eos : tokenizer_open_number(o, generation, "eos_token_id");
-        bool first = tokenizer_open_template(json_object_get(root, "post_processor"));
-        s->add_bos = s->bos >= 0 && tokenizer_open_flag(config, "add_bos_token", first);
-    }
-    json_decref(config);
-    json_decref(generation);
-    return e;
+    struct tokenizer_spec *s = &o->spec;
+    s->bos = tokenizer_open_named(o, config, "bos_token");
+    s->eos = tokenizer_open_named(o, config, "eos_token");
+    s->pad = tokenizer_open_named(o, config, "pad_token");
+    s->bos = s->bos >= 0 ? s->bos : tokenizer_open_number(o, generation, "bos_token_id");
+    s->eos = s->eos >= 0 ? s->eos : tokenizer_open_number(o, generation, "eos_token_id");
+    bool first = tokenizer_open_template(json_object_get(root, "post_processor"));
+    s->add_bos = s->bos >= 0 && tokenizer_open_flag(config, "add_bos_token", first);
 }
 
-static err tokenizer_open_root(struct tokenizer_open *o, const char *dir, const json_t *root,
-                               struct tokenizer **out)
+static err tokenizer_open_root(struct tokenizer_open *o, const json_t *root)
 {
     TRY(tokenizer_open_normalizer(o, json_object_get(root, "normalizer")));
     TRY(tokenizer_open_pretokenizer(o, json_object_get(root, "pre_tokenizer")));
-    TRY(tokenizer_open_model(o, root));
-    TRY(tokenizer_open_config(o, dir, root));
-    err e = tokenizer_new(&o->spec, out, o->info);
-    return e == ERR_OK ? ERR_OK : err_prefix(o->info, e, "%s: ", o->path);
+    return tokenizer_open_model(o, root);
+}
+
+err tokenizer_open_json(const char *path, const json_t *root, const json_t *config,
+                        const json_t *generation, struct tokenizer **out, struct errinfo *info)
+{
+    struct tokenizer_open o = {.path = path, .info = info};
+    err e = tokenizer_open_root(&o, root);
+    if (e == ERR_OK) {
+        tokenizer_open_config(&o, root, config, generation);
+        e = tokenizer_new(&o.spec, out, info);
+        if (e != ERR_OK) {
+            err_prefix(info, e, "%s: ", path);
+        }
+    }
+    mem_free(o.tokens);
+    mem_free(o.kinds);
+    mem_free(o.merges);
+    strbuf_deinit(&o.joined);
+    return e;
 }
 
 err tokenizer_open(const char *dir, struct tokenizer **out, struct errinfo *info)
 {
+    json_t *root = NULL, *config = NULL, *generation = NULL;
     char *path = file_join(dir, "tokenizer.json");
-    if (!path) {
-        return err_set(info, ERR_NOMEM, "out of memory reading tokenizer.json");
-    }
-    json_t *root = NULL;
-    err e = json_parse_file(path, TOKENIZER_OPEN_JSON_MAX, &root, info);
+    err e = path ? json_parse_file(path, TOKENIZER_OPEN_JSON_MAX, &root, info)
+                 : err_set(info, ERR_NOMEM, "out of memory reading tokenizer.json");
     if (e == ERR_OK) {
-        struct tokenizer_open o = {.path = path, .info = info};
-        o.spec.bos = o.spec.eos = o.spec.pad = -1;
-        e = tokenizer_open_root(&o, dir, root, out);
-        mem_free(o.tokens);
-        mem_free(o.kinds);
-        mem_free(o.merges);
-        strbuf_deinit(&o.joined);
-        json_decref(root);
+        e = tokenizer_open_optional(dir, "tokenizer_config.json", &config, info);
     }
+    if (e == ERR_OK) {
+        e = tokenizer_open_optional(dir, "generation_config.json", &generation, info);
+    }
+    if (e == ERR_OK) {
+        e = tokenizer_open_json(path, root, config, generation, out, info);
+    }
+    json_decref(root);
+    json_decref(config);
+    json_decref(generation);
     mem_free(path);
     return e;
 }
