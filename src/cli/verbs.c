@@ -17,6 +17,7 @@ static const struct verbs_row verbs_table[] = {
     {"tokenize", "text to token ids, and back", cmd_tokenize},
     {"bench", "speed of a model or a published shape, and the share of this machine's roof",
      cmd_bench},
+    {"doctor", "what this machine can do", cmd_doctor},
     {"help", "this text, or the manual of one verb", cmd_help},
 };
 

@@ -21,7 +21,8 @@ static const double ROOF_SECONDS = 0.15; /* per quantity */
 
 struct roof_loops {
     uint64_t (*read)(const void *p, size_t n);
-    double (*flt[2])(size_t rounds); /* which is faster depends on the make of CPU; [1] may be NULL */
+    double (*flt[2])(
+        size_t rounds); /* which is faster depends on the make of CPU; [1] may be NULL */
     double (*int8)(size_t rounds);
     const char *flt_name[2], *int8_name;
 };
@@ -108,13 +109,15 @@ static double roof_read(const struct roof_loops *l, const char *buffer, size_t p
     size_t slice = part / ROOF_SLICES / ROOF_GRAIN * ROOF_GRAIN;
     double best = 0, end = roof_now() + ROOF_SECONDS;
     for (size_t pass = 0; pass < ROOF_SLICES || roof_now() < end; pass++) {
-        double start = roof_now();
-#pragma omp parallel for schedule(static) num_threads(n_threads)
+        double longest = 0;
+#pragma omp parallel for schedule(static) num_threads(n_threads) reduction(max : longest)
         for (int i = 0; i < n_threads; i++) {
+            double start = roof_now(); /* its own: starting late is not reading slowly */
             uint64_t sum = l->read(buffer + (size_t)i * part + pass % ROOF_SLICES * slice, slice);
             __asm__ volatile("" ::"r"(sum));
+            longest = roof_now() - start;
         }
-        double gbs = 1e-9 * (double)slice * n_threads / (roof_now() - start);
+        double gbs = 1e-9 * (double)slice * n_threads / longest;
         best = gbs > best ? gbs : best;
     }
     return best;

@@ -9,9 +9,9 @@
 struct roof {
     double read_gbs;         /* 1e9 bytes/s read from memory, all threads of the compute */
     double read_gbs_one;     /* the same, one thread */
-    double float_flops;      /* FLOP/s of the level's fastest product with float32 sums, all threads;
-                                a multiply-add counts as 2 */
-    const char *float_name;  /* that instruction: "amx bf16", "avx512 bf16", "avx2 fma", "plain c" */
+    double float_flops;     /* FLOP/s of the level's fastest product with float32 sums, all threads;
+                               a multiply-add counts as 2 */
+    const char *float_name; /* that instruction: "amx bf16", "avx512 bf16", "avx2 fma", "plain c" */
     double int8_ops;         /* the same for int8 products with int32 sums */
     const char *int8_name;
 };

@@ -1,5 +1,5 @@
-/* Shared by the tests of the fast ops: every CPU level of this machine against the reference, random
- * data, comparison in units of the last place, and a clock for the speed lines. */
+/* Shared by the tests of the fast ops: every CPU level of this machine against the reference,
+ * random data, comparison in units of the last place, and a clock for the speed lines. */
 #ifndef TESTS_TENSOR_LEVELS_H
 #define TESTS_TENSOR_LEVELS_H
 

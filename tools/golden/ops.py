@@ -1,7 +1,8 @@
-"""Golden vectors for the reference ops: tests/golden/ops/*.bin, read by tests/tensor/ref/test_ref.c.
+"""Golden vectors for the reference ops: tests/golden/ops/*.bin, read by test_ref.c.
 
 Each file is a run of arrays: uint32 count, then count float32, little endian. PyTorch and
-transformers compute the results, in float64 where their code allows. Run: python tools/golden/ops.py
+transformers compute the results, in float64 where their code allows.
+Run: python tools/golden/ops.py
 """
 import pathlib
 import struct
@@ -48,7 +49,7 @@ def rope():
 
 
 def attention(name, heads, kv_heads, k_dim, v_dim, keys, queries):
-    """The last `queries` of `keys` positions; q [T, H, k], k [S, G, k], v [S, G, v], out [T, H, v]."""
+    """The last `queries` of `keys` positions; q [T, H, k], k [S, G, k], v [S, G, v], out."""
     q, k, v = rand(queries, heads, k_dim), rand(keys, kv_heads, k_dim), rand(keys, kv_heads, v_dim)
     if name == "attention_absorbed":
         v = k[:, :, :v_dim]

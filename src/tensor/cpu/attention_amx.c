@@ -1,7 +1,8 @@
-/* tensor/cpu/attention_amx.c: see attention.h. Scores are made as keys x rows: a tile of 16 keys comes
- * straight from the cache, only the queries are packed (once), and rows lie in lanes for the softmax.
- * Values are read once per block and packed in pairs of keys; probabilities are turned into
- * rows x keys by a register transpose. Tiles 0-3 sum, 4-5 left operands, 6-7 right operands. */
+/* tensor/cpu/attention_amx.c: see attention.h. Scores are made as keys x rows: a tile of 16 keys
+ * comes straight from the cache, only the queries are packed (once), and rows lie in lanes for the
+ * softmax. Values are read once per block and packed in pairs of keys; probabilities are turned
+ * into rows x keys by a register transpose. Tiles 0-3 sum, 4-5 left operands, 6-7 right
+ * operands. */
 #include "tensor/cpu/vec_avx512.h"
 
 enum {
@@ -24,7 +25,8 @@ static void attention_begin(void)
         cfg.bytes_per_row[i] = 64;
         cfg.rows[i] = 16;
     }
-    __asm__ volatile("" ::"m"(cfg)); /* GCC's intrinsic claims to read 8 bytes: keep all 64 stored */
+    /* GCC's intrinsic claims to read 8 bytes only: keep all 64 stored. */
+    __asm__ volatile("" ::"m"(cfg));
     _tile_loadconfig(&cfg);
 }
 
@@ -56,8 +58,8 @@ static void attention_pack(struct attention_work *w, const struct attention_task
     }
 }
 
-/* w->v: BF16 pairs of keys, [KEYS / 2, v_dim, 2], zero up to whole steps; w->k: the keys of the last
- * tile if it reaches past the last key of the call. */
+/* w->v: BF16 pairs of keys, [KEYS / 2, v_dim, 2], zero up to whole steps; w->k: the keys of the
+ * last tile if it reaches past the last key of the call. */
 static void attention_load(struct attention_work *w, const struct attention_task *t,
                            const struct attention_block *b)
 {
@@ -253,7 +255,8 @@ static void attention_rescale(struct attention_work *w, const struct attention_t
 }
 
 /* 32 rows x 32 values. */
-static void attention_mix_2x2(float *out, size_t v_dim, const float *p, const float *v, size_t steps)
+static void attention_mix_2x2(float *out, size_t v_dim, const float *p, const float *v,
+                              size_t steps)
 {
     size_t stride = v_dim * sizeof *out;
     float *below = out + VEC_N * v_dim;
@@ -279,7 +282,8 @@ static void attention_mix_2x2(float *out, size_t v_dim, const float *p, const fl
 }
 
 /* 16 rows x 32 values. */
-static void attention_mix_1x2(float *out, size_t v_dim, const float *p, const float *v, size_t steps)
+static void attention_mix_1x2(float *out, size_t v_dim, const float *p, const float *v,
+                              size_t steps)
 {
     size_t stride = v_dim * sizeof *out;
     _tile_loadd(0, out, stride);

@@ -141,7 +141,8 @@ ATTENTION_INLINE void attention_mix_tile(const struct attention_mixing *m, size_
             vec x = vec_set(p[j * m->p_stride + (size_t)r]);
 #pragma GCC unroll 8
             for (int c = 0; c < n_vecs; c++) {
-                acc[r][c] = vec_fma(x, vec_load(v + j * m->v_stride + (size_t)c * VEC_N), acc[r][c]);
+                acc[r][c] =
+                    vec_fma(x, vec_load(v + j * m->v_stride + (size_t)c * VEC_N), acc[r][c]);
             }
         }
     }

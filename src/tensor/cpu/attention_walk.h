@@ -53,8 +53,8 @@ struct attention_block {
     size_t n_visible[ATTENTION_VECS]; /* the same for the last row of each vector of rows */
 };
 
-/* The steps each file defines. pack: the queries of a task to w->q. load: keys and values of a block
- * to w->k, w->v. score: w->score[key][row] = q . k for each vector's visible keys, unscaled.
+/* The steps each file defines. pack: the queries of a task to w->q. load: keys and values of a
+ * block to w->k, w->v. score: w->score[key][row] = q . k for each vector's visible keys, unscaled.
  * weight: rounds probabilities as `mix` will use them. mix: part.out = part.out * alpha + p v.
  * begin, end: around the work of a thread. */
 static void attention_pack(struct attention_work *w, const struct attention_task *t);
@@ -344,8 +344,8 @@ static void attention_run_task(const struct attention_plan *p, float *memory, si
 }
 
 /* Few tasks, many keys: the threads share (span, task) units, a wave of them at a time, and merge
- * each wave in the order of the spans. `memory`: work of each thread, totals of the tasks, sums of a
- * wave. */
+ * each wave in the order of the spans. `memory`: work of each thread, totals of the tasks, sums of
+ * a wave. */
 static void attention_run_spans(const struct attention_plan *p, float *memory, size_t wave)
 {
     float *totals = memory + (size_t)p->threads * p->work_floats;

@@ -1,6 +1,6 @@
-/* tensor/cpu/elementwise_body.h: the ops of elementwise.h, written once over vec_*.h and plain loops
- * that the compiler vectorises; included by elementwise_avx2.c and elementwise_avx512.c, which name
- * the functions through ELEMENTWISE(). */
+/* tensor/cpu/elementwise_body.h: the ops of elementwise.h, written once over vec_*.h and plain
+ * loops that the compiler vectorises; included by elementwise_avx2.c and elementwise_avx512.c,
+ * which name the functions through ELEMENTWISE(). */
 #include "tensor/cpu/elementwise.h"
 
 #include <math.h>

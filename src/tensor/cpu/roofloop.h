@@ -1,6 +1,6 @@
-/* tensor/cpu/roofloop.h: the inner loops of roof.c per CPU level. `read` returns a checksum, so that
- * no load can be dropped; the others run `rounds` rounds of independent multiply-adds
- * in registers and return the number of operations done. */
+/* tensor/cpu/roofloop.h: the inner loops of roof.c per CPU level. `read` returns a checksum, so
+ * that no load can be dropped; the others run `rounds` rounds of independent multiply-adds in
+ * registers and return the number of operations done. */
 #ifndef TENSOR_CPU_ROOFLOOP_H
 #define TENSOR_CPU_ROOFLOOP_H
 

@@ -17,7 +17,8 @@ static void roofloop_amx_begin(void)
         cfg.bytes_per_row[i] = 64;
         cfg.rows[i] = 16;
     }
-    __asm__ volatile("" ::"m"(cfg)); /* GCC's intrinsic claims to read 8 bytes: keep all 64 stored */
+    /* GCC's intrinsic claims to read 8 bytes only: keep all 64 stored. */
+    __asm__ volatile("" ::"m"(cfg));
     _tile_loadconfig(&cfg);
     _tile_zero(0);
     _tile_zero(1);

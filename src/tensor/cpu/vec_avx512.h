@@ -80,8 +80,8 @@ static inline vec vec_first(size_t n, vec a, vec b)
 /* a where x is -infinity, b elsewhere. */
 static inline vec vec_if_minus_inf(vec x, vec a, vec b)
 {
-    return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(x, _mm512_set1_ps(-__builtin_inff()), _CMP_EQ_OQ),
-                                b, a);
+    return _mm512_mask_blend_ps(
+        _mm512_cmp_ps_mask(x, _mm512_set1_ps(-__builtin_inff()), _CMP_EQ_OQ), b, a);
 }
 
 static inline int vec_all_equal(vec a, vec b)

@@ -280,7 +280,8 @@ static void speed(void **state)
     (void)state;
     speed_of("prefill 512, 16 heads 192/128 (MLA expanded)", &(struct shape){16, 16, 192, 128, 0},
              0, 512);
-    speed_of("prefill 512, 28 heads on 4 of 128 (GQA)", &(struct shape){28, 4, 128, 128, 0}, 0, 512);
+    speed_of("prefill 512, 28 heads on 4 of 128 (GQA)", &(struct shape){28, 4, 128, 128, 0}, 0,
+             512);
     speed_of("prefill 64 at 2048, 16 heads on 576/512", &(struct shape){16, 1, 576, 512, 1}, 2048,
              64);
     speed_of("decode at 4096, 16 heads on 576/512 (MLA)", &(struct shape){16, 1, 576, 512, 1}, 4095,

@@ -1,5 +1,6 @@
-/* The reference ops against PyTorch and transformers (tools/golden/ops.py), and against numbers that
- * can be worked out by hand: the judge is judged too. Every faster level present takes the same test. */
+/* The reference ops against PyTorch and transformers (tools/golden/ops.py), and against numbers
+ * that can be worked out by hand: the judge is judged too. Every faster level present takes the
+ * same test. */
 #include "tensor/levels.h"
 
 #include "base/file.h"
