@@ -143,6 +143,9 @@ static err configgguf_divisors(const struct configgguf *r, struct config *c)
     for (size_t i = 0; i < n; i++) {
         factor = c->rope_divisors[i] > factor ? c->rope_divisors[i] : factor;
     }
+    if (fabsf(factor - roundf(factor)) < 1e-4f * factor) {
+        factor = roundf(factor); /* published factors are whole; the divisors are rounded quotients */
+    }
     const double low = 1, high = 4, original = 8192;
     for (size_t i = 0; i < n; i++) {
         double freq = pow((double)c->rope_theta, -2.0 * (double)i / (double)c->head_dim);

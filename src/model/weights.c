@@ -254,7 +254,9 @@ static err weights_moe(const struct weights_binder *b, size_t layer, struct weig
     const float *router = NULL;
     TRY(weights_floats(b, WEIGHTNAMES_ROUTER, layer, n, d, &router));
     l->router = (struct tensor){.dtype = DTYPE_F32, .rank = 2, .shape = {n, d, 1, 1}, .data = router};
-    if (c->topk_method == CONFIG_NOAUX_TC && weights_lookup(b, WEIGHTNAMES_ROUTER_BIAS, layer, 0)) {
+    /* GGUF files of sigmoid models without a bias exist; a V3 folder without it is not whole. */
+    if (c->topk_method == CONFIG_NOAUX_TC &&
+        (b->scheme == WEIGHTNAMES_HF || weights_lookup(b, WEIGHTNAMES_ROUTER_BIAS, layer, 0))) {
         TRY(weights_vector(b, WEIGHTNAMES_ROUTER_BIAS, layer, n, &l->router_bias));
     }
     if (c->n_shared_experts) {
