@@ -31,12 +31,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     json_error_t error;
     size_t alive = mem_alive();
     err e = json_parse((const char *)data, size, "fuzz.json", &ours, &info);
+    bool compared = memchr(data, 0, size) == NULL;
     json_t *theirs =
         json_loadb((const char *)data, size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
     if (e == ERR_OK && !theirs && json_error_code(&error) != json_error_numeric_overflow) {
         abort();
     }
-    if (e == ERR_CORRUPT && theirs && !strstr(info.message, "over 512 characters")) {
+    if (compared && e == ERR_CORRUPT && theirs && !strstr(info.message, "over 512 characters")) {
         abort();
     }
     if (e == ERR_OK && theirs && !json_equal(ours, theirs)) {
