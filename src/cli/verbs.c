@@ -18,6 +18,8 @@ static const struct verbs_row verbs_table[] = {
     {"bench", "speed of a model or a published shape, and the share of this machine's roof",
      cmd_bench},
     {"doctor", "what this machine can do", cmd_doctor},
+    {"convert", "model files between safetensors folders and GGUF", cmd_convert},
+    {"quantize", "a GGUF file with smaller weights", cmd_quantize},
     {"help", "this text, or the manual of one verb", cmd_help},
 };
 

@@ -48,7 +48,8 @@ err quantmix_init(struct quantmix *mix, const char *name, const struct config *c
         const struct quantmix_name *row = &quantmix_names[i];
         if (strcasecmp(row->name, name) == 0) {
             size_t kv = c->num_key_value_heads ? c->num_key_value_heads : 1;
-            *mix = (struct quantmix){.kind = row->kind,
+            *mix = (struct quantmix){.name = row->name,
+                                     .kind = row->kind,
                                      .base = row->base,
                                      .n_layers = c->num_hidden_layers,
                                      .tied = c->tie_word_embeddings,

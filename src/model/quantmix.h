@@ -19,6 +19,7 @@ enum quantmix_kind {
 };
 
 struct quantmix {
+    const char *name; /* "q4_k_m" …, static */
     enum quantmix_kind kind;
     enum dtype base;
     size_t n_layers;

@@ -166,9 +166,7 @@ err vocab_from_gguf(const struct gguf *g, struct tokenizer **tokenizer, enum cha
     return ERR_OK;
 }
 
-/* The text of a template: DIR/chat_template.jinja, or tokenizer_config.json's chat_template, which is
- * a string or a list of named ones (the first counts). *out is owned; NULL when there is none. */
-static err vocab_template(const char *dir, char **out, size_t *len, struct errinfo *info)
+err vocab_template(const char *dir, char **out, size_t *len, struct errinfo *info)
 {
     char *path = file_join(dir, "chat_template.jinja");
     if (!path) {

@@ -12,4 +12,9 @@ ERR_MUST_USE err vocab_from_gguf(const struct gguf *g, struct tokenizer **tokeni
 ERR_MUST_USE err vocab_from_folder(const char *dir, struct tokenizer **tokenizer,
                                    enum chat_format *format, struct errinfo *info);
 
+/* The text of a folder's chat template: DIR/chat_template.jinja, or tokenizer_config.json's
+ * chat_template, which is a string or a list of named ones (the first counts). *out is owned (mem_free)
+ * and stays NULL when there is none. */
+ERR_MUST_USE err vocab_template(const char *dir, char **out, size_t *len, struct errinfo *info);
+
 #endif

@@ -1,0 +1,31 @@
+/* cli/cmd_quantize.c: `fathom quantize`: a GGUF file with smaller weights. */
+#include "cli/conversion.h"
+#include "cli/verbs.h"
+
+int cmd_quantize(int argc, char **argv)
+{
+    const char *in = NULL;
+    const char *out = NULL;
+    struct convert_options o = {0};
+    size_t threads = 0;
+    bool json = false;
+    const struct options_row rows[] = {
+        options_required("IN", &in, "a .gguf file (best f32, f16 or bf16), a folder, a name"),
+        options_required("OUT", &out, "the .gguf file to write"),
+        options_required("TYPE", &o.type,
+                         "q8_0 q6_k q5_k_m q5_k q5_1 q5_0 q4_k_m q4_k_s q4_k q4_1 q4_0 q3_k_m q3_k q2_k "
+                         "mxfp4 bf16 f16 f32"),
+        options_string("imatrix", "FILE", &o.imatrix, "importance matrix (GGUF, from llama-imatrix)"),
+        options_size("threads", "N", 1, 1024, &threads, "use N threads (all cores)"),
+        options_flag("json", &json, "one JSON document on stdout"),
+    };
+    const struct options spec = {"quantize", "a GGUF file with smaller weights", rows,
+                                 sizeof rows / sizeof *rows,
+                                 "  fathom quantize model-bf16.gguf model-q4_k_m.gguf q4_k_m\n"};
+    int status;
+    if (!options_begin(&spec, argc, argv, &status)) {
+        return status;
+    }
+    o.n_threads = (int)threads;
+    return conversion_run(&spec, in, out, &o, json);
+}

@@ -1,0 +1,43 @@
+/* model/convert.h: model files into other model files: a Hugging Face folder into GGUF, GGUF into a
+ * Hugging Face folder, GGUF into GGUF of another weight type. Tensors stream through in pieces of a few
+ * MB; what is written appears complete under its name or not at all. */
+#ifndef MODEL_CONVERT_H
+#define MODEL_CONVERT_H
+
+#include "formats/tensortable.h"
+
+enum convert_way {
+    CONVERT_FOLDER_TO_GGUF,
+    CONVERT_GGUF_TO_FOLDER,
+    CONVERT_GGUF_TO_GGUF,
+};
+
+struct convert_options {
+    /* A type or mix of quantmix.h. NULL: the type most weights have now (FP8 and block types: bf16). A
+     * folder takes f32, f16, bf16. */
+    const char *type;
+    const char *imatrix; /* importance matrix for the quantizers, NULL for none (imatrix.h) */
+    int n_threads;       /* 0: all cores */
+    size_t shard_bytes;  /* a folder's weight files are cut above this; 0: 5 GB */
+};
+
+struct convert_report {
+    enum convert_way way;
+    const char *type; /* what was written, as on the command line; static */
+    size_t n_tensors;
+    size_t bytes; /* of all tensors written */
+    size_t elems; /* parameters written */
+    double seconds;
+    size_t mtp_layers_left_out; /* multi-token-prediction layers that only the source has */
+    size_t n_unmeasured;        /* matrices the importance matrix does not know */
+};
+
+/* `in`: a folder or a .gguf file; `out`: a path ending in .gguf, or else a folder, which must not exist
+ * or be empty. Progress with the time left goes to stderr when that is a terminal. */
+ERR_MUST_USE err convert_run(const char *in, const char *out, const struct convert_options *options,
+                             struct convert_report *report, struct errinfo *info);
+
+/* The type most of a table's matrix bytes have, as a plain type: f32, f16, or else bf16. */
+enum dtype convert_main_type(const struct tensortable *t);
+
+#endif
