@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes the first inputs of the format fuzzers to tests/fuzz/seeds/{gguf,safetensors,json}/.
 
-Usage: tools/fuzz/seeds.py [OUT]. Needs only the standard library; the output does not depend on the machine.
+Usage: tools/golden/fuzz_format_seeds.py [OUT]. Needs only the standard library; the output does not depend on the machine.
 """
 import json
 import os
