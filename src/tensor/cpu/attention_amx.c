@@ -12,7 +12,7 @@ enum {
     ATTENTION_STEP = 32, /* BF16 values of one tile row: a step of every product */
 };
 
-#include "tensor/cpu/attention_walk.h"
+#include "tensor/cpu/attention_plan.h"
 
 static void attention_begin(void)
 {

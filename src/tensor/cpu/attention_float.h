@@ -4,7 +4,7 @@
  *     ATTENTION_TILE_KEYS   keys x 2 vectors of rows when scoring; divides ATTENTION_KEYS
  *     ATTENTION_TILE_ROWS   rows x 2 vectors of values when mixing; divides VEC_N
  */
-#include "tensor/cpu/attention_walk.h"
+#include "tensor/cpu/attention_plan.h"
 
 #define ATTENTION_INLINE static inline __attribute__((always_inline))
 

@@ -88,10 +88,11 @@ static inline int vec_all_equal(vec a, vec b)
     return _mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_EQ_OQ)) == 0xff;
 }
 
-/* e^x, error below 2 ulp; +inf from 88.73 on, 0 below -104, NaN stays NaN. */
+/* e^x, error below 2 ulp; +inf from 88.73 on, 0 below -87.3, NaN stays NaN. */
 static inline vec vec_exp(vec x)
 {
-    x = _mm256_min_ps(_mm256_set1_ps(89.0f), _mm256_max_ps(_mm256_set1_ps(-105.0f), x));
+    vec normal = _mm256_cmp_ps(x, _mm256_set1_ps(-87.3f), _CMP_NLT_UQ);
+    x = _mm256_min_ps(_mm256_set1_ps(89.0f), _mm256_max_ps(_mm256_set1_ps(-87.3f), x));
     vec n = _mm256_round_ps(_mm256_mul_ps(x, _mm256_set1_ps(0x1.715476p+0f)),
                             _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
     vec r = _mm256_fnmadd_ps(n, _mm256_set1_ps(0x1.62e4p-1f), x); /* ln 2 in two parts */
@@ -104,12 +105,13 @@ static inline vec vec_exp(vec x)
     p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(0.5f));
     p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0f));
     p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0f));
-    /* 2^n as two factors: n may lie outside the exponents of normal floats at either end. */
+    /* 2^n as two factors: n = 128 lies outside the exponents of normal floats. */
     __m256i i = _mm256_cvtps_epi32(n), half = _mm256_srai_epi32(i, 1);
     __m256i bias = _mm256_set1_epi32(127);
     __m256i f0 = _mm256_slli_epi32(_mm256_add_epi32(half, bias), 23);
     __m256i f1 = _mm256_slli_epi32(_mm256_add_epi32(_mm256_sub_epi32(i, half), bias), 23);
-    return _mm256_mul_ps(_mm256_mul_ps(p, _mm256_castsi256_ps(f0)), _mm256_castsi256_ps(f1));
+    p = _mm256_mul_ps(_mm256_mul_ps(p, _mm256_castsi256_ps(f0)), _mm256_castsi256_ps(f1));
+    return _mm256_and_ps(p, normal);
 }
 
 static inline __m128i vec_half_n(const uint16_t *p, size_t n)
