@@ -46,6 +46,12 @@ err json_text(const json_t *value, size_t flags, char **out)
     return ERR_OK;
 }
 
+char *json_text_dup(const json_t *value, size_t flags)
+{
+    char *text = NULL;
+    return value && json_text(value, flags, &text) == ERR_OK ? text : NULL;
+}
+
 const char *json_type_name(const json_t *value)
 {
     if (!value) {

@@ -2,6 +2,7 @@
 #include <jansson.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "base/mem.h"
 #include "cli/catalogue.h"
 #include "cli/modelref.h"
@@ -37,7 +38,7 @@ static const char *cmd_list_dtype(const struct registry_model *m)
 
 static err cmd_list_print_json(json_t *array, struct errinfo *info)
 {
-    char *text = array ? json_dumps(array, JSON_INDENT(2)) : NULL;
+    char *text = json_text_dup(array, JSON_INDENT(2));
     json_decref(array);
     if (!text) {
         return err_set(info, ERR_NOMEM, "out of memory printing the list");

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/json.h"
 #include "base/mem.h"
 #include "cli/acquire.h"
 #include "cli/catalogue.h"
@@ -124,7 +125,7 @@ static err cmd_pull_print_json(const struct cmd_pull *c, const struct registry_m
                             "complete", m != NULL, "bytes",
                             (json_int_t)(m ? registry_bytes(m) : c->need.total), "missing_bytes",
                             (json_int_t)(m ? 0 : c->need.missing), "files", files);
-    char *text = doc ? json_dumps(doc, JSON_INDENT(2)) : NULL;
+    char *text = json_text_dup(doc, JSON_INDENT(2));
     json_decref(doc);
     if (!text) {
         return err_set(info, ERR_NOMEM, "out of memory printing the result");

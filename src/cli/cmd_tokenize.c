@@ -119,7 +119,7 @@ static json_t *cmd_tokenize_piece(const struct tokenizer *t, int32_t id)
 /* Prints and releases the document; NULL means that memory ran out while it was built. */
 static err cmd_tokenize_print(json_t *document, struct errinfo *info)
 {
-    char *text = document ? json_dumps(document, JSON_COMPACT) : NULL;
+    char *text = json_text_dup(document, JSON_COMPACT);
     json_decref(document);
     if (!text) {
         return err_set(info, ERR_NOMEM, "out of memory writing JSON");

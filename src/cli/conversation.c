@@ -118,7 +118,7 @@ err conversation_save(const struct conversation *c, const char *model, const cha
                       struct errinfo *info)
 {
     json_t *doc = conversation_to_json(c, model);
-    char *text = doc ? json_dumps(doc, JSON_INDENT(1)) : NULL;
+    char *text = json_text_dup(doc, JSON_INDENT(1));
     json_decref(doc);
     if (!text) {
         return err_set(info, ERR_NOMEM,

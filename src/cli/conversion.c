@@ -1,4 +1,5 @@
 /* cli/conversion.c: see conversion.h. */
+#include "base/json.h"
 #include "cli/conversion.h"
 
 #include <jansson.h>
@@ -21,7 +22,7 @@ static err conversion_print_json(const char *in, const char *out, const struct c
                           conversion_bits(r), "seconds", r->seconds, "mtp_layers_left_out",
                           (json_int_t)r->mtp_layers_left_out, "matrices_without_importance",
                           (json_int_t)r->n_unmeasured);
-    char *text = o ? json_dumps(o, JSON_REAL_PRECISION(6)) : NULL;
+    char *text = json_text_dup(o, JSON_REAL_PRECISION(6));
     json_decref(o);
     if (!text) {
         return err_set(info, ERR_NOMEM, "%s is written, but memory is too short to report it", out);

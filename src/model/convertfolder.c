@@ -1,4 +1,5 @@
 /* model/convertfolder.c: see convertfolder.h. */
+#include "base/json.h"
 #include "model/convertfolder.h"
 
 #include <dirent.h>
@@ -44,7 +45,7 @@ static err convertfolder_nomem(struct convertfolder *f)
 /* Writes a JSON value as f->tmp/name. Takes the reference. */
 static err convertfolder_json(struct convertfolder *f, const char *name, json_t *take_value)
 {
-    char *text = take_value ? json_dumps(take_value, JSON_INDENT(2) | JSON_REAL_PRECISION(15)) : NULL;
+    char *text = json_text_dup(take_value, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
     json_decref(take_value);
     char *path = file_join(f->tmp, name);
     struct file_writer *w = NULL;
