@@ -3,6 +3,7 @@
 #include "model/goldenmodel.h"
 
 #include "model/mla.h"
+#include "model/workspace.h"
 #include "tensor/ref/dequant.h"
 
 /* Every fixture, as a folder and, where the script made one, as GGUF. */
@@ -217,6 +218,41 @@ static void a_batch_equals_its_sequences_alone(void **state)
     }
 }
 
+/* Long contexts on wide models do not fit the scratch at once: heads are expanded in groups, absorbed
+ * tokens go in blocks. Here the scratch is cut down until tiny models do the same. */
+static void little_scratch_only_means_more_pieces(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < N_SOME - 2; i++) {
+        struct goldenmodel g;
+        load_for(SOME[i], &g);
+        struct model *m = goldenmodel_open(SOME[i]);
+        const struct config *c = model_config(m);
+        size_t row = c->kv_lora_rank + c->qk_rope_head_dim, heads = c->num_attention_heads;
+        for (int deterministic = 0; deterministic < 2; deterministic++) {
+            struct compute *compute = NULL;
+            struct model_workspace *w = NULL;
+            assert_int_equal(compute_new(CPUINFO_REF, 1, deterministic, &compute, NULL), ERR_OK);
+            assert_int_equal(model_workspace_new(m, g.n_tokens, &w, NULL), ERR_OK);
+            size_t expanded = g.n_tokens * (row + (heads - 1) * (config_qk_dim(c) + c->v_head_dim));
+            size_t absorbed = 5 * heads * (row + c->kv_lora_rank);
+            w->scratch_floats = deterministic ? absorbed : expanded;
+            struct model_cache *cache = goldenmodel_cache(m, DTYPE_F32, g.n_tokens);
+            float *logits = calloc(g.n_tokens, g.vocab * sizeof *logits);
+            struct model_segment seg = {.cache = cache, .tokens = g.tokens, .n_tokens = g.n_tokens,
+                                        .logits = logits, .all_logits = true};
+            assert_int_equal(model_forward(m, compute, w, &seg, 1, NULL, NULL, NULL), ERR_OK);
+            assert_true(goldenmodel_distance(logits, g.logits, g.n_tokens, g.vocab) <= 1e-4);
+            free(logits);
+            goldenmodel_cache_free(m, cache);
+            model_workspace_free(w);
+            compute_free(compute);
+        }
+        model_close(m);
+        goldenmodel_free(&g);
+    }
+}
+
 /* A table whose FP8 weights are written out as f32. */
 static struct tensortable *dequantised_twin(const struct tensortable *from, float **owned)
 {
@@ -355,6 +391,7 @@ int main(void)
         cmocka_unit_test(threads_do_not_change_a_bit),
         cmocka_unit_test(fast_mode_chunks_agree_within_rounding),
         cmocka_unit_test(a_batch_equals_its_sequences_alone),
+        cmocka_unit_test(little_scratch_only_means_more_pieces),
         cmocka_unit_test(fp8_folder_equals_its_dequantised_twin_bit_for_bit),
         cmocka_unit_test(mtp_layers_are_recognised_and_left_out),
         cmocka_unit_test(parameters_are_counted_once_and_experts_by_share),
