@@ -6,7 +6,7 @@
 
 enum { UNICODECLASS_BITS = 3, UNICODECLASS_MASK = 7, UNICODECLASS_END = 0x110000 };
 
-enum unicodeclass unicodeclass_of(uint32_t point)
+enum unicodeclass unicodeclass_beyond_ascii(uint32_t point)
 {
     if (point >= UNICODECLASS_END) {
         return UNICODECLASS_OTHER;

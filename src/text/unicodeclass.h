@@ -6,6 +6,8 @@
 
 #include <stdint.h>
 
+#include "text/unicodetable.h"
+
 enum unicodeclass {
     UNICODECLASS_OTHER,  /* controls, formats, unassigned, private use */
     UNICODECLASS_LETTER, /* \p{L} */
@@ -16,7 +18,14 @@ enum unicodeclass {
     UNICODECLASS_SPACE,  /* \s: the property White_Space */
 };
 
+/* Any code point, by a short search. */
+enum unicodeclass unicodeclass_beyond_ascii(uint32_t point);
+
 /* The class of a code point; OTHER above U+10FFFF. Pure. */
-enum unicodeclass unicodeclass_of(uint32_t point);
+static inline enum unicodeclass unicodeclass_of(uint32_t point)
+{
+    return point < 128 ? (enum unicodeclass)unicodetable_ascii[point]
+                       : unicodeclass_beyond_ascii(point);
+}
 
 #endif

@@ -54,6 +54,10 @@ def main():
     for i in range(0, len(first), 15):
         print("    " + " ".join(f"{k}," for k in first[i:i + 15]))
     print("};")
+    print("\nconst uint8_t unicodetable_ascii[128] = {")
+    for i in range(0, 128, 32):
+        print("    " + " ".join(f"{k}," for k in cls[i:i + 32]))
+    print("};")
 
 
 main()
