@@ -9,10 +9,12 @@ OPT     ?= -O3
 # clang: a loop that -O1 does not vectorise is no defect (-Wno-pass-failed).
 WARN    := -Wall -Wextra -Wconversion -Wno-sign-conversion -Wshadow -Wvla -Wstrict-prototypes -Wno-pass-failed -Werror
 PKGS    := jansson libpcre2-8 libutf8proc libcurl libedit libsodium
-CFLAGS  += -std=c11 -D_GNU_SOURCE $(OPT) -g -fno-math-errno -fno-trapping-math -ffp-contract=off -fopenmp $(WARN) \
+CFLAGS  += -std=c11 -D_GNU_SOURCE $(OPT) -g -fno-math-errno -fno-trapping-math -ffp-contract=off $(WARN) \
            -Iinclude -Isrc -MMD -MP \
            $(shell pkg-config --cflags $(PKGS))
-LDLIBS  += $(shell pkg-config --libs $(PKGS)) -fopenmp -lm -lpthread
+# libgomp goes in statically, so that our thread-waiting policy comes first (src/tensor/compute.c).
+OMP_LIB := $(if $(findstring clang,$(shell $(CC) --version)),-fopenmp,-l:libgomp.a)
+LDLIBS  += $(shell pkg-config --libs $(PKGS)) $(OMP_LIB) -lm -lpthread -ldl
 ifdef SAN
 CFLAGS  += -fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer
 LDFLAGS += -fsanitize=$(SAN)
@@ -56,7 +58,7 @@ $(LIB): $(LIB_OBJ)
 
 $(BUILD)/obj/%.o: src/%.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -c -o $@ $<
+	$(CC) $(CFLAGS) -fopenmp -c -o $@ $<
 
 # Files the program carries inside itself.
 $(BUILD)/gen/catalogue_text.c: models/catalogue.txt tools/embed.sh
@@ -65,7 +67,7 @@ $(BUILD)/gen/catalogue_text.c: models/catalogue.txt tools/embed.sh
 
 $(BUILD)/obj/gen/%.o: $(BUILD)/gen/%.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -c -o $@ $<
+	$(CC) $(CFLAGS) -fopenmp -c -o $@ $<
 
 $(BUILD)/tests/%: tests/%.c $(LIB)
 	@mkdir -p $(@D)

@@ -1,8 +1,22 @@
 /* tensor/compute.c: see compute.h. */
 #include "tensor/compute.h"
 
+#include <stdlib.h>
+
 #include "base/mem.h"
 #include "tensor/ops.h"
+
+/* OpenMP's threads wait for each other in a busy loop first, then asleep. libgomp's own default keeps
+ * them busy for 300,000 pauses, some 17 ms on current processors, at every barrier: a machine that also
+ * does something else then slows down tenfold and more (docs/measurements.md), and an idle one burns a
+ * core after each token. 1,000 pauses (about 60 us) cover the gap between two ops. The libraries read
+ * their settings once: libgomp, linked statically, in a constructor of default priority, libomp at the
+ * first parallel region; this one runs before both. What the environment says already is left alone. */
+__attribute__((constructor(101))) static void compute_wait_policy(void)
+{
+    setenv("GOMP_SPINCOUNT", "1000", 0);
+    setenv("KMP_BLOCKTIME", "0", 0);
+}
 
 err compute_new(enum cpuinfo_level level, int n_threads, bool deterministic, struct compute **out,
                 struct errinfo *info)
