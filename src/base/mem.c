@@ -38,7 +38,11 @@ void *mem_alloc(size_t n)
 
 void *mem_calloc(size_t n, size_t size)
 {
-    return mem_refused() ? NULL : mem_counted(calloc(n ? n : 1, size ? size : 1));
+    size_t bytes;
+    if (!checked_mul(n, size, &bytes) || mem_refused()) {
+        return NULL;
+    }
+    return mem_counted(calloc(bytes ? bytes : 1, 1));
 }
 
 void *mem_resize(void *p, size_t n, size_t size)
