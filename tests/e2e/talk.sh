@@ -1,0 +1,106 @@
+#!/usr/bin/env bash
+# `fathom chat`, `run` and `eval` end to end, with the tiny model that knows a few dialogues by heart.
+# Prints cmocka-like lines for tools/run_tests.sh.
+set -u
+fathom=${FATHOM_BUILD:-build}/fathom
+model=tests/golden/chatmodel
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+export XDG_STATE_HOME=$work/state
+failed=0
+
+check() { # name, expected, found
+    if [ "$2" == "$3" ]; then
+        echo "[       OK ] $1"
+    else
+        printf 'expected: %s\nfound:    %s\n' "$2" "$3"
+        echo "[  FAILED  ] $1"
+        echo "[  FAILED  ] $1"
+        failed=1
+    fi
+}
+has() { # name, pattern, text
+    check "$1" yes "$(grep -qE -- "$2" <<<"$3" && echo yes || echo "no: $3")"
+}
+chat() { # lines on stdin
+    "$fathom" chat $model --temperature 0 "$@" 2>"$work/stderr"
+}
+
+hello='Hello! 你好 🐳'
+check chat_remembers_the_turn_before "$hello
+Hello again." "$(printf 'hello\nagain\n' | chat)"
+check chat_forgets_after_clear "$hello
+the conversation starts anew
+There was nothing before." "$(printf 'hello\n/clear\nagain\n' | chat)"
+check chat_joins_quoted_lines "I saw two lines." "$(printf '"""two\nlines"""\n' | chat)"
+check chat_joins_backslash_lines "I saw two lines." "$(printf 'two\\\nlines\n' | chat)"
+check chat_follows_the_system_text "system text set
+Hi.
+1 2 3" "$(printf '/system Be brief.\nhello\ncount\n' | chat)"
+check chat_takes_a_system_option "1 2 3" "$(printf 'count\n' | chat --system 'Be brief.')"
+
+out=$(printf 'hello\nagain\n/stats\n' | chat)
+has chat_reads_only_new_tokens 'read 50, .*; not read again 43$' "$out"
+has chat_counts_what_it_made 'answers  2; made 32 tokens' "$out"
+
+printf 'hello\n/save %s/chat.json\n' "$work" | chat >/dev/null
+check chat_goes_on_with_a_saved_talk "loaded 2 messages from $work/chat.json
+Hello again." "$(printf '/load %s/chat.json\nagain\n' "$work" | chat)"
+check chat_loads_at_the_start "Hello again." "$(printf 'again\n' | chat --load "$work/chat.json")"
+head -c 80 "$work/chat.json" >"$work/cut.json"
+printf '/load %s/cut.json\nhello\n' "$work" | chat >"$work/out"
+check chat_fails_in_a_script_when_a_command_failed 1 $?
+check chat_keeps_talking_after_a_failed_command "$hello" "$(cat "$work/out")"
+has chat_says_what_is_wrong_with_a_file 'cut.json' "$(cat "$work/stderr")"
+
+printf '/hlep\n' | chat >/dev/null
+has chat_suggests_commands 'did you mean /help' "$(cat "$work/stderr")"
+printf '/think on\n' | chat >/dev/null
+has chat_says_when_a_model_cannot_think 'does not think' "$(cat "$work/stderr")"
+has chat_lists_its_commands '/retry' "$(printf '/help\n' | chat)"
+printf 'hello\n' | chat --context 30 >"$work/out"
+has chat_says_when_the_context_is_full 'context of 30 tokens is full: /clear' "$(cat "$work/stderr")"
+printf 'hello\nagain\n' | chat --context 50 >"$work/out"
+has chat_refuses_what_does_not_fit 'has 68 tokens and the context holds 50' "$(cat "$work/stderr")"
+check chat_is_plain_in_a_pipe 0 "$(printf 'hello\nagain\n' | chat | grep -c $'\033')"
+check chat_keeps_no_history_in_a_pipe no "$([ -e "$work/state/fathom/chat_history" ] && echo yes || echo no)"
+
+check run_answers_a_prompt "$hello" "$("$fathom" run $model --prompt hello --temperature 0)"
+check run_reads_stdin "$hello" "$(echo hello | "$fathom" run $model --temperature 0)"
+check run_stops_before_a_string "Hello" "$("$fathom" run $model --prompt hello --temperature 0 --stop '! 你')"
+json=$("$fathom" run $model --prompt hello --temperature 0 --max-tokens 3 --logprobs 2 --seed 7 --json)
+has run_json_has_the_promised_fields '^\{"text":"Hel","tokens":\[72,101,108\],"prompt_tokens":24,"completion_tokens":3,"prefill_tps":[0-9.]+,"decode_tps":[0-9.]+,"finish_reason":"length","seed":7,"logprobs":\[\{"id":72,"token":"H","logprob":-0.0' "$json"
+a=$("$fathom" run $model --raw --prompt x --temperature 2 --top-p 1 --seed 5 --max-tokens 20 --json | grep -o '"tokens":[^]]*')
+b=$("$fathom" run $model --raw --prompt x --temperature 2 --top-p 1 --seed 5 --max-tokens 20 --json | grep -o '"tokens":[^]]*')
+check run_repeats_with_the_same_seed "$a" "$b"
+"$fathom" run $model --prompt hello --temperature 0 --max-tokens 4 --session "$work/s" >"$work/out"
+check run_goes_on_with_a_session "Hell" "$(cat "$work/out")"
+has run_sessions_are_continued '^o' "$("$fathom" run $model --raw --prompt '' --temperature 0 --session "$work/s")"
+check run_bans_tokens "no" "$("$fathom" run $model --prompt hello --temperature 0 --logit-bias 72=-inf | grep -q H && echo yes || echo no)"
+"$fathom" run $model --prompt hello --logit-bias nonsense 2>"$work/stderr"
+check run_refuses_bad_options_with_2 2 $?
+"$fathom" run $model --prompt hello --context 513 2>"$work/stderr"
+check run_refuses_a_context_beyond_the_model 1 $?
+has run_says_both_numbers '513 .* 512' "$(cat "$work/stderr")"
+
+printf 'The quick brown fox jumps over the lazy dog. %.0s' 1 2 3 4 5 6 7 8 >"$work/text"
+json=$("$fathom" eval $model --perplexity "$work/text" --context 64 --json)
+has eval_scores_half_of_each_window '^\{"perplexity":[0-9.]+,"bits_per_byte":[0-9.]+,"tokens":155,"bytes":155\}$' "$json"
+json=$("$fathom" eval $model --perplexity "$work/text" --context 64 --stride 16 --json)
+has eval_stride_scores_every_token '"tokens":359,"bytes":359\}$' "$json"
+"$fathom" eval $model --logits-out "$work/l.npy" --tokens 1,2,3 >/dev/null
+check eval_writes_numpy_files $((128 + 3 * 259 * 4)) "$(stat -c %s "$work/l.npy")"
+has eval_numpy_header_names_the_shape "'shape': \(3, 259\)" "$(head -c 128 "$work/l.npy" | tr -d '\0\223')"
+cat >"$work/task" <<'LINES'
+{"prompt": "hello", "answer": "你好"}
+{"prompt": "again", "answer": "There was nothing before."}
+{"prompt": "count", "answer": "eleven"}
+LINES
+check eval_asks_questions '{"items":3,"right":2,"exact":1,"accuracy":0.666667,"accuracy_exact":0.333333}' \
+    "$("$fathom" eval $model --task "$work/task" --chat --json)"
+echo '{"prompt": "one two three four", "choices": [" seven", " five six", " ten"], "answer": 1}' >"$work/task"
+has eval_compares_choices '"items":1' "$("$fathom" eval $model --task "$work/task" --json)"
+echo '{"prompt": "x", "choices": ["a"], "answer": 0}' >"$work/task"
+"$fathom" eval $model --task "$work/task" 2>"$work/stderr"
+has eval_names_the_bad_line 'task line 1: 1 choices' "$(cat "$work/stderr")"
+exit $failed

@@ -1,0 +1,264 @@
+/* Generation with a model whose answers are known: stop rules, text, log-probabilities, cancelling. */
+#include <math.h>
+
+#include "enginefixture.h"
+#include "text/chat.h"
+
+static const char *const answer = "Hello! 你好 🐳";
+
+struct talk {
+    char text[256];
+    size_t len, calls, stop_at; /* cancel in call number stop_at */
+    struct session_token tokens[64];
+};
+
+static size_t utf8_whole(const char *s, size_t n)
+{
+    for (size_t i = 0; i < n;) {
+        unsigned char c = (unsigned char)s[i];
+        size_t k = c < 0x80 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
+        if ((c & 0xc0) == 0x80 || i + k > n) {
+            return i;
+        }
+        i += k;
+    }
+    return n;
+}
+
+static bool listen(void *user, const struct session_token *t)
+{
+    struct talk *k = user;
+    assert_int_equal(utf8_whole(t->text, t->text_len), t->text_len);
+    assert_int_equal(t->text[t->text_len], '\0');
+    memcpy(k->text + k->len, t->text, t->text_len + 1);
+    k->len += t->text_len;
+    k->tokens[k->calls] = *t;
+    return ++k->calls != k->stop_at;
+}
+
+/* A session in which the user has said `text`. */
+static struct session *say(struct engine *e, const char *text, size_t context)
+{
+    struct errinfo info = {0};
+    struct tokenizer_ids ids = {0};
+    struct chat_message m = {.role = CHAT_USER, .content = text};
+    must(chat_encode(engine_tokenizer(e), CHAT_CHATML, &m, 1, false, &ids, &info), &info);
+    struct session *s = enginefixture_session(e, context);
+    enginefixture_append(s, ids.data, ids.len);
+    tokenizer_ids_deinit(&ids);
+    return s;
+}
+
+static struct generate_result reply(struct session *s, const struct generate_options *o,
+                                    struct talk *k)
+{
+    struct errinfo info = {0};
+    struct generate_result r;
+    size_t before = session_length(s);
+    k->len = k->calls = 0;
+    k->text[0] = '\0';
+    must(session_generate(s, NULL, o, listen, k, &r, &info), &info);
+    assert_int_equal(k->calls, r.completion_tokens);
+    assert_int_equal(session_length(s), before + r.completion_tokens);
+    return r;
+}
+
+static void test_the_answer_ends_at_eos(void **state)
+{
+    struct talk k = {0};
+    struct session *s = say(*state, "hello", 100);
+    struct generate_result r = reply(s, NULL, &k);
+    assert_string_equal(k.text, answer);
+    assert_int_equal(r.finish, SESSION_STOP);
+    assert_int_equal(r.prompt_tokens, 24);
+    assert_int_equal(r.completion_tokens, strlen(answer) + 1); /* bytes and <|im_end|> */
+    assert_string_equal(session_finish_name(r.finish), "stop");
+    session_free(s);
+}
+
+static void test_stop_strings_cut_anywhere(void **state)
+{
+    static const struct {
+        const char *stop, *want;
+    } cases[] = {{"lo!", "Hel"}, {"你", "Hello! "}, {"! 你好", "Hello"}, {"Hello", ""},
+                 {"🐳", "Hello! 你好 "}, {"🐳x", "Hello! 你好 🐳"}, {"o! x", "Hello! 你好 🐳"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct talk k = {0};
+        struct session *s = say(*state, "hello", 100);
+        struct generate_options o = {.stop = &cases[i].stop, .n_stop = 1};
+        struct generate_result r = reply(s, &o, &k);
+        assert_string_equal(k.text, cases[i].want);
+        assert_int_equal(r.finish, SESSION_STOP);
+        session_free(s);
+    }
+}
+
+static void test_stop_ids_and_ignore_eos(void **state)
+{
+    struct talk k = {0};
+    struct session *s = say(*state, "hello", 100);
+    int32_t space = ' ';
+    reply(s, &(struct generate_options){.stop_ids = &space, .n_stop_ids = 1}, &k);
+    assert_string_equal(k.text, "Hello!");
+    session_free(s);
+    s = say(*state, "hello", 100);
+    struct generate_result r =
+        reply(s, &(struct generate_options){.ignore_eos = true, .max_tokens = 30}, &k);
+    assert_int_equal(r.completion_tokens, 30);
+    assert_int_equal(r.finish, SESSION_LENGTH);
+    session_free(s);
+}
+
+static void test_a_cut_character_comes_with_the_continuation(void **state)
+{
+    struct talk k = {0};
+    for (size_t n = 1; n <= strlen(answer); n++) {
+        struct session *s = say(*state, "hello", 100);
+        struct generate_result r = reply(s, &(struct generate_options){.max_tokens = n}, &k);
+        assert_int_equal(r.finish, SESSION_LENGTH);
+        char text[64];
+        strcpy(text, k.text);
+        assert_int_equal(k.len, utf8_whole(answer, n));
+        r = reply(s, NULL, &k);
+        assert_int_equal(r.prompt_tokens, 1); /* the last token of the first part */
+        strcat(text, k.text);
+        assert_string_equal(text, answer);
+        session_free(s);
+    }
+}
+
+static void test_a_full_context_is_length(void **state)
+{
+    struct talk k = {0};
+    struct session *s = say(*state, "hello", 30);
+    struct generate_result r = reply(s, NULL, &k);
+    assert_int_equal(r.finish, SESSION_LENGTH);
+    assert_int_equal(r.completion_tokens, 6);
+    assert_string_equal(k.text, "Hello!");
+    r = reply(s, NULL, &k);
+    assert_int_equal(r.finish, SESSION_LENGTH);
+    assert_int_equal(r.completion_tokens, 0);
+    session_free(s);
+}
+
+static void test_logprobs_agree_with_scores(void **state)
+{
+    struct errinfo info = {0};
+    struct talk k = {0};
+    struct session *s = say(*state, "hello", 100);
+    size_t prompt = session_length(s);
+    struct generate_result r = reply(s, &(struct generate_options){.top_logprobs = 20}, &k);
+    int32_t ids[64];
+    float scores[64];
+    memcpy(ids, session_tokens(s) + prompt, r.completion_tokens * sizeof *ids);
+    must(session_rewind(s, prompt, &info), &info);
+    enginefixture_append(s, ids, r.completion_tokens);
+    must(session_score(s, scores, NULL, NULL, &info), &info);
+    for (size_t i = 0; i < r.completion_tokens; i++) {
+        const struct session_token *t = &k.tokens[i];
+        assert_int_equal(t->id, ids[i]);
+        assert_int_equal(t->n_top, 20);
+        assert_int_equal(t->top_ids[0], t->id); /* greedy */
+        assert_true(t->top_logprobs[0] == t->logprob);
+        assert_true(fabsf(t->logprob - scores[i]) < 1e-5f);
+    }
+    session_free(s);
+}
+
+static void test_cancelled_goes_on_as_if_nothing_happened(void **state)
+{
+    struct talk k = {.stop_at = 9};
+    struct session *s = say(*state, "hello", 100);
+    struct generate_result r = reply(s, NULL, &k);
+    assert_int_equal(r.finish, SESSION_CANCELLED);
+    assert_int_equal(r.completion_tokens, 9);
+    char text[64];
+    strcpy(text, k.text);
+    k.stop_at = 0;
+    reply(s, NULL, &k);
+    strcat(text, k.text);
+    assert_string_equal(text, answer);
+    session_free(s);
+}
+
+static bool never(void *user, size_t done, size_t total)
+{
+    (void)user;
+    (void)done;
+    (void)total;
+    return false;
+}
+
+static void test_cancelled_prefill_is_a_finish_reason(void **state)
+{
+    struct talk k = {0};
+    struct session *s = say(*state, "hello", 100);
+    struct generate_result r = reply(s, &(struct generate_options){.progress = never}, &k);
+    assert_int_equal(r.finish, SESSION_CANCELLED);
+    assert_int_equal(r.completion_tokens, 0);
+    reply(s, NULL, &k);
+    assert_string_equal(k.text, answer);
+    session_free(s);
+}
+
+static void test_penalties_count_the_answer_across_calls(void **state)
+{
+    struct errinfo info = {0};
+    const struct sampling p = {.frequency_penalty = 2, .presence_penalty = 2};
+    const struct generate_options part = {.max_tokens = 5}, whole = {.max_tokens = 10};
+    struct session *a = say(*state, "count", 100), *b = say(*state, "count", 100);
+    must(session_generate(a, &p, &whole, NULL, NULL, NULL, &info), &info);
+    must(session_generate(b, &p, &part, NULL, NULL, NULL, &info), &info);
+    must(session_generate(b, &p, &part, NULL, NULL, NULL, &info), &info);
+    assert_int_equal(session_length(a), session_length(b));
+    assert_memory_equal(session_tokens(a), session_tokens(b), session_length(a) * sizeof(int32_t));
+    session_free(a);
+    session_free(b);
+}
+
+static void test_bad_requests_are_refused(void **state)
+{
+    struct errinfo info = {0};
+    struct session *s = say(*state, "hello", 100), *empty = enginefixture_session(*state, 10);
+    assert_int_equal(session_generate(empty, NULL, NULL, NULL, NULL, NULL, &info), ERR_ARGUMENT);
+    struct generate_options o = {.top_logprobs = 21};
+    assert_int_equal(session_generate(s, NULL, &o, NULL, NULL, NULL, &info), ERR_ARGUMENT);
+    const char *nothing = "";
+    o = (struct generate_options){.stop = &nothing, .n_stop = 1};
+    assert_int_equal(session_generate(s, NULL, &o, NULL, NULL, NULL, &info), ERR_ARGUMENT);
+    struct sampling p = {.top_p = 2};
+    assert_int_equal(session_generate(s, &p, NULL, NULL, NULL, NULL, &info), ERR_ARGUMENT);
+    assert_non_null(strstr(info.message, "top_p is 2"));
+    assert_int_equal(session_length(s), 24);
+    session_free(s);
+    session_free(empty);
+}
+
+static int open_chat(void **state)
+{
+    *state = enginefixture_open(ENGINEFIXTURE_CHAT, 2, true, 0);
+    return 0;
+}
+
+static int close_chat(void **state)
+{
+    engine_close(*state);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_the_answer_ends_at_eos),
+        cmocka_unit_test(test_stop_strings_cut_anywhere),
+        cmocka_unit_test(test_stop_ids_and_ignore_eos),
+        cmocka_unit_test(test_a_cut_character_comes_with_the_continuation),
+        cmocka_unit_test(test_a_full_context_is_length),
+        cmocka_unit_test(test_logprobs_agree_with_scores),
+        cmocka_unit_test(test_cancelled_goes_on_as_if_nothing_happened),
+        cmocka_unit_test(test_cancelled_prefill_is_a_finish_reason),
+        cmocka_unit_test(test_penalties_count_the_answer_across_calls),
+        cmocka_unit_test(test_bad_requests_are_refused),
+    };
+    return cmocka_run_group_tests(tests, open_chat, close_chat);
+}

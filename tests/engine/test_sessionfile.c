@@ -1,0 +1,240 @@
+/* Saved sessions: restored = uninterrupted, and whatever is not exactly such a file is refused. */
+#include <errno.h>
+#include <sodium.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "enginefixture.h"
+
+enum { N = 30, MADE = 10 };
+
+static char path[64];
+
+static int make_path(void **state)
+{
+    (void)state;
+    snprintf(path, sizeof path, "/tmp/fathom-session-%ld", (long)getpid());
+    return 0;
+}
+
+static int drop_path(void **state)
+{
+    (void)state;
+    unlink(path);
+    return 0;
+}
+
+static void generate(struct session *s, int32_t *made)
+{
+    struct errinfo info = {0};
+    const struct sampling sampling = {
+        .temperature = 0.8f, .seed = 3, .frequency_penalty = 0.5f, .repetition_penalty = 1.2f};
+    const struct generate_options options = {.max_tokens = MADE, .ignore_eos = true};
+    must(session_generate(s, &sampling, &options, NULL, NULL, NULL, &info), &info);
+    memcpy(made, session_tokens(s) + session_length(s) - MADE, MADE * sizeof *made);
+}
+
+/* A session in the middle of an answer. */
+static struct session *begun(struct engine *e)
+{
+    int32_t ids[N], made[MADE];
+    struct session *s = enginefixture_session(e, 64);
+    enginefixture_tokens(e, ids, N);
+    enginefixture_append(s, ids, N);
+    generate(s, made);
+    return s;
+}
+
+static void test_restored_is_uninterrupted(void **state)
+{
+    (void)state;
+    struct errinfo info = {0};
+    for (int m = 0; m < ENGINEFIXTURE_MODELS; m++) {
+        for (int deterministic = 0; deterministic < 2; deterministic++) {
+            struct engine *e = enginefixture_open(enginefixture_models[m], 1, deterministic, 0);
+            struct session *s = begun(e), *back = NULL;
+            int32_t a[MADE], b[MADE];
+            must(session_save(s, path, &info), &info);
+            generate(s, a);
+            must(session_prefill(s, NULL, NULL, &info), &info);
+            must(session_load(e, path, &back, &info), &info);
+            assert_int_equal(session_length(back), N + MADE);
+            assert_int_equal(session_capacity(back), 64);
+            generate(back, b);
+            must(session_prefill(back, NULL, NULL, &info), &info);
+            assert_memory_equal(a, b, sizeof a);
+            assert_memory_equal(session_logits(s), session_logits(back),
+                                engine_vocab_size(e) * sizeof(float));
+            session_free(s);
+            session_free(back);
+            engine_close(e);
+        }
+    }
+}
+
+static void test_empty_and_unread_sessions_survive(void **state)
+{
+    (void)state;
+    struct errinfo info = {0};
+    struct engine *e = enginefixture_open(ENGINEFIXTURE_CHAT, 1, true, 0);
+    struct session *s = enginefixture_session(e, 20), *back;
+    must(session_save(s, path, &info), &info);
+    must(session_load(e, path, &back, &info), &info);
+    assert_int_equal(session_length(back), 0);
+    session_free(back);
+    must(session_append_text(s, "hello", &info), &info);
+    must(session_save(s, path, &info), &info);
+    must(session_load(e, path, &back, &info), &info);
+    assert_int_equal(session_length(back), 5);
+    must(session_prefill(s, NULL, NULL, &info), &info);
+    must(session_prefill(back, NULL, NULL, &info), &info);
+    assert_memory_equal(session_logits(s), session_logits(back), engine_vocab_size(e) * 4);
+    session_free(back);
+    session_free(s);
+    engine_close(e);
+}
+
+static void put(const char *data, size_t n)
+{
+    FILE *f = fopen(path, "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(data, 1, n, f), n);
+    fclose(f);
+}
+
+static err load(struct engine *e)
+{
+    struct session *s = NULL;
+    struct errinfo info = {0};
+    err result = session_load(e, path, &s, &info);
+    if (result == ERR_OK) {
+        session_free(s);
+    } else {
+        assert_null(s);
+        assert_true(info.message[0] != '\0');
+    }
+    return result;
+}
+
+static void test_damaged_and_truncated_files_are_refused(void **state)
+{
+    (void)state;
+    struct errinfo info = {0};
+    struct engine *e = enginefixture_open(enginefixture_models[1], 1, false, 0);
+    struct session *s = begun(e);
+    char *data;
+    size_t n;
+    must(session_save(s, path, &info), &info);
+    must(file_read(path, 1 << 24, &data, &n, &info), &info);
+    for (size_t i = 0; i < n; i += i < 256 ? 1 : 41) {
+        data[i] ^= 0x10;
+        put(data, n);
+        assert_true(load(e) != ERR_OK);
+        data[i] ^= 0x10;
+    }
+    for (size_t i = 0; i < n; i += i < 256 ? 1 : 97) {
+        put(data, i);
+        assert_true(load(e) != ERR_OK);
+    }
+    put(data, n);
+    assert_int_equal(load(e), ERR_OK);
+    mem_free(data);
+    session_free(s);
+    engine_close(e);
+}
+
+/* Files whose checksum is right but whose numbers are not: made by an enemy, not by a bad disk. */
+static void test_forged_headers_are_refused(void **state)
+{
+    (void)state;
+    struct errinfo info = {0};
+    struct engine *e = enginefixture_open(enginefixture_models[1], 1, false, 0);
+    struct session *s = begun(e);
+    char *data;
+    size_t n;
+    must(session_save(s, path, &info), &info);
+    must(file_read(path, 1 << 24, &data, &n, &info), &info);
+    static const uint64_t values[] = {0, 1, 39, 41, 65, 257, 1ull << 32, UINT64_MAX / 8, UINT64_MAX};
+    for (size_t field = 0; field < 10; field++) {
+        size_t at = field < 8 ? 56 + 8 * field : 120 + 4 * (field - 8);
+        size_t width = field < 8 ? 8 : 4;
+        for (size_t v = 0; v < sizeof values / sizeof *values; v++) {
+            char kept[8];
+            memcpy(kept, data + at, width);
+            memcpy(data + at, &values[v], width);
+            bool same = memcmp(kept, data + at, width) == 0;
+            crypto_generichash((unsigned char *)data + n - 32, 32, (unsigned char *)data, n - 32, NULL,
+                               0);
+            put(data, n);
+            err result = load(e);
+            /* capacity, the answer's start, has_logits 0/1 and n_held ≤ 4 may be other good values */
+            assert_true(result != ERR_OK || same || field == 4 || field == 7 || field == 9);
+            memcpy(data + at, kept, width);
+        }
+    }
+    int32_t bad = -5; /* a token outside of the vocabulary */
+    memcpy(data + 136, &bad, 4);
+    crypto_generichash((unsigned char *)data + n - 32, 32, (unsigned char *)data, n - 32, NULL, 0);
+    put(data, n);
+    assert_int_equal(load(e), ERR_CORRUPT);
+    mem_free(data);
+    session_free(s);
+    engine_close(e);
+}
+
+static void test_another_models_file_is_refused(void **state)
+{
+    (void)state;
+    struct errinfo info = {0};
+    struct engine *e = enginefixture_open("tests/golden/model/qwen2", 1, false, 0);
+    struct engine *same = enginefixture_open("tests/golden/model/qwen2", 2, true, 9);
+    struct engine *other = enginefixture_open("tests/golden/model/llama3", 1, false, 0);
+    struct session *s = begun(e);
+    must(session_save(s, path, &info), &info);
+    assert_int_equal(load(same), ERR_OK);
+    assert_int_equal(load(other), ERR_ARGUMENT);
+    put("something else entirely, not a session at all, but long enough to look at", 70);
+    assert_int_equal(load(e), ERR_CORRUPT);
+    unlink(path);
+    assert_int_equal(load(e), ERR_NOTFOUND);
+    session_free(s);
+    engine_close(e);
+    engine_close(same);
+    engine_close(other);
+}
+
+static void test_a_full_disk_leaves_the_old_file(void **state)
+{
+    (void)state;
+    struct errinfo info = {0};
+    struct engine *e = enginefixture_open(enginefixture_models[2], 1, false, 0);
+    struct session *s = begun(e);
+    put("old", 3);
+    for (size_t k = 1; k <= 3; k++) { /* write, fsync, rename */
+        file_fault(k, ENOSPC);
+        assert_int_equal(session_save(s, path, &info), ERR_IO);
+        file_fault(0, 0);
+        char *data;
+        size_t n;
+        must(file_read(path, 100, &data, &n, &info), &info);
+        assert_string_equal(data, "old");
+        mem_free(data);
+    }
+    must(session_save(s, path, &info), &info);
+    assert_int_equal(load(e), ERR_OK);
+    session_free(s);
+    engine_close(e);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_restored_is_uninterrupted),
+        cmocka_unit_test(test_empty_and_unread_sessions_survive),
+        cmocka_unit_test(test_damaged_and_truncated_files_are_refused),
+        cmocka_unit_test(test_forged_headers_are_refused),
+        cmocka_unit_test(test_another_models_file_is_refused),
+        cmocka_unit_test(test_a_full_disk_leaves_the_old_file),
+    };
+    return cmocka_run_group_tests(tests, make_path, drop_path);
+}
