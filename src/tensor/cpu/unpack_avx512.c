@@ -9,6 +9,9 @@ struct unpack_spill {
     _Alignas(64) float s[16], m[16];
 };
 
+/* Keeps GCC from turning the broadcasts back into two shuffles each. */
+#define UNPACK_IN_MEMORY(p) __asm__ volatile("" ::"r"(p) : "memory")
+
 UNPACK_INLINE void unpack_spill(enum dtype t, const uint8_t *p, struct unpack_spill *w)
 {
     struct unpack_run r;
@@ -18,6 +21,7 @@ UNPACK_INLINE void unpack_spill(enum dtype t, const uint8_t *p, struct unpack_sp
     }
     _mm512_store_ps(w->s, r.s);
     _mm512_store_ps(w->m, r.m);
+    UNPACK_IN_MEMORY(w);
 }
 
 /* Weights 16 i .. 16 i + 15 of the run. */
@@ -66,11 +70,12 @@ UNPACK_INLINE void unpack_block(enum dtype t, bool bf16, const uint8_t *p, size_
 /* A table of 16 bfloat16 per group of 32 replaces the arithmetic: Q4_K's 4-bit values index it. */
 static void unpack_table_q4_k(const uint8_t *p, char *dst, size_t step)
 {
-    _Alignas(64) float s[16], m[16];
+    _Alignas(64) float v[32], *s = v, *m = v + 16;
     __m512 sv, mv;
     unpack_k_scales(p, &sv, &mv);
     _mm512_store_ps(s, sv);
     _mm512_store_ps(m, mv);
+    UNPACK_IN_MEMORY(v);
     const __m512 q = _mm512_set_ps(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
     const __m512i low = _mm512_set1_epi16(15), second = _mm512_set1_epi16(16);
     for (int c = 0; c < 4; c++, dst += 2 * step) {
