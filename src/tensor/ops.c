@@ -22,7 +22,7 @@ static const struct ops_table ops_ref = {
 
 #if defined(__x86_64__)
 static const struct ops_table ops_avx2 = {
-    .matmul = ref_matmul,
+    .matmul = matmul_avx2,
     .attention = attention_avx2,
     .rmsnorm = elementwise_avx2_rmsnorm,
     .rope = elementwise_avx2_rope,

@@ -125,21 +125,15 @@ struct matmul_source {
     unpack_fn *unpack;
     const uint8_t *data; /* the task's first row */
     size_t row_bytes, run_bytes, k;
-    size_t scale_cols;
 };
 
 /* Unpacks a run of all rows, step after step, two tiles each. */
 static void matmul_unpack(const struct matmul_source *s, size_t run, char *panel)
 {
-    const struct tensor *w = s->t->w;
     size_t at = run * MATMUL_RUN, n = s->k - at < MATMUL_RUN ? s->k - at : MATMUL_RUN;
     const uint8_t *p = s->data + run * s->run_bytes;
     for (size_t r = 0; r < s->t->n; r++, p += s->row_bytes, panel += 64) {
-        const float *scale = w->scale ? w->scale +
-                                            (s->t->row + r) / TENSOR_FP8_BLOCK * s->scale_cols +
-                                            at / TENSOR_FP8_BLOCK
-                                      : NULL;
-        s->unpack(p, n, scale, panel, 2 * MATMUL_STEP_BYTES);
+        s->unpack(p, n, matmulpanel_scale(s->t->w, s->t->row + r, at), panel, 2 * MATMUL_STEP_BYTES);
     }
 }
 
@@ -199,7 +193,6 @@ static void matmul_amx_product(const struct matmul_task *t)
                               .run_bytes = MATMUL_RUN / d->block_elems * d->block_bytes,
                               .k = tensor_cols(t->w)};
     s.data = (const uint8_t *)t->w->data + t->row * s.row_bytes;
-    s.scale_cols = (s.k + TENSOR_FP8_BLOCK - 1) / TENSOR_FP8_BLOCK;
     size_t tiles = (t->n_rows + MATMUL_TILE - 1) / MATMUL_TILE;
     size_t runs = (s.k + MATMUL_RUN - 1) / MATMUL_RUN;
     char *panel = t->panel, *sums = panel + MATMUL_RUNS * MATMUL_RUN_BYTES;

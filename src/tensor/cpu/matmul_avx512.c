@@ -25,8 +25,7 @@ void matmul_avx512_pack(void *tile, const float *const *x, size_t n, size_t k)
     }
 }
 
-/* Adds `groups` of 32 k to the sums of 8 weight rows and `tiles` tiles of activations. Panel: group
- * after group, [32 rows][32 k]. */
+/* Adds `groups` of 32 k to the sums of 8 weight rows and `tiles` tiles of activations. */
 UNPACK_INLINE void matmul_block(size_t tiles, const float *w, const float *x, size_t x_tile,
                                 size_t groups, float *sums, size_t sums_tile)
 {
@@ -57,7 +56,6 @@ UNPACK_INLINE void matmul_block(size_t tiles, const float *w, const float *x, si
     }
 }
 
-/* All activations against one unpacked panel. */
 static void matmul_panel(const struct matmul_task *t, const float *w, const float *x, size_t x_tile,
                          size_t groups, float *sums)
 {
@@ -78,47 +76,15 @@ static void matmul_panel(const struct matmul_task *t, const float *w, const floa
     }
 }
 
-/* The scale of weight row `row` at column k; only F8_E4M3 has any. */
-static const float *matmul_scale(const struct tensor *w, size_t row, size_t k)
-{
-    if (!w->scale) {
-        return NULL;
-    }
-    size_t per_row = (tensor_cols(w) + TENSOR_FP8_BLOCK - 1) / TENSOR_FP8_BLOCK;
-    return w->scale + row / TENSOR_FP8_BLOCK * per_row + k / TENSOR_FP8_BLOCK;
-}
+static const struct matmulpanel matmul_panel_avx512 = {
+    .unpack = unpack_avx512_f32,
+    .multiply = matmul_panel,
+    .store = matmul_store_tile,
+};
 
 void matmul_avx512_product(const struct matmul_task *t)
 {
-    const struct dtype_info *d = dtype_info(t->w->dtype);
-    unpack_fn *unpack = unpack_avx512_f32(t->w->dtype);
-    size_t k = tensor_cols(t->w), row_bytes = tensor_row_bytes(t->w);
-    size_t tiles = (t->n_rows + MATMUL_TILE - 1) / MATMUL_TILE;
-    size_t x_tile = matmul_round(k, MATMUL_GROUP) * MATMUL_TILE;
-    float *w = t->panel, *sums = w + MATMUL_PANEL * MATMUL_CHUNK;
-    memset(sums, 0, tiles * MATMUL_TILE * MATMUL_PANEL * sizeof *sums);
-    for (size_t at = 0; at < k; at += MATMUL_CHUNK) {
-        size_t n = k - at < MATMUL_CHUNK ? k - at : MATMUL_CHUNK;
-        for (size_t r = 0; r < t->n; r++) {
-            const uint8_t *row = (const uint8_t *)t->w->data + (t->row + r) * row_bytes;
-            for (size_t i = 0; i < n; i += MATMUL_RUN) {
-                unpack(row + (at + i) / d->block_elems * d->block_bytes,
-                       n - i < MATMUL_RUN ? n - i : MATMUL_RUN,
-                       matmul_scale(t->w, t->row + r, at + i),
-                       (char *)(w + i * MATMUL_PANEL + r * MATMUL_GROUP),
-                       MATMUL_PANEL * MATMUL_GROUP * sizeof *w);
-            }
-        }
-        matmul_panel(t, w, (const float *)t->x + at * MATMUL_TILE, x_tile,
-                     (n + MATMUL_GROUP - 1) / MATMUL_GROUP, sums);
-    }
-    for (size_t i = 0; i < tiles; i++) {
-        for (size_t r = 0; r < t->n; r += 16) {
-            matmul_store_tile(sums + (i * MATMUL_PANEL + r) * MATMUL_TILE,
-                              t->y + i * MATMUL_TILE * t->y_stride + t->row + r, t->y_stride,
-                              t->n - r, t->n_rows - i * MATMUL_TILE);
-        }
-    }
+    matmulpanel_run(t, &matmul_panel_avx512);
 }
 
 static const struct matmul_kernels matmul_kernels_avx512 = {

@@ -6,7 +6,7 @@
 #include <immintrin.h>
 #include <string.h>
 
-#include "tensor/cpu/matmul.h"
+#include "tensor/cpu/matmulpanel.h"
 
 /* Every block type is affine in groups of 16: weight e = s[e / 16] * q[e] + m[e / 16], with q an
  * unsigned byte; signed types are stored with an offset that m takes back. */
@@ -286,9 +286,6 @@ UNPACK_INLINE void unpack_run(enum dtype t, const uint8_t *p, struct unpack_run 
     }
 }
 
-/* Unpacks up to a run of one row for a product: n weights from p (the last group of 32 filled up
- * with zeros), group g of 32 to dst + g * step bytes. `scale`: F8_E4M3 only, one per 128 weights. */
-typedef void unpack_fn(const uint8_t *p, size_t n, const float *scale, char *dst, size_t step);
 unpack_fn *unpack_avx512_f32(enum dtype t);
 unpack_fn *unpack_avx512_bf16(enum dtype t); /* not F32, F16 */
 

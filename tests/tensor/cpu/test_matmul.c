@@ -16,7 +16,7 @@
 #include "tensor/ops.h"
 #include "tensor/ref/dequant.h"
 
-enum { FIRST_LEVEL = CPUINFO_AVX512 };
+enum { FIRST_LEVEL = CPUINFO_AVX2 };
 
 static struct rng test_rng;
 
