@@ -211,6 +211,10 @@ static err download_agree_size(struct download_run *run, uint64_t total, struct 
                        run->d->url, total, run->d->size);
     }
     run->total = total;
+    struct progress *p = run->d->progress;
+    if (p && p->total < run->d->progress_base + total) {
+        p->total = run->d->progress_base + total;
+    }
     uint64_t have = download_have(run);
     return download_check_space(run->d->path, total > have ? total - have : 0, info);
 }

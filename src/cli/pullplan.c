@@ -379,14 +379,14 @@ static err pullplan_single(const char *source, const char *url, struct pullplan 
 static err pullplan_web(const char *source, struct pullplan *p, struct errinfo *info)
 {
     struct download_about about;
-    struct errinfo ignored;
     TRY(download_check_url(source, info));
     TRY(pullplan_single(source, source, p, info));
-    if (download_ask(source, &about, &ignored) == ERR_OK) {
+    err e = download_ask(source, &about, info);
+    if (e == ERR_OK) {
         p->files[0].size = about.size;
         memcpy(p->files[0].sha256, about.sha256, sizeof about.sha256);
     }
-    return ERR_OK;
+    return e == ERR_IO ? ERR_OK : e;
 }
 
 static err pullplan_local(const char *source, struct pullplan *p, struct errinfo *info)

@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# The program as scripts see it: exit codes, streams, closed and full outputs.
+set -u
+fathom=${FATHOM_BUILD:-build}/fathom
+FATHOM_MODELS=$(mktemp -d)
+export FATHOM_MODELS
+out=$FATHOM_MODELS/out
+err=$FATHOM_MODELS/err
+trap 'rm -rf "$FATHOM_MODELS"' EXIT
+failures=0
+
+# expect NAME STATUS STDOUT-PATTERN STDERR-PATTERN COMMAND…; an empty pattern means an empty stream
+expect() {
+    local name=$1 status=$2 o=$3 e=$4 got
+    shift 4
+    "$@" >"$out" 2>"$err" </dev/null
+    got=$?
+    if [ "$got" -eq "$status" ] && matches "$o" "$out" && matches "$e" "$err"; then
+        echo "[       OK ] $name"
+        return
+    fi
+    echo "$name: $* gave $got (expected $status)"
+    head -5 "$out" "$err"
+    echo "[  FAILED  ] $name"
+    echo "[  FAILED  ] $name"
+    failures=1
+}
+matches() {
+    if [ -z "$1" ]; then [ ! -s "$2" ]; else grep -q -- "$1" "$2"; fi
+}
+
+expect help_is_on_stdout 0 'usage: fathom VERB' '' "$fathom" --help
+expect version_is_one_line 0 '^fathom [0-9.]*$' '' "$fathom" --version
+expect nothing_asked_is_wrong_usage 2 '' 'usage: fathom VERB' "$fathom"
+expect unknown_verb_suggests 2 '' 'did you mean "list"' "$fathom" lsit
+expect unknown_option_suggests 2 '' 'did you mean --json' "$fathom" list --jsn
+expect no_models_is_not_an_error 0 '' 'no models here yet' "$fathom" list
+expect json_is_json_when_empty 0 '^\[\]$' '' "$fathom" list --json
+expect catalogue_names_licences 0 'licence: MIT' '' "$fathom" list --catalogue
+expect missing_default_says_how 1 '' 'get_smollm2.sh' "$fathom" run --prompt hello
+expect missing_model_says_how 1 '' 'fathom pull deepseek-v2-lite' "$fathom" run deepseek-v2-lite --prompt hello
+expect pull_of_nonsense_is_wrong_usage 2 '' 'neither a name' "$fathom" pull nonsense
+expect full_disk_is_an_error 1 '' 'cannot write the output' \
+    bash -c "exec $fathom list --catalogue >/dev/full"
+[ -e "$FATHOM_MODELS/smollm2" ] && failures=1
+exit $failures
