@@ -67,8 +67,9 @@ struct model_segment {
 typedef void (*model_observer)(void *user, int layer, const float *x, size_t n_tokens);
 
 /* Runs the segments (sum of n_tokens ≤ the workspace's max_tokens), appends to their caches, writes
- * logits. Logit rows of segments that follow each other in memory (a batch's [n, vocab_size]) are made in
- * one pass over the head. Segments must not share a cache; n_tokens is at least 1. Prefill uses expanded attention, decode the absorbed form; in deterministic mode always the
+ * logits. Every segment has at least one token and a cache of its own. Logit rows that lie one after
+ * another in memory, as of a batch's [n, vocab_size], are made in one pass over the head. Prefill uses
+ * expanded attention where it costs less, decode the absorbed form; deterministic mode always the
  * absorbed form. Errors leave the caches' len unchanged. */
 ERR_MUST_USE err model_forward(const struct model *m, struct compute *c, struct model_workspace *w,
                                const struct model_segment *segments, size_t n_segments,
