@@ -24,6 +24,7 @@ struct lineinput {
     History *history;
     char *history_path; /* NULL: not kept */
     const char *prompt;
+    bool dropped; /* the last Ctrl-C threw away something typed */
     struct strbuf line, message;
 };
 
@@ -154,6 +155,8 @@ static err lineinput_line_edit(struct lineinput *in)
     bool interrupted = interrupt_pending();
     interrupt_restore();
     if (interrupted) {
+        const LineInfo *typed = el_line(in->edit);
+        in->dropped = typed->lastchar > typed->buffer || in->message.len > 0;
         el_reset(in->edit);
         fputs("^C\n", stdout);
         return ERR_CANCELLED;
@@ -232,15 +235,22 @@ static err lineinput_continued(struct lineinput *in)
     return strbuf_append(&in->message, in->line.data, in->line.len);
 }
 
-err lineinput_read(struct lineinput *in, const char **out, struct errinfo *info)
+static err lineinput_message(struct lineinput *in)
 {
     strbuf_clear(&in->message);
     in->prompt = ">>> ";
-    err e = lineinput_line(in);
-    if (e == ERR_OK) {
-        bool quoted = in->line.len >= 3 && memcmp(in->line.data, "\"\"\"", 3) == 0;
-        e = quoted ? lineinput_quoted(in) : lineinput_continued(in);
-    }
+    TRY(lineinput_line(in));
+    bool quoted = in->line.len >= 3 && memcmp(in->line.data, "\"\"\"", 3) == 0;
+    return quoted ? lineinput_quoted(in) : lineinput_continued(in);
+}
+
+err lineinput_read(struct lineinput *in, const char **out, struct errinfo *info)
+{
+    err e;
+    do { /* Ctrl-C over something typed asks for an empty line, not for the end */
+        in->dropped = false;
+        e = lineinput_message(in);
+    } while (e == ERR_CANCELLED && in->dropped);
     if (e == ERR_LIMIT) {
         return err_set(info, e, "a message must be text of at most %d MiB", LINEINPUT_MAX >> 20);
     }

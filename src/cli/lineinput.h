@@ -16,7 +16,8 @@ ERR_MUST_USE err lineinput_open(bool interactive, bool keep, struct lineinput **
 void lineinput_close(struct lineinput *in); /* saves the history; NULL is fine */
 
 /* The next message into *out (borrowed until the next call). ERR_NOTFOUND at the end of the input,
- * ERR_CANCELLED when Ctrl-C was pressed instead, ERR_LIMIT for a message over 16 MiB or one with a NUL
+ * ERR_CANCELLED when Ctrl-C was pressed at an empty prompt (over typed
+ * text it only empties the line), ERR_LIMIT for a message over 16 MiB or one with a NUL
  * byte. */
 ERR_MUST_USE err lineinput_read(struct lineinput *in, const char **out, struct errinfo *info);
 
