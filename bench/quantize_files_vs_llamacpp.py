@@ -24,7 +24,7 @@ FTYPES = {
     "q3_k_m": llama_cpp.LLAMA_FTYPE_MOSTLY_Q3_K_M, "q2_k": llama_cpp.LLAMA_FTYPE_MOSTLY_Q2_K,
     "bf16": llama_cpp.LLAMA_FTYPE_MOSTLY_BF16,
 }
-CONTEXT, CHUNKS = 512, 6
+CONTEXT, CHUNKS = 512, 4
 
 
 def types(path):
@@ -32,7 +32,7 @@ def types(path):
 
 
 def perplexity(path, text):
-    llama = llama_cpp.Llama(path, n_ctx=CONTEXT, logits_all=True, verbose=False, n_threads=2)
+    llama = llama_cpp.Llama(path, n_ctx=CONTEXT, logits_all=True, verbose=False, n_threads=2, n_threads_batch=2)
     ids = llama.tokenize(text, add_bos=False)
     total, count = 0.0, 0
     for c in range(min(CHUNKS, len(ids) // CONTEXT)):

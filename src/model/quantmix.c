@@ -6,7 +6,6 @@
 #include <string.h>
 #include <strings.h>
 
-
 struct quantmix_name {
     const char *name;
     enum quantmix_kind kind;
@@ -54,6 +53,8 @@ err quantmix_init(struct quantmix *mix, const char *name, const struct config *c
                                      .n_layers = c->num_hidden_layers,
                                      .tied = c->tie_word_embeddings,
                                      .wide_gqa = c->num_attention_heads / kv >= 4,
+                                     .is_70b = !config_is_mla(c) && c->num_hidden_layers == 80 &&
+                                               c->num_attention_heads != kv,
                                      .ggml_ftype = row->ggml_ftype};
             return ERR_OK;
         }
@@ -136,7 +137,9 @@ static enum dtype quantmix_wish(const struct quantmix *m, const char *name)
     }
     size_t layer = strtoul(name + 4, NULL, 10);
     if (strcmp(stem, ".attn_v.weight") == 0) {
-        return quantmix_value_type(m, layer);
+        enum dtype t = quantmix_value_type(m, layer);
+        bool raise = m->is_70b && m->kind != QUANTMIX_UNIFORM;
+        return raise && (t == DTYPE_Q3_K || t == DTYPE_Q4_K) ? DTYPE_Q5_K : t;
     }
     if (strcmp(stem, ".attn_k_b.weight") == 0 || strcmp(stem, ".attn_v_b.weight") == 0 ||
         strcmp(stem, ".attn_kv_b.weight") == 0) {

@@ -25,6 +25,7 @@ struct quantmix {
     size_t n_layers;
     bool tied;      /* the embedding is also the head */
     bool wide_gqa;  /* at least 4 query heads per key head */
+    bool is_70b;    /* 80 layers with grouped queries: attn_v is small and gets Q5_K at least */
     int ggml_ftype; /* general.file_type of such a file */
 };
 
