@@ -7,6 +7,7 @@ logits there those that transformers computed?
 needs: pip install llama-cpp-python numpy; build/fathom. Exits 1 when one differs by more than 2% of its
 row's largest logit (llama.cpp keeps keys and values as f16)."""
 import ctypes
+import os
 import pathlib
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import tempfile
 import llama_cpp
 import numpy as np
 
+FATHOM = os.environ.get("FATHOM_BUILD", "build") + "/fathom"
 GOLDEN = pathlib.Path(__file__).resolve().parents[1] / "tests/golden/model"
 CLASSES = ["llama3", "llama-tied", "qwen2", "qwen2-yarn", "v2-lite", "v2-groups", "v3", "v3-fp8", "v3-mtp",
            "v3-tied"]
@@ -63,7 +65,7 @@ def main():
     with tempfile.TemporaryDirectory() as tmp:
         for name in sys.argv[1:] or CLASSES:
             out = f"{tmp}/{name}.gguf"
-            subprocess.run(["build/fathom", "convert", str(GOLDEN / name), out, "--type", "f32"],
+            subprocess.run([FATHOM, "convert", str(GOLDEN / name), out, "--type", "f32"],
                            check=True, stdout=subprocess.DEVNULL)
             tokens, want = golden(name)
             lines.clear()

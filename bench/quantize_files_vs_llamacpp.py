@@ -8,6 +8,7 @@ needs: pip install llama-cpp-python gguf numpy; build/fathom. MODEL may be of an
 f32 first. Prints one markdown row per type; exits 1 when a type differs, or when our perplexity is more
 than 1% above llama.cpp's."""
 import ctypes
+import os
 import pathlib
 import subprocess
 import sys
@@ -24,7 +25,7 @@ FTYPES = {
     "q3_k_m": llama_cpp.LLAMA_FTYPE_MOSTLY_Q3_K_M, "q2_k": llama_cpp.LLAMA_FTYPE_MOSTLY_Q2_K,
     "bf16": llama_cpp.LLAMA_FTYPE_MOSTLY_BF16,
 }
-CONTEXT, CHUNKS = 512, 4
+CONTEXT, CHUNKS = 512, 6
 
 
 def types(path):
@@ -57,7 +58,8 @@ def quantize_llamacpp(source, target, name):
 
 
 def fathom(*args):
-    subprocess.run(["build/fathom", *args], check=True, stdout=subprocess.DEVNULL)
+    program = os.environ.get("FATHOM_BUILD", "build") + "/fathom"
+    subprocess.run([program, *args], check=True, stdout=subprocess.DEVNULL)
 
 
 def main():

@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# `fathom convert` and `quantize` end to end: the tiny model says the same before and after; and, where
+# the Python package llama_cpp is there (FATHOM_PYTHON names an interpreter), llama.cpp opens our files
+# and computes the golden logits. Prints cmocka-like lines for tools/run_tests.sh.
+set -u
+fathom=${FATHOM_BUILD:-build}/fathom
+python=${FATHOM_PYTHON:-python3}
+model=tests/golden/chatmodel
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+failed=0
+
+check() { # name, expected, found
+    if [ "$2" == "$3" ]; then
+        echo "[       OK ] $1"
+    else
+        printf 'expected: %s\nfound:    %s\n' "$2" "$3"
+        echo "[  FAILED  ] $1"
+        echo "[  FAILED  ] $1"
+        failed=1
+    fi
+}
+answer() { # model
+    "$fathom" run "$1" --prompt hello --max-tokens 8 --temperature 0 2>&1
+}
+
+said=$(answer $model)
+"$fathom" convert $model "$work/m.gguf" >/dev/null
+check a_folder_becomes_gguf_and_says_the_same "$said" "$(answer "$work/m.gguf")"
+"$fathom" convert "$work/m.gguf" "$work/back" >/dev/null
+check gguf_becomes_a_folder_and_says_the_same "$said" "$(answer "$work/back")"
+"$fathom" quantize "$work/m.gguf" "$work/q.gguf" q8_0 >/dev/null
+check a_q8_0_file_says_the_same "$said" "$(answer "$work/q.gguf")"
+"$fathom" quantize "$work/m.gguf" "$work/q.gguf" q4_k_m --json >"$work/report.json"
+check quantize_reports_json 1 "$(grep -c '"type": "q4_k_m"' "$work/report.json")"
+"$fathom" quantize "$work/m.gguf" "$work/x.gguf" q9 2>/dev/null
+check an_unknown_type_exits_2 2 $?
+"$fathom" convert "$work/none.gguf" "$work/x.gguf" 2>/dev/null
+check a_missing_model_exits_1 1 $?
+check a_failed_conversion_leaves_nothing 0 "$(find "$work" -name 'x.gguf*' | wc -l)"
+
+if "$python" -c 'import llama_cpp, numpy' 2>/dev/null; then
+    "$python" bench/gguf_opens_in_llamacpp.py >"$work/peer" 2>&1
+    check llama_cpp_computes_the_golden_logits_from_our_files 0 $?
+    [ $failed -eq 0 ] || cat "$work/peer"
+fi
+exit $failed
