@@ -94,10 +94,10 @@ HEADERS  := $(filter-out src/tensor/cpu/%,$(sort $(wildcard src/*/*.h src/*/*/*.
 syntax: $(patsubst %,$(BUILD)/%.ok,$(SRC) $(TEST_SRC) $(HEADERS))
 $(BUILD)/%.c.ok: %.c
 	@mkdir -p $(@D)
-	@$(CC) $(CFLAGS) -Itests -fsyntax-only -MF $@.d -MT $@ $< && touch $@
+	@$(CC) $(CFLAGS) -fopenmp -Itests -fsyntax-only -MF $@.d -MT $@ $< && touch $@
 $(BUILD)/%.h.ok: %.h
 	@mkdir -p $(@D)
-	@$(CC) $(CFLAGS) -fsyntax-only -MF $@.d -MT $@ -include $< -x c /dev/null && touch $@
+	@$(CC) $(CFLAGS) -fopenmp -fsyntax-only -MF $@.d -MT $@ -include $< -x c /dev/null && touch $@
 
 asan:
 	$(MAKE) BUILD=build-asan SAN=address,undefined OPT=-O1 test
