@@ -40,6 +40,7 @@ struct matmul_plan {
     size_t n_units, n_tasks, pack_floats;
     size_t panel, panel_size; /* per-thread scratch: offset of the first, bytes of each */
     size_t size;              /* scratch bytes in all */
+    int n_threads;
     char *scratch;
 };
 
@@ -193,6 +194,7 @@ static void matmul_task_run(const struct matmul_plan *plan, const struct matmul_
                             .n_rows = j->n_rows,
                             .y = j->y,
                             .y_stride = j->y_stride,
+                            .ahead = part->step * (size_t)plan->n_threads,
                             .panel = panel};
     t.n = rows - t.row < part->step ? rows - t.row : part->step;
     const struct matmul_pack *p = &plan->packs[part->pack[0]];
@@ -226,8 +228,9 @@ static void matmul_tasks_all(const struct matmul_plan *plan, atomic_size_t *next
     }
 }
 
-static void matmul_share(const struct matmul_plan *plan, int n_threads)
+static void matmul_share(const struct matmul_plan *plan)
 {
+    int n_threads = plan->n_threads;
     atomic_size_t units = 0, tasks = 0;
     bool serial = plan->pack_floats <= MATMUL_SERIAL_PACK;
     if (serial) {
@@ -253,7 +256,7 @@ static void matmul_share(const struct matmul_plan *plan, int n_threads)
 err matmul_run(struct compute *c, const struct matmul_job *jobs, size_t n_jobs,
                const struct matmul_kernels *kern)
 {
-    struct matmul_plan plan = {.kern = kern, .n_slots = 16};
+    struct matmul_plan plan = {.kern = kern, .n_slots = 16, .n_threads = c->n_threads};
     size_t max_packs = n_jobs * MATMUL_DOT_ROWS;
     while (plan.n_slots < 2 * max_packs) {
         plan.n_slots *= 2;
@@ -268,7 +271,7 @@ err matmul_run(struct compute *c, const struct matmul_job *jobs, size_t n_jobs,
         matmul_plan_make(&plan, c, jobs, n_jobs, max_packs);
     } while (plan.size > c->scratch_size);
     if (plan.n_tasks) {
-        matmul_share(&plan, c->n_threads);
+        matmul_share(&plan);
     }
     return ERR_OK;
 }

@@ -45,7 +45,8 @@ struct matmul_task {
     const void *dot_x[MATMUL_DOT_ROWS];    /* dot: one per activation row */
     float *y;
     size_t y_stride;
-    void *panel; /* this thread's scratch */
+    size_t ahead; /* weight rows from here to where this thread probably goes on */
+    void *panel;  /* this thread's scratch */
 };
 
 /* The kernels of a level; NULL entries do not exist there. */

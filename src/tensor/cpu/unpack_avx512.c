@@ -91,6 +91,45 @@ static void unpack_table_q4_k(const uint8_t *p, char *dst, size_t step)
     }
 }
 
+/* The half float at p in all lanes. */
+UNPACK_INLINE __m512 unpack_f16_all(const uint8_t *p)
+{
+    uint16_t h;
+    memcpy(&h, p, sizeof h);
+    return _mm512_cvtph_ps(_mm256_set1_epi16((short)h));
+}
+
+/* Q8_0 widened straight from its blocks. */
+static void unpack_direct_q8_0(const uint8_t *p, size_t n, char *dst, size_t step)
+{
+    for (size_t i = 0; i < n; i += MATMUL_GROUP, p += 34, dst += step) {
+        __m512 d = unpack_f16_all(p);
+        __m128i a = _mm_loadu_si128((const __m128i *)(const void *)(p + 2));
+        __m128i b = _mm_loadu_si128((const __m128i *)(const void *)(p + 18));
+        unpack_store_bf16(dst, _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(a)), d),
+                          _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(b)), d));
+    }
+}
+
+/* A table of all 32 values of each block: Q5_0 and Q4_0 (whose upper half stays unused). */
+UNPACK_INLINE void unpack_table_small(const uint8_t *p, size_t n, size_t size, bool five, char *dst,
+                                      size_t step)
+{
+    const __m512 up = _mm512_set_ps(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    const __m512 low = _mm512_sub_ps(up, _mm512_set1_ps(five ? 16.0f : 8.0f));
+    for (size_t i = 0; i < n; i += MATMUL_GROUP, p += size, dst += step) {
+        __m512 d = unpack_f16_all(p);
+        __m512i table = (__m512i)_mm512_cvtne2ps_pbh(_mm512_mul_ps(up, d), _mm512_mul_ps(low, d));
+        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)(p + size - 16));
+        __m256i both = _mm256_inserti128_si256(_mm256_castsi128_si256(v), _mm_srli_epi16(v, 4), 1);
+        __m512i q = _mm512_cvtepu8_epi16(_mm256_and_si256(both, _mm256_set1_epi8(15)));
+        if (five) {
+            q = _mm512_mask_add_epi16(q, unpack_u32(p + 2), q, _mm512_set1_epi16(16));
+        }
+        _mm512_storeu_si512(dst, _mm512_permutexvar_epi16(q, table));
+    }
+}
+
 /* The end of a plain row: what is there, then zeros, as one run. */
 UNPACK_INLINE const uint8_t *unpack_padded(const uint8_t *p, size_t n, size_t size, uint8_t *run)
 {
@@ -187,10 +226,12 @@ static void unpack_e4m3_bf16(const uint8_t *p, size_t n, const float *scale, cha
                                      size_t step)                                                  \
     {                                                                                              \
         (void)scale;                                                                               \
-        if (type == DTYPE_Q4_K) {                                                                  \
-            unpack_table_q4_k(p, dst, step);                                                       \
-        } else {                                                                                   \
-            unpack_block(type, true, p, n, dst, step);                                             \
+        switch (type) {                                                                            \
+        case DTYPE_Q4_K: unpack_table_q4_k(p, dst, step); break;                                   \
+        case DTYPE_Q8_0: unpack_direct_q8_0(p, n, dst, step); break;                               \
+        case DTYPE_Q5_0: unpack_table_small(p, n, 22, true, dst, step); break;                     \
+        case DTYPE_Q4_0: unpack_table_small(p, n, 18, false, dst, step); break;                    \
+        default: unpack_block(type, true, p, n, dst, step); break;                                 \
         }                                                                                          \
     }
 

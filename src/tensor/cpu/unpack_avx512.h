@@ -185,11 +185,12 @@ UNPACK_INLINE void unpack_small(const uint8_t *p, int size, int at, int high, st
 {
     for (int i = 0; i < 4; i++) {
         const uint8_t *a = p + 2 * i * size, *b = a + size;
-        r->q[i] = unpack_nibbles(a + at, b + at);
+        __m512i q = unpack_nibbles(a + at, b + at);
         if (high >= 0) {
             __mmask64 k = unpack_u32(a + high) | (uint64_t)unpack_u32(b + high) << 32;
-            r->q[i] = _mm512_mask_add_epi8(r->q[i], k, r->q[i], _mm512_set1_epi8(16));
+            q = _mm512_mask_add_epi8(q, k, q, _mm512_set1_epi8(16));
         }
+        r->q[i] = q;
     }
 }
 
