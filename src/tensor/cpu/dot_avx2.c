@@ -190,7 +190,8 @@ UNPACK_INLINE void dot_task(enum dtype type, size_t rows, const struct matmul_ta
         for (size_t s = 0; s < DOT_STREAMS; s++) {
             at[s] = s * quarter + n < t->n ? t->row + s * quarter + n : t->row;
             row[s] = (const uint8_t *)w->data + at[s] * row_bytes;
-            scale[s] = w->scale + at[s] / TENSOR_FP8_BLOCK * scales;
+            scale[s] = type == DTYPE_F8_E4M3 ? w->scale + at[s] / TENSOR_FP8_BLOCK * scales
+                                             : NULL;
         }
         if (type == DTYPE_F32 || type == DTYPE_F16 || type == DTYPE_BF16 || type == DTYPE_F8_E4M3) {
             dot_plain_rows(type, rows, row, k, scale, t->dot_x, out);

@@ -24,7 +24,7 @@ void dot_avx512_quantize(struct matmul_q8 *q, const float *x, size_t k)
         __m512i i = _mm512_cvtps_epi32(_mm512_mul_ps(v, _mm512_set1_ps(inverse)));
         _mm_storeu_si128((__m128i *)(void *)(run->q + g % 16 * 16), _mm512_cvtsepi32_epi8(i));
         run->d[g % 16] = max.f / 127.0f;
-        run->s[g % 16] = max.f / 127.0f * (float)_mm512_reduce_add_epi32(i);
+        run->s[g % 16] = max.f / 127.0f * _mm512_reduce_add_ps(_mm512_cvtepi32_ps(i));
     }
 }
 
@@ -91,20 +91,50 @@ UNPACK_INLINE void dot_block_rows(enum dtype t, size_t rows, const uint8_t *cons
     }
 }
 
-/* 16 weights of a plain type, the first `left` of them. */
-UNPACK_INLINE __m512 dot_plain_load(enum dtype t, const uint8_t *p, size_t left)
+/* 32 weights of a plain type; `scale` is F8_E4M3's. */
+UNPACK_INLINE void dot_plain_load(enum dtype t, const uint8_t *p, const float *scale, __m512 w[2])
 {
-    uint8_t part[64] = {0};
-    if (left < 16) {
-        memcpy(part, p, left * dtype_info(t)->block_bytes);
+    switch (t) {
+    case DTYPE_F32:
+        w[0] = _mm512_loadu_ps(p);
+        w[1] = _mm512_loadu_ps(p + 64);
+        break;
+    case DTYPE_F16:
+        w[0] = _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)p));
+        w[1] = _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)(p + 32)));
+        break;
+    case DTYPE_BF16:
+        w[0] = unpack_bf16_sixteen(p);
+        w[1] = unpack_bf16_sixteen(p + 32);
+        break;
+    default: {
+        __m512 s = _mm512_set1_ps(*scale * UNPACK_E4M3_SHRINK);
+        __m512i halves = unpack_e4m3_halves(p);
+        w[0] = _mm512_mul_ps(unpack_e4m3_low(halves), s);
+        w[1] = _mm512_mul_ps(unpack_e4m3_high(halves), s);
+        break;
+    }
+    }
+}
+
+/* Adds 32 k, of which the first `left` exist, of one weight row and all activation rows. */
+UNPACK_INLINE void dot_plain_step(enum dtype t, size_t size, size_t rows, const uint8_t *p,
+                                  const float *scale, const void *const *x, size_t at, size_t left,
+                                  __m512 *acc)
+{
+    uint8_t part[MATMUL_GROUP * 4];
+    if (left < MATMUL_GROUP) {
+        memset(part, 0, sizeof part);
+        memcpy(part, p, left * size);
         p = part;
     }
-    switch (t) {
-    case DTYPE_F32: return _mm512_loadu_ps(p);
-    case DTYPE_F16:
-        return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)p));
-    case DTYPE_BF16: return unpack_bf16_sixteen(p);
-    default: return unpack_e4m3_sixteen(p);
+    __mmask32 m = left < MATMUL_GROUP ? (1u << left) - 1 : 0xffffffffu;
+    __m512 w[2];
+    dot_plain_load(t, p, scale, w);
+    for (size_t i = 0; i < rows; i++) {
+        const float *v = (const float *)x[i] + at;
+        acc[i] = _mm512_fmadd_ps(w[0], _mm512_maskz_loadu_ps((__mmask16)m, v), acc[i]);
+        acc[i] = _mm512_fmadd_ps(w[1], _mm512_maskz_loadu_ps((__mmask16)(m >> 16), v + 16), acc[i]);
     }
 }
 
@@ -119,24 +149,21 @@ UNPACK_INLINE void dot_plain_rows(enum dtype t, size_t rows, const uint8_t *cons
             acc[s][i] = _mm512_setzero_ps();
         }
     }
-    for (size_t at = 0; at < k; at += 16) {
-        size_t left = k - at;
-        __mmask16 m = (__mmask16)(left >= 16 ? 0xffff : (1u << left) - 1);
-        __m512 v[MATMUL_DOT_ROWS];
-        for (size_t i = 0; i < rows; i++) {
-            v[i] = _mm512_maskz_loadu_ps(m, (const float *)x[i] + at);
-        }
+    size_t whole = k / MATMUL_GROUP * MATMUL_GROUP;
+    for (size_t at = 0; at < whole; at += MATMUL_GROUP) {
         for (size_t s = 0; s < DOT_STREAMS; s++) {
             const uint8_t *p = row[s] + at * size;
             _mm_prefetch((const char *)p + DOT_AHEAD, _MM_HINT_T0);
-            __m512 w = dot_plain_load(t, p, left);
-            if (t == DTYPE_F8_E4M3) {
-                w = _mm512_mul_ps(w, _mm512_set1_ps(scale[s][at / TENSOR_FP8_BLOCK]));
+            if (t == DTYPE_F32) {
+                _mm_prefetch((const char *)p + DOT_AHEAD + 64, _MM_HINT_T0);
             }
-            for (size_t i = 0; i < rows; i++) {
-                acc[s][i] = _mm512_fmadd_ps(w, v[i], acc[s][i]);
-            }
+            const float *sc = t == DTYPE_F8_E4M3 ? scale[s] + at / TENSOR_FP8_BLOCK : NULL;
+            dot_plain_step(t, size, rows, p, sc, x, at, MATMUL_GROUP, acc[s]);
         }
+    }
+    for (size_t s = 0; s < DOT_STREAMS && whole < k; s++) {
+        const float *sc = t == DTYPE_F8_E4M3 ? scale[s] + whole / TENSOR_FP8_BLOCK : NULL;
+        dot_plain_step(t, size, rows, row[s] + whole * size, sc, x, whole, k - whole, acc[s]);
     }
     for (size_t s = 0; s < DOT_STREAMS; s++) {
         for (size_t i = 0; i < rows; i++) {

@@ -192,9 +192,10 @@ UNPACK_INLINE void unpack_e4m3(bool bf16, const uint8_t *p, size_t n, const floa
     uint8_t run[MATMUL_RUN];
     p = unpack_padded(p, n, 1, run);
     for (size_t i = 0; i < n; i += MATMUL_GROUP, dst += step) {
-        __m512 s = _mm512_set1_ps(scale[i / TENSOR_FP8_BLOCK]);
-        __m512 low = _mm512_mul_ps(unpack_e4m3_sixteen(p + i), s);
-        __m512 high = _mm512_mul_ps(unpack_e4m3_sixteen(p + i + 16), s);
+        __m512 s = _mm512_set1_ps(scale[i / TENSOR_FP8_BLOCK] * UNPACK_E4M3_SHRINK);
+        __m512i halves = unpack_e4m3_halves(p + i);
+        __m512 low = _mm512_mul_ps(unpack_e4m3_low(halves), s);
+        __m512 high = _mm512_mul_ps(unpack_e4m3_high(halves), s);
         if (bf16) {
             unpack_store_bf16(dst, low, high);
         } else {

@@ -240,21 +240,26 @@ UNPACK_INLINE __m512 unpack_bf16_sixteen(const uint8_t *p)
     return _mm512_castsi512_ps(_mm512_slli_epi32(w, 16));
 }
 
-/* Normal numbers by moving the fields into place; the subnormal ones, m * 2^-9, as 2^-6 * (1 + m/8)
- * less 2^-6; 0x7f is NaN. */
-UNPACK_INLINE __m512 unpack_e4m3_sixteen(const uint8_t *p)
+/* 32 values of F8_E4M3 as half floats, 2^-8 of their size: the fields fit as they are, subnormal
+ * numbers too, and only the exponent's bias differs. 0x7f is NaN. */
+enum { UNPACK_E4M3_SHRINK = 256 };
+UNPACK_INLINE __m512i unpack_e4m3_halves(const uint8_t *p)
 {
-    __m512i w = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p));
-    __m512i bits = _mm512_and_si512(w, _mm512_set1_epi32(0x7f));
-    __m512i sign = _mm512_slli_epi32(_mm512_sub_epi32(w, bits), 24);
-    __mmask16 tiny = _mm512_cmplt_epi32_mask(bits, _mm512_set1_epi32(8));
-    __mmask16 nan = _mm512_cmpeq_epi32_mask(bits, _mm512_set1_epi32(0x7f));
-    __m512i v = _mm512_add_epi32(_mm512_slli_epi32(bits, 20), _mm512_set1_epi32(120 << 23));
-    v = _mm512_mask_add_epi32(v, tiny, v, _mm512_set1_epi32(1 << 23));
-    __m512 f = _mm512_castsi512_ps(v);
-    f = _mm512_mask_sub_ps(f, tiny, f, _mm512_set1_ps(0x1p-6f));
-    v = _mm512_or_si512(_mm512_castps_si512(f), sign);
-    return _mm512_castsi512_ps(_mm512_mask_mov_epi32(v, nan, _mm512_set1_epi32(0x7fc00000)));
+    __m512i w = _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)(const void *)p));
+    __m512i h = _mm512_and_si512(_mm512_slli_epi16(w, 7), _mm512_set1_epi16((short)0xbf80));
+    __m512i size = _mm512_and_si512(h, _mm512_set1_epi16(0x3f80));
+    __mmask32 nan = _mm512_cmpeq_epi16_mask(size, _mm512_set1_epi16(0x3f80));
+    return _mm512_mask_mov_epi16(h, nan, _mm512_set1_epi16(0x7e00));
+}
+
+UNPACK_INLINE __m512 unpack_e4m3_low(__m512i halves)
+{
+    return _mm512_cvtph_ps(_mm512_castsi512_si256(halves));
+}
+
+UNPACK_INLINE __m512 unpack_e4m3_high(__m512i halves)
+{
+    return _mm512_cvtph_ps(_mm512_extracti64x4_epi64(halves, 1));
 }
 
 /* A whole run; `t` is a constant where this is inlined. */
