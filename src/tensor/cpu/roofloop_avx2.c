@@ -15,10 +15,11 @@ uint64_t roofloop_avx2_read(const void *p, size_t n)
         acc[i] = _mm256_setzero_si256();
     }
     const char *at = p;
-    for (size_t i = 0; i < n; i += 256) {
-        for (int j = 0; j < 8; j++) {
+    size_t stream = n / 8;
+    for (size_t i = 0; i < stream; i += 32) {
+        for (size_t j = 0; j < 8; j++) {
             acc[j] = _mm256_xor_si256(acc[j],
-                                      _mm256_load_si256((const __m256i *)(at + i + 32 * j)));
+                                      _mm256_load_si256((const __m256i *)(at + j * stream + i)));
         }
     }
     for (int i = 1; i < 8; i++) {

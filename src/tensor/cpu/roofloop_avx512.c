@@ -14,9 +14,10 @@ uint64_t roofloop_avx512_read(const void *p, size_t n)
         acc[i] = _mm512_setzero_si512();
     }
     const char *at = p;
-    for (size_t i = 0; i < n; i += 512) {
-        for (int j = 0; j < 8; j++) {
-            acc[j] = _mm512_xor_si512(acc[j], _mm512_load_si512(at + i + 64 * j));
+    size_t stream = n / 8;
+    for (size_t i = 0; i < stream; i += 64) {
+        for (size_t j = 0; j < 8; j++) {
+            acc[j] = _mm512_xor_si512(acc[j], _mm512_load_si512(at + j * stream + i));
         }
     }
     for (int i = 1; i < 8; i++) {
