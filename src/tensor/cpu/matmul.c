@@ -8,7 +8,7 @@
 #include <string.h>
 
 enum {
-    MATMUL_DOT_BYTES = 131072,  /* weight bytes of a dot task: streams long enough to prefetch, tasks to share */
+    MATMUL_DOT_BYTES = 131072, /* weight bytes of a dot task: its streams are worth prefetching */
     MATMUL_SERIAL_PACK = 8192, /* activations below this are packed before the threads start */
     MATMUL_LINE = 64,
 };
