@@ -12,8 +12,7 @@ probe=$(mktemp -d)
 trap 'rm -rf "$probe"' EXIT
 echo 'int LLVMFuzzerTestOneInput(const char *d, unsigned long n) { return d && n > 9; }' >"$probe/p.c"
 if ! clang -fsanitize=fuzzer,address -o "$probe/p" "$probe/p.c" 2>/dev/null; then
-    echo "fuzz: no clang with libFuzzer here, skipped"
-    echo "[       OK ] fuzz (skipped)"
+    echo "[  SKIPPED ] fuzz: no clang with libFuzzer here"
     exit 0
 fi
 env -u MAKEFLAGS make -s -j"$(nproc)" BUILD="$build" CC=clang OPT=-O1 \

@@ -4,7 +4,7 @@
 set -eu
 fathom=${FATHOM_BUILD:-build}/fathom
 if ! "$fathom" list --json | grep -q '"name": "smollm2"'; then
-    echo "smollm2 is not here (tools/get_smollm2.sh fetches it): skipped"
+    echo "[  SKIPPED ] smollm2 is not here; tools/get_smollm2.sh fetches it"
     exit 0
 fi
 path=$("$fathom" list --json | sed -n 's/.*"path": "\(.*smollm2.*\)",/\1/p')
