@@ -41,7 +41,7 @@ static err file_error(struct errinfo *info, const char *verb, const char *path)
 /* Opens a regular file for reading and learns its size. */
 static err file_open_regular(const char *path, int *fd, size_t *size, struct errinfo *info)
 {
-    int f = open(path, O_RDONLY | O_CLOEXEC);
+    int f = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe must not keep us waiting */
     if (f < 0) {
         return file_error(info, "open", path);
     }

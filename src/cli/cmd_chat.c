@@ -36,7 +36,7 @@ static err cmd_chat_talk(struct cmd_chat *c, struct repl *r, struct errinfo *inf
     }
     const struct session_options options = {.context = c->settings.context};
     r->format = model_chat_format(engine_model(r->engine));
-    TRY(settings_sampling(&c->settings, engine_vocab_size(r->engine), &r->sampling, info));
+    TRY(settings_sampling(&c->settings, r->engine, &r->sampling, info));
     TRY(session_new(r->engine, &options, &r->session, info));
     r->conversation.seed = c->settings.seed;
     r->conversation.think = c->think;

@@ -189,7 +189,7 @@ static err cmd_run_generate(struct cmd_run *r, struct engine *e, struct session 
     bool thinking = false;
     struct sampling sampling;
     int32_t stop_ids[CHAT_STOP_MAX];
-    TRY(settings_sampling(&r->settings, engine_vocab_size(e), &sampling, info));
+    TRY(settings_sampling(&r->settings, e, &sampling, info));
     TRY(cmd_run_format(r, e, &format, &thinking, info));
     TRY(cmd_run_append(r, s, e, format, thinking, info));
     struct generate_options options = {.max_tokens = r->max_tokens,
@@ -216,7 +216,14 @@ static err cmd_run_work(struct cmd_run *r, struct errinfo *info)
     struct engine *e;
     struct session *s = NULL;
     struct answer a = {0};
+    if (r->logprobs >= 0 && !r->json) {
+        return err_set(info, ERR_ARGUMENT, "--logprobs shows in the JSON document; add --json");
+    }
     TRY(cmd_run_prompt(r, info));
+    if (!r->raw && r->prompt[0] == '\0') {
+        return err_set(info, ERR_ARGUMENT, "the prompt is empty; give some text, or --raw to let the "
+                                           "model begin by itself");
+    }
     TRY(settings_open(&r->settings, &e, info));
     const struct session_options options = {.context = r->settings.context};
     err result = r->session && file_exists(r->session) ? session_load(e, r->session, &s, info)
@@ -245,7 +252,7 @@ int cmd_run(int argc, char **argv)
         options_string("system", "TEXT", &r.system, "instructions that come before the prompt"),
         options_size("max-tokens", "N", 1, (size_t)1 << 24, &r.max_tokens,
                      "stop after N tokens (the end of the context)"),
-        options_each("stop", "TEXT", &r.stop, "stop before this text would appear; repeatable"),
+        options_each("stop", "TEXT", &r.stop, "stop before this text would appear"),
         options_flag("raw", &r.raw, "continue the prompt as plain text, no chat format"),
         options_flag("think", &r.think, "let a model think that can"),
         options_flag("no-think", &r.no_think, "answer at once (the default where there is a choice)"),

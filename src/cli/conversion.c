@@ -1,10 +1,11 @@
 /* cli/conversion.c: see conversion.h. */
-#include "base/json.h"
 #include "cli/conversion.h"
 
 #include <jansson.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
+#include "base/json.h"
 #include "base/mem.h"
 #include "cli/modelref.h"
 
@@ -46,6 +47,17 @@ static void conversion_print(const char *out, const struct convert_report *r)
     }
 }
 
+/* Writing over what is being read would lose it. */
+static err conversion_check(const char *in, const char *out, struct errinfo *info)
+{
+    struct stat a, b;
+    if (stat(in, &a) == 0 && stat(out, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino) {
+        return err_set(info, ERR_ARGUMENT, "%s is the model to be read; name another file to write",
+                       out);
+    }
+    return ERR_OK;
+}
+
 int conversion_run(const struct options *spec, const char *in, const char *out,
                    const struct convert_options *options, bool json)
 {
@@ -56,7 +68,10 @@ int conversion_run(const struct options *spec, const char *in, const char *out,
     if (e != ERR_OK) {
         return options_fail(spec, &info);
     }
-    e = convert_run(path, out, options, &report, &info);
+    e = conversion_check(path, out, &info);
+    if (e == ERR_OK) {
+        e = convert_run(path, out, options, &report, &info);
+    }
     mem_free(path);
     if (e == ERR_OK && json) {
         e = conversion_print_json(in, out, &report, &info);

@@ -3,6 +3,7 @@
 #include <curl/curl.h>
 #include <errno.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -16,8 +17,10 @@ int main(int argc, char **argv)
         return 1;
     }
     int status = verbs_main(argc, argv);
-    if (fflush(stdout) != 0 || ferror(stdout)) {
-        fprintf(stderr, "fathom: cannot write the output: %s\n", strerror(errno));
+    bool lost = ferror(stdout); /* in an earlier write, whose errno is gone */
+    if (fflush(stdout) != 0 || lost) {
+        fprintf(stderr, "fathom: cannot write the output: %s\n",
+                lost ? "the disk is full or the reader is gone" : strerror(errno));
         status = status ? status : 1;
     }
     curl_global_cleanup();

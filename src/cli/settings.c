@@ -9,12 +9,13 @@
 
 #include "base/mem.h"
 #include "cli/modelref.h"
+#include "model/model.h"
 
 static const char *const settings_kv_types[] = {"bf16", "f16", "f32", NULL};
 
 void settings_init(struct settings *s)
 {
-    *s = (struct settings){.temperature = 0.6, .top_p = 0.95, .repeat_penalty = 1, .seed = -1};
+    *s = (struct settings){.temperature = -1, .top_p = -1, .repeat_penalty = -1, .seed = -1};
 }
 
 void settings_engine_rows(struct settings *s, struct options_row *rows, size_t *n)
@@ -38,13 +39,13 @@ void settings_sampling_rows(struct settings *s, struct options_row *rows, size_t
 {
     const struct options_row mine[SETTINGS_SAMPLING_ROWS] = {
         options_float("temperature", "T", 0, 100, &s->temperature,
-                      "0 takes the likeliest token; higher is bolder (0.6)"),
+                      "0 takes the likeliest token; higher is bolder (0.6; SmolLM2 0.2)"),
         options_size("top-k", "K", 0, 1 << 24, &s->top_k, "only the K best tokens (off)"),
         options_float("top-p", "P", 0, 1, &s->top_p,
-                      "only the best tokens that sum to P (0.95; 1 is off)"),
+                      "only the best tokens that sum to P (0.95; SmolLM2 0.9; 1 is off)"),
         options_float("min-p", "P", 0, 1, &s->min_p, "only tokens with P times the best one (off)"),
         options_float("repeat-penalty", "R", 0.01, 10, &s->repeat_penalty,
-                      "divide the logits of recent tokens by R (1 is off)"),
+                      "divide the logits of recent tokens by R (1, which is off; SmolLM2 1.1)"),
         options_size("repeat-window", "N", 1, 1 << 24, &s->repeat_window,
                      "how many tokens are recent (64)"),
         options_float("presence-penalty", "X", -2, 2, &s->presence_penalty,
@@ -52,7 +53,7 @@ void settings_sampling_rows(struct settings *s, struct options_row *rows, size_t
         options_float("frequency-penalty", "X", -2, 2, &s->frequency_penalty,
                       "subtract X for each time they were"),
         options_each("logit-bias", "ID=X", &s->bias, "add X, -100 to 100 or -inf, to a token's logit"),
-        options_int("seed", "S", 0, INT64_MAX, &s->seed, "same seed, same answer (drawn anew)"),
+        options_int("seed", "S", 0, INT64_MAX, &s->seed, "same seed, same answer (a new one each time)"),
     };
     memcpy(rows + *n, mine, sizeof mine);
     *n += SETTINGS_SAMPLING_ROWS;
@@ -94,10 +95,19 @@ static err settings_bias(struct settings *s, struct errinfo *info)
     return ERR_OK;
 }
 
-err settings_sampling(struct settings *s, size_t vocab_size, struct sampling *out,
+static void settings_advice(struct settings *s, const struct engine *e)
+{
+    bool smol = model_chat_format(engine_model(e)) == CHAT_SMOLLM2;
+    s->temperature = s->temperature >= 0 ? s->temperature : smol ? 0.2 : 0.6;
+    s->top_p = s->top_p >= 0 ? s->top_p : smol ? 0.9 : 0.95;
+    s->repeat_penalty = s->repeat_penalty >= 0 ? s->repeat_penalty : smol ? 1.1 : 1;
+}
+
+err settings_sampling(struct settings *s, const struct engine *e, struct sampling *out,
                       struct errinfo *info)
 {
     TRY(settings_bias(s, info));
+    settings_advice(s, e);
     if (s->seed < 0) {
         if (sodium_init() < 0) {
             return err_set(info, ERR_IO, "the system gives no random numbers; use --seed");
@@ -116,5 +126,5 @@ err settings_sampling(struct settings *s, size_t vocab_size, struct sampling *ou
                              .bias_ids = s->bias_ids,
                              .bias_values = s->bias_values,
                              .n_bias = s->bias.n};
-    return sampling_check(out, vocab_size, info);
+    return sampling_check(out, engine_vocab_size(e), info);
 }

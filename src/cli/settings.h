@@ -21,7 +21,9 @@ struct settings {
     float bias_values[OPTIONS_LIST_MAX];
 };
 
-/* Defaults: temperature 0.6 and top-p 0.95, what DeepSeek advises for its reasoning models. */
+/* Sampling that is not asked for (below 0) becomes what the model's makers advise: temperature 0.6 and
+ * top-p 0.95 for DeepSeek's reasoning models and the rest, 0.2, 0.9 and a repeat penalty of 1.1 for
+ * SmolLM2, which rambles above. */
 void settings_init(struct settings *s);
 
 /* Rows for opening the model alone (MODEL, --context, --threads, --deterministic, --kv-type, --chunk),
@@ -33,9 +35,9 @@ void settings_sampling_rows(struct settings *s, struct options_row *rows, size_t
 /* Finds and opens the model. */
 ERR_MUST_USE err settings_open(const struct settings *s, struct engine **out, struct errinfo *info);
 
-/* The sampler's settings, checked against the vocabulary. `out` points into `s`. A seed that was not
- * given is drawn now and kept in s->seed, so that it can be shown. */
-ERR_MUST_USE err settings_sampling(struct settings *s, size_t vocab_size, struct sampling *out,
+/* The sampler's settings for the engine's model, checked against its vocabulary. `out` points into
+ * `s`. A seed that was not given is drawn now and kept in s->seed, so that it can be shown. */
+ERR_MUST_USE err settings_sampling(struct settings *s, const struct engine *e, struct sampling *out,
                                    struct errinfo *info);
 
 #endif

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <cmocka.h>
 
@@ -61,6 +62,19 @@ static void what_is_absent_or_no_file_is_said_so(void **state)
     tempdir_text(&t, "x", "");
     assert_true(file_exists(tempdir_file(&t, "x")) && !file_is_dir(tempdir_file(&t, "x")));
     assert_false(file_exists(tempdir_file(&t, "y")) || file_is_dir(tempdir_file(&t, "y")));
+    tempdir_remove(&t);
+}
+
+static void a_pipe_is_refused_without_waiting_for_a_writer(void **state)
+{
+    (void)state;
+    struct tempdir t;
+    struct file_map m = {0};
+    struct errinfo info = {0};
+    tempdir_make(&t);
+    assert_int_equal(mkfifo(tempdir_file(&t, "pipe"), 0600), 0);
+    assert_int_equal(file_map_open(tempdir_file(&t, "pipe"), &m, &info), ERR_ARGUMENT);
+    assert_non_null(strstr(info.message, "not a regular file"));
     tempdir_remove(&t);
 }
 
@@ -221,6 +235,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_file_is_mapped_and_read_as_it_is),
         cmocka_unit_test(what_is_absent_or_no_file_is_said_so),
+        cmocka_unit_test(a_pipe_is_refused_without_waiting_for_a_writer),
         cmocka_unit_test(folders_are_made_with_their_parents),
         cmocka_unit_test(a_file_appears_only_when_committed),
         cmocka_unit_test(one_write_larger_than_the_buffer_is_whole),

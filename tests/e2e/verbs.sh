@@ -40,6 +40,9 @@ expect catalogue_names_licences 0 'licence: MIT' '' "$fathom" list --catalogue
 expect missing_default_says_how 1 '' 'get_smollm2.sh' "$fathom" run --prompt hello
 expect missing_model_says_how 1 '' 'fathom pull deepseek-v2-lite' "$fathom" run deepseek-v2-lite --prompt hello
 expect pull_of_nonsense_is_wrong_usage 2 '' 'neither a name' "$fathom" pull nonsense
+model=tests/golden/chatmodel
+expect an_empty_prompt_is_wrong_usage 2 '' 'the prompt is empty' "$fathom" run $model --prompt ''
+expect logprobs_need_json 2 '' 'add --json' "$fathom" run $model --prompt hello --logprobs 2
 expect full_disk_is_an_error 1 '' 'cannot write the output' \
     bash -c "exec $fathom list --catalogue >/dev/full"
 [ -e "$FATHOM_MODELS/smollm2" ] && failures=1
