@@ -2,7 +2,7 @@
 """Fathom against llama.cpp on the same GGUF file, in turn, in one run.
 
     pip install llama-cpp-python     (built with clang: gcc 12 miscompiles its AMX tile set-up)
-    python bench/compare_llamacpp.py model.gguf [--fathom build/fathom] [--rounds 5]
+    python bench/speed_vs_llamacpp.py model.gguf [--fathom build/fathom] [--rounds 5]
         [--prompt 512] [--steps 32] [--depth 0] [--threads 2]
 
 Each round measures Fathom, then the peer; the medians and the ratio of medians are printed, because a

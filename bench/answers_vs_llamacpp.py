@@ -2,7 +2,7 @@
 """Compares fathom with llama.cpp (through the llama-cpp-python package) on one GGUF file: perplexity of a
 text and greedy continuations, token by token. Run by hand, never by CI:
 
-    python tools/compare_llamacpp.py model.gguf text.txt [--context 512] [--chunks 8] [--tokens 64]
+    python bench/answers_vs_llamacpp.py model.gguf text.txt [--context 512] [--chunks 8] [--tokens 64]
 
 Perplexity: both sides use windows of --context tokens, the second half scored. Greedy: at the first token
 that differs, fathom's plain reference (float32, no rounding of activations) gives the exact logits; the
