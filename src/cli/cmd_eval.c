@@ -1,5 +1,6 @@
 /* cli/cmd_eval.c: `fathom eval`: perplexity of a text, question sets, raw logits. */
 #include <jansson.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -105,7 +106,7 @@ static err cmd_eval_npy_header(struct file_writer *w, size_t rows, size_t cols, 
 
 struct cmd_eval_rows {
     struct file_writer *file;
-    size_t vocab_size;
+    size_t vocab_size, not_finite;
     struct errinfo *info;
     err failed;
 };
@@ -114,6 +115,9 @@ static bool cmd_eval_write_rows(void *user, size_t first, size_t n, const float 
 {
     struct cmd_eval_rows *k = user;
     (void)first;
+    for (size_t i = 0; i < n * k->vocab_size; i++) {
+        k->not_finite += !isfinite(logits[i]);
+    }
     k->failed = file_writer_write(k->file, logits, n * k->vocab_size * sizeof *logits, k->info);
     return k->failed == ERR_OK;
 }
@@ -136,6 +140,10 @@ static err cmd_eval_write_logits(const char *path, struct session *s, size_t n, 
         e = file_writer_commit(rows.file, info);
     }
     file_writer_close(rows.file);
+    if (e == ERR_OK && rows.not_finite > 0) {
+        fprintf(stderr, "fathom eval: %zu of %zu logits are no finite numbers: the weights are damaged\n",
+                rows.not_finite, n * vocab_size);
+    }
     return e;
 }
 

@@ -43,6 +43,13 @@ expect pull_of_nonsense_is_wrong_usage 2 '' 'neither a name' "$fathom" pull nons
 model=tests/golden/chatmodel
 expect an_empty_prompt_is_wrong_usage 2 '' 'the prompt is empty' "$fathom" run $model --prompt ''
 expect logprobs_need_json 2 '' 'add --json' "$fathom" run $model --prompt hello --logprobs 2
+cp -r tests/golden/model/llama-tied "$FATHOM_MODELS/nan"
+header=$((8 + $(od -An -tu8 -N8 "$FATHOM_MODELS/nan/model.safetensors")))
+{ head -c $header tests/golden/model/llama-tied/model.safetensors
+  tail -c +$((header + 1)) tests/golden/model/llama-tied/model.safetensors | tr '\000-\377' '[\377*]'
+} >"$FATHOM_MODELS/nan/model.safetensors"
+expect logits_of_damaged_weights_are_called_so 0 'logits' 'no finite numbers' \
+    "$fathom" eval "$FATHOM_MODELS/nan" --logits-out "$FATHOM_MODELS/l.npy" --tokens 1,2,3
 expect full_disk_is_an_error 1 '' 'cannot write the output' \
     bash -c "exec $fathom list --catalogue >/dev/full"
 [ -e "$FATHOM_MODELS/smollm2" ] && failures=1
