@@ -51,12 +51,13 @@ static err cmd_eval_perplexity(const struct cmd_eval *v, struct engine *e, struc
 {
     struct tokenizer_ids ids = {0};
     struct perplexity p = {0};
+    size_t window = v->settings.context ? v->settings.context : CMD_EVAL_WINDOW;
     TRY(cmd_eval_need_tokenizer(e, info));
     err result = cmd_eval_text_ids(engine_tokenizer(e), v->perplexity, &ids, info);
     if (result == ERR_OK) {
-        size_t window = v->settings.context ? v->settings.context : CMD_EVAL_WINDOW;
         result = perplexity_of(e, ids.data, ids.len, window, v->stride, &p, info);
     }
+    size_t n_ids = ids.len;
     tokenizer_ids_deinit(&ids);
     TRY(result);
     if (v->json) {
@@ -65,6 +66,8 @@ static err cmd_eval_perplexity(const struct cmd_eval *v, struct engine *e, struc
     } else {
         printf("perplexity %.4f, %.4f bits per byte, over %zu tokens (%zu bytes)\n",
                perplexity_value(&p), perplexity_bits_per_byte(&p), p.tokens, p.bytes);
+        printf("scored: %s of each window of %zu; the text has %zu tokens\n",
+               v->stride ? "what no window before had" : "the second half", window, n_ids);
     }
     return ERR_OK;
 }
@@ -199,7 +202,8 @@ int cmd_eval(int argc, char **argv)
     settings_engine_rows(&v.settings, rows, &n);
     const struct options_row mine[CMD_EVAL_ROWS] = {
         options_string("perplexity", "FILE", &v.perplexity,
-                       "how well the text is predicted; windows of --context tokens (512)"),
+                       "how well the text is predicted: windows of --context tokens (512 here), the second "
+                       "half of each scored, a shorter rest left out"),
         options_size("stride", "N", 1, (size_t)1 << 24, &v.stride,
                      "overlapping windows, a new one every N tokens (off)"),
         options_string("task", "FILE", &v.task,
