@@ -39,7 +39,7 @@ void settings_sampling_rows(struct settings *s, struct options_row *rows, size_t
 {
     const struct options_row mine[SETTINGS_SAMPLING_ROWS] = {
         options_float("temperature", "T", 0, 100, &s->temperature,
-                      "0 takes the likeliest token; higher is bolder (0.6; SmolLM2 0.2)"),
+                      "0 takes the likeliest token; higher is bolder (0.6; SmolLM2 0)"),
         options_size("top-k", "K", 0, 1 << 24, &s->top_k, "only the K best tokens (off)"),
         options_float("top-p", "P", 0, 1, &s->top_p,
                       "only the best tokens that sum to P (0.95; SmolLM2 0.9; 1 is off)"),
@@ -98,7 +98,7 @@ static err settings_bias(struct settings *s, struct errinfo *info)
 static void settings_advice(struct settings *s, const struct engine *e)
 {
     bool smol = model_chat_format(engine_model(e)) == CHAT_SMOLLM2;
-    s->temperature = s->temperature >= 0 ? s->temperature : smol ? 0.2 : 0.6;
+    s->temperature = s->temperature >= 0 ? s->temperature : smol ? 0 : 0.6;
     s->top_p = s->top_p >= 0 ? s->top_p : smol ? 0.9 : 0.95;
     s->repeat_penalty = s->repeat_penalty >= 0 ? s->repeat_penalty : smol ? 1.1 : 1;
 }

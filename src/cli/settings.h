@@ -22,7 +22,7 @@ struct settings {
 };
 
 /* Sampling that is not asked for (below 0) becomes what the model's makers advise: temperature 0.6 and
- * top-p 0.95 for DeepSeek's reasoning models and the rest, 0.2, 0.9 and a repeat penalty of 1.1 for
+ * top-p 0.95 for DeepSeek's reasoning models and the rest, 0, 0.9 and a repeat penalty of 1.1 for
  * SmolLM2, which rambles above. */
 void settings_init(struct settings *s);
 
