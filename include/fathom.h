@@ -150,10 +150,11 @@ struct generate_options {
     size_t n_stop_ids;
     int top_logprobs;          /* 0 … 20 alternatives per token */
     bool ignore_eos;           /* benchmarks */
+    bool stop_loops;           /* stop an answer that only repeats itself (engine/loopguard.h) */
     session_progress progress; /* of the prefill */
 };
 
-enum session_finish { SESSION_STOP, SESSION_LENGTH, SESSION_CANCELLED };
+enum session_finish { SESSION_STOP, SESSION_LENGTH, SESSION_CANCELLED, SESSION_LOOP };
 
 struct generate_result {
     enum session_finish finish;
@@ -161,15 +162,15 @@ struct generate_result {
     double prefill_seconds, decode_seconds;
 };
 
-/* Reads what is pending, then samples until the model's eos, a stop id, a stop string, max_tokens or the
- * end of the context. The session then holds prompt and answer, the ending token and the tokens of a stop
- * string included; a character still unfinished at SESSION_LENGTH comes with the next call. `sampling`
- * NULL: greedy. A prefill cancelled by options->progress is SESSION_CANCELLED, not an error. On errors
- * the tokens made so far stay in the session. */
+/* Reads what is pending, then samples until the model's eos, a stop id, a stop string, max_tokens, the
+ * end of the context or (stop_loops) endless repetition. The session then holds prompt and answer, the
+ * ending token and the tokens of a stop string included; a character still unfinished at SESSION_LENGTH
+ * comes with the next call. `sampling` NULL: greedy. A prefill cancelled by options->progress is
+ * SESSION_CANCELLED, not an error. On errors the tokens made so far stay in the session. */
 ERR_MUST_USE err session_generate(struct session *s, const struct sampling *sampling,
                                   const struct generate_options *options, session_callback callback,
                                   void *user, struct generate_result *result, struct errinfo *info);
 
-const char *session_finish_name(enum session_finish f); /* "stop", "length", "cancelled" */
+const char *session_finish_name(enum session_finish f); /* "stop", "length", "cancelled", "loop" */
 
 #endif

@@ -140,7 +140,7 @@ err answer_generate(struct session *s, const struct sampling *sampling,
     with_progress.progress = answer_progress;
     chat_splitter_init(&stream.splitter, thinking);
     progress_init(&stream.progress, "reading", PROGRESS_TOKENS, 0);
-    interrupt_watch();
+    interrupt_watch_quietly();
     err e = session_generate(s, sampling, &with_progress, answer_token, &stream, &out->result, info);
     interrupt_restore();
     progress_finish(&stream.progress);
@@ -175,4 +175,40 @@ double answer_decode_tps(const struct generate_result *r)
     return r->completion_tokens > 1 && r->decode_seconds > 0
                ? (double)(r->completion_tokens - 1) / r->decode_seconds
                : 0;
+}
+
+const char *answer_speed_text(const struct generate_result *r, char out[ANSWER_SPEED_TEXT])
+{
+    char made[32] = "", read[32] = "";
+    if (answer_decode_tps(r) > 0) {
+        snprintf(made, sizeof made, ", %.1f/s", answer_decode_tps(r));
+    }
+    if (answer_prefill_tps(r) > 0) {
+        snprintf(read, sizeof read, ", %.0f/s", answer_prefill_tps(r));
+    }
+    snprintf(out, ANSWER_SPEED_TEXT, "%zu token%s%s; read %zu%s", r->completion_tokens,
+             r->completion_tokens == 1 ? "" : "s", made, r->prompt_tokens, read);
+    return out;
+}
+
+const char *answer_ending_text(const struct session *s, const struct engine *e,
+                               const struct generate_result *r, size_t max_tokens,
+                               char out[ANSWER_ENDING_TEXT])
+{
+    switch (r->finish) {
+    case SESSION_STOP: return NULL;
+    case SESSION_CANCELLED: return "[stopped]";
+    case SESSION_LOOP:
+        return "[stopped: the answer said the same over and over; --allow-loops lets it go on]";
+    case SESSION_LENGTH: break;
+    }
+    if (max_tokens > 0 && r->completion_tokens == max_tokens) {
+        snprintf(out, ANSWER_ENDING_TEXT, "[cut at --max-tokens %zu]", max_tokens);
+    } else {
+        snprintf(out, ANSWER_ENDING_TEXT,
+                 "[the context of %zu tokens is full: /clear starts a chat anew; --context N makes room "
+                 "(this model: up to %zu)]",
+                 session_capacity(s), engine_context_max(e));
+    }
+    return out;
 }

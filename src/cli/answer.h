@@ -49,6 +49,17 @@ void answer_deinit(struct answer *a);
 /* Writes text the model made; to a terminal with control characters replaced. */
 void answer_print(FILE *to, bool terminal, const char *text, size_t len);
 
+/* "12 tokens, 34.5/s; read 20, 300/s": what was made and read, and how fast where that was measured. */
+enum { ANSWER_SPEED_TEXT = 128 };
+const char *answer_speed_text(const struct generate_result *r, char out[ANSWER_SPEED_TEXT]);
+
+/* Why the answer ended when that is worth a line ("[stopped]", "[cut at …]"): NULL when it ended by
+ * itself. `max_tokens` as it was asked for, 0 for none. */
+enum { ANSWER_ENDING_TEXT = 256 };
+const char *answer_ending_text(const struct session *s, const struct engine *e,
+                               const struct generate_result *r, size_t max_tokens,
+                               char out[ANSWER_ENDING_TEXT]);
+
 /* Tokens per second of the prompt and of the answer; 0 when there is nothing to measure. */
 double answer_prefill_tps(const struct generate_result *r);
 double answer_decode_tps(const struct generate_result *r);

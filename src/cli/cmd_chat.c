@@ -58,6 +58,7 @@ static err cmd_chat_talk(struct cmd_chat *c, struct repl *r, struct errinfo *inf
 static err cmd_chat_work(struct cmd_chat *c, struct errinfo *info)
 {
     struct repl r = {.max_tokens = c->max_tokens,
+                     .allow_loops = c->settings.allow_loops,
                      .model = c->settings.model ? c->settings.model : MODELREF_DEFAULT,
                      .interactive = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO)};
     TRY(settings_open(&c->settings, &r.engine, info));

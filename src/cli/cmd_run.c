@@ -139,6 +139,12 @@ static json_t *cmd_run_logprobs(const struct answer *a, const struct tokenizer *
     return list;
 }
 
+/* null where nothing was measured: one token of an answer comes out of the prefill. */
+static json_t *cmd_run_speed(double tps)
+{
+    return tps > 0 ? json_real(tps) : json_null();
+}
+
 static err cmd_run_json(const struct cmd_run *r, const struct session *s, const struct answer *a,
                         const struct tokenizer *t, struct errinfo *info)
 {
@@ -148,11 +154,12 @@ static err cmd_run_json(const struct cmd_run *r, const struct session *s, const 
     for (size_t i = 0; i < g->completion_tokens; i++) {
         json_array_append_new(ids, json_integer(made[i]));
     }
-    json_t *doc = json_pack("{s:s%, s:o, s:I, s:I, s:f, s:f, s:s, s:I}", "text",
+    json_t *doc = json_pack("{s:s%, s:o, s:I, s:I, s:o, s:o, s:s, s:I}", "text",
                             a->content.data ? a->content.data : "", a->content.len, "tokens", ids,
                             "prompt_tokens", (json_int_t)g->prompt_tokens, "completion_tokens",
-                            (json_int_t)g->completion_tokens, "prefill_tps", answer_prefill_tps(g),
-                            "decode_tps", answer_decode_tps(g), "finish_reason",
+                            (json_int_t)g->completion_tokens, "prefill_tps",
+                            cmd_run_speed(answer_prefill_tps(g)), "decode_tps",
+                            cmd_run_speed(answer_decode_tps(g)), "finish_reason",
                             session_finish_name(g->finish), "seed", (json_int_t)r->settings.seed);
     if (doc && a->reasoning.len > 0) {
         json_object_set_new(doc, "reasoning", json_stringn(a->reasoning.data, a->reasoning.len));
@@ -166,18 +173,23 @@ static err cmd_run_json(const struct cmd_run *r, const struct session *s, const 
     return failed ? err_set(info, ERR_NOMEM, "out of memory for the JSON document") : ERR_OK;
 }
 
-/* After a streamed answer: end the line; on a terminal, say how fast it was. */
-static void cmd_run_epilogue(const struct answer *a)
+/* After a streamed answer: end the line; say what ended it unasked; on a terminal, how fast it was. */
+static void cmd_run_epilogue(const struct cmd_run *r, const struct session *s, const struct engine *e,
+                             const struct answer *a)
 {
     const struct generate_result *g = &a->result;
     if (a->content.len == 0 || a->content.data[a->content.len - 1] != '\n') {
         putchar('\n');
     }
     fflush(stdout);
-    if (isatty(STDERR_FILENO) && isatty(STDOUT_FILENO)) {
-        fprintf(stderr, "\033[2m[%zu tokens, %.1f/s; prompt %zu, %.0f/s; %s]\033[0m\n",
-                g->completion_tokens, answer_decode_tps(g), g->prompt_tokens, answer_prefill_tps(g),
-                session_finish_name(g->finish));
+    char ending[ANSWER_ENDING_TEXT], speed[ANSWER_SPEED_TEXT];
+    const char *why = answer_ending_text(s, e, g, r->max_tokens, ending);
+    bool dim = isatty(STDERR_FILENO);
+    if (why && g->finish != SESSION_CANCELLED && !(g->finish == SESSION_LENGTH && r->max_tokens)) {
+        fprintf(stderr, dim ? "\033[2m%s\033[0m\n" : "%s\n", why);
+    }
+    if (dim && isatty(STDOUT_FILENO)) {
+        fprintf(stderr, "\033[2m[%s]\033[0m\n", answer_speed_text(g, speed));
     }
 }
 
@@ -197,6 +209,7 @@ static err cmd_run_generate(struct cmd_run *r, struct engine *e, struct session 
                                        .n_stop = r->stop.n,
                                        .stop_ids = stop_ids,
                                        .n_stop_ids = t ? chat_stop_ids(t, format, stop_ids) : 0,
+                                       .stop_loops = !r->settings.allow_loops,
                                        .top_logprobs = r->logprobs > 0 ? (int)r->logprobs : 0};
     struct answer_view view = answer_view_default();
     if (r->json) {
@@ -206,7 +219,7 @@ static err cmd_run_generate(struct cmd_run *r, struct engine *e, struct session 
     if (r->json) {
         TRY(cmd_run_json(r, s, a, t, info));
     } else {
-        cmd_run_epilogue(a);
+        cmd_run_epilogue(r, s, e, a);
     }
     return r->session ? session_save(s, r->session, info) : ERR_OK;
 }

@@ -1,13 +1,16 @@
 /* cli/interrupt.h: Ctrl-C as a question instead of a death. Between interrupt_watch and
  * interrupt_restore, SIGINT and SIGTERM only set a flag that long work looks at; a second Ctrl-C
  * before anybody looked kills the program as usual.
- * Signal handlers leave no other way than one static flag; it lives here. Main thread only. */
+ * Signal handlers leave no other way than static state; it lives here. Main thread only. */
 #ifndef CLI_INTERRUPT_H
 #define CLI_INTERRUPT_H
 
 #include <stdbool.h>
 
 void interrupt_watch(void);
+/* The same, and until interrupt_restore the terminal on stdin does not show what is typed (a "^C" in the
+ * middle of an answer); what was typed is there for the next reader. */
+void interrupt_watch_quietly(void);
 void interrupt_restore(void);
 bool interrupt_pending(void); /* came since watch or the last clear */
 void interrupt_clear(void);

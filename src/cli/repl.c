@@ -68,20 +68,14 @@ static void repl_after_answer(struct repl *r, const struct answer *a)
         putchar('\n');
     }
     fflush(stdout);
-    if (r->interactive) {
-        repl_note(r, "[%zu tokens, %.1f/s; read %zu, %.0f/s; context %zu of %zu]",
-                  g->completion_tokens, answer_decode_tps(g), g->prompt_tokens, answer_prefill_tps(g),
-                  session_length(r->session), session_capacity(r->session));
+    char ending[ANSWER_ENDING_TEXT], speed[ANSWER_SPEED_TEXT];
+    const char *why = answer_ending_text(r->session, r->engine, g, r->max_tokens, ending);
+    if (why) {
+        repl_note(r, "%s", why);
     }
-    if (g->finish == SESSION_CANCELLED) {
-        repl_note(r, "[stopped]");
-    } else if (g->finish == SESSION_LENGTH &&
-               session_length(r->session) == session_capacity(r->session)) {
-        repl_note(r, "[the context of %zu tokens is full: /clear starts anew; --context N makes room "
-                     "(this model: up to %zu)]",
-                  session_capacity(r->session), engine_context_max(r->engine));
-    } else if (g->finish == SESSION_LENGTH) {
-        repl_note(r, "[cut at --max-tokens %zu]", r->max_tokens);
+    if (r->interactive) {
+        repl_note(r, "[%s; context %zu of %zu]", answer_speed_text(g, speed),
+                  session_length(r->session), session_capacity(r->session));
     }
 }
 
@@ -97,6 +91,7 @@ static err repl_answer(struct repl *r, struct answer *a, struct errinfo *info)
     tokenizer_ids_deinit(&ids);
     TRY(e);
     const struct generate_options options = {.max_tokens = r->max_tokens,
+                                             .stop_loops = !r->allow_loops,
                                              .stop_ids = stop_ids,
                                              .n_stop_ids = chat_stop_ids(t, r->format, stop_ids)};
     struct answer_view view = answer_view_default();

@@ -16,6 +16,7 @@ struct repl {
     enum chat_format format;
     struct sampling sampling;
     size_t max_tokens; /* per answer; 0: the rest of the context */
+    bool allow_loops;
     const char *model; /* for people and files */
     bool interactive;
     /* over all answers, for /stats */

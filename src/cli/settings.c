@@ -53,6 +53,8 @@ void settings_sampling_rows(struct settings *s, struct options_row *rows, size_t
         options_float("frequency-penalty", "X", -2, 2, &s->frequency_penalty,
                       "subtract X for each time they were"),
         options_each("logit-bias", "ID=X", &s->bias, "add X, -100 to 100 or -inf, to a token's logit"),
+        options_flag("allow-loops", &s->allow_loops,
+                     "let an answer go on that says the same over and over"),
         options_int("seed", "S", 0, INT64_MAX, &s->seed, "same seed, same answer (a new one each time)"),
     };
     memcpy(rows + *n, mine, sizeof mine);

@@ -14,6 +14,7 @@ struct settings {
     int kv_type; /* index into the choices of --kv-type */
     double temperature, top_p, min_p, repeat_penalty, presence_penalty, frequency_penalty;
     size_t top_k, repeat_window;
+    bool allow_loops;
     struct options_list bias; /* ID=VALUE */
     int64_t seed;             /* below 0: drawn from the system */
     /* Filled by settings_sampling. */
@@ -28,7 +29,7 @@ void settings_init(struct settings *s);
 
 /* Rows for opening the model alone (MODEL, --context, --threads, --deterministic, --kv-type, --chunk),
  * and for sampling. Each appends to rows[*n] and advances *n. */
-enum { SETTINGS_ENGINE_ROWS = 6, SETTINGS_SAMPLING_ROWS = 10 };
+enum { SETTINGS_ENGINE_ROWS = 6, SETTINGS_SAMPLING_ROWS = 11 };
 void settings_engine_rows(struct settings *s, struct options_row *rows, size_t *n);
 void settings_sampling_rows(struct settings *s, struct options_row *rows, size_t *n);
 

@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "base/progress.h"
+#include "engine/loopguard.h"
 #include "engine/stopper.h"
 
 struct generation {
@@ -14,6 +15,7 @@ struct generation {
     const struct sampling *sampling;
     const struct generate_options *options;
     struct stopper stopper;
+    struct loopguard loopguard;
     char *piece; /* text of one token */
     size_t piece_cap;
     size_t made;
@@ -94,18 +96,21 @@ static err generation_step(struct generation *g, session_callback callback, void
     TRY(sampler_pick(e->sampler, g->sampling, s->logits, &past, &token.id, info));
     bool is_stop = generation_is_stop(g, token.id);
     err result = generation_text(g, token.id, is_stop);
+    s->tokens[s->n_tokens] = token.id; /* there is room for one; it counts once its text is made */
     bool full = g->made + 1 == g->options->max_tokens || s->n_tokens + 1 == session_capacity(s);
-    if (result == ERR_OK && (is_stop || full)) {
+    bool loop = g->options->stop_loops && !is_stop &&
+                loopguard_push(&g->loopguard, s->tokens + s->n_tokens - g->made, g->made + 1) > 0;
+    if (result == ERR_OK && (is_stop || full || loop)) {
         result = stopper_finish(&g->stopper);
     }
     if (result != ERR_OK) {
         return err_set(info, result, "out of memory for the text of token %zu of the answer", g->made);
     }
-    s->tokens[s->n_tokens++] = token.id;
+    s->n_tokens++;
     g->made++;
     bool stop = is_stop || g->stopper.stopped;
-    *finished = stop || full;
-    *finish = stop ? SESSION_STOP : SESSION_LENGTH;
+    *finished = stop || full || loop;
+    *finish = stop ? SESSION_STOP : loop ? SESSION_LOOP : SESSION_LENGTH;
     if (callback) {
         sampler_logprobs(s->logits, engine_vocab_size(e), token.id, g->options->top_logprobs, &token);
         token.text = g->stopper.shown.len ? g->stopper.shown.data : "";

@@ -291,7 +291,8 @@ err session_generate(struct session *s, const struct sampling *sampling,
 
 const char *session_finish_name(enum session_finish f)
 {
-    return f == SESSION_STOP ? "stop" : f == SESSION_LENGTH ? "length" : "cancelled";
+    static const char *const names[] = {"stop", "length", "cancelled", "loop"};
+    return names[f];
 }
 
 err session_save(const struct session *s, const char *path, struct errinfo *info)

@@ -70,6 +70,17 @@ check run_reads_stdin "$hello" "$(echo hello | "$fathom" run $model --temperatur
 check run_stops_before_a_string "Hello" "$("$fathom" run $model --prompt hello --temperature 0 --stop '! 你')"
 json=$("$fathom" run $model --prompt hello --temperature 0 --max-tokens 3 --logprobs 2 --seed 7 --json)
 has run_json_has_the_promised_fields '^\{"text":"Hel","tokens":\[72,101,108\],"prompt_tokens":24,"completion_tokens":3,"prefill_tps":[0-9.]+,"decode_tps":[0-9.]+,"finish_reason":"length","seed":7,"logprobs":\[\{"id":72,"token":"H","logprob":-0.0' "$json"
+has run_json_has_null_where_nothing_was_timed '"completion_tokens":1,"prefill_tps":[0-9.]+,"decode_tps":null' \
+    "$("$fathom" run $model --prompt hello --max-tokens 1 --json)"
+loop() { # ends only by the guard, or at the context's end
+    "$fathom" run $model --prompt hello --logit-bias 32=100 --json --context 300 "$@"
+}
+has run_stops_an_answer_that_loops '"finish_reason":"loop"' "$(loop)"
+has run_lets_loops_go_on_when_asked '"completion_tokens":276,.*"finish_reason":"length"' "$(loop --allow-loops)"
+printf 'count\n' | chat --logit-bias 32=100 >/dev/null
+has chat_says_that_it_stopped_a_loop 'said the same over and over; --allow-loops' "$(cat "$work/stderr")"
+"$fathom" run $model --prompt hello --context 30 >"$work/out" 2>"$work/stderr"
+has run_says_when_the_context_cut_the_answer 'context of 30 tokens is full' "$(cat "$work/stderr")"
 a=$("$fathom" run $model --raw --prompt x --temperature 2 --top-p 1 --seed 5 --max-tokens 20 --json | grep -o '"tokens":[^]]*')
 b=$("$fathom" run $model --raw --prompt x --temperature 2 --top-p 1 --seed 5 --max-tokens 20 --json | grep -o '"tokens":[^]]*')
 check run_repeats_with_the_same_seed "$a" "$b"

@@ -1,6 +1,7 @@
 /* Generation with a model whose answers are known: stop rules, text, log-probabilities, cancelling. */
 #include <math.h>
 
+#include "engine/loopguard.h"
 #include "enginefixture.h"
 #include "text/chat.h"
 
@@ -141,6 +142,29 @@ static void test_a_full_context_is_length(void **state)
     session_free(s);
 }
 
+static void test_an_endless_answer_is_a_loop(void **state)
+{
+    const int32_t space = ' ';
+    const float always = 100;
+    const struct sampling sampling = {.bias_ids = &space, .bias_values = &always, .n_bias = 1};
+    struct generate_options o = {.stop_loops = true};
+    struct generate_result r;
+    struct errinfo info = {0};
+    struct session *s = say(*state, "hello", 400);
+    must(session_generate(s, &sampling, &o, NULL, NULL, &r, &info), &info);
+    assert_int_equal(r.finish, SESSION_LOOP);
+    assert_string_equal(session_finish_name(r.finish), "loop");
+    assert_int_equal(r.completion_tokens, LOOPGUARD_TOKENS + 1);
+    assert_int_equal(session_length(s), 24 + r.completion_tokens);
+    session_free(s);
+    s = say(*state, "hello", 400);
+    o.stop_loops = false;
+    must(session_generate(s, &sampling, &o, NULL, NULL, &r, &info), &info);
+    assert_int_equal(r.finish, SESSION_LENGTH);
+    assert_int_equal(session_length(s), 400);
+    session_free(s);
+}
+
 static void test_logprobs_agree_with_scores(void **state)
 {
     struct errinfo info = {0};
@@ -254,6 +278,7 @@ int main(void)
         cmocka_unit_test(test_stop_ids_and_ignore_eos),
         cmocka_unit_test(test_a_cut_character_comes_with_the_continuation),
         cmocka_unit_test(test_a_full_context_is_length),
+    cmocka_unit_test(test_an_endless_answer_is_a_loop),
         cmocka_unit_test(test_logprobs_agree_with_scores),
         cmocka_unit_test(test_cancelled_goes_on_as_if_nothing_happened),
         cmocka_unit_test(test_cancelled_prefill_is_a_finish_reason),
