@@ -5,11 +5,13 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "base/meminfo.h"
 #include "cli/modelref.h"
 #include "cli/options.h"
 #include "cli/verbs.h"
+#include "cli/weighttype.h"
 #include "engine/benchmark.h"
 #include "model/quantmix.h"
 #include "model/shapes.h"
@@ -102,6 +104,7 @@ static err cmd_bench_synthesize(struct cmd_bench *b, struct errinfo *info)
 {
     TRY(shapes_find(b->shape, &b->config, info));
     struct quantmix mix;
+    TRY(weighttype_check(b->type, info));
     TRY(quantmix_init(&mix, b->type, &b->config, info));
     size_t available = meminfo_available();
     size_t budget = available > CMD_BENCH_RESERVE ? available - CMD_BENCH_RESERVE : available;
@@ -120,6 +123,9 @@ static err cmd_bench_open(struct cmd_bench *b, struct errinfo *info)
     }
     if (b->write && !b->shape) {
         return err_set(info, ERR_ARGUMENT, "--write goes with --shape");
+    }
+    if (b->write && file_exists(b->write)) {
+        return err_set(info, ERR_ARGUMENT, "--write: %s is already there; name a new file", b->write);
     }
     if (b->shape) {
         return cmd_bench_synthesize(b, info);

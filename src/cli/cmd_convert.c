@@ -14,9 +14,11 @@ int cmd_convert(int argc, char **argv)
         options_required("IN", &in, "a Hugging Face folder, a .gguf file, a name"),
         options_required("OUT", &out, "NAME.gguf, or a folder that does not exist yet"),
         options_string("type", "TYPE", &o.type,
-                       "weights as f32, f16, bf16 or (GGUF) q8_0 …; else as they are now, FP8 as bf16"),
+                       "weights as f32, f16, bf16 or, for GGUF, any of quantize's; else as "
+                       "now, FP8 as bf16"),
         options_size("shard-size", "MB", 1, 1 << 20, &shard, "cut a folder's files at this size (5000)"),
         options_size("threads", "N", 1, 1024, &threads, "use N threads (all cores)"),
+        options_flag("force", &o.overwrite, "write over OUT.gguf when it is there already"),
         options_flag("json", &json, "one JSON document on stdout"),
     };
     const struct options spec = {"convert", "model files between safetensors folders and GGUF", rows,

@@ -1,6 +1,7 @@
 /* cli/cmd_quantize.c: `fathom quantize`: a GGUF file with smaller weights. */
 #include "cli/conversion.h"
 #include "cli/verbs.h"
+#include "cli/weighttype.h"
 
 int cmd_quantize(int argc, char **argv)
 {
@@ -13,10 +14,10 @@ int cmd_quantize(int argc, char **argv)
         options_required("IN", &in, "a .gguf file (best f32, f16 or bf16), a folder, a name"),
         options_required("OUT", &out, "the .gguf file to write"),
         options_required("TYPE", &o.type,
-                         "q8_0 q6_k q5_k_m q5_k q5_1 q5_0 q4_k_m q4_k_s q4_k q4_1 q4_0 q3_k_m q3_k q2_k "
-                         "mxfp4 bf16 f16 f32"),
+                         "the weights' new type: " WEIGHTTYPE_NAMES),
         options_string("imatrix", "FILE", &o.imatrix, "importance matrix (GGUF, from llama-imatrix)"),
         options_size("threads", "N", 1, 1024, &threads, "use N threads (all cores)"),
+        options_flag("force", &o.overwrite, "write over OUT when it is there already"),
         options_flag("json", &json, "one JSON document on stdout"),
     };
     const struct options spec = {"quantize", "a GGUF file with smaller weights", rows,

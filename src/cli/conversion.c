@@ -3,25 +3,42 @@
 
 #include <jansson.h>
 #include <stdio.h>
-#include <sys/stat.h>
 
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/meminfo.h"
 #include "cli/modelref.h"
+#include "cli/weighttype.h"
 
 static double conversion_bits(const struct convert_report *r)
 {
     return r->elems ? 8.0 * (double)r->bytes / (double)r->elems : 0;
 }
 
+/* {"q5_0": 3, …}: how many matrices got another type than the one asked for. */
+static json_t *conversion_fallbacks(const struct convert_report *r)
+{
+    json_t *o = json_object();
+    for (int t = 0; t < DTYPE_COUNT; t++) {
+        if (r->fallbacks[t] && json_object_set_new(o, dtype_info((enum dtype)t)->name,
+                                                   json_integer((json_int_t)r->fallbacks[t])) != 0) {
+            json_decref(o);
+            return NULL;
+        }
+    }
+    return o;
+}
+
 static err conversion_print_json(const char *in, const char *out, const struct convert_report *r,
                                  struct errinfo *info)
 {
-    json_t *o = json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:f, s:f, s:I, s:I}", "in", in, "out", out,
+    json_t *o = json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:f, s:f, s:I, s:I, s:o, s:I}", "in", in, "out", out,
                           "type", r->type, "tensors", (json_int_t)r->n_tensors, "parameters",
                           (json_int_t)r->elems, "bytes", (json_int_t)r->bytes, "bits_per_weight",
                           conversion_bits(r), "seconds", r->seconds, "mtp_layers_left_out",
-                          (json_int_t)r->mtp_layers_left_out, "matrices_without_importance",
+                          (json_int_t)r->mtp_layers_left_out, "mtp_tensors_left_out",
+                          (json_int_t)r->mtp_tensors_left_out, "fallbacks",
+                          conversion_fallbacks(r), "matrices_without_importance",
                           (json_int_t)r->n_unmeasured);
     char *text = json_text_dup(o, JSON_REAL_PRECISION(6));
     json_decref(o);
@@ -35,27 +52,26 @@ static err conversion_print_json(const char *in, const char *out, const struct c
 
 static void conversion_print(const char *out, const struct convert_report *r)
 {
-    printf("%s: %s, %zu tensors, %.2f GB, %.2f bits per weight, %.1f s\n", out, r->type,
-           r->n_tensors, (double)r->bytes / 1e9, conversion_bits(r), r->seconds);
+    char size[MEMINFO_TEXT];
+    printf("%s: %s, %zu tensors, %s, %.2f bits per weight, %.1f s\n", out, r->type, r->n_tensors,
+           meminfo_text(r->bytes, size), conversion_bits(r), r->seconds);
     if (r->mtp_layers_left_out) {
-        printf("%zu multi-token-prediction layer%s left out: not run yet\n", r->mtp_layers_left_out,
-               r->mtp_layers_left_out == 1 ? " was" : "s were");
+        printf("left out: %zu multi-token-prediction layer%s (%zu tensors), which readers of this "
+               "format do not expect\n",
+               r->mtp_layers_left_out, r->mtp_layers_left_out == 1 ? "" : "s",
+               r->mtp_tensors_left_out);
+    }
+    for (int t = 0; t < DTYPE_COUNT; t++) {
+        if (r->fallbacks[t]) {
+            printf("%zu %s %s instead: rows that are no multiple of the wanted type's block\n",
+                   r->fallbacks[t], r->fallbacks[t] == 1 ? "matrix is" : "matrices are",
+                   dtype_info((enum dtype)t)->name);
+        }
     }
     if (r->n_unmeasured) {
         printf("the importance matrix does not know %zu of the matrices; they got even weights\n",
                r->n_unmeasured);
     }
-}
-
-/* Writing over what is being read would lose it. */
-static err conversion_check(const char *in, const char *out, struct errinfo *info)
-{
-    struct stat a, b;
-    if (stat(in, &a) == 0 && stat(out, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino) {
-        return err_set(info, ERR_ARGUMENT, "%s is the model to be read; name another file to write",
-                       out);
-    }
-    return ERR_OK;
 }
 
 int conversion_run(const struct options *spec, const char *in, const char *out,
@@ -64,14 +80,14 @@ int conversion_run(const struct options *spec, const char *in, const char *out,
     struct errinfo info = {0};
     struct convert_report report;
     char *path;
-    err e = modelref_resolve(in, &path, &info);
+    err e = options->type ? weighttype_check(options->type, &info) : ERR_OK;
+    if (e == ERR_OK) {
+        e = modelref_resolve(in, &path, &info);
+    }
     if (e != ERR_OK) {
         return options_fail(spec, &info);
     }
-    e = conversion_check(path, out, &info);
-    if (e == ERR_OK) {
-        e = convert_run(path, out, options, &report, &info);
-    }
+    e = convert_run(path, out, options, &report, &info);
     mem_free(path);
     if (e == ERR_OK && json) {
         e = conversion_print_json(in, out, &report, &info);

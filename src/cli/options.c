@@ -100,9 +100,9 @@ static err options_set_float(const struct options_row *row, const char *text, st
 static err options_set_choice(const struct options_row *row, const char *text, struct errinfo *info)
 {
     char list[512];
-    size_t used = 0;
+    size_t used = 0, n_choices = 0;
     list[0] = '\0';
-    for (int i = 0; row->in.choices[i]; i++) {
+    for (int i = 0; row->in.choices[i]; i++, n_choices++) {
         if (strcasecmp(text, row->in.choices[i]) == 0) {
             *row->out.choice = i;
             return ERR_OK;
@@ -110,7 +110,9 @@ static err options_set_choice(const struct options_row *row, const char *text, s
         int n = snprintf(list + used, sizeof list - used, "%s%s", i ? ", " : "", row->in.choices[i]);
         used += (size_t)n < sizeof list - used ? (size_t)n : sizeof list - used - 1;
     }
-    return err_set(info, ERR_ARGUMENT, "--%s needs one of %s, got \"%s\"", row->name, list, text);
+    const char *near = suggest_nearest(text, row->in.choices, n_choices);
+    return err_set(info, ERR_ARGUMENT, "--%s needs one of %s, got \"%s\"%s%s%s", row->name, list, text,
+                   near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
 }
 
 static err options_set(const struct options_row *row, const char *text, struct errinfo *info)
@@ -213,6 +215,26 @@ err options_parse(const struct options *spec, int argc, char **argv, struct erri
     return ERR_OK;
 }
 
+enum { OPTIONS_HELP_COLUMNS = 100, OPTIONS_HELP_LEAST = 30 };
+
+/* Text at column `indent`, broken between words; a word too long for a line stands alone. */
+static void options_wrap(const char *text, int indent, FILE *to)
+{
+    int room = OPTIONS_HELP_COLUMNS - indent;
+    room = room > OPTIONS_HELP_LEAST ? room : OPTIONS_HELP_LEAST;
+    int used = 0;
+    while (*text) {
+        int word = (int)strcspn(text, " ");
+        if (used > 0 && used + 1 + word > room) {
+            fprintf(to, "\n%*s", indent, "");
+            used = 0;
+        }
+        used += fprintf(to, "%s%.*s", used ? " " : "", word, text);
+        text += word + (text[word] == ' ');
+    }
+    fputc('\n', to);
+}
+
 void options_help(const struct options *spec, FILE *to)
 {
     fprintf(to, "fathom %s: %s\n\nusage: fathom %s", spec->verb, spec->summary, spec->verb);
@@ -236,8 +258,11 @@ void options_help(const struct options *spec, FILE *to)
             snprintf(left, sizeof left, "--%s%s%s", row->name, row->value ? " " : "",
                      row->value ? row->value : "");
         }
-        fprintf(to, "  %-*s  %s%s\n", width, left, row->help,
-                row->type == OPTIONS_LIST ? "; may be repeated" : "");
+        char help[512];
+        snprintf(help, sizeof help, "%s%s", row->help,
+                 row->type == OPTIONS_LIST ? "; may be repeated" : "");
+        fprintf(to, "  %-*s  ", width, left);
+        options_wrap(help, width + 4, to);
     }
     fprintf(to, "  %-*s  %s\n", width, "--help", "this text");
     if (spec->examples) {

@@ -2,9 +2,13 @@
  * convertfolder.c. */
 #include "model/convert.h"
 
+#include <dirent.h>
+#include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 
 #include "base/cpuinfo.h"
 #include "base/file.h"
@@ -52,6 +56,58 @@ enum dtype convert_main_type(const struct tensortable *t)
     return best == DTYPE_F32 || best == DTYPE_F16 ? best : DTYPE_BF16;
 }
 
+/* Tensors of layers beyond the model's own: the multi-token-prediction layers. */
+size_t convert_mtp_tensors(const struct tensortable *t, const struct config *c)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < tensortable_count(t); i++) {
+        const char *name = tensortable_at(t, i)->name;
+        const char *layer = strncmp(name, "model.layers.", 13) == 0 ? name + 13
+                            : strncmp(name, "blk.", 4) == 0         ? name + 4
+                                                                    : NULL;
+        n += layer && strtoumax(layer, NULL, 10) >= c->num_hidden_layers;
+    }
+    return n;
+}
+
+static bool convert_same_file(const char *a, const char *b)
+{
+    struct stat x, y;
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+/* Is `out` one of the files that are read? */
+static bool convert_reads(const struct convert_job *j, const struct gguf *g)
+{
+    bool reads = false;
+    for (size_t i = 0; g && i < gguf_file_count(g); i++) {
+        reads = reads || convert_same_file(gguf_file_path(g, i), j->out);
+    }
+    DIR *d = g ? NULL : opendir(j->in);
+    for (struct dirent *e; d && (e = readdir(d)) != NULL;) {
+        char *path = file_join(j->in, e->d_name);
+        reads = reads || !path || convert_same_file(path, j->out); /* without memory: rather not */
+        mem_free(path);
+    }
+    if (d) {
+        closedir(d);
+    }
+    return reads;
+}
+
+/* A new GGUF file at j->out. `g` is what is read, NULL for a folder. */
+static err convert_open_writer(struct convert_job *j, const struct gguf *g)
+{
+    if (file_exists(j->out) && convert_reads(j, g)) {
+        return err_set(j->info, ERR_ARGUMENT,
+                       "%s is part of the model that is read; name another file to write", j->out);
+    }
+    if (file_exists(j->out) && !j->options->overwrite) {
+        return err_set(j->info, ERR_ARGUMENT, "%s is already there; --force writes over it", j->out);
+    }
+    return gguf_writer_new(j->out, &j->writer, j->info);
+}
+
 /* recipe_sink over a GGUF writer. */
 static err convert_to_writer(void *user, const void *data, size_t n, struct errinfo *info)
 {
@@ -63,11 +119,15 @@ static err convert_to_writer(void *user, const void *data, size_t n, struct erri
 }
 
 /* Declares and streams the plan's tensors into j->writer, whose keys are complete. */
-static err convert_stream(struct convert_job *j, const struct convertplan *p)
+static err convert_stream(struct convert_job *j, const struct convertplan *p,
+                          const struct quantmix *mix)
 {
     for (size_t i = 0; i < p->n; i++) {
-        TRY(gguf_writer_tensor(j->writer, p->items[i].name, &p->items[i].out, j->info));
-        j->report->elems += tensor_elems(&p->items[i].out);
+        const struct tensor *t = &p->items[i].out;
+        TRY(gguf_writer_tensor(j->writer, p->items[i].name, t, j->info));
+        j->report->elems += tensor_elems(t);
+        j->report->fallbacks[t->dtype] +=
+            quantmix_falls_back(mix, p->items[i].name, t->rank, t->shape);
     }
     TRY(gguf_writer_begin_data(j->writer, j->info));
     j->report->n_tensors = p->n;
@@ -107,17 +167,18 @@ static err convert_from_folder(struct convert_job *j, const struct hffolder *h)
         c.n_group = c.topk_group = 1; /* GGUF knows the greedy choice by having no groups */
     }
     j->report->mtp_layers_left_out = c.num_nextn_predict_layers;
+    j->report->mtp_tensors_left_out = convert_mtp_tensors(hffolder_tensors(h), &c);
     TRY(convert_mix(j, &c, hffolder_tensors(h), &mix));
     struct convertplan plan = {0};
     err e = convertplan_to_gguf(&plan, &c, hffolder_tensors(h), &mix, j->info);
     if (e == ERR_OK) {
-        e = gguf_writer_new(j->out, &j->writer, j->info);
+        e = convert_open_writer(j, NULL);
     }
     if (e == ERR_OK) {
         e = convert_folder_keys(j, &c, &mix);
     }
     if (e == ERR_OK) {
-        e = convert_stream(j, &plan);
+        e = convert_stream(j, &plan, &mix);
     }
     gguf_writer_free(j->writer);
     convertplan_deinit(&plan);
@@ -168,14 +229,14 @@ static err convert_requantize_with(struct convert_job *j, const struct gguf *g,
         convert_count_unmeasured(j, &plan);
     }
     if (e == ERR_OK) {
-        e = gguf_writer_new(j->out, &j->writer, j->info);
+        e = convert_open_writer(j, g);
     }
     if (e == ERR_OK) {
         e = convert_copy_keys(j, g, mix, m);
         e = e == ERR_OK ? e : err_set(j->info, e, "%s: cannot copy its keys: %s", j->in, err_name(e));
     }
     if (e == ERR_OK) {
-        e = convert_stream(j, &plan);
+        e = convert_stream(j, &plan, mix);
     }
     gguf_writer_free(j->writer);
     convertplan_deinit(&plan);

@@ -5,6 +5,7 @@
 #define MODEL_CONVERT_H
 
 #include "formats/tensortable.h"
+#include "model/config.h"
 
 enum convert_way {
     CONVERT_FOLDER_TO_GGUF,
@@ -19,6 +20,7 @@ struct convert_options {
     const char *imatrix; /* importance matrix for the quantizers, NULL for none (imatrix.h) */
     int n_threads;       /* 0: all cores */
     size_t shard_bytes;  /* a folder's weight files are cut above this; 0: 5 GB */
+    bool overwrite;      /* write over a .gguf file that is there; never over one that is read */
 };
 
 struct convert_report {
@@ -28,16 +30,24 @@ struct convert_report {
     size_t bytes; /* of all tensors written */
     size_t elems; /* parameters written */
     double seconds;
-    size_t mtp_layers_left_out; /* multi-token-prediction layers that only the source has */
+    size_t mtp_layers_left_out;  /* multi-token-prediction layers that only the source has, */
+    size_t mtp_tensors_left_out; /* and the tensors they are made of */
+    size_t fallbacks[DTYPE_COUNT]; /* matrices that got this type because their rows are no multiple of
+                                      the wanted type's block */
     size_t n_unmeasured;        /* matrices the importance matrix does not know */
 };
 
-/* `in`: a folder or a .gguf file; `out`: a path ending in .gguf, or else a folder, which must not exist
- * or be empty. Progress with the time left goes to stderr when that is a terminal. */
+/* `in`: a folder or a .gguf file; `out`: a path ending in .gguf, which must not exist unless `overwrite`,
+ * or else a folder, which must not exist or be empty (both ERR_ARGUMENT). Progress with the time left
+ * goes to stderr when that is a terminal. */
 ERR_MUST_USE err convert_run(const char *in, const char *out, const struct convert_options *options,
                              struct convert_report *report, struct errinfo *info);
 
 /* The type most of a table's matrix bytes have, as a plain type: f32, f16, or else bf16. */
 enum dtype convert_main_type(const struct tensortable *t);
+
+
+/* How many tensors belong to multi-token-prediction layers. */
+size_t convert_mtp_tensors(const struct tensortable *t, const struct config *c);
 
 #endif

@@ -314,6 +314,7 @@ err convertfolder_write(const struct gguf *g, const char *out,
         report->n_tensors = f.plan.n;
         report->bytes = convertplan_bytes(&f.plan);
         report->mtp_layers_left_out = c.num_nextn_predict_layers;
+        report->mtp_tensors_left_out = convert_mtp_tensors(gguf_tensors(g), &c);
         for (size_t i = 0; i < f.plan.n; i++) {
             report->elems += tensor_elems(&f.plan.items[i].out);
         }

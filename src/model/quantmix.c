@@ -18,21 +18,21 @@ static const struct quantmix_name quantmix_names[] = {
     {"f16", QUANTMIX_UNIFORM, DTYPE_F16, 1},
     {"bf16", QUANTMIX_UNIFORM, DTYPE_BF16, 32},
     {"q8_0", QUANTMIX_UNIFORM, DTYPE_Q8_0, 7},
-    {"q4_0", QUANTMIX_UNIFORM, DTYPE_Q4_0, 2},
-    {"q4_1", QUANTMIX_UNIFORM, DTYPE_Q4_1, 3},
-    {"q5_0", QUANTMIX_UNIFORM, DTYPE_Q5_0, 8},
-    {"q5_1", QUANTMIX_UNIFORM, DTYPE_Q5_1, 9},
-    {"q3_k", QUANTMIX_UNIFORM, DTYPE_Q3_K, 11},
-    {"q4_k", QUANTMIX_UNIFORM, DTYPE_Q4_K, 14},
-    {"q5_k", QUANTMIX_UNIFORM, DTYPE_Q5_K, 16},
     {"q6_k", QUANTMIX_UNIFORM, DTYPE_Q6_K, 18},
-    {"mxfp4", QUANTMIX_UNIFORM, DTYPE_MXFP4, 38},
-    {"q2_k", QUANTMIX_Q2_K, DTYPE_Q2_K, 10},
-    {"q3_k_m", QUANTMIX_Q3_K_M, DTYPE_Q3_K, 12},
-    {"q4_k_s", QUANTMIX_Q4_K_S, DTYPE_Q4_K, 14},
-    {"q4_k_m", QUANTMIX_Q4_K_M, DTYPE_Q4_K, 15},
-    {"q5_k_s", QUANTMIX_Q5_K_S, DTYPE_Q5_K, 16},
     {"q5_k_m", QUANTMIX_Q5_K_M, DTYPE_Q5_K, 17},
+    {"q5_k_s", QUANTMIX_Q5_K_S, DTYPE_Q5_K, 16},
+    {"q5_k", QUANTMIX_UNIFORM, DTYPE_Q5_K, 16},
+    {"q5_1", QUANTMIX_UNIFORM, DTYPE_Q5_1, 9},
+    {"q5_0", QUANTMIX_UNIFORM, DTYPE_Q5_0, 8},
+    {"q4_k_m", QUANTMIX_Q4_K_M, DTYPE_Q4_K, 15},
+    {"q4_k_s", QUANTMIX_Q4_K_S, DTYPE_Q4_K, 14},
+    {"q4_k", QUANTMIX_UNIFORM, DTYPE_Q4_K, 14},
+    {"q4_1", QUANTMIX_UNIFORM, DTYPE_Q4_1, 3},
+    {"q4_0", QUANTMIX_UNIFORM, DTYPE_Q4_0, 2},
+    {"mxfp4", QUANTMIX_UNIFORM, DTYPE_MXFP4, 38},
+    {"q3_k_m", QUANTMIX_Q3_K_M, DTYPE_Q3_K, 12},
+    {"q3_k", QUANTMIX_UNIFORM, DTYPE_Q3_K, 11},
+    {"q2_k", QUANTMIX_Q2_K, DTYPE_Q2_K, 10},
 };
 
 enum { QUANTMIX_NAMES = sizeof quantmix_names / sizeof *quantmix_names };
@@ -154,12 +154,27 @@ static enum dtype quantmix_wish(const struct quantmix *m, const char *name)
     return m->base;
 }
 
+/* What stays F32 whatever the mix: vectors, which cost nothing, and the router, which must not err. */
+static bool quantmix_is_exact(const char *name, uint32_t rank)
+{
+    return rank < 2 || strstr(name, ".ffn_gate_inp.") != NULL;
+}
+
 enum dtype quantmix_type(const struct quantmix *m, const char *name, uint32_t rank,
                          const size_t *shape)
 {
-    bool is_router = strstr(name, ".ffn_gate_inp.") != NULL;
-    if (rank < 2 || is_router) {
-        return DTYPE_F32;
-    }
-    return quantmix_fit(quantmix_wish(m, name), shape[rank - 1]);
+    return quantmix_is_exact(name, rank) ? DTYPE_F32
+                                         : quantmix_fit(quantmix_wish(m, name), shape[rank - 1]);
+}
+
+bool quantmix_falls_back(const struct quantmix *m, const char *name, uint32_t rank,
+                         const size_t *shape)
+{
+    return !quantmix_is_exact(name, rank) &&
+           quantmix_type(m, name, rank, shape) != quantmix_wish(m, name);
+}
+
+const char *quantmix_name_at(size_t i)
+{
+    return i < QUANTMIX_NAMES ? quantmix_names[i].name : NULL;
 }

@@ -37,5 +37,11 @@ ERR_MUST_USE err quantmix_init(struct quantmix *mix, const char *name, const str
  * else must stay exact get F32. */
 enum dtype quantmix_type(const struct quantmix *mix, const char *name, uint32_t rank,
                          const size_t *shape);
+/* Whether that is not the type the mix wanted, because the rows do not fit its block. */
+bool quantmix_falls_back(const struct quantmix *mix, const char *name, uint32_t rank,
+                         const size_t *shape);
+
+/* The i-th name quantmix_init knows, largest type first; NULL past the end. */
+const char *quantmix_name_at(size_t i);
 
 #endif

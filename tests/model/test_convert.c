@@ -3,6 +3,7 @@
 #include "goldenmodel.h"
 
 #include <dirent.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/json.h"
@@ -68,7 +69,9 @@ static void must_convert(const char *in, const char *out, const struct convert_o
 {
     struct errinfo info = {0};
     struct convert_report report;
-    if (convert_run(in, out, o, &report, &info) != ERR_OK) {
+    struct convert_options over = *o;
+    over.overwrite = true;
+    if (convert_run(in, out, &over, &report, &info) != ERR_OK) {
         fail_msg("%s to %s: %s", in, out, info.message);
     }
     assert_true(report.n_tensors > 0 && report.bytes > 0);
@@ -485,6 +488,8 @@ static void what_cannot_be_done_is_said_and_leaves_nothing(void **state)
     assert_int_equal(convert_run(gguf, GOLDENMODEL_DIR, &none, &r, &info), ERR_ARGUMENT);
     assert_non_null(strstr(info.message, "already there"));
     assert_int_equal(convert_run(gguf, inside("hf", out), &q4, &r, &info), ERR_ARGUMENT);
+    assert_int_equal(convert_run(GOLDENMODEL_DIR "v3", gguf, &none, &r, &info), ERR_ARGUMENT);
+    assert_non_null(strstr(info.message, "--force"));
     for (size_t k = 1; k < 40; k += 3) { /* a full disk */
         file_fault(k, 28);
         err e = convert_run(gguf, inside("hf", out), &none, &r, &info);
@@ -498,6 +503,74 @@ static void what_cannot_be_done_is_said_and_leaves_nothing(void **state)
     assert_int_equal(folder_entries(), before);
 }
 
+static void copy_file(const char *from, const char *to)
+{
+    struct errinfo info = {0};
+    struct file_writer *w;
+    char *data;
+    size_t n;
+    assert_int_equal(file_read(from, (size_t)64 << 20, &data, &n, &info), ERR_OK);
+    assert_int_equal(file_writer_open(to, &w, &info), ERR_OK);
+    assert_int_equal(file_writer_write(w, data, n, &info), ERR_OK);
+    assert_int_equal(file_writer_commit(w, &info), ERR_OK);
+    file_writer_close(w);
+    mem_free(data);
+}
+
+/* Not even when asked to write over files: neither the file, nor a link to it, nor a shard of a folder. */
+static void what_is_read_is_never_written_over(void **state)
+{
+    (void)state;
+    char gguf[256], link[256], source[256], shard[300];
+    struct errinfo info = {0};
+    struct convert_report r;
+    const struct convert_options force = {.overwrite = true, .type = "q8_0"};
+    inside("read.gguf", gguf);
+    inside("link.gguf", link);
+    inside("source", source);
+    must_convert(GOLDENMODEL_DIR "qwen2", gguf, &force);
+    must_convert(GOLDENMODEL_DIR "qwen2", gguf, &force); /* another's file may be written over */
+    assert_int_equal(symlink(gguf, link), 0);
+    const char *const outs[] = {gguf, link};
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(convert_run(gguf, outs[i], &force, &r, &info), ERR_ARGUMENT);
+        assert_non_null(strstr(info.message, "part of the model"));
+    }
+    assert_int_equal(mkdir(source, 0700), 0);
+    snprintf(shard, sizeof shard, "%s/config.json", source);
+    copy_file(GOLDENMODEL_DIR "qwen2/config.json", shard);
+    snprintf(shard, sizeof shard, "%s/model.safetensors", source);
+    copy_file(GOLDENMODEL_DIR "qwen2/model.safetensors", shard);
+    assert_int_equal(unlink(link), 0);
+    assert_int_equal(symlink(shard, link), 0);
+    assert_int_equal(convert_run(source, link, &force, &r, &info), ERR_ARGUMENT);
+    assert_int_equal(unlink(link), 0);
+}
+
+static void what_falls_back_and_what_is_left_out_is_counted(void **state)
+{
+    (void)state;
+    char out[256];
+    struct errinfo info = {0};
+    struct convert_report r;
+    const struct convert_options q4 = {.type = "q4_k", .overwrite = true};
+    inside("counted.gguf", out);
+    assert_int_equal(convert_run(GOLDENMODEL_DIR "v3-mtp", out, &q4, &r, &info), ERR_OK);
+    assert_int_equal(r.mtp_layers_left_out, 1);
+    assert_true(r.mtp_tensors_left_out > 6); /* a whole layer and what joins it to the others */
+    size_t fallbacks = 0;
+    for (int t = 0; t < DTYPE_COUNT; t++) {
+        fallbacks += r.fallbacks[t];
+    }
+    assert_true(fallbacks > 0 && r.fallbacks[DTYPE_Q4_K] == 0);
+    const struct convert_options f32 = {.type = "f32", .overwrite = true};
+    assert_int_equal(convert_run(GOLDENMODEL_DIR "v3", out, &f32, &r, &info), ERR_OK);
+    assert_int_equal(r.mtp_tensors_left_out, 0);
+    for (int t = 0; t < DTYPE_COUNT; t++) {
+        assert_int_equal(r.fallbacks[t], 0);
+    }
+}
+
 static void no_allocation_is_taken_for_granted(void **state)
 {
     (void)state;
@@ -506,7 +579,7 @@ static void no_allocation_is_taken_for_granted(void **state)
     inside("mem", out);
     struct errinfo info = {0};
     struct convert_report r;
-    const struct convert_options o = {.n_threads = 1};
+    const struct convert_options o = {.n_threads = 1, .overwrite = true};
     must_convert(GOLDENMODEL_DIR "v3", gguf, &o);
     const char *const ways[2][2] = {{GOLDENMODEL_DIR "v3", gguf}, {gguf, out}};
     for (int way = 0; way < 2; way++) {
@@ -550,6 +623,8 @@ int main(void)
         cmocka_unit_test(tokenizers_survive_the_way_through_gguf),
         cmocka_unit_test(an_importance_matrix_moves_the_error_to_what_matters_less),
         cmocka_unit_test(what_cannot_be_done_is_said_and_leaves_nothing),
+        cmocka_unit_test(what_is_read_is_never_written_over),
+        cmocka_unit_test(what_falls_back_and_what_is_left_out_is_counted),
         cmocka_unit_test(no_allocation_is_taken_for_granted),
         cmocka_unit_test(a_value_too_large_for_the_type_is_named),
     };
