@@ -130,8 +130,12 @@ static void check_logits(const char *path, const struct goldenmodel *g, double b
     model_close(m);
 }
 
-static const char *const classes[] = {"llama3",    "llama-tied", "qwen2", "qwen2-yarn", "v2-lite",
-                                      "v2-groups", "v3",         "v3-fp8", "v3-mtp",    "v3-tied"};
+/* Every fixture GGUF has keys for. */
+static const char *const classes[] = {
+    "llama3",      "llama-tied",  "llama-b",     "llama-c",     "llama-d",     "qwen2",    "qwen2-b",
+    "qwen2-c",     "qwen2-d",     "qwen2-yarn",  "v2-lite",     "v2-lite-b",   "v2-lite-c", "v2-lite-d",
+    "v2-groups",   "v2-groups-b", "v2-groups-c", "v2-groups-d", "v3",          "v3-b",     "v3-c",
+    "v3-d",        "v3-fp8",      "v3-fp8-b",    "v3-fp8-c",    "v3-mtp",      "v3-tied"};
 
 static void folders_survive_the_way_through_gguf(void **state)
 {
@@ -151,10 +155,30 @@ static void folders_survive_the_way_through_gguf(void **state)
     }
 }
 
+/* Block scales that are powers of two leave every weight exact in BF16. */
+static void fp8_folders_become_gguf_without_loss(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name, *type;
+    } cases[] = {{"v3-fp8", "f32"}, {"v3-fp8-b", "bf16"}, {"v3-fp8-c", "f32"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char source[256], path[256];
+        struct goldenmodel g;
+        snprintf(source, sizeof source, GOLDENMODEL_DIR "%s", cases[i].name);
+        goldenmodel_load(cases[i].name, &g);
+        must_convert(source, inside("fp8.gguf", path), &(struct convert_options){.type = cases[i].type});
+        check_logits(path, &g, 1e-4);
+        goldenmodel_free(&g);
+    }
+}
+
 static void our_gguf_has_the_tensors_of_the_golden_one(void **state)
 {
     (void)state;
-    static const char *const with_gguf[] = {"llama3", "llama-tied", "qwen2", "v2-lite", "v3"};
+    static const char *const with_gguf[] = {"llama3",    "llama-tied", "llama-b",     "qwen2",
+                                            "qwen2-b",   "v2-lite",    "v2-groups-b", "v3",
+                                            "v3-b",      "v3-d",       "v3-fp8-b",    "v3-fp8-c"};
     for (size_t i = 0; i < sizeof with_gguf / sizeof *with_gguf; i++) {
         char source[256], golden[256], ours[256];
         struct gguf *a, *b;
@@ -617,6 +641,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(folders_survive_the_way_through_gguf),
+        cmocka_unit_test(fp8_folders_become_gguf_without_loss),
         cmocka_unit_test(our_gguf_has_the_tensors_of_the_golden_one),
         cmocka_unit_test(files_with_whole_kv_b_become_folders),
         cmocka_unit_test(every_mix_gives_each_tensor_its_type),

@@ -1,15 +1,23 @@
 #!/usr/bin/env python3
 """Golden vectors of the forward pass: tiny random checkpoints and what transformers computes from them.
 
-Writes tests/golden/model/NAME/: config.json, the weights (safetensors), expected.bin, and for some a
-model.gguf of the same weights. expected.bin, little-endian: int32 n_tokens, n_layers, hidden, vocab;
-int32 tokens[n_tokens]; float32 [n_layers + 1][n_tokens][hidden] (the output of every layer, then of the
-final norm); float32 logits [n_tokens][vocab].
+Writes tests/golden/model/NAME/: config.json, the weights (safetensors), expected.bin, model.gguf with the
+same weights, and for FP8 folders twin/, the same folder with every FP8 weight multiplied out. The GGUF
+files are written here with the gguf package, independently of `fathom convert`. expected.bin,
+little-endian: int32 n_tokens, n_layers, hidden, vocab; int32 tokens[n_tokens]; float32
+[n_layers + 1][n_tokens][hidden] (the output of every layer, then of the final norm); float32 logits
+[n_tokens][vocab].
 
 Run by hand: python3 tools/golden/model.py [NAME ...]; needs torch, transformers 5, safetensors, gguf.
 Weights are rounded to the stored type first, then everything is computed in float32 with eager attention.
-Checked here: routing is never decided by less than 1e-4, so that float rounding cannot flip an expert;
-the softmax scale of YaRN models holds mscale squared; dropped groups are masked with -inf.
+Tokens are drawn so that every routing decision is clear (see MARGIN): rounding, even bfloat16's, sends no
+token to another expert, and what tests measure is arithmetic. Checked here: the softmax scale of YaRN
+models holds mscale squared; dropped groups are masked with -inf.
+
+No model.gguf: v2-gain (mscale differs from mscale_all_dim; GGUF has one key for both, and `convert`
+refuses), v3-softmax (keys for neither softmax with a selection bias nor half-split rotation in MLA), and
+v3-fp8 (large; tests convert it, the smaller FP8 fixtures have one). Not in transformers, followed from the
+official code instead: softmax scores with a selection bias (v3-softmax).
 """
 import json
 import math
@@ -41,19 +49,33 @@ V3 = dict(kind="V3", vocab_size=131, hidden_size=40, intermediate_size=56, moe_i
           num_nextn_predict_layers=0)
 DENSE = dict(vocab_size=150, hidden_size=48, intermediate_size=72, num_hidden_layers=2,
              num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=256)
+# The same classes, smaller, for several seeds and odd shapes.
+LITTLE = dict(vocab_size=53, hidden_size=27, intermediate_size=23, moe_intermediate_size=9, num_attention_heads=3,
+              num_key_value_heads=3, kv_lora_rank=15, qk_nope_head_dim=7, qk_rope_head_dim=4, v_head_dim=5,
+              n_routed_experts=6, num_experts_per_tok=2)
+V2S, V3S = dict(V2, **LITTLE), dict(V3, **LITTLE, q_lora_rank=11, n_group=2, topk_group=1, routed_scaling_factor=1.7)
+DENSES = dict(DENSE, vocab_size=53, intermediate_size=31)
 YARN = dict(rope_type="yarn", rope_theta=10000.0, factor=4.0, original_max_position_embeddings=64,
             beta_fast=32, beta_slow=1, mscale=0.707, mscale_all_dim=0.707)
 LLAMA3 = dict(rope_type="llama3", rope_theta=500000.0, factor=8.0, low_freq_factor=1.0,
               high_freq_factor=4.0, original_max_position_embeddings=8192)
 PLAIN = dict(rope_type="default", rope_theta=10000.0)
+YARN40 = dict(YARN, factor=40.0, mscale=1.0, mscale_all_dim=1.0)
 
-# name: (seed, config, options). options: dtype of the stored weights, gguf flavour, shards, mtp, old_style
-# (rope_scaling and rope_theta as before transformers 5).
+# The least distance between an expert (or group) that is chosen and the next one that is not: of softmax
+# scores in their logarithm, of sigmoid scores times 4 (the logistic function's steepest slope is 1/4), so
+# that it is a distance between router logits either way.
+MARGIN = 0.2
+
+# name: (seed, config, options). options: dtype of the stored weights (fp8-ue8m0: block scales are powers of
+# two), gguf flavour, shards, mtp, old_style (rope_scaling and rope_theta as before transformers 5), twin (type
+# of an FP8 folder's twin), scoring.
 FIXTURES = {
     "v2-lite": (1, dict(V2, rope_parameters=YARN), dict(gguf="joined", dtype="bf16", old_style=True)),
     "v2-groups": (2, dict(V2, rope_parameters=PLAIN, q_lora_rank=24, n_routed_experts=12, n_group=4,
                           topk_group=2, topk_method="group_limited_greedy", routed_scaling_factor=16.0,
-                          n_shared_experts=1, num_experts_per_tok=4, vocab_size=97), dict(dtype="bf16")),
+                          n_shared_experts=1, num_experts_per_tok=4, vocab_size=97),
+                  dict(gguf="split", dtype="bf16")),
     "v2-gain": (3, dict(V2, rope_parameters=dict(YARN, mscale=1.0, mscale_all_dim=0.5), n_shared_experts=0,
                         num_attention_heads=5, num_key_value_heads=5, num_experts_per_tok=1,
                         n_routed_experts=4, first_k_dense_replace=0), dict(dtype="f16")),
@@ -62,7 +84,7 @@ FIXTURES = {
     "v3-mtp": (5, dict(V3, rope_parameters=PLAIN, num_hidden_layers=2, n_shared_experts=2, n_group=1,
                        topk_group=1, num_nextn_predict_layers=1, kv_lora_rank=20, qk_rope_head_dim=4,
                        num_attention_heads=2, num_key_value_heads=2, n_routed_experts=9,
-                       hidden_size=34), dict(dtype="f32", shards=3, mtp=True)),
+                       hidden_size=34), dict(gguf="split", dtype="f32", shards=3, mtp=True)),
     "v3-tied": (6, dict(V3, rope_parameters=dict(YARN, mscale=1.0, mscale_all_dim=1.0), q_lora_rank=None,
                         tie_word_embeddings=True, n_routed_experts=8, n_group=2, topk_group=1,
                         num_experts_per_tok=2, num_hidden_layers=2, n_shared_experts=0),
@@ -80,10 +102,75 @@ FIXTURES = {
                             rope_parameters=dict(rope_type="yarn", rope_theta=1e4, factor=4.0,
                                                  original_max_position_embeddings=64)),
                    dict(gguf="qwen2", dtype="f16")),
+
+    "v2-lite-b": (21, dict(V2S, rope_parameters=PLAIN, n_shared_experts=1, first_k_dense_replace=2,
+                           n_routed_experts=5), dict(gguf="split", dtype="f16")),
+    "v2-lite-c": (22, dict(V2S, rope_parameters=dict(YARN, factor=40.0), n_shared_experts=0, num_attention_heads=1,
+                           num_key_value_heads=1, first_k_dense_replace=0, num_experts_per_tok=1, hidden_size=33,
+                           num_hidden_layers=2, kv_lora_rank=17), dict(gguf="joined", dtype="f32")),
+    "v2-lite-d": (23, dict(V2S, rope_parameters=dict(YARN40, beta_fast=16, beta_slow=2), tie_word_embeddings=True,
+                           n_routed_experts=4, num_experts_per_tok=4, routed_scaling_factor=0.6, v_head_dim=9),
+                  dict(gguf="joined", dtype="bf16")),
+    "v2-groups-b": (24, dict(V2S, rope_parameters=YARN, q_lora_rank=11, n_routed_experts=9, n_group=3, topk_group=1,
+                             topk_method="group_limited_greedy", routed_scaling_factor=16.0, num_experts_per_tok=3,
+                             n_shared_experts=2), dict(gguf="split", dtype="bf16", old_style=True)),
+    "v2-groups-c": (25, dict(V2S, rope_parameters=YARN40, q_lora_rank=13, n_routed_experts=8, n_group=4, topk_group=3,
+                             topk_method="group_limited_greedy", routed_scaling_factor=2.0, num_experts_per_tok=5,
+                             n_shared_experts=0, first_k_dense_replace=2, num_attention_heads=5,
+                             num_key_value_heads=5, hidden_size=35), dict(gguf="split", dtype="f16")),
+    "v2-groups-d": (26, dict(V2S, rope_parameters=PLAIN, n_routed_experts=6, n_group=6, topk_group=2,
+                             topk_method="group_limited_greedy", first_k_dense_replace=0, n_shared_experts=1,
+                             num_hidden_layers=2, kv_lora_rank=31), dict(gguf="split", dtype="f32")),
+    "v3-b": (27, dict(V3S, rope_parameters=PLAIN, norm_topk_prob=False, n_shared_experts=2, first_k_dense_replace=0,
+                      hidden_size=31, num_hidden_layers=2), dict(gguf="split", dtype="bf16")),
+    "v3-c": (28, dict(V3S, rope_parameters=YARN40, q_lora_rank=None, n_group=1, topk_group=1, n_routed_experts=7,
+                      num_experts_per_tok=7, first_k_dense_replace=2), dict(gguf="split", dtype="f32")),
+    "v3-d": (29, dict(V3S, rope_parameters=dict(YARN40, factor=8.0), n_group=4, topk_group=3, n_routed_experts=12,
+                      num_experts_per_tok=5, n_shared_experts=0, num_attention_heads=5, num_key_value_heads=5,
+                      qk_rope_head_dim=6, v_head_dim=11), dict(gguf="split", dtype="bf16", old_style=True)),
+    "v3-softmax": (30, dict(V3S, rope_parameters=PLAIN, norm_topk_prob=False, rope_interleave=False,
+                            num_hidden_layers=2), dict(dtype="bf16", scoring="softmax")),
+    "v3-fp8-b": (31, dict(V3S, rope_parameters=YARN40, hidden_size=134, num_hidden_layers=2, n_routed_experts=4,
+                          moe_intermediate_size=6), dict(gguf="split", dtype="fp8-ue8m0", twin="bf16")),
+    "v3-fp8-c": (32, dict(V3S, rope_parameters=PLAIN, q_lora_rank=None, hidden_size=36, kv_lora_rank=130,
+                          num_hidden_layers=2, n_shared_experts=2, num_attention_heads=2, num_key_value_heads=2),
+                 dict(gguf="split", dtype="fp8", twin="f32")),
+    "llama-b": (33, dict(DENSES, kind="Llama", rope_parameters=dict(LLAMA3, factor=32.0), num_attention_heads=3,
+                         num_key_value_heads=1, hidden_size=21, head_dim=10, tie_word_embeddings=True),
+                dict(gguf="llama", dtype="f16")),
+    "llama-c": (34, dict(DENSES, kind="Llama", rope_parameters=dict(PLAIN, rope_type="linear", factor=4.0),
+                         num_attention_heads=6, num_key_value_heads=3, hidden_size=30, head_dim=8,
+                         num_hidden_layers=3, rms_norm_eps=1e-5), dict(gguf="llama", dtype="bf16")),
+    "llama-d": (35, dict(DENSES, kind="Llama", rope_parameters=dict(PLAIN, rope_theta=1e5), num_attention_heads=9,
+                         num_key_value_heads=3, hidden_size=36, tie_word_embeddings=True),
+                dict(gguf="llama", dtype="bf16", old_style=True)),
+    "qwen2-b": (36, dict(DENSES, kind="Qwen2", rope_parameters=PLAIN, num_attention_heads=7, num_key_value_heads=1,
+                         hidden_size=42, tie_word_embeddings=True), dict(gguf="qwen2", dtype="f32")),
+    "qwen2-c": (37, dict(DENSES, kind="Qwen2", rope_parameters=dict(PLAIN, rope_theta=1e6), num_attention_heads=3,
+                         num_key_value_heads=3, hidden_size=30, num_hidden_layers=3),
+                dict(gguf="qwen2", dtype="bf16")),
+    "qwen2-d": (38, dict(DENSES, kind="Qwen2", num_attention_heads=6, num_key_value_heads=2, hidden_size=24,
+                         rope_parameters=dict(rope_type="yarn", rope_theta=1e6, factor=2.0, beta_fast=16,
+                                              original_max_position_embeddings=32)),
+                dict(gguf="qwen2", dtype="f16", old_style=True)),
 }
 
 
-def build(config):
+def softmax_router(gate):
+    """The official router with score_func "softmax": scores are softmax, the bias only selects."""
+    def forward(x):
+        logits = x.view(-1, gate.hidden_dim).float() @ gate.weight.float().T
+        scores = logits.softmax(-1)
+        groups = (scores + gate.e_score_correction_bias).view(len(logits), gate.num_group, -1)
+        kept = groups.topk(2, -1)[0].sum(-1).topk(gate.topk_group, -1)[1]
+        mask = torch.full_like(groups[..., 0], -math.inf).scatter(1, kept, 0.0)
+        chosen = (groups + mask[..., None]).flatten(1).topk(gate.top_k, -1)[1]
+        return logits, scores.gather(1, chosen) * gate.routed_scaling_factor, chosen
+    gate.forward = forward
+    gate.softmax = True
+
+
+def build(config, options):
     config = dict(config)
     kind = config.pop("kind")
     base = {"V2": "DeepseekV2", "V3": "DeepseekV3"}.get(kind, kind)
@@ -91,6 +178,9 @@ def build(config):
     cls._attn_implementation = "eager"
     model = getattr(transformers, base + "ForCausalLM")(cls)
     model.set_experts_implementation("eager") if "Deepseek" in base else None
+    if options.get("scoring") == "softmax":
+        for layer in model.model.layers:
+            softmax_router(layer.mlp.gate) if hasattr(layer.mlp, "gate") else None
     return model.float().eval(), base
 
 
@@ -164,7 +254,7 @@ def is_fp8(name, t):
     return t.dim() == 2 and "embed" not in name and "lm_head" not in name and "mlp.gate.weight" not in name
 
 
-def quantise_fp8(t):
+def quantise_fp8(t, powers_of_two):
     """e4m3 with one f32 scale per 128x128 block; returns weight, scale, and the weight it stands for."""
     rows, cols = t.shape
     scale = torch.zeros((rows + 127) // 128, (cols + 127) // 128)
@@ -174,21 +264,31 @@ def quantise_fp8(t):
         for j in range(scale.shape[1]):
             r, c = slice(128 * i, 128 * i + 128), slice(128 * j, 128 * j + 128)
             scale[i, j] = t[r, c].abs().max() / FP8_MAX
+            if powers_of_two:
+                scale[i, j] = 2.0 ** math.ceil(math.log2(scale[i, j]))
             w8[r, c] = (t[r, c] / scale[i, j]).to(torch.float8_e4m3fn)
             back[r, c] = w8[r, c].float() * scale[i, j]
     return w8, scale, back
 
 
+# transformers views pairs of a slice as complex numbers, which odd widths do not allow in place.
+v2 = transformers.models.deepseek_v2.modeling_deepseek_v2
+v2_rotate = v2.apply_rotary_emb
+v2.apply_rotary_emb = lambda q, k, angles: v2_rotate(q.contiguous(), k.contiguous(), angles)
+
+KINDS = {"bf16": torch.bfloat16, "f16": torch.float16, "f32": torch.float32}
+
+
 def store(tensors, dtype):
     """The tensors as stored, and as values."""
-    kind = {"bf16": torch.bfloat16, "f16": torch.float16, "f32": torch.float32, "fp8": torch.bfloat16}[dtype]
+    kind = KINDS["bf16" if dtype.startswith("fp8") else dtype]
     stored, values = {}, {}
     for name, t in tensors.items():
         t = t.float().contiguous()
         if keep_f32(name):
             stored[name] = values[name] = t
-        elif dtype == "fp8" and is_fp8(name, t):
-            stored[name], scale, values[name] = quantise_fp8(t)
+        elif dtype.startswith("fp8") and is_fp8(name, t):
+            stored[name], scale, values[name] = quantise_fp8(t, dtype == "fp8-ue8m0")
             stored[name + "_scale_inv"] = scale
         else:
             stored[name] = t.to(kind).contiguous()
@@ -208,12 +308,13 @@ def mtp_tensors(stored, config, generator):
     return out
 
 
-def run(model, tokens):
-    layers, margins = [], []
+def observed(model, batch):
+    """Every layer's output, the logits, and each token's routing margin: [batch, tokens]."""
+    layers, margins = [], [torch.ones(batch.shape)]
 
     def routed(module, args, result):
         logits, _, chosen = result
-        margins.append(routing_margin(module, logits, chosen))
+        margins.append(routing_margin(module, logits, chosen).view(batch.shape))
 
     hooks = [l.register_forward_hook(lambda m, a, r: layers.append(r[0] if isinstance(r, tuple) else r))
              for l in model.model.layers]
@@ -221,32 +322,56 @@ def run(model, tokens):
               if hasattr(l.mlp, "experts")]
     hooks.append(model.model.norm.register_forward_hook(lambda m, a, r: layers.append(r)))
     with torch.no_grad():
-        logits = model(torch.tensor([tokens]), use_cache=False).logits[0]
+        logits = model(batch, use_cache=False).logits
     for h in hooks:
         h.remove()
-    return [l.reshape(len(tokens), -1) for l in layers], logits, min(margins, default=1.0)
+    return layers, logits, torch.stack(margins).min(0).values
+
+
+def choose_tokens(model, vocab, generator):
+    """A random sequence in which every token's routing is clear: at each place the first of the vocabulary,
+    in random order, that has the margin."""
+    tokens = torch.zeros(0, dtype=torch.long)
+    for _ in range(N_TOKENS):
+        order = torch.randperm(vocab, generator=generator)
+        batch = torch.cat([tokens.repeat(vocab, 1), order[:, None]], 1)
+        good = (observed(model, batch)[2][:, -1] >= MARGIN).nonzero()
+        assert len(good), "no token is routed clearly; another seed is needed"
+        tokens = batch[good[0, 0]]
+    return tokens.tolist()
+
+
+def run(model, tokens):
+    layers, logits, margins = observed(model, torch.tensor([tokens]))
+    return [l.reshape(len(tokens), -1) for l in layers], logits[0], float(margins.min())
+
+
+def last_ahead(values, k, measure):
+    """How far the k-th largest of each row is ahead of the next one."""
+    if k >= values.shape[-1]:
+        return torch.ones(len(values))
+    order = values.sort(-1, descending=True)[0]
+    return measure(order[:, k - 1]) - measure(order[:, k])
 
 
 def routing_margin(gate, logits, chosen):
-    """How far the last chosen expert is ahead of the first one left out, groups included."""
+    """How far the last chosen expert is ahead of the first one left out, groups included; see MARGIN."""
     bias = getattr(gate, "e_score_correction_bias", None)
-    scores = logits.softmax(-1) if bias is None else logits.sigmoid() + bias
-    margin = 1.0
-    for s, ids in zip(scores, chosen):
-        if gate.num_group and gate.num_group > 1 and getattr(gate, "topk_method", "") != "greedy":
-            groups = s.view(gate.num_group, -1)
-            g = groups.topk(2, -1)[0].sum(-1) if bias is not None else groups.max(-1).values
-            order = g.sort(descending=True)[0]
-            margin = min(margin, float(order[gate.topk_group - 1] - order[gate.topk_group]))
-            keep = g.topk(gate.topk_group)[1]
-            mask = torch.full_like(groups, -math.inf)
-            mask[keep] = 0
-            s = (groups + mask).flatten()
-        assert set(s.topk(gate.top_k)[1].tolist()) == set(ids.tolist()), "routing is not as published"
-        order = s.sort(descending=True)[0]
-        if gate.top_k < len(order):
-            margin = min(margin, float(order[gate.top_k - 1] - order[gate.top_k]))
-    return margin
+    sigmoid = bias is not None and not getattr(gate, "softmax", False)
+    scores = logits.sigmoid() if sigmoid else logits.softmax(-1)
+    measure = torch.log if bias is None else lambda x: 4 * x
+    choice = scores if bias is None else scores + bias
+    margin = torch.ones(len(choice))
+    if gate.num_group and gate.num_group > 1 and getattr(gate, "topk_method", "") != "greedy":
+        groups = choice.view(len(choice), gate.num_group, -1)
+        score = groups.max(-1).values if bias is None else groups.topk(2, -1)[0].sum(-1)
+        margin = last_ahead(score, gate.topk_group, measure)
+        mask = torch.full_like(score, -math.inf).scatter(1, score.topk(gate.topk_group, -1)[1], 0.0)
+        choice = (groups + mask[..., None]).flatten(1)
+    assert torch.equal(choice.topk(gate.top_k)[1].sort()[0], chosen.sort()[0]), "routing is not as published"
+    if bias is None:
+        choice = choice.clamp(min=1e-30)
+    return torch.minimum(margin, last_ahead(choice, gate.top_k, measure))
 
 
 def check_scale(model):
@@ -266,16 +391,18 @@ def write_config(path, model, base, config, options):
     c.setdefault("rms_norm_eps", 1e-6)
     c.setdefault("tie_word_embeddings", False)
     if base.startswith("Deepseek"):
-        c["scoring_func"] = "sigmoid" if base == "DeepseekV3" else "softmax"
+        c["scoring_func"] = options.get("scoring", "sigmoid" if base == "DeepseekV3" else "softmax")
         c.setdefault("topk_method", "noaux_tc")
     if options.get("old_style"):
         rope = dict(c.pop("rope_parameters"))
         c["rope_theta"] = rope.pop("rope_theta")
         rope["type"] = rope.pop("rope_type")
         c["rope_scaling"] = None if rope["type"] == "default" else rope
-    if options["dtype"] == "fp8":
+    if options["dtype"].startswith("fp8"):
         c["quantization_config"] = dict(quant_method="fp8", fmt="e4m3", activation_scheme="dynamic",
                                         weight_block_size=[128, 128])
+        if options["dtype"] == "fp8-ue8m0":
+            c["quantization_config"]["scale_fmt"] = "ue8m0"
     (path / "config.json").write_text(json.dumps(c, indent=1) + "\n")
 
 
@@ -293,6 +420,17 @@ def write_weights(path, stored, shards):
         json.dumps({"metadata": {}, "weight_map": where}, indent=1) + "\n")
 
 
+def write_twin(path, values, config_path, kind):
+    """The folder again, its FP8 weights multiplied out; everything else as stored."""
+    path.mkdir()
+    config = json.loads(config_path.read_text())
+    del config["quantization_config"]
+    (path / "config.json").write_text(json.dumps(config, indent=1) + "\n")
+    out = {n: v if keep_f32(n) else v.to(kind if is_fp8(n, v) else torch.bfloat16) for n, v in values.items()}
+    assert all(torch.equal(out[n].float(), v) for n, v in values.items()), "the twin's type is too narrow"
+    save_file({n: t.contiguous() for n, t in out.items()}, path / "model.safetensors")
+
+
 # ---- GGUF ----
 
 LAYER_NAMES = {
@@ -302,6 +440,8 @@ LAYER_NAMES = {
     "self_attn.kv_a_layernorm.weight": "attn_kv_a_norm.weight", "self_attn.kv_b_proj.weight": "attn_kv_b.weight",
     "self_attn.o_proj.weight": "attn_output.weight", "mlp.gate.weight": "ffn_gate_inp.weight",
     "mlp.gate.e_score_correction_bias": "exp_probs_b.bias",
+    **{f"{p}.weight": f"nextn.{p}.weight" for p in ("eh_proj", "enorm", "hnorm", "embed_tokens")},
+    **{f"shared_head.{p}.weight": f"nextn.shared_head_{p}.weight" for p in ("head", "norm")},
     **{f"self_attn.{p}_proj.{k}": f"attn_{p}.{k}" for p in "qkv" for k in ("weight", "bias")},
     **{f"mlp.{p}_proj.weight": f"ffn_{p}.weight" for p in ("gate", "up", "down")},
     **{f"mlp.shared_experts.{p}_proj.weight": f"ffn_{p}_shexp.weight" for p in ("gate", "up", "down")},
@@ -350,7 +490,10 @@ def gguf_keys(w, c, flavour):
     key = lambda s: f"{w.arch}.{s}"
     rope = c.rope_parameters
     u32, f32 = w.add_uint32, w.add_float32
-    u32(key("block_count"), c.num_hidden_layers)
+    mtp = getattr(c, "num_mtp_layers", 0) if w.arch == "deepseek2" else 0
+    u32(key("block_count"), c.num_hidden_layers + mtp)
+    if mtp:
+        u32(key("nextn_predict_layers"), mtp)
     u32(key("context_length"), c.max_position_embeddings)
     u32(key("embedding_length"), c.hidden_size)
     u32(key("feed_forward_length"), c.intermediate_size)
@@ -362,6 +505,11 @@ def gguf_keys(w, c, flavour):
         w.add_string(key("rope.scaling.type"), "yarn")
         f32(key("rope.scaling.factor"), rope["factor"])
         u32(key("rope.scaling.original_context_length"), rope["original_max_position_embeddings"])
+        f32(key("rope.scaling.yarn_beta_fast"), rope.get("beta_fast", 32))
+        f32(key("rope.scaling.yarn_beta_slow"), rope.get("beta_slow", 1))
+    if rope["rope_type"] == "linear":
+        w.add_string(key("rope.scaling.type"), "linear")
+        f32(key("rope.scaling.factor"), rope["factor"])
     if w.arch != "deepseek2":
         u32(key("attention.head_count_kv"), c.num_key_value_heads)
         if w.arch == "llama":
@@ -407,7 +555,7 @@ def write_gguf(path, model, values, options):
     for name, a in gguf_tensors(values, model.config, flavour).items():
         a = np.ascontiguousarray(a, dtype=np.float32)
         narrow = a.ndim > 1 and "ffn_gate_inp" not in name
-        if narrow and options["dtype"] == "bf16":
+        if narrow and options["dtype"] in ("bf16", "fp8-ue8m0"):
             w.add_tensor(name, gguf.quants.quantize(a, gguf.GGMLQuantizationType.BF16),
                          raw_dtype=gguf.GGMLQuantizationType.BF16)
         else:
@@ -420,25 +568,28 @@ def write_gguf(path, model, values, options):
 
 def make(name):
     seed, config, options = FIXTURES[name]
-    margin = 0
-    while margin < 1e-4:  # the first of seed, seed + 100, … whose routing is never close
-        generator = torch.Generator().manual_seed(seed)
-        model, base = build(config)
-        randomise(model, generator)
-        stored, values = store(checkpoint(model), options["dtype"])
-        load_back(model, values)
-        check_scale(model)
-        tokens = torch.randint(0, config["vocab_size"], (N_TOKENS,), generator=generator).tolist()
-        layers, logits, margin = run(model, tokens)
-        seed += 100
+    generator = torch.Generator().manual_seed(seed)
+    model, base = build(config, options)
+    randomise(model, generator)
+    stored, values = store(checkpoint(model), options["dtype"])
+    load_back(model, values)
+    check_scale(model)
+    tokens = choose_tokens(model, config["vocab_size"], generator)
+    layers, logits, margin = run(model, tokens)
     path = OUT / name
     path.mkdir(parents=True, exist_ok=True)
-    for old in path.iterdir():
+    for old in path.rglob("*.*"):
         old.unlink()
+    if (path / "twin").exists():
+        (path / "twin").rmdir()
     write_config(path, model, base, config, options)
     if options.get("mtp"):
-        stored.update(mtp_tensors(stored, model.config, generator))
+        extra = mtp_tensors(stored, model.config, generator)
+        stored.update(extra)
+        values.update({n: t.float() for n, t in extra.items()})
     write_weights(path, stored, options.get("shards", 1))
+    if "twin" in options:
+        write_twin(path / "twin", values, path / "config.json", KINDS[options["twin"]])
     if "gguf" in options:
         write_gguf(path, model, values, options)
     with open(path / "expected.bin", "wb") as f:
@@ -446,8 +597,8 @@ def make(name):
         f.write(struct.pack(f"<{N_TOKENS}i", *tokens))
         for t in layers + [logits]:
             f.write(t.float().numpy().astype("<f4").tobytes())
-    size = sum(p.stat().st_size for p in path.iterdir())
-    print(f"{name:12s} {size // 1024:5d} KiB, routing margin {margin:.1e}, "
+    size = sum(p.stat().st_size for p in path.rglob("*.*"))
+    print(f"{name:12s} {size // 1024:5d} KiB, routing margin {margin:.2f}, "
           f"logits {float(logits.abs().mean()):.2f} mean, {float(logits.abs().max()):.2f} max")
 
 
