@@ -73,7 +73,7 @@ $(BUILD)/tests/%: tests/%.c $(LIB)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -Itests $(LDFLAGS) -o $@ $< $(LIB) $(LDLIBS) -lcmocka
 
-# Beside the tests, unless they run under sanitizers: the laws of the tree, and two minutes of fuzzing.
+# Beside the tests, unless they run under sanitizers: the laws of the tree, and 20 s for each fuzzer.
 ifndef SAN
 CHECKS := tools/lint.sh tools/run_fuzz.sh
 endif

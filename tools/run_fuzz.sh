@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Builds every tests/fuzz/fuzz_*.c with clang's libFuzzer, AddressSanitizer and UBSan, and runs each for
 # FUZZ_SECONDS (20; together at most FUZZ_TOTAL seconds when that is set). Seeds of fuzz_X are in tests/fuzz/seeds/X.
-# What is found new is kept in BUILD-DIR/corpus; a crash is printed, its input kept, and fails the run.
+# What is found new is kept in BUILD-DIR/corpus; a crash is printed, its input kept, and fails the run. A target
+# that takes its inputs to a model's first answer (tests/fuzz/modelstep.h) says how often, and must get there.
 # Without clang or libFuzzer there is nothing to do. Usage: run_fuzz.sh [BUILD-DIR]
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -33,10 +34,14 @@ for t in "${targets[@]}"; do
     "$t" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=4096 -print_final_stats=1 \
         -artifact_prefix="$build/$name-" "$build/corpus/$name" $seeds \
         >"$probe/log" 2>&1
-    if [ $? -eq 0 ]; then
-        echo "[       OK ] $name: $(awk '/number_of_executed_units/ {print $2}' "$probe/log") runs in ${seconds} s"
+    rc=$?
+    passes=$(awk '/^first_forward_passes:/ {print $2}' "$probe/log")
+    if [ $rc -eq 0 ] && [ "$passes" != 0 ]; then
+        runs=$(awk '/number_of_executed_units/ {print $2}' "$probe/log")
+        echo "[       OK ] $name: $runs runs in ${seconds} s${passes:+, $passes first answers}"
     else
         tail -60 "$probe/log"
+        [ $rc -ne 0 ] || echo "$name: no input reached a forward pass; are the seeds there?"
         echo "[  FAILED  ] $name"
         echo "[  FAILED  ] $name"
         status=1

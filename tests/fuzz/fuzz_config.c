@@ -1,14 +1,40 @@
 /* tests/fuzz/fuzz_config.c: any bytes as config.json. What is accepted must satisfy what later code
- * relies on; what is refused must say why and leave nothing behind. */
+ * relies on, and a model of that config, with random weights of a type the length of the input chooses,
+ * gives a first answer; what is refused must say why and leave nothing behind. */
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/json.h"
 #include "base/mem.h"
+#include "fuzz/modelstep.h"
 #include "model/workspace.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max_size);
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed);
+
+/* Bytes changed anywhere seldom leave JSON behind, so most changes give one number another value. */
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed)
+{
+    static const char *const numbers[] = {"0", "1", "2",  "3",  "4",   "5",    "8",    "16",   "32",      "64",
+                                          "7", "9", "96", "-1", "128", "1e-6", "0.25", "1e30", "16777216"};
+    size_t from = (seed >> 8) % (size + 1), to;
+    while (from < size && (data[from] < '0' || data[from] > '9')) {
+        from++;
+    }
+    for (to = from; to < size && strchr("0123456789.e-+", data[to]) && data[to]; to++) {
+    }
+    const char *number = numbers[(seed >> 3) % (sizeof numbers / sizeof *numbers)];
+    size_t n = strlen(number), rest = size - to;
+    if (seed % 8 == 0 || from == to || from + n + rest > max_size) {
+        return LLVMFuzzerMutate(data, size, max_size);
+    }
+    memmove(data + from + n, data + to, rest);
+    memcpy(data + from, number, n);
+    return from + n + rest;
+}
 
 static void must_be_sane(const struct config *c)
 {
@@ -42,6 +68,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (one == 0 || (many != 0 && many < one)) {
             abort();
         }
+        modelstep_config(&c, NULL, 0, (unsigned)size);
     } else if (info.message[0] == 0) {
         abort();
     }

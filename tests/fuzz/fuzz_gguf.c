@@ -1,5 +1,6 @@
 /* tests/fuzz/fuzz_gguf.c: any bytes as a GGUF file: parse, then walk every key and every byte of
- * every tensor, as later code would. Memory may not grow beyond a small multiple of the input. */
+ * every tensor, as later code would; what is a whole model gives a first answer, to a text when it has a
+ * tokenizer. Memory may not grow beyond a small multiple of the input. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -7,6 +8,8 @@
 
 #include "base/mem.h"
 #include "formats/gguf.h"
+#include "fuzz/modelstep.h"
+#include "model/vocab.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -51,6 +54,43 @@ static void walk_key(const struct gguf *g, const struct gguf_kv *kv)
     mem_free(key);
 }
 
+static void answer_text(const struct model *m, const struct tokenizer *t)
+{
+    struct tokenizer_ids ids = {0};
+    if (tokenizer_encode(t, "ab c", 4, true, &ids, NULL) != ERR_OK) {
+        abort();
+    }
+    modelstep_answer(m, ids.data, ids.len, false);
+    tokenizer_ids_deinit(&ids);
+}
+
+static void open_model(const struct gguf *g)
+{
+    struct errinfo info = {0};
+    struct config c;
+    struct model *m = NULL;
+    struct tokenizer *t = NULL;
+    enum chat_format format = CHAT_PLAIN;
+    err e = config_from_gguf(g, &c, &info);
+    if (e == ERR_OK) {
+        e = model_from_tensors(&c, gguf_tensors(g), &m, &info);
+    }
+    if (e != ERR_OK && info.message[0] == 0) {
+        abort();
+    }
+    err found = vocab_from_gguf(g, &t, &format, &info);
+    if (e == ERR_OK) {
+        modelstep_answer_any(m, true);
+        if (found == ERR_OK && t) {
+            answer_text(m, t);
+        }
+        model_close(m);
+    }
+    if (found == ERR_OK) {
+        tokenizer_free(t);
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct gguf *g = NULL;
@@ -75,6 +115,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         }
         touch(entry->tensor.data, tensor_bytes(&entry->tensor));
     }
+    open_model(g);
     gguf_close(g);
     if (mem_alive() != alive) {
         abort();

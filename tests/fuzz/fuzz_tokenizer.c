@@ -1,6 +1,7 @@
 /* tests/fuzz/fuzz_tokenizer.c: any bytes as a tokenizer.json, a NUL, and a text. Whatever opens must
  * encode the text with and without added tokens, give the bytes it has tokens for back, stream as
- * well-formed UTF-8, and encode a conversation in every format in which the text is only text. */
+ * well-formed UTF-8, encode a conversation in every format in which the text is only text, and be the
+ * tokenizer of a model that answers the text. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -8,6 +9,7 @@
 
 #include "base/json.h"
 #include "base/mem.h"
+#include "fuzz/modelstep.h"
 #include "text/chat.h"
 #include "text/tokenizer_open.h"
 #include "text/utf8.h"
@@ -72,6 +74,21 @@ static void check_chat(const struct tokenizer *t, const char *text)
     chat_detect(t, text, strlen(text));
 }
 
+/* A tiny model with as many ids as the tokenizer has. */
+static void check_answer(const struct tokenizer *t, const char *text, size_t len)
+{
+    struct config c = {.family = CONFIG_LLAMA, .vocab_size = tokenizer_size(t), .hidden_size = 8,
+                       .num_hidden_layers = 1, .intermediate_size = 8, .num_attention_heads = 2,
+                       .num_key_value_heads = 1, .head_dim = 4, .max_position_embeddings = 64,
+                       .rms_norm_eps = 1e-6f, .rope_theta = 10000};
+    struct tokenizer_ids ids = {0};
+    if (config_finish(&c, NULL) == ERR_OK &&
+        tokenizer_encode(t, text, len, true, &ids, NULL) == ERR_OK && ids.len > 0) {
+        modelstep_config(&c, ids.data, ids.len, 0);
+    }
+    tokenizer_ids_deinit(&ids);
+}
+
 static void use(const struct tokenizer *t, const char *text, size_t len, bool composed)
 {
     for (int specials = 0; specials < 2; specials++) {
@@ -87,6 +104,7 @@ static void use(const struct tokenizer *t, const char *text, size_t len, bool co
         tokenizer_ids_deinit(&ids);
     }
     check_chat(t, text);
+    check_answer(t, text, len);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
