@@ -7,11 +7,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cli/mapfault.h"
 #include "cli/verbs.h"
 
 int main(int argc, char **argv)
 {
     signal(SIGXFSZ, SIG_IGN); /* a file over the limit is an error to report, not a death */
+    mapfault_watch();
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
         fputs("fathom: libcurl cannot start\n", stderr);
         return 1;

@@ -50,6 +50,23 @@ header=$((8 + $(od -An -tu8 -N8 "$FATHOM_MODELS/nan/model.safetensors")))
 } >"$FATHOM_MODELS/nan/model.safetensors"
 expect logits_of_damaged_weights_are_called_so 0 'logits' 'no finite numbers' \
     "$fathom" eval "$FATHOM_MODELS/nan" --logits-out "$FATHOM_MODELS/l.npy" --tokens 1,2,3
+# A model cut short while a chat has it mapped: the file is named, and the exit code is an error's.
+cut_while_in_use() {
+    cp -r $model "$FATHOM_MODELS/cut"
+    mkfifo "$FATHOM_MODELS/typed"
+    "$fathom" chat "$FATHOM_MODELS/cut" <"$FATHOM_MODELS/typed" &
+    exec 9>"$FATHOM_MODELS/typed"
+    for _ in $(seq 100); do
+        sleep 0.1
+        grep -q cut/model.safetensors /proc/$!/maps && break
+    done
+    sleep 0.5
+    : >"$FATHOM_MODELS/cut/model.safetensors"
+    echo hello >&9
+    exec 9>&-
+    wait $!
+}
+expect a_model_cut_short_in_use_is_named 1 '' 'cut/model.safetensors was cut short by another program' cut_while_in_use
 expect full_disk_is_an_error 1 '' 'cannot write the output' \
     bash -c "exec $fathom list --catalogue >/dev/full"
 [ -e "$FATHOM_MODELS/smollm2" ] && failures=1
