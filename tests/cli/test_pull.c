@@ -45,6 +45,7 @@ static struct blob blobs[] = {
 };
 enum { BLOBS = sizeof blobs / sizeof *blobs };
 static atomic_int blob_hits;
+static atomic_bool logged_in;
 static atomic_bool wrong_bytes; /* serve something else than the listing promises */
 
 static void remove_all(const char *path)
@@ -88,7 +89,11 @@ static void answer(struct loopback *s, const struct loopback_request *q, int fd)
         return;
     }
     if (strcmp(q->path, "/login.gguf") == 0) {
-        loopback_reply(fd, "200 OK", "", "<html>please log in</html>", 26);
+        if (atomic_load(&logged_in)) {
+            loopback_serve(fd, q, "\"in\"", blobs[2].data, blobs[2].size);
+        } else {
+            loopback_reply(fd, "200 OK", "", "<html>please log in</html>", 26);
+        }
         return;
     }
     for (size_t i = 0; i < BLOBS; i++) {
@@ -158,6 +163,7 @@ static int set_up(void **state)
     strcpy(root, "/tmp/fathom-pull-XXXXXX");
     atomic_store(&blob_hits, 0);
     atomic_store(&wrong_bytes, false);
+    atomic_store(&logged_in, false);
     return mkdtemp(root) && setenv("FATHOM_MODELS", root, 1) == 0 ? 0 : -1;
 }
 
@@ -324,7 +330,12 @@ static void what_is_no_model_is_not_registered(void **state)
     snprintf(words, sizeof words, "pull %s/login.gguf", hub.base);
     assert_int_equal(fathom(words, out, sizeof out), 1);
     assert_non_null(strstr(out, "no model"));
-    assert_false(there("login/manifest"));
+    assert_non_null(strstr(out, "removed again"));
+    assert_false(there("login"));
+    /* Once the server sends the model, the same command gets it. */
+    atomic_store(&logged_in, true);
+    assert_int_equal(fathom(words, out, sizeof out), 0);
+    assert_true(there("login/manifest"));
 }
 
 static void wrong_bytes_from_the_hub_are_refused_and_right_ones_taken_later(void **state)
