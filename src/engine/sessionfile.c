@@ -7,15 +7,14 @@
 #include "base/checked.h"
 #include "base/cursor.h"
 #include "base/file.h"
+#include "engine/identity.h"
 
 enum {
-    SESSIONFILE_VERSION = 1,
-    SESSIONFILE_HASH = 32,
+    SESSIONFILE_VERSION = 2,
+    SESSIONFILE_HASH = IDENTITY_BYTES,
     SESSIONFILE_TYPE = 8,
     SESSIONFILE_NUMBERS = 8,
     SESSIONFILE_HEADER = 16 + SESSIONFILE_TYPE + SESSIONFILE_HASH + 8 * SESSIONFILE_NUMBERS + 16,
-    SESSIONFILE_SAMPLES = 256, /* tensors whose bytes go into the identity */
-    SESSIONFILE_SAMPLE = 64,   /* bytes of each */
 };
 
 static const char sessionfile_magic[8] = "FATHSESS";
@@ -32,56 +31,6 @@ struct sessionfile_header {
     uint32_t has_logits, n_held;
     uint8_t held[8];
 };
-
-/* ---- identity ---- */
-
-static void sessionfile_hash_text(crypto_generichash_state *h, const char *text)
-{
-    crypto_generichash_update(h, (const uint8_t *)text, strlen(text) + 1);
-}
-
-static void sessionfile_hash_config(crypto_generichash_state *h, const struct config *c)
-{
-    const uint64_t sizes[] = {c->family, c->vocab_size, c->hidden_size, c->num_hidden_layers,
-                              c->intermediate_size, c->num_attention_heads, c->num_key_value_heads,
-                              c->head_dim, c->q_lora_rank, c->kv_lora_rank, c->qk_nope_head_dim,
-                              c->qk_rope_head_dim, c->v_head_dim, c->n_routed_experts,
-                              c->n_shared_experts, c->num_experts_per_tok, c->topk_method,
-                              c->scoring_func, c->n_group, c->topk_group, c->norm_topk_prob,
-                              c->first_k_dense_replace, c->rope_dim, c->rope_pairs};
-    const float reals[] = {c->rms_norm_eps, c->routed_scaling_factor, c->attention_scale};
-    crypto_generichash_update(h, (const uint8_t *)sizes, sizeof sizes);
-    crypto_generichash_update(h, (const uint8_t *)reals, sizeof reals);
-    crypto_generichash_update(h, (const uint8_t *)c->rope_freqs,
-                              c->rope_dim / 2 * sizeof *c->rope_freqs);
-}
-
-static void sessionfile_identity(const struct model *m, uint8_t out[SESSIONFILE_HASH])
-{
-    const struct tensortable *table = model_tensors(m);
-    size_t n = tensortable_count(table);
-    size_t step = n / SESSIONFILE_SAMPLES + 1;
-    crypto_generichash_state h;
-    crypto_generichash_init(&h, NULL, 0, SESSIONFILE_HASH);
-    sessionfile_hash_config(&h, model_config(m));
-    for (size_t i = 0; i < n; i++) {
-        const struct tensortable_entry *entry = tensortable_at(table, i);
-        const struct tensor *t = &entry->tensor;
-        sessionfile_hash_text(&h, entry->name);
-        sessionfile_hash_text(&h, dtype_info(t->dtype)->name);
-        for (uint32_t d = 0; d < t->rank; d++) {
-            uint64_t size = t->shape[d];
-            crypto_generichash_update(&h, (const uint8_t *)&size, sizeof size);
-        }
-        if (i % step == 0) {
-            size_t bytes = tensor_bytes(t);
-            size_t at = bytes > SESSIONFILE_SAMPLE ? (bytes - SESSIONFILE_SAMPLE) / 2 : 0;
-            size_t take = bytes < SESSIONFILE_SAMPLE ? bytes : SESSIONFILE_SAMPLE;
-            crypto_generichash_update(&h, (const uint8_t *)t->data + at, take);
-        }
-    }
-    crypto_generichash_final(&h, out, SESSIONFILE_HASH);
-}
 
 /* ---- writing ---- */
 
@@ -111,7 +60,7 @@ static struct sessionfile_header sessionfile_describe(const struct session *s)
 {
     struct sessionfile_header h = {.has_logits = s->has_logits, .n_held = (uint32_t)s->stream.n_held};
     strncpy(h.type, dtype_info(s->kv.shape.dtype)->name, SESSIONFILE_TYPE - 1);
-    sessionfile_identity(s->engine->model, h.identity);
+    identity_of(s->engine->model, h.identity);
     memcpy(h.held, s->stream.held, sizeof s->stream.held);
     h.is.vocab_size = engine_vocab_size(s->engine);
     h.is.n_layers = s->kv.shape.n_layers;
@@ -240,7 +189,7 @@ static err sessionfile_check_header(const struct engine *e, const struct session
 {
     uint8_t identity[SESSIONFILE_HASH];
     struct kvcache_shape shape = kvcache_shape_of(e->model, DTYPE_F32);
-    sessionfile_identity(e->model, identity);
+    identity_of(e->model, identity);
     if (memcmp(identity, h->identity, sizeof identity) != 0 ||
         h->is.vocab_size != engine_vocab_size(e) || h->is.n_layers != shape.n_layers ||
         h->is.k_width != shape.k_width || h->is.v_width != shape.v_width) {

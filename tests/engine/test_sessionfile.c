@@ -5,6 +5,8 @@
 
 #include "base/file.h"
 #include "enginefixture.h"
+#include "formats/tempdir.h"
+#include "model/model.h"
 
 enum { N = 30, MADE = 10 };
 
@@ -203,6 +205,75 @@ static void test_another_models_file_is_refused(void **state)
     engine_close(other);
 }
 
+/* NAME of the tiny chat model into the copy of it. */
+static void copy_part(struct tempdir *copy, const char *name)
+{
+    struct errinfo info = {0};
+    char from[128], *data;
+    size_t n;
+    snprintf(from, sizeof from, ENGINEFIXTURE_CHAT "/%s", name);
+    must(file_read(from, 1 << 24, &data, &n, &info), &info);
+    tempdir_put(copy, name, data, n);
+    mem_free(data);
+}
+
+/* One changed number in any one tensor makes another model, and so does another vocabulary. */
+static void test_a_model_with_one_changed_weight_is_another(void **state)
+{
+    (void)state;
+    struct errinfo info = {0};
+    struct tempdir copy;
+    char *weights, *vocabulary;
+    size_t n, n_vocabulary;
+    tempdir_make(&copy);
+    copy_part(&copy, "config.json");
+    copy_part(&copy, "tokenizer.json");
+    copy_part(&copy, "tokenizer_config.json");
+    copy_part(&copy, "model.safetensors");
+    struct engine *e = enginefixture_open(ENGINEFIXTURE_CHAT, 1, false, 0);
+    struct session *s = begun(e);
+    must(session_save(s, path, &info), &info);
+    session_free(s);
+    struct engine *same = enginefixture_open(copy.path, 1, false, 0);
+    assert_int_equal(load(same), ERR_OK);
+    engine_close(same);
+    must(file_read(ENGINEFIXTURE_CHAT "/model.safetensors", 1 << 24, &weights, &n, &info), &info);
+    const struct tensortable *table = model_tensors(engine_model(e));
+    const char *first = tensortable_at(table, 0)->tensor.data;
+    for (size_t i = 1; i < tensortable_count(table); i++) {
+        const char *data = tensortable_at(table, i)->tensor.data;
+        first = data < first ? data : first;
+    }
+    uint64_t header;
+    memcpy(&header, weights, sizeof header);
+    for (size_t i = 0; i < tensortable_count(table); i++) {
+        const struct tensor *t = &tensortable_at(table, i)->tensor;
+        size_t at = 8 + header + (size_t)((const char *)t->data - first) + tensor_bytes(t) * i /
+                    tensortable_count(table) / 2 * 2;
+        weights[at] ^= 1;
+        tempdir_put(&copy, "model.safetensors", weights, n);
+        struct engine *other = enginefixture_open(copy.path, 1, false, 0);
+        assert_int_equal(load(other), ERR_ARGUMENT);
+        engine_close(other);
+        weights[at] ^= 1;
+    }
+    tempdir_put(&copy, "model.safetensors", weights, n);
+    must(file_read(ENGINEFIXTURE_CHAT "/tokenizer.json", 1 << 24, &vocabulary, &n_vocabulary, &info),
+         &info);
+    char *a = strstr(vocabulary, "\"a\":"), *b = strstr(vocabulary, "\"b\":");
+    assert_true(a && b);
+    a[1] = 'b';
+    b[1] = 'a';
+    tempdir_put(&copy, "tokenizer.json", vocabulary, n_vocabulary);
+    struct engine *other = enginefixture_open(copy.path, 1, false, 0);
+    assert_int_equal(load(other), ERR_ARGUMENT);
+    engine_close(other);
+    mem_free(vocabulary);
+    mem_free(weights);
+    engine_close(e);
+    tempdir_remove(&copy);
+}
+
 static void test_a_full_disk_leaves_the_old_file(void **state)
 {
     (void)state;
@@ -234,6 +305,7 @@ int main(void)
         cmocka_unit_test(test_damaged_and_truncated_files_are_refused),
         cmocka_unit_test(test_forged_headers_are_refused),
         cmocka_unit_test(test_another_models_file_is_refused),
+        cmocka_unit_test(test_a_model_with_one_changed_weight_is_another),
         cmocka_unit_test(test_a_full_disk_leaves_the_old_file),
     };
     return cmocka_run_group_tests(tests, make_path, drop_path);
