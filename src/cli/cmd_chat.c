@@ -18,12 +18,17 @@ struct cmd_chat {
     bool think, no_history;
 };
 
-static void cmd_chat_greet(const struct repl *r)
+static void cmd_chat_greet(const struct cmd_chat *chat, const struct repl *r)
 {
+    char text[SETTINGS_DOUBT_TEXT];
+    const char *doubt = settings_chat_doubt(&chat->settings, r->engine, text);
     const struct config *c = model_config(engine_model(r->engine));
     printf("%s (%s, %zu layers), context %zu tokens. /help lists the commands.\n", r->model, c->name,
            c->num_hidden_layers, session_capacity(r->session));
-    if (r->format == CHAT_PLAIN) {
+    if (doubt) {
+        puts(doubt);
+    }
+    if (r->format == CHAT_PLAIN && !doubt) {
         puts("This is a base model without a chat format: it continues your text.");
     }
 }
@@ -35,7 +40,7 @@ static err cmd_chat_talk(struct cmd_chat *c, struct repl *r, struct errinfo *inf
                        "the model's files have no tokenizer; without one there is nothing to say");
     }
     const struct session_options options = {.context = c->settings.context};
-    r->format = model_chat_format(engine_model(r->engine));
+    r->format = settings_chat_format(&c->settings, r->engine);
     TRY(settings_sampling(&c->settings, r->engine, &r->sampling, info));
     TRY(session_new(r->engine, &options, &r->session, info));
     r->conversation.seed = c->settings.seed;
@@ -50,7 +55,7 @@ static err cmd_chat_talk(struct cmd_chat *c, struct repl *r, struct errinfo *inf
     }
     TRY(lineinput_open(r->interactive, !c->no_history, &r->input, info));
     if (r->interactive) {
-        cmd_chat_greet(r);
+        cmd_chat_greet(c, r);
     }
     return repl_run(r, info);
 }

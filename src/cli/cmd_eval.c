@@ -78,7 +78,8 @@ static err cmd_eval_task(const struct cmd_eval *v, struct engine *e, struct erri
 {
     struct evaltask_result r = {0};
     const struct evaltask_options options = {
-        .context = v->settings.context, .max_tokens = v->max_tokens, .chat = v->chat};
+        .context = v->settings.context, .max_tokens = v->max_tokens, .chat = v->chat,
+        .format = settings_chat_format(&v->settings, e)};
     TRY(cmd_eval_need_tokenizer(e, info));
     TRY(evaltask_run(e, v->task, &options, &r, info));
     double n = (double)r.items;

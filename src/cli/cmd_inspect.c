@@ -109,7 +109,10 @@ static void cmd_inspect_tokenizer(const struct inspection *i)
     }
     printf("  %zu tokens, %zu merges, pattern %s, chat format %s\n", tokenizer_size(t),
            tokenizer_merge_count(t), tokenizer_pre_name(tokenizer_pre_of(t)),
-           chat_format_name(i->chat));
+           chat_format_name(i->chat.format));
+    if (i->chat.doubt) {
+        printf("  the chat format: %s; --chat-format of chat and run overrides\n", i->chat.doubt);
+    }
     printf("  bos %d, eos %d, pad %d, bos in front of text: %s\n", (int)tokenizer_bos(t),
            (int)tokenizer_eos(t), (int)tokenizer_pad(t), tokenizer_add_bos(t) ? "yes" : "no");
 }

@@ -70,7 +70,7 @@ static err cmd_run_prompt(struct cmd_run *r, struct errinfo *info)
 static err cmd_run_format(const struct cmd_run *r, const struct engine *e, enum chat_format *format,
                           bool *thinking, struct errinfo *info)
 {
-    enum chat_format f = r->raw ? CHAT_PLAIN : model_chat_format(engine_model(e));
+    enum chat_format f = r->raw ? CHAT_PLAIN : settings_chat_format(&r->settings, e);
     bool forced = chat_can_think(f) && !chat_can_skip_thinking(f);
     if (r->think && !chat_can_think(f)) {
         return err_set(info, ERR_ARGUMENT, "--think: a model of format %s does not think",
@@ -204,6 +204,11 @@ static err cmd_run_generate(struct cmd_run *r, struct engine *e, struct session 
     TRY(settings_sampling(&r->settings, e, &sampling, info));
     TRY(cmd_run_format(r, e, &format, &thinking, info));
     TRY(cmd_run_append(r, s, e, format, thinking, info));
+    char text[SETTINGS_DOUBT_TEXT];
+    const char *doubt = r->raw ? NULL : settings_chat_doubt(&r->settings, e, text);
+    if (doubt && isatty(STDERR_FILENO)) {
+        fprintf(stderr, "\033[2m[%s]\033[0m\n", doubt);
+    }
     struct generate_options options = {.max_tokens = r->max_tokens,
                                        .stop = r->stop.items,
                                        .n_stop = r->stop.n,

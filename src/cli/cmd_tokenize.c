@@ -59,7 +59,7 @@ static bool cmd_tokenize_is_folder(const char *path)
 static err cmd_tokenize_gguf(const char *path, struct tokenizer **out, struct errinfo *info)
 {
     struct gguf *g;
-    enum chat_format ignored;
+    struct chat_guess ignored;
     TRY(gguf_open(path, &g, info));
     err e = vocab_from_gguf(g, out, &ignored, info);
     gguf_close(g);

@@ -203,7 +203,7 @@ static err evaltask_prompt(struct evaltask *t, const char *prompt, struct tokeni
                            struct errinfo *info)
 {
     const struct tokenizer *tokens = engine_tokenizer(t->engine);
-    enum chat_format f = model_chat_format(engine_model(t->engine));
+    enum chat_format f = t->options->format;
     if (!t->options->chat || f == CHAT_PLAIN) {
         return evaltask_encode(tokens, prompt, NULL, ids, info);
     }
@@ -234,10 +234,9 @@ static err evaltask_generate(struct evaltask *t, const char *prompt, const char 
         e = evaltask_put(t->session, &ids, ids.len, info);
     }
     if (e == ERR_OK) {
-        enum chat_format f = model_chat_format(engine_model(t->engine));
         const struct generate_options o = {.max_tokens = t->options->max_tokens,
                                            .stop_ids = stop_ids,
-                                           .n_stop_ids = chat_stop_ids(tokens, f, stop_ids)};
+                                           .n_stop_ids = chat_stop_ids(tokens, t->options->format, stop_ids)};
         e = session_generate(t->session, NULL, &o, evaltask_collect, &got, NULL, info);
     }
     if (e == ERR_OK && got.failed != ERR_OK) {

@@ -9,11 +9,13 @@
 #define CLI_EVALTASK_H
 
 #include "fathom.h"
+#include "text/chat.h"
 
 struct evaltask_options {
     size_t context;    /* 0: the engine's default */
     size_t max_tokens; /* of a generated answer */
-    bool chat;         /* prompts of the first kind go through the model's chat format */
+    bool chat;         /* prompts of the first kind go through the chat format: */
+    enum chat_format format;
 };
 
 struct evaltask_result {

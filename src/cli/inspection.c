@@ -437,11 +437,12 @@ static json_t *inspection_tokenizer_json(const struct inspection *i)
                    ? json_pack("{s:s}", "error", i->tokenizer_error.message)
                    : json_null();
     }
-    return json_pack("{s:I, s:I, s:s, s:i, s:i, s:i, s:b, s:s}", "tokens",
+    return json_pack("{s:I, s:I, s:s, s:i, s:i, s:i, s:b, s:s, s:s?}", "tokens",
                      (json_int_t)tokenizer_size(t), "merges", (json_int_t)tokenizer_merge_count(t),
                      "pre", tokenizer_pre_name(tokenizer_pre_of(t)), "bos", (int)tokenizer_bos(t),
                      "eos", (int)tokenizer_eos(t), "pad", (int)tokenizer_pad(t), "add_bos",
-                     (int)tokenizer_add_bos(t), "chat_format", chat_format_name(i->chat));
+                     (int)tokenizer_add_bos(t), "chat_format", chat_format_name(i->chat.format),
+                     "chat_format_doubt", i->chat.doubt);
 }
 
 json_t *inspection_json(const struct inspection *i, bool tensors)

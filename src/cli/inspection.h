@@ -33,7 +33,7 @@ struct inspection {
     struct inspection_type
         total;                   /* parameters: stored values, the scales of FP8 weights left out */
     struct tokenizer *tokenizer; /* NULL when there is none, or an unreadable one */
-    enum chat_format chat;
+    struct chat_guess chat;
     struct errinfo tokenizer_error;
     struct inspection_file *files; /* the weight files, then the folder's JSON files */
     size_t n_files;

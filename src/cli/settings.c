@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <math.h>
 #include <sodium.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,6 +13,11 @@
 #include "model/model.h"
 
 static const char *const settings_kv_types[] = {"bf16", "f16", "f32", NULL};
+/* In the order of enum chat_format, after "auto" (tests/cli/test_settings.c). */
+static const char *const settings_chat_formats[] = {
+    "auto",          "plain",  "deepseek-v2", "deepseek-v2.5", "deepseek-v3", "deepseek-r1",
+    "deepseek-v3.1", "chatml", "llama3",      "smollm2",       "qwen2",       "qwen2.5",
+    NULL};
 
 void settings_init(struct settings *s)
 {
@@ -30,6 +36,10 @@ void settings_engine_rows(struct settings *s, struct options_row *rows, size_t *
         options_choice("kv-type", "TYPE", settings_kv_types, &s->kv_type,
                        "how keys and values are kept: bf16, f16, f32 (bf16)"),
         options_size("chunk", "N", 1, 65536, &s->chunk, "tokens read per step of a prompt (512)"),
+        options_choice("chat-format", "NAME", settings_chat_formats, &s->chat_format,
+                       "how turns are written for the model: plain, deepseek-v2, deepseek-v2.5, "
+                       "deepseek-v3, deepseek-r1, deepseek-v3.1, chatml, llama3, smollm2, qwen2, qwen2.5 "
+                       "(as its files say)"),
     };
     memcpy(rows + *n, mine, sizeof mine);
     *n += SETTINGS_ENGINE_ROWS;
@@ -74,6 +84,24 @@ err settings_open(const struct settings *s, struct engine **out, struct errinfo 
     return e;
 }
 
+enum chat_format settings_chat_format(const struct settings *s, const struct engine *e)
+{
+    return s->chat_format > 0 ? (enum chat_format)(s->chat_format - 1)
+                              : model_chat_format(engine_model(e));
+}
+
+const char *settings_chat_doubt(const struct settings *s, const struct engine *e,
+                                char out[SETTINGS_DOUBT_TEXT])
+{
+    const char *doubt = model_chat_doubt(engine_model(e));
+    if (s->chat_format > 0 || !doubt) {
+        return NULL;
+    }
+    snprintf(out, SETTINGS_DOUBT_TEXT, "chat format %s: %s; --chat-format NAME overrides",
+             chat_format_name(model_chat_format(engine_model(e))), doubt);
+    return out;
+}
+
 static err settings_bias(struct settings *s, struct errinfo *info)
 {
     for (size_t i = 0; i < s->bias.n; i++) {
@@ -99,7 +127,7 @@ static err settings_bias(struct settings *s, struct errinfo *info)
 
 static void settings_advice(struct settings *s, const struct engine *e)
 {
-    bool smol = model_chat_format(engine_model(e)) == CHAT_SMOLLM2;
+    bool smol = settings_chat_format(s, e) == CHAT_SMOLLM2;
     s->temperature = s->temperature >= 0 ? s->temperature : smol ? 0 : 0.6;
     s->top_p = s->top_p >= 0 ? s->top_p : smol ? 0.9 : 0.95;
     s->repeat_penalty = s->repeat_penalty >= 0 ? s->repeat_penalty : smol ? 1.1 : 1;

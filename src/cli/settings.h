@@ -6,12 +6,14 @@
 
 #include "cli/options.h"
 #include "fathom.h"
+#include "text/chat.h"
 
 struct settings {
     const char *model; /* as typed; NULL: the default model */
     size_t context, threads, chunk;
     bool deterministic;
-    int kv_type; /* index into the choices of --kv-type */
+    int kv_type;     /* index into the choices of --kv-type */
+    int chat_format; /* index into those of --chat-format: 0 for the model's own, else 1 + chat_format */
     double temperature, top_p, min_p, repeat_penalty, presence_penalty, frequency_penalty;
     size_t top_k, repeat_window;
     bool allow_loops;
@@ -27,14 +29,23 @@ struct settings {
  * SmolLM2, which rambles above. */
 void settings_init(struct settings *s);
 
-/* Rows for opening the model alone (MODEL, --context, --threads, --deterministic, --kv-type, --chunk),
+/* Rows for opening the model alone (MODEL, --context, --threads, --deterministic, --kv-type, --chunk,
+ * --chat-format),
  * and for sampling. Each appends to rows[*n] and advances *n. */
-enum { SETTINGS_ENGINE_ROWS = 6, SETTINGS_SAMPLING_ROWS = 11 };
+enum { SETTINGS_ENGINE_ROWS = 7, SETTINGS_SAMPLING_ROWS = 11 };
 void settings_engine_rows(struct settings *s, struct options_row *rows, size_t *n);
 void settings_sampling_rows(struct settings *s, struct options_row *rows, size_t *n);
 
 /* Finds and opens the model. */
 ERR_MUST_USE err settings_open(const struct settings *s, struct engine **out, struct errinfo *info);
+
+/* The chat format asked for, or the one the model was found to have. */
+enum chat_format settings_chat_format(const struct settings *s, const struct engine *e);
+/* When that one is but a guess: "chat format llama3: guessed …; --chat-format NAME overrides" in `out`;
+ * else NULL. */
+enum { SETTINGS_DOUBT_TEXT = 256 };
+const char *settings_chat_doubt(const struct settings *s, const struct engine *e,
+                                char out[SETTINGS_DOUBT_TEXT]);
 
 /* The sampler's settings for the engine's model, checked against its vocabulary. `out` points into
  * `s`. A seed that was not given is drawn now and kept in s->seed, so that it can be shown. */

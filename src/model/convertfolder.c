@@ -281,8 +281,8 @@ static err convertfolder_prepare(struct convertfolder *f, const char *out,
         return err_set(f->info, ERR_ARGUMENT, "%s is already there; name a folder that is not", out);
     }
     TRY(convertfolder_type(f, options));
-    enum chat_format format;
-    TRY(vocab_from_gguf(f->g, &f->tokenizer, &format, f->info));
+    struct chat_guess ignored;
+    TRY(vocab_from_gguf(f->g, &f->tokenizer, &ignored, f->info));
     TRY(convertplan_to_folder(&f->plan, f->c, gguf_tensors(f->g), f->type, f->info));
     struct strbuf tmp = {0};
     size_t len = strlen(out);

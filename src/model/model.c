@@ -15,7 +15,7 @@ struct model {
     struct hffolder *folder;
     const struct tensortable *tensors;
     struct tokenizer *tokenizer;
-    enum chat_format chat_format;
+    struct chat_guess chat;
     enum dtype main_dtype;
     size_t weight_bytes, parameters, active_parameters, active_bytes;
 };
@@ -65,7 +65,7 @@ static err model_open_gguf(struct model *m, const char *path, struct errinfo *in
     m->tensors = gguf_tensors(m->gguf);
     TRY(config_from_gguf(m->gguf, &m->config, info));
     TRY(model_bind(m, info));
-    return vocab_from_gguf(m->gguf, &m->tokenizer, &m->chat_format, info);
+    return vocab_from_gguf(m->gguf, &m->tokenizer, &m->chat, info);
 }
 
 static err model_open_folder(struct model *m, const char *path, struct errinfo *info)
@@ -74,7 +74,7 @@ static err model_open_folder(struct model *m, const char *path, struct errinfo *
     m->tensors = hffolder_tensors(m->folder);
     TRY(config_from_json(hffolder_config(m->folder), &m->config, info));
     TRY(model_bind(m, info));
-    return vocab_from_folder(path, &m->tokenizer, &m->chat_format, info);
+    return vocab_from_folder(path, &m->tokenizer, &m->chat, info);
 }
 
 static err model_new(struct model **out, struct errinfo *info)
@@ -145,7 +145,12 @@ const struct tokenizer *model_tokenizer(const struct model *m)
 
 enum chat_format model_chat_format(const struct model *m)
 {
-    return m->chat_format;
+    return m->chat.format;
+}
+
+const char *model_chat_doubt(const struct model *m)
+{
+    return m->chat.doubt;
 }
 
 enum dtype model_main_dtype(const struct model *m)

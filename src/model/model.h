@@ -25,6 +25,7 @@ const struct config *model_config(const struct model *m);
 const struct tensortable *model_tensors(const struct model *m);
 const struct tokenizer *model_tokenizer(const struct model *m); /* NULL when the files have none */
 enum chat_format model_chat_format(const struct model *m);
+const char *model_chat_doubt(const struct model *m); /* why that is but a guess; NULL: it is none */
 /* "q4_k" …: the dtype that holds most weight bytes; total weight bytes; parameters, total and used
  * per token (head counted, embedding not). */
 enum dtype model_main_dtype(const struct model *m);

@@ -142,7 +142,7 @@ static err vocab_spec(const struct gguf *g, struct vocab_lists *l, struct tokeni
     return ERR_OK;
 }
 
-err vocab_from_gguf(const struct gguf *g, struct tokenizer **tokenizer, enum chat_format *format,
+err vocab_from_gguf(const struct gguf *g, struct tokenizer **tokenizer, struct chat_guess *chat,
                     struct errinfo *info)
 {
     if (!gguf_find(g, "tokenizer.ggml.tokens")) {
@@ -161,7 +161,7 @@ err vocab_from_gguf(const struct gguf *g, struct tokenizer **tokenizer, enum cha
     }
     struct gguf_string template = {0};
     err found = gguf_get_string(g, "tokenizer.chat_template", &template, NULL);
-    *format = chat_detect(t, found == ERR_OK ? template.data : NULL, template.len);
+    *chat = chat_detect(t, found == ERR_OK ? template.data : NULL, template.len);
     *tokenizer = t;
     return ERR_OK;
 }
@@ -197,7 +197,7 @@ err vocab_template(const char *dir, char **out, size_t *len, struct errinfo *inf
     return e;
 }
 
-err vocab_from_folder(const char *dir, struct tokenizer **tokenizer, enum chat_format *format,
+err vocab_from_folder(const char *dir, struct tokenizer **tokenizer, struct chat_guess *chat,
                       struct errinfo *info)
 {
     char *path = file_join(dir, "tokenizer.json");
@@ -215,7 +215,7 @@ err vocab_from_folder(const char *dir, struct tokenizer **tokenizer, enum chat_f
     struct tokenizer *t = NULL;
     err e = tokenizer_open(dir, &t, info);
     if (e == ERR_OK) {
-        *format = chat_detect(t, template, len);
+        *chat = chat_detect(t, template, len);
         *tokenizer = t;
     }
     mem_free(template);

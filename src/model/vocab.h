@@ -5,12 +5,12 @@
 #include "formats/gguf.h"
 #include "text/chat.h"
 
-/* From the tokenizer.ggml keys. *tokenizer stays NULL (and the format plain) when there are none. */
+/* From the tokenizer.ggml keys. *tokenizer stays NULL (and *chat as it was) when there are none. */
 ERR_MUST_USE err vocab_from_gguf(const struct gguf *g, struct tokenizer **tokenizer,
-                                 enum chat_format *format, struct errinfo *info);
+                                 struct chat_guess *chat, struct errinfo *info);
 /* From DIR/tokenizer.json, tokenizer_config.json and chat_template.jinja, likewise. */
 ERR_MUST_USE err vocab_from_folder(const char *dir, struct tokenizer **tokenizer,
-                                   enum chat_format *format, struct errinfo *info);
+                                   struct chat_guess *chat, struct errinfo *info);
 
 /* The text of a folder's chat template: DIR/chat_template.jinja, or tokenizer_config.json's
  * chat_template, which is a string or a list of named ones (the first counts). *out is owned (mem_free)

@@ -123,10 +123,10 @@ err vocabkeys_from_folder(struct gguf_writer *w, const char *dir, size_t n_rows,
                           struct errinfo *info)
 {
     struct tokenizer *t = NULL;
-    enum chat_format format;
+    struct chat_guess ignored;
     char *text = NULL;
     size_t len = 0;
-    TRY(vocab_from_folder(dir, &t, &format, info));
+    TRY(vocab_from_folder(dir, &t, &ignored, info));
     if (!t) {
         err none = gguf_writer_string(w, "tokenizer.ggml.model", "none", 4);
         return none == ERR_OK ? none : err_set(info, none, "cannot write keys: %s", err_name(none));

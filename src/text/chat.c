@@ -6,13 +6,7 @@
 #include <string.h>
 
 #include "base/strbuf.h"
-
-#define CHAT_BOS "<｜begin▁of▁sentence｜>"
-#define CHAT_EOS "<｜end▁of▁sentence｜>"
-#define CHAT_USER_MARK "<｜User｜>"
-#define CHAT_ASSISTANT_MARK "<｜Assistant｜>"
-#define CHAT_THINK "<think>"
-#define CHAT_THINK_END "</think>"
+#include "text/chat_marks.h"
 
 struct chat_writer {
     const struct tokenizer *t;
@@ -58,19 +52,19 @@ static const struct chat_row {
                      false},
     [CHAT_SMOLLM2] = {"smollm2",
                       chat_encode_chatml,
-                      "You are a helpful AI assistant named SmolLM, trained by Hugging Face",
+                      CHAT_SMOLLM2_SYSTEM,
                       {"<|im_end|>", "<|endoftext|>"},
                       false,
                       false},
     [CHAT_QWEN2] = {"qwen2",
                     chat_encode_chatml,
-                    "You are a helpful assistant.",
+                    CHAT_QWEN2_SYSTEM,
                     {"<|im_end|>", "<|endoftext|>"},
                     false,
                     false},
     [CHAT_QWEN25] = {"qwen2.5",
                      chat_encode_chatml,
-                     "You are Qwen, created by Alibaba Cloud. You are a helpful assistant.",
+                     CHAT_QWEN25_SYSTEM,
                      {"<|im_end|>", "<|endoftext|>"},
                      false,
                      false},
@@ -105,70 +99,6 @@ bool chat_can_think(enum chat_format f)
 bool chat_can_skip_thinking(enum chat_format f)
 {
     return chat_row_of(f)->can_skip;
-}
-
-static bool chat_has(const struct tokenizer *t, const char *special)
-{
-    return tokenizer_special(t, special) >= 0;
-}
-
-static bool chat_mentions(const char *text, size_t len, const char *marker)
-{
-    return len > 0 && memmem(text, len, marker, strlen(marker)) != NULL;
-}
-
-/* The DeepSeek formats that mark turns with tokens. Templates from V3.1 on ask a variable whether to
- * think; R1's opens the answer with <think>, its first one did not, but its vocabulary has the token.
- * V3's cuts at </think> too, and its vocabulary knows neither. */
-static enum chat_format chat_detect_deepseek(const struct tokenizer *t, const char *text, size_t len)
-{
-    bool distill = tokenizer_pre_of(t) != TOKENIZER_PRE_DEEPSEEK_V3;
-    if (tokenizer_pre_of(t) == TOKENIZER_PRE_DEEPSEEK_LLM) {
-        return CHAT_DEEPSEEK_V25;
-    }
-    if (len == 0) {
-        bool thinks = chat_has(t, CHAT_THINK);
-        bool searches = chat_has(t, "<｜search▁begin｜>");
-        return !thinks ? CHAT_DEEPSEEK_V3 : distill || !searches ? CHAT_DEEPSEEK_R1 : CHAT_DEEPSEEK_V31;
-    }
-    if (chat_mentions(text, len, "thinking")) {
-        return CHAT_DEEPSEEK_V31;
-    }
-    bool r1 = chat_mentions(text, len, CHAT_THINK) ||
-              (chat_mentions(text, len, CHAT_THINK_END) && chat_has(t, CHAT_THINK));
-    return r1 || distill ? CHAT_DEEPSEEK_R1 : CHAT_DEEPSEEK_V3;
-}
-
-static enum chat_format chat_detect_chatml(const struct tokenizer *t, const char *text, size_t len)
-{
-    static const enum chat_format own[] = {CHAT_SMOLLM2, CHAT_QWEN25, CHAT_QWEN2};
-    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++) {
-        if (chat_mentions(text, len, chat_rows[own[i]].system)) {
-            return own[i];
-        }
-    }
-    return len == 0 && tokenizer_pre_of(t) == TOKENIZER_PRE_SMOLLM ? CHAT_SMOLLM2 : CHAT_CHATML;
-}
-
-enum chat_format chat_detect(const struct tokenizer *t, const char *template_text, size_t len)
-{
-    const char *text = template_text;
-    len = text ? len : 0;
-    bool bare = len == 0; /* nothing but the vocabulary to go by */
-    if (chat_has(t, CHAT_USER_MARK) && (bare || chat_mentions(text, len, CHAT_USER_MARK))) {
-        return chat_detect_deepseek(t, text, len);
-    }
-    if (chat_has(t, "<|start_header_id|>") &&
-        (bare || chat_mentions(text, len, "<|start_header_id|>"))) {
-        return CHAT_LLAMA3;
-    }
-    if (chat_has(t, "<|im_start|>") && (bare || chat_mentions(text, len, "<|im_start|>"))) {
-        return chat_detect_chatml(t, text, len);
-    }
-    if (chat_has(t, CHAT_EOS) && chat_mentions(text, len, "User: ")) {
-        return CHAT_DEEPSEEK_V2;
-    }
-    return CHAT_PLAIN;
 }
 
 static err chat_nomem(const struct chat_writer *w)

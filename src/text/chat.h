@@ -27,7 +27,11 @@ bool chat_format_from_name(const char *name, enum chat_format *out);
 
 /* Picks a format from the special tokens of the vocabulary and the model's own chat template text
  * (looked at for known markers, never run; NULL when there is none). */
-enum chat_format chat_detect(const struct tokenizer *t, const char *template_text, size_t len);
+struct chat_guess {
+    enum chat_format format;
+    const char *doubt; /* NULL: the template leaves none. Else why it may be wrong; static, a half-sentence */
+};
+struct chat_guess chat_detect(const struct tokenizer *t, const char *template_text, size_t len);
 
 /* Whether a format can think and whether thinking can be switched off. */
 bool chat_can_think(enum chat_format f);

@@ -101,7 +101,7 @@ static void fuzz_open(const struct gguf *g)
     struct config c;
     struct model *m = NULL;
     struct tokenizer *t = NULL;
-    enum chat_format format = CHAT_PLAIN;
+    struct chat_guess format = {0};
     err e = config_from_gguf(g, &c, &info);
     if (e == ERR_OK) {
         e = model_from_tensors(&c, gguf_tensors(g), &m, &info);

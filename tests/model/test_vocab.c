@@ -24,7 +24,7 @@ struct parts { /* what the written file has */
     bool tokens_are_numbers, no_tokens;
 };
 
-static err write_and_read(const struct parts *p, struct tokenizer **t, enum chat_format *format,
+static err write_and_read(const struct parts *p, struct tokenizer **t, struct chat_guess *format,
                           struct errinfo *info)
 {
     struct tempdir dir;
@@ -69,13 +69,13 @@ static void gguf_keys_make_a_tokenizer_and_name_its_format(void **state)
     struct parts p = {.model = "gpt2", .pre = "qwen2", .n_tokens = 6, .n_kinds = 6,
                       .chat_template = "{{ '<|im_start|>' }}"};
     struct tokenizer *t = NULL;
-    enum chat_format format = CHAT_PLAIN;
+    struct chat_guess format = {0};
     struct errinfo info = {0};
     struct tokenizer_ids ids = {0};
     if (write_and_read(&p, &t, &format, &info) != ERR_OK) {
         fail_msg("%s", info.message);
     }
-    assert_int_equal(format, CHAT_CHATML);
+    assert_int_equal(format.format, CHAT_CHATML);
     assert_int_equal(tokenizer_size(t), 6);
     assert_int_equal(tokenizer_bos(t), 3);
     assert_int_equal(tokenizer_eos(t), 4);
@@ -96,7 +96,7 @@ static void bos_is_added_where_the_family_expects_it(void **state)
     for (size_t i = 0; i < 4; i++) {
         struct parts p = {.model = "gpt2", .pre = pres[i], .n_tokens = 6, .n_kinds = 6};
         struct tokenizer *t = NULL;
-        enum chat_format format = CHAT_PLAIN;
+        struct chat_guess format = {0};
         assert_int_equal(write_and_read(&p, &t, &format, NULL), ERR_OK);
         assert_int_equal(tokenizer_add_bos(t), i < 2);
         tokenizer_free(t);
@@ -108,7 +108,7 @@ static void a_file_without_tokens_has_no_tokenizer(void **state)
     (void)state;
     struct parts p = {.model = "gpt2", .no_tokens = true, .n_kinds = 6};
     struct tokenizer *t = NULL;
-    enum chat_format format = CHAT_PLAIN;
+    struct chat_guess format = {0};
     assert_int_equal(write_and_read(&p, &t, &format, NULL), ERR_OK);
     assert_null(t);
 }
@@ -129,7 +129,7 @@ static void broken_tokenizers_are_refused_by_name(void **state)
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct tokenizer *t = NULL;
-        enum chat_format format = CHAT_PLAIN;
+        struct chat_guess format = {0};
         struct errinfo info = {0};
         assert_int_equal(write_and_read(&bad[i].parts, &t, &format, &info), bad[i].code);
         assert_non_null(strstr(info.message, bad[i].says));
@@ -141,20 +141,20 @@ static void folders_are_read_and_empty_ones_have_none(void **state)
 {
     (void)state;
     struct tokenizer *t = NULL;
-    enum chat_format format = CHAT_PLAIN;
+    struct chat_guess format = {0};
     struct errinfo info = {0};
     assert_int_equal(vocab_from_folder("tests/golden/model/v3", &t, &format, &info), ERR_OK);
     assert_null(t);
     assert_int_equal(vocab_from_folder("tests/golden/chatmodel", &t, &format, &info), ERR_OK);
     assert_non_null(t);
-    assert_int_not_equal(format, CHAT_PLAIN);
+    assert_int_not_equal(format.format, CHAT_PLAIN);
     tokenizer_free(t);
 }
 
 static err read_folder(struct errinfo *info)
 {
     struct tokenizer *t = NULL;
-    enum chat_format format = CHAT_PLAIN;
+    struct chat_guess format = {0};
     err e = vocab_from_folder("tests/golden/chatmodel", &t, &format, info);
     tokenizer_free(t);
     return e;

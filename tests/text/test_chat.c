@@ -182,37 +182,48 @@ static void formats_are_detected(void **state)
     static const struct {
         const char *vocabulary, *text;
         enum chat_format format;
+        bool sure;
     } rows[] = {
-        {"gpt-2", NULL, CHAT_PLAIN},
-        {"gpt-2", "{{ '<|im_start|>' }}", CHAT_PLAIN},
-        {"deepseek-llm", NULL, CHAT_PLAIN},
-        {"deepseek-llm", "{{ 'User: ' + m }}{{ 'Assistant:' }}", CHAT_DEEPSEEK_V2},
-        {"deepseek-v3", NULL, CHAT_DEEPSEEK_R1},
-        {"deepseek-v3", "{{ '<｜User｜>' }}", CHAT_DEEPSEEK_V3},
-        {"deepseek-v3", "{{ '<｜User｜>' }}{{ '<｜Assistant｜><think>\\n' }}", CHAT_DEEPSEEK_R1},
-        {"deepseek-v3", "<｜User｜>{% if not thinking %}</think>", CHAT_DEEPSEEK_V31},
-        {"smollm", NULL, CHAT_SMOLLM2},
-        {"smollm", "<|im_start|>", CHAT_CHATML},
-        {"qwen2", NULL, CHAT_CHATML},
-        {"qwen2", "<|im_start|>system\nYou are a helpful assistant.<|im_end|>", CHAT_QWEN2},
+        {"gpt-2", NULL, CHAT_PLAIN, true},
+        {"gpt-2", "{{ '<|im_start|>' }}", CHAT_PLAIN, false},
+        /* V2 and its base models; V2.5 by its markers, which this small vocabulary lacks */
+        {"deepseek-llm", NULL, CHAT_PLAIN, true},
+        {"deepseek-llm", "{{ 'User: ' + m }}{{ 'Assistant:' }}", CHAT_DEEPSEEK_V2, true},
+        /* V3, R1 as first and as now published, V3.1; one vocabulary */
+        {"deepseek-v3", NULL, CHAT_DEEPSEEK_R1, false},
+        {"deepseek-v3", "{{ '<｜User｜>' }}", CHAT_DEEPSEEK_V3, true},
+        {"deepseek-v3", "{{ '<｜User｜>' }}content.split('</think>')[-1]", CHAT_DEEPSEEK_R1, false},
+        {"deepseek-v3", "{{ '<｜User｜>' }}{{ '<｜Assistant｜><think>\\n' }}", CHAT_DEEPSEEK_R1, true},
+        {"deepseek-v3", "<｜User｜>{% if not thinking %}</think>", CHAT_DEEPSEEK_V31, true},
+        {"deepseek-v3", "{{ 'User: ' + m }}", CHAT_DEEPSEEK_V2, true},
+        {"deepseek-v3", "no marker", CHAT_PLAIN, false},
+        /* ChatML */
+        {"smollm", NULL, CHAT_SMOLLM2, false},
+        {"smollm", "<|im_start|>", CHAT_CHATML, true},
+        {"qwen2", NULL, CHAT_CHATML, false},
+        {"qwen2", "<|im_start|>system\nYou are a helpful assistant.<|im_end|>", CHAT_QWEN2, true},
         {"qwen2", "<|im_start|> You are Qwen, created by Alibaba Cloud. You are a helpful assistant.",
-         CHAT_QWEN25},
-        {"llama-bpe", NULL, CHAT_LLAMA3},
-        {"llama-bpe", "<|start_header_id|>", CHAT_LLAMA3},
-        {"llama-bpe", "no marker", CHAT_PLAIN},
+         CHAT_QWEN25, true},
+        /* Llama 3 and its base models, whose vocabulary has the same tokens */
+        {"llama-bpe", NULL, CHAT_LLAMA3, false},
+        {"llama-bpe", "<|start_header_id|>", CHAT_LLAMA3, true},
+        {"llama-bpe", "no marker", CHAT_PLAIN, false},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct tokenizer *t = open_small(rows[i].vocabulary);
         size_t len = rows[i].text ? strlen(rows[i].text) : 0;
-        assert_string_equal(chat_format_name(chat_detect(t, rows[i].text, len)),
-                            chat_format_name(rows[i].format));
+        struct chat_guess guess = chat_detect(t, rows[i].text, len);
+        assert_string_equal(chat_format_name(guess.format), chat_format_name(rows[i].format));
+        if ((guess.doubt == NULL) != rows[i].sure) {
+            fail_msg("row %zu: %s", i, guess.doubt ? guess.doubt : "no doubt");
+        }
         tokenizer_free(t);
     }
     char *text = NULL;
     size_t len;
     struct tokenizer *t = open_small("smollm");
     assert_int_equal(file_read("tests/golden/chat/smollm2.jinja", 1 << 16, &text, &len, NULL), ERR_OK);
-    assert_int_equal(chat_detect(t, text, len), CHAT_SMOLLM2);
+    assert_int_equal(chat_detect(t, text, len).format, CHAT_SMOLLM2);
     mem_free(text);
     tokenizer_free(t);
 }
