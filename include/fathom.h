@@ -148,6 +148,8 @@ struct generate_options {
     size_t n_stop;
     const int32_t *stop_ids;   /* besides the model's eos */
     size_t n_stop_ids;
+    const int32_t *shown_ids;  /* control tokens whose spelling belongs to the text (<think> …) */
+    size_t n_shown_ids;
     int top_logprobs;          /* 0 … 20 alternatives per token */
     bool ignore_eos;           /* benchmarks */
     bool stop_loops;           /* stop an answer that only repeats itself (engine/loopguard.h) */

@@ -192,9 +192,11 @@ const char *answer_speed_text(const struct generate_result *r, char out[ANSWER_S
 }
 
 const char *answer_ending_text(const struct session *s, const struct engine *e,
-                               const struct generate_result *r, size_t max_tokens,
+                               const struct answer *a, size_t max_tokens,
                                char out[ANSWER_ENDING_TEXT])
 {
+    const struct generate_result *r = &a->result;
+    const char *thinking = a->content.len == 0 && a->reasoning.len > 0 ? ", still thinking" : "";
     switch (r->finish) {
     case SESSION_STOP: return NULL;
     case SESSION_CANCELLED: return "[stopped]";
@@ -203,12 +205,12 @@ const char *answer_ending_text(const struct session *s, const struct engine *e,
     case SESSION_LENGTH: break;
     }
     if (max_tokens > 0 && r->completion_tokens == max_tokens) {
-        snprintf(out, ANSWER_ENDING_TEXT, "[cut at --max-tokens %zu]", max_tokens);
+        snprintf(out, ANSWER_ENDING_TEXT, "[cut at --max-tokens %zu%s]", max_tokens, thinking);
     } else {
         snprintf(out, ANSWER_ENDING_TEXT,
-                 "[the context of %zu tokens is full: /clear starts a chat anew; --context N makes room "
+                 "[the context of %zu tokens is full%s: /clear starts a chat anew; --context N makes room "
                  "(this model: up to %zu)]",
-                 session_capacity(s), engine_context_max(e));
+                 session_capacity(s), thinking, engine_context_max(e));
     }
     return out;
 }

@@ -57,7 +57,7 @@ const char *answer_speed_text(const struct generate_result *r, char out[ANSWER_S
  * itself. `max_tokens` as it was asked for, 0 for none. */
 enum { ANSWER_ENDING_TEXT = 256 };
 const char *answer_ending_text(const struct session *s, const struct engine *e,
-                               const struct generate_result *r, size_t max_tokens,
+                               const struct answer *a, size_t max_tokens,
                                char out[ANSWER_ENDING_TEXT]);
 
 /* Tokens per second of the prompt and of the answer; 0 when there is nothing to measure. */

@@ -183,9 +183,9 @@ static void cmd_run_epilogue(const struct cmd_run *r, const struct session *s, c
     }
     fflush(stdout);
     char ending[ANSWER_ENDING_TEXT], speed[ANSWER_SPEED_TEXT];
-    const char *why = answer_ending_text(s, e, g, r->max_tokens, ending);
+    const char *why = answer_ending_text(s, e, a, r->max_tokens, ending);
     bool dim = isatty(STDERR_FILENO);
-    if (why && g->finish != SESSION_CANCELLED && !(g->finish == SESSION_LENGTH && r->max_tokens)) {
+    if (why && g->finish != SESSION_CANCELLED && (g->finish != SESSION_LENGTH || !r->max_tokens || a->content.len == 0)) {
         fprintf(stderr, dim ? "\033[2m%s\033[0m\n" : "%s\n", why);
     }
     if (dim && isatty(STDOUT_FILENO)) {
@@ -200,7 +200,7 @@ static err cmd_run_generate(struct cmd_run *r, struct engine *e, struct session 
     enum chat_format format = CHAT_PLAIN;
     bool thinking = false;
     struct sampling sampling;
-    int32_t stop_ids[CHAT_STOP_MAX];
+    int32_t stop_ids[CHAT_STOP_MAX], think_ids[CHAT_THINK_MAX];
     TRY(settings_sampling(&r->settings, e, &sampling, info));
     TRY(cmd_run_format(r, e, &format, &thinking, info));
     TRY(cmd_run_append(r, s, e, format, thinking, info));
@@ -214,6 +214,8 @@ static err cmd_run_generate(struct cmd_run *r, struct engine *e, struct session 
                                        .n_stop = r->stop.n,
                                        .stop_ids = stop_ids,
                                        .n_stop_ids = t ? chat_stop_ids(t, format, stop_ids) : 0,
+                                       .shown_ids = think_ids,
+                                       .n_shown_ids = t ? chat_think_ids(t, think_ids) : 0,
                                        .stop_loops = !r->settings.allow_loops,
                                        .top_logprobs = r->logprobs > 0 ? (int)r->logprobs : 0};
     struct answer_view view = answer_view_default();

@@ -69,7 +69,7 @@ static void repl_after_answer(struct repl *r, const struct answer *a)
     }
     fflush(stdout);
     char ending[ANSWER_ENDING_TEXT], speed[ANSWER_SPEED_TEXT];
-    const char *why = answer_ending_text(r->session, r->engine, g, r->max_tokens, ending);
+    const char *why = answer_ending_text(r->session, r->engine, a, r->max_tokens, ending);
     if (why) {
         repl_note(r, "%s", why);
     }
@@ -83,7 +83,7 @@ static err repl_answer(struct repl *r, struct answer *a, struct errinfo *info)
 {
     const struct tokenizer *t = engine_tokenizer(r->engine);
     struct tokenizer_ids ids = {0};
-    int32_t stop_ids[CHAT_STOP_MAX];
+    int32_t stop_ids[CHAT_STOP_MAX], think_ids[CHAT_THINK_MAX];
     err e = conversation_encode(&r->conversation, t, r->format, &ids, info);
     if (e == ERR_OK) {
         e = repl_sync(r, &ids, info);
@@ -93,7 +93,9 @@ static err repl_answer(struct repl *r, struct answer *a, struct errinfo *info)
     const struct generate_options options = {.max_tokens = r->max_tokens,
                                              .stop_loops = !r->allow_loops,
                                              .stop_ids = stop_ids,
-                                             .n_stop_ids = chat_stop_ids(t, r->format, stop_ids)};
+                                             .n_stop_ids = chat_stop_ids(t, r->format, stop_ids),
+                                             .shown_ids = think_ids,
+                                             .n_shown_ids = chat_think_ids(t, think_ids)};
     struct answer_view view = answer_view_default();
     r->sampling.seed = (uint64_t)r->conversation.seed;
     return answer_generate(r->session, &r->sampling, &options, repl_thinks(r), &view, a, info);

@@ -43,19 +43,22 @@ static err generation_check(const struct session *s, const struct generate_optio
     return ERR_OK;
 }
 
+static bool generation_has(const int32_t *ids, size_t n, int32_t id)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (ids[i] == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool generation_is_stop(const struct generation *g, int32_t id)
 {
     const struct generate_options *o = g->options;
     const struct tokenizer *t = engine_tokenizer(g->session->engine);
-    if (o->ignore_eos) {
-        return false;
-    }
-    for (size_t i = 0; i < o->n_stop_ids; i++) {
-        if (o->stop_ids[i] == id) {
-            return true;
-        }
-    }
-    return t && tokenizer_eos(t) == id;
+    return !o->ignore_eos &&
+           (generation_has(o->stop_ids, o->n_stop_ids, id) || (t && tokenizer_eos(t) == id));
 }
 
 /* Text of the new token into the stopper. `is_stop`: the token ends the answer and has no text, but
@@ -80,7 +83,8 @@ static err generation_text(struct generation *g, int32_t id, bool is_stop)
     if (is_stop) {
         TRY(tokenizer_stream_finish(stream, g->piece, g->piece_cap, &len));
     } else {
-        TRY(tokenizer_stream_push(t, stream, id, false, g->piece, g->piece_cap, &len));
+        bool shown = generation_has(g->options->shown_ids, g->options->n_shown_ids, id);
+        TRY(tokenizer_stream_push(t, stream, id, shown, g->piece, g->piece_cap, &len));
     }
     return stopper_push(&g->stopper, g->piece, len);
 }

@@ -341,3 +341,16 @@ size_t chat_stop_ids(const struct tokenizer *t, enum chat_format f, int32_t ids[
     }
     return n;
 }
+
+size_t chat_think_ids(const struct tokenizer *t, int32_t ids[CHAT_THINK_MAX])
+{
+    static const char *const marks[CHAT_THINK_MAX] = {CHAT_THINK, CHAT_THINK_END};
+    size_t n = 0;
+    for (size_t i = 0; i < CHAT_THINK_MAX; i++) {
+        int32_t id = tokenizer_special(t, marks[i]);
+        if (id >= 0) {
+            ids[n++] = id;
+        }
+    }
+    return n;
+}

@@ -64,6 +64,11 @@ ERR_MUST_USE err chat_encode(const struct tokenizer *t, enum chat_format f,
 enum { CHAT_STOP_MAX = 4 };
 size_t chat_stop_ids(const struct tokenizer *t, enum chat_format f, int32_t ids[CHAT_STOP_MAX]);
 
+/* Ids of <think> and </think> where the vocabulary has them. Some files call them control tokens, which have
+ * no text; the splitter needs theirs all the same. Returns how many. */
+enum { CHAT_THINK_MAX = 2 };
+size_t chat_think_ids(const struct tokenizer *t, int32_t ids[CHAT_THINK_MAX]);
+
 /* Splits a streamed answer at <think> / </think>. Bytes that might be the beginning of a tag are held
  * back until they are decided. */
 enum chat_part { CHAT_REASONING, CHAT_CONTENT };

@@ -69,49 +69,38 @@ def encode(system, turns):
     return ids, learn
 
 
-def write_tokenizer():
+def write_tokenizer(out, specials, pre_tokenizers, normalizer, settings):
     vocab = {c: i for i, c in enumerate(byte_alphabet())}
     added = [
         {"id": 256 + i, "content": s, "single_word": False, "lstrip": False, "rstrip": False,
          "normalized": False, "special": True}
-        for i, s in enumerate(SPECIALS)
+        for i, s in enumerate(specials)
     ]
-    pattern = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
-               r"|\s*[\r\n]+|\s+(?!\S)|\s+")
+    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False}
     tokenizer = {
         "version": "1.0", "truncation": None, "padding": None, "added_tokens": added,
-        "normalizer": {"type": "NFC"},
-        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
-            {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False},
-            {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False},
-        ]},
-        "post_processor": None,
-        "decoder": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False,
-                    "use_regex": False},
+        "normalizer": normalizer,
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": pre_tokenizers + [byte_level]},
+        "post_processor": None, "decoder": byte_level,
         "model": {"type": "BPE", "dropout": None, "unk_token": None,
                   "continuing_subword_prefix": "", "end_of_word_suffix": "", "fuse_unk": False,
                   "byte_fallback": False, "vocab": vocab, "merges": []},
     }
-    (OUT / "tokenizer.json").write_text(json.dumps(tokenizer, ensure_ascii=False) + "\n")
-    template = ("{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + "
-                "message['content'] + '<|im_end|>' + '\n'}}{% endfor %}"
-                "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}")
-    config = {"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>", "bos_token": None,
-              "add_bos_token": False, "chat_template": template}
-    (OUT / "tokenizer_config.json").write_text(json.dumps(config, indent=1) + "\n")
+    (out / "tokenizer.json").write_text(json.dumps(tokenizer, ensure_ascii=False) + "\n")
+    (out / "tokenizer_config.json").write_text(json.dumps(settings, indent=1) + "\n")
 
 
-def main():
+def train(out, rows, n_specials, eos, steps):
+    """Teaches a new model the rows of (ids, learn) and writes it to the folder."""
     torch.manual_seed(1)
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
-    OUT.mkdir(parents=True, exist_ok=True)
+    out.mkdir(parents=True, exist_ok=True)
     config = LlamaConfig(
-        vocab_size=256 + len(SPECIALS), hidden_size=64, intermediate_size=96, num_hidden_layers=2,
+        vocab_size=256 + n_specials, hidden_size=64, intermediate_size=96, num_hidden_layers=2,
         num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=512,
-        tie_word_embeddings=True, rms_norm_eps=1e-5, bos_token_id=None, eos_token_id=258)
+        tie_word_embeddings=True, rms_norm_eps=1e-5, bos_token_id=None, eos_token_id=eos)
     model = LlamaForCausalLM(config)
-    rows = [encode(*d) for d in DIALOGUES]
     width = max(len(r[0]) for r in rows)
     ids = torch.full((len(rows), width), 256)
     labels = torch.full((len(rows), width), -100)
@@ -119,8 +108,8 @@ def main():
         ids[i, : len(tokens)] = torch.tensor(tokens)
         labels[i, : len(tokens)] = torch.tensor([t if l else -100 for t, l in zip(tokens, learn)])
     optimizer = torch.optim.AdamW(model.parameters(), lr=4e-3, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
-    for step in range(STEPS):
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    for step in range(steps):
         loss = model(input_ids=ids, labels=labels).loss
         optimizer.zero_grad()
         loss.backward()
@@ -131,16 +120,28 @@ def main():
     print("final", loss.item())
     weights = {k: v.detach().to(torch.float16).contiguous() for k, v in model.state_dict().items()
                if k != "lm_head.weight"}
-    save_file(weights, OUT / "model.safetensors", metadata={"format": "pt"})
-    out = {k: v for k, v in config.to_dict().items() if k in (
+    save_file(weights, out / "model.safetensors", metadata={"format": "pt"})
+    kept = {k: v for k, v in config.to_dict().items() if k in (
         "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
         "num_key_value_heads", "max_position_embeddings", "tie_word_embeddings", "rms_norm_eps",
         "model_type", "hidden_act", "eos_token_id", "attention_bias")}
-    out["architectures"] = ["LlamaForCausalLM"]
-    out["rope_theta"] = 10000.0
-    out["torch_dtype"] = "float16"
-    (OUT / "config.json").write_text(json.dumps(out, indent=1) + "\n")
-    write_tokenizer()
+    kept["architectures"] = ["LlamaForCausalLM"]
+    kept["rope_theta"] = 10000.0
+    kept["torch_dtype"] = "float16"
+    (out / "config.json").write_text(json.dumps(kept, indent=1) + "\n")
+
+
+def main():
+    train(OUT, [encode(*d) for d in DIALOGUES], len(SPECIALS), 258, STEPS)
+    pattern = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+               r"|\s*[\r\n]+|\s+(?!\S)|\s+")
+    template = ("{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + "
+                "message['content'] + '<|im_end|>' + '\n'}}{% endfor %}"
+                "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}")
+    split = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
+    write_tokenizer(OUT, SPECIALS, [split], {"type": "NFC"},
+                    {"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>", "bos_token": None,
+                     "add_bos_token": False, "chat_template": template})
 
 
 if __name__ == "__main__":
