@@ -185,7 +185,9 @@ static void cmd_run_epilogue(const struct cmd_run *r, const struct session *s, c
     char ending[ANSWER_ENDING_TEXT], speed[ANSWER_SPEED_TEXT];
     const char *why = answer_ending_text(s, e, a, r->max_tokens, ending);
     bool dim = isatty(STDERR_FILENO);
-    if (why && g->finish != SESSION_CANCELLED && (g->finish != SESSION_LENGTH || !r->max_tokens || a->content.len == 0)) {
+    /* --max-tokens was asked for and needs no word, unless nothing came of it. */
+    bool asked = g->finish == SESSION_LENGTH && r->max_tokens && a->content.len > 0;
+    if (why && g->finish != SESSION_CANCELLED && !asked) {
         fprintf(stderr, dim ? "\033[2m%s\033[0m\n" : "%s\n", why);
     }
     if (dim && isatty(STDOUT_FILENO)) {
