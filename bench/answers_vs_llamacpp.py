@@ -83,7 +83,7 @@ def exact_logits(args, ids):
 
 def compare_greedy(args, llm, prompt):
     got = fathom_json(args, "run", args.model, "--raw", "--prompt", prompt, "--temperature", "0",
-                      "--max-tokens", str(args.tokens), "--json")["tokens"]
+                      "--repeat-penalty", "1", "--allow-loops", "--max-tokens", str(args.tokens), "--json")["tokens"]
     ids = llm.tokenize(prompt.encode(), add_bos=True, special=False)
     llm.reset()
     llm.eval(ids)

@@ -20,9 +20,11 @@
 #define ENGINEFIXTURE_CHAT "tests/golden/chatmodel"
 
 /* One of every attention and feed-forward kind: latent with and without q_lora, experts with both
- * routers, grouped heads with and without biases. */
+ * kinds of router, with groups and without, FP8 weights, grouped heads with and without biases. */
 static const char *const enginefixture_models[] = {
-    "tests/golden/model/v3", "tests/golden/model/v2-lite", "tests/golden/model/qwen2/model.gguf",
+    "tests/golden/model/v3",           "tests/golden/model/v2-lite",
+    "tests/golden/model/qwen2/model.gguf", "tests/golden/model/v2-groups",
+    "tests/golden/model/v3-fp8-b",     "tests/golden/model/llama3",
     ENGINEFIXTURE_CHAT};
 enum { ENGINEFIXTURE_MODELS = sizeof enginefixture_models / sizeof *enginefixture_models };
 

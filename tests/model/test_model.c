@@ -165,38 +165,49 @@ static void deterministic_mode_gives_the_same_bits_for_any_chunk(void **state)
 {
     (void)state;
     for (enum cpuinfo_level level = CPUINFO_REF; level <= cpuinfo_best(); level++) {
-        for (size_t i = 0; i < N_SOME; i++) {
+        for (size_t i = 0; i < N_FORMS; i++) {
             struct goldenmodel_run whole = {.level = level, .threads = 1, .deterministic = true,
                                             .cache = DTYPE_BF16};
             struct goldenmodel_run cut = whole, single = whole;
             cut.chunk = 7;
             single.chunk = 1;
-            check_same(SOME[i], &whole, &cut, "chunks of 7");
-            check_same(SOME[i], &whole, &single, "one by one");
+            check_same(FORMS[i], &whole, &cut, "chunks of 7");
+            check_same(FORMS[i], &whole, &single, "one by one");
         }
     }
 }
 
+/* Fast mode too: what a thread computes does not depend on how many there are. */
 static void threads_do_not_change_a_bit(void **state)
 {
     (void)state;
     for (enum cpuinfo_level level = CPUINFO_REF; level <= cpuinfo_best(); level++) {
-        for (size_t i = 0; i < N_SOME; i++) {
-            struct goldenmodel_run one = {.level = level, .threads = 1, .deterministic = true};
-            struct goldenmodel_run two = one;
-            two.threads = 2;
-            check_same(SOME[i], &one, &two, "two threads");
+        for (size_t i = 0; i < N_FORMS; i++) {
+            for (int deterministic = 0; deterministic < 2; deterministic++) {
+                struct goldenmodel_run one = {.level = level, .threads = 1,
+                                              .deterministic = deterministic};
+                struct goldenmodel_run two = one;
+                two.threads = 2;
+                check_same(FORMS[i], &one, &two, "two threads");
+                one.chunk = two.chunk = 1;
+                check_same(FORMS[i], &one, &two, "two threads, one by one");
+            }
         }
     }
 }
 
-static void fast_mode_chunks_agree_within_rounding(void **state)
+/* Fast mode, cut any way: as near to transformers as whole, at every level. */
+static void fast_mode_chunks_stay_within_the_bounds(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < N_FORMS; i++) {
-        for (size_t chunk = 1; chunk <= 9; chunk += 4) {
-            check_against_golden(FORMS[i], &(struct goldenmodel_run){.threads = 1, .chunk = chunk},
-                                 1e-4);
+    for (enum cpuinfo_level level = CPUINFO_REF; level <= cpuinfo_best(); level++) {
+        for (size_t i = 0; i < N_FORMS; i++) {
+            bool rounded = level == CPUINFO_AMX && rounds_to_bf16(FORMS[i]);
+            for (size_t chunk = 1; chunk <= 9; chunk += 4) {
+                struct goldenmodel_run run = {.level = level, .threads = 1, .chunk = chunk};
+                check_bounds(FORMS[i], &run, rounded ? amx_bound : 1e-4,
+                             rounded ? amx_rms_bound : 1e-4);
+            }
         }
     }
 }
@@ -468,7 +479,7 @@ int main(void)
         cmocka_unit_test(every_cpu_level_matches_within_its_bound),
         cmocka_unit_test(deterministic_mode_gives_the_same_bits_for_any_chunk),
         cmocka_unit_test(threads_do_not_change_a_bit),
-        cmocka_unit_test(fast_mode_chunks_agree_within_rounding),
+        cmocka_unit_test(fast_mode_chunks_stay_within_the_bounds),
         cmocka_unit_test(a_batch_equals_its_sequences_alone),
         cmocka_unit_test(little_scratch_only_means_more_pieces),
         cmocka_unit_test(fp8_folder_equals_its_dequantised_twin_bit_for_bit),
