@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "cli/answer.h"
+#include "cli/modelref.h"
 #include "cli/settings.h"
 #include "cli/verbs.h"
 #include "model/model.h"
@@ -241,6 +242,7 @@ static err cmd_run_work(struct cmd_run *r, struct errinfo *info)
     if (r->logprobs >= 0 && !r->json) {
         return err_set(info, ERR_ARGUMENT, "--logprobs shows in the JSON document; add --json");
     }
+    TRY(r->prompt ? ERR_OK : modelref_no_text(r->settings.model, "--prompt", info));
     TRY(cmd_run_prompt(r, info));
     if (!r->raw && r->prompt[0] == '\0') {
         return err_set(info, ERR_ARGUMENT, "the prompt is empty; give some text, or --raw to let the "

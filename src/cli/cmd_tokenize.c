@@ -67,13 +67,16 @@ static err cmd_tokenize_gguf(const char *path, struct tokenizer **out, struct er
 }
 
 /* MODEL may also be a folder that holds a tokenizer.json and no model. */
-static err cmd_tokenize_open(const char *model, struct tokenizer **out, struct errinfo *info)
+static err cmd_tokenize_open(const struct cmd_tokenize *c, struct tokenizer **out,
+                             struct errinfo *info)
 {
+    const char *model = c->model;
     struct tokenizer *t = NULL;
     char *path;
     if (model && cmd_tokenize_is_folder(model)) {
         return tokenizer_open(model, out, info);
     }
+    TRY(c->text || c->ids ? ERR_OK : modelref_no_text(model, "--text", info));
     TRY(modelref_resolve(model, &path, info));
     err e = file_is_dir(path) ? tokenizer_open(path, &t, info) : cmd_tokenize_gguf(path, &t, info);
     if (e == ERR_OK && !t) {
@@ -232,7 +235,7 @@ static err cmd_tokenize_work(const struct cmd_tokenize *c, struct errinfo *info)
     if (c->ids && c->text) {
         return err_set(info, ERR_ARGUMENT, "--text and --ids go different ways; give one of them");
     }
-    TRY(cmd_tokenize_open(c->model, &t, info));
+    TRY(cmd_tokenize_open(c, &t, info));
     err e = c->ids ? cmd_tokenize_decode(c, t, info) : cmd_tokenize_encode(c, t, info);
     tokenizer_free(t);
     return e;

@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/file.h"
@@ -163,4 +164,18 @@ err modelref_resolve(const char *word, char **out, struct errinfo *info)
         return e;
     }
     return file_exists(word) ? modelref_path(word, out, info) : modelref_missing(word, info);
+}
+
+err modelref_no_text(const char *word, const char *option, struct errinfo *info)
+{
+    char *path = NULL;
+    err e = modelref_resolve(word, &path, info);
+    mem_free(path);
+    if (e != ERR_NOTFOUND || !word) {
+        return e;
+    }
+    char why[sizeof info->message];
+    snprintf(why, sizeof why, "%s", info ? info->message : "");
+    return err_set(info, e, "%s. If \"%.40s%s\" is the text, write: %s \"%.40s%s\"", why, word,
+                   strlen(word) > 40 ? "…" : "", option, word, strlen(word) > 40 ? "…" : "");
 }

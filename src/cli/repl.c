@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "base/meminfo.h"
 #include "cli/answer.h"
 #include "cli/suggest.h"
@@ -166,7 +167,16 @@ static err repl_file_name(const char *argument, struct errinfo *info)
 
 static err repl_save(struct repl *r, const char *argument, struct errinfo *info)
 {
+    struct conversation there = {0};
     TRY(repl_file_name(argument, info));
+    if (file_exists(argument)) { /* a chat may be saved anew; anything else is not ours to replace */
+        err e = conversation_load(&there, argument, info);
+        conversation_deinit(&there);
+        if (e != ERR_OK) {
+            return err_set(info, ERR_ARGUMENT, "%s is already there and no saved chat; name another file",
+                           argument);
+        }
+    }
     TRY(conversation_save(&r->conversation, r->model, argument, info));
     printf("saved %zu messages to %s\n", r->conversation.n, argument);
     return ERR_OK;

@@ -47,6 +47,10 @@ printf 'hello\n/save %s/chat.json\n' "$work" | chat >/dev/null
 check chat_goes_on_with_a_saved_talk "loaded 2 messages from $work/chat.json
 Hello again." "$(printf '/load %s/chat.json\nagain\n' "$work" | chat)"
 check chat_loads_at_the_start "Hello again." "$(printf 'again\n' | chat --load "$work/chat.json")"
+echo notes >"$work/notes"
+printf 'hello\n/save %s/notes\n/save %s/chat.json\n' "$work" "$work" | chat >/dev/null
+has chat_saves_over_chats_only 'notes is already there and no saved chat' "$(cat "$work/stderr")"
+check and_leaves_other_files_alone notes "$(cat "$work/notes")"
 head -c 80 "$work/chat.json" >"$work/cut.json"
 printf '/load %s/cut.json\nhello\n' "$work" | chat >"$work/out"
 check chat_fails_in_a_script_when_a_command_failed 1 $?

@@ -40,6 +40,8 @@ expect catalogue_names_licences 0 'deepseek-r1 .*GB  MIT ' '' "$fathom" list --c
 expect missing_default_says_how 1 '' 'Get it: ./run pull smollm2' "$fathom" run --prompt hello
 expect pull_of_it_says_the_same 2 '' 'Get it: ./run pull smollm2' "$fathom" pull smollm2
 expect missing_model_says_how 1 '' 'fathom pull deepseek-v2-lite' "$fathom" run deepseek-v2-lite --prompt hello
+expect run_takes_a_text_for_a_model 1 '' 'If "why is it so" is the text, write: --prompt "why is it so"' "$fathom" run 'why is it so'
+expect tokenize_takes_a_text_for_a_model 1 '' 'If "hello" is the text, write: --text "hello"' "$fathom" tokenize hello
 expect pull_of_nonsense_is_wrong_usage 2 '' 'neither a name' "$fathom" pull nonsense
 model=tests/golden/chatmodel
 expect an_empty_prompt_is_wrong_usage 2 '' 'the prompt is empty' "$fathom" run $model --prompt ''
