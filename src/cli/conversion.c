@@ -55,6 +55,11 @@ static void conversion_print(const char *out, const struct convert_report *r)
     char size[MEMINFO_TEXT];
     printf("%s: %s, %zu tensors, %s, %.2f bits per weight, %.1f s\n", out, r->type, r->n_tensors,
            meminfo_text(r->bytes, size), conversion_bits(r), r->seconds);
+    if (r->source > DTYPE_BF16 && r->source != DTYPE_F8_E4M3) {
+        printf("the weights were %s before: what that type lost stays lost; f32, f16 or bf16 files are the "
+               "best source\n",
+               dtype_info(r->source)->name);
+    }
     if (r->mtp_layers_left_out) {
         printf("left out: %zu multi-token-prediction layer%s (%zu tensors), which readers of this "
                "format do not expect\n",

@@ -120,7 +120,7 @@ static err modelref_advice(const char *word, const struct catalogue *c,
     if (near) {
         TRY(strbuf_printf(s, ". Did you mean %s?", near));
     }
-    return strbuf_puts(s, " Get one: fathom list --catalogue, then fathom pull NAME");
+    return strbuf_printf(s, "%s Get one: fathom list --catalogue, then fathom pull NAME", near ? "" : ".");
 }
 
 static err modelref_missing(const char *word, struct errinfo *info)

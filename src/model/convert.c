@@ -40,7 +40,7 @@ static bool convert_ends_with(const char *s, const char *ending)
     return n >= m && strcasecmp(s + n - m, ending) == 0;
 }
 
-enum dtype convert_main_type(const struct tensortable *t)
+enum dtype convert_source_type(const struct tensortable *t)
 {
     size_t bytes[DTYPE_COUNT] = {0};
     enum dtype best = DTYPE_BF16;
@@ -53,7 +53,13 @@ enum dtype convert_main_type(const struct tensortable *t)
             best = w->dtype;
         }
     }
-    return best == DTYPE_F32 || best == DTYPE_F16 ? best : DTYPE_BF16;
+    return best;
+}
+
+enum dtype convert_main_type(const struct tensortable *t)
+{
+    enum dtype type = convert_source_type(t);
+    return type == DTYPE_F32 || type == DTYPE_F16 ? type : DTYPE_BF16;
 }
 
 /* Tensors of layers beyond the model's own: the multi-token-prediction layers. */
@@ -148,6 +154,7 @@ static err convert_mix(struct convert_job *j, const struct config *c, const stru
     name = name ? name : dtype_info(convert_main_type(in))->name;
     TRY(quantmix_init(mix, name, c, j->info));
     j->report->type = mix->name;
+    j->report->source = convert_source_type(in);
     return ERR_OK;
 }
 

@@ -26,6 +26,7 @@ struct convert_options {
 struct convert_report {
     enum convert_way way;
     const char *type; /* what was written, as on the command line; static */
+    enum dtype source; /* what most weight bytes of the source have */
     size_t n_tensors;
     size_t bytes; /* of all tensors written */
     size_t elems; /* parameters written */
@@ -43,7 +44,8 @@ struct convert_report {
 ERR_MUST_USE err convert_run(const char *in, const char *out, const struct convert_options *options,
                              struct convert_report *report, struct errinfo *info);
 
-/* The type most of a table's matrix bytes have, as a plain type: f32, f16, or else bf16. */
+/* The type most of a table's matrix bytes have; the same as a plain type: f32, f16, or else bf16. */
+enum dtype convert_source_type(const struct tensortable *t);
 enum dtype convert_main_type(const struct tensortable *t);
 
 

@@ -311,6 +311,7 @@ err convertfolder_write(const struct gguf *g, const char *out,
     }
     if (e == ERR_OK) {
         report->type = dtype_info(f.type)->name;
+        report->source = convert_source_type(gguf_tensors(g));
         report->n_tensors = f.plan.n;
         report->bytes = convertplan_bytes(&f.plan);
         report->mtp_layers_left_out = c.num_nextn_predict_layers;

@@ -6,62 +6,24 @@
 #include "tensor/cpu/matmul.h"
 #include "tensor/ref/ref.h"
 
+/* The rows of a table that come from one file: STEM_rmsnorm … */
+#define OPS_ELEMENTWISE(stem)                                                                          \
+    .rmsnorm = stem##_rmsnorm, .rope = stem##_rope, .swiglu = stem##_swiglu, .add = stem##_add,        \
+    .add_bias = stem##_add_bias, .embed = stem##_embed, .combine = stem##_combine,                     \
+    .store = stem##_store, .load = stem##_load
+
 static const struct ops_table ops_ref = {
-    .matmul = ref_matmul,
-    .attention = ref_attention,
-    .rmsnorm = ref_rmsnorm,
-    .rope = ref_rope,
-    .swiglu = ref_swiglu,
-    .add = ref_add,
-    .add_bias = ref_add_bias,
-    .embed = ref_embed,
-    .combine = ref_combine,
-    .store = ref_store,
-    .load = ref_load,
-};
+    .matmul = ref_matmul, .attention = ref_attention, OPS_ELEMENTWISE(ref)};
 
 #if defined(__x86_64__)
 static const struct ops_table ops_avx2 = {
-    .matmul = matmul_avx2,
-    .attention = attention_avx2,
-    .rmsnorm = elementwise_avx2_rmsnorm,
-    .rope = elementwise_avx2_rope,
-    .swiglu = elementwise_avx2_swiglu,
-    .add = elementwise_avx2_add,
-    .add_bias = elementwise_avx2_add_bias,
-    .embed = elementwise_avx2_embed,
-    .combine = elementwise_avx2_combine,
-    .store = elementwise_avx2_store,
-    .load = elementwise_avx2_load,
-};
+    .matmul = matmul_avx2, .attention = attention_avx2, OPS_ELEMENTWISE(elementwise_avx2)};
 
 static const struct ops_table ops_avx512 = {
-    .matmul = matmul_avx512,
-    .attention = attention_avx512,
-    .rmsnorm = elementwise_avx512_rmsnorm,
-    .rope = elementwise_avx512_rope,
-    .swiglu = elementwise_avx512_swiglu,
-    .add = elementwise_avx512_add,
-    .add_bias = elementwise_avx512_add_bias,
-    .embed = elementwise_avx512_embed,
-    .combine = elementwise_avx512_combine,
-    .store = elementwise_avx512_store,
-    .load = elementwise_avx512_load,
-};
+    .matmul = matmul_avx512, .attention = attention_avx512, OPS_ELEMENTWISE(elementwise_avx512)};
 
 static const struct ops_table ops_amx = {
-    .matmul = matmul_amx,
-    .attention = attention_amx,
-    .rmsnorm = elementwise_avx512_rmsnorm,
-    .rope = elementwise_avx512_rope,
-    .swiglu = elementwise_avx512_swiglu,
-    .add = elementwise_avx512_add,
-    .add_bias = elementwise_avx512_add_bias,
-    .embed = elementwise_avx512_embed,
-    .combine = elementwise_avx512_combine,
-    .store = elementwise_avx512_store,
-    .load = elementwise_avx512_load,
-};
+    .matmul = matmul_amx, .attention = attention_amx, OPS_ELEMENTWISE(elementwise_avx512)};
 
 const struct ops_table *ops_for_level(enum cpuinfo_level level)
 {

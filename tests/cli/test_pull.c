@@ -22,6 +22,7 @@
 #include "cli/verbs.h"
 #include "formats/gguf.h"
 #include "formats/safetensors.h"
+#include "formats/tempdir.h"
 
 enum { WEIGHTS = 64 * 1024 };
 
@@ -47,25 +48,6 @@ enum { BLOBS = sizeof blobs / sizeof *blobs };
 static atomic_int blob_hits;
 static atomic_bool logged_in;
 static atomic_bool wrong_bytes; /* serve something else than the listing promises */
-
-static void remove_all(const char *path)
-{
-    DIR *d = opendir(path);
-    struct dirent *e;
-    char name[600];
-    while (d && (e = readdir(d))) {
-        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0) {
-            snprintf(name, sizeof name, "%s/%s", path, e->d_name);
-            if (unlink(name) != 0) {
-                remove_all(name);
-            }
-        }
-    }
-    if (d) {
-        closedir(d);
-    }
-    rmdir(path);
-}
 
 static void listing(char *out, size_t cap)
 {
@@ -170,7 +152,7 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     (void)state;
-    remove_all(root);
+    tempdir_remove_all(root);
     return 0;
 }
 

@@ -18,29 +18,11 @@
 #include "cli/catalogue.h"
 #include "cli/modelref.h"
 #include "cli/registry.h"
+#include "formats/tempdir.h"
 
 static char root[64];
 static struct errinfo info;
 static const char sha[] = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
-
-static void remove_all(const char *path)
-{
-    DIR *d = opendir(path);
-    struct dirent *e;
-    char name[600];
-    while (d && (e = readdir(d))) {
-        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0) {
-            snprintf(name, sizeof name, "%s/%s", path, e->d_name);
-            if (unlink(name) != 0) {
-                remove_all(name);
-            }
-        }
-    }
-    if (d) {
-        closedir(d);
-    }
-    rmdir(path);
-}
 
 static int set_up(void **state)
 {
@@ -52,7 +34,7 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     (void)state;
-    remove_all(root);
+    tempdir_remove_all(root);
     return 0;
 }
 

@@ -3,23 +3,9 @@
 # the Python package llama_cpp is there (FATHOM_PYTHON names an interpreter), llama.cpp opens our files
 # and computes the golden logits. Prints cmocka-like lines for tools/run_tests.sh.
 set -u
-fathom=${FATHOM_BUILD:-build}/fathom
+source tests/e2e/expect.bash
 python=${FATHOM_PYTHON:-python3}
 model=tests/golden/chatmodel
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-failed=0
-
-check() { # name, expected, found
-    if [ "$2" == "$3" ]; then
-        echo "[       OK ] $1"
-    else
-        printf 'expected: %s\nfound:    %s\n' "$2" "$3"
-        echo "[  FAILED  ] $1"
-        echo "[  FAILED  ] $1"
-        failed=1
-    fi
-}
 answer() { # model
     "$fathom" run "$1" --prompt hello --max-tokens 8 --temperature 0 2>&1
 }

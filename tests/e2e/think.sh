@@ -3,26 +3,9 @@
 # thoughts are kept apart in a pipe, on a terminal, in JSON and in saved talks. Prints cmocka-like lines for
 # tools/run_tests.sh.
 set -u
-fathom=${FATHOM_BUILD:-build}/fathom
+source tests/e2e/expect.bash
 model=tests/golden/thinkmodel
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
 export XDG_STATE_HOME=$work/state
-failed=0
-
-check() { # name, expected, found
-    if [ "$2" == "$3" ]; then
-        echo "[       OK ] $1"
-    else
-        printf 'expected: %s\nfound:    %s\n' "$2" "$3"
-        echo "[  FAILED  ] $1"
-        echo "[  FAILED  ] $1"
-        failed=1
-    fi
-}
-has() { # name, pattern, text
-    check "$1" yes "$(grep -qE -- "$2" <<<"$3" && echo yes || echo "no: $3")"
-}
 chat() { # lines on stdin
     "$fathom" chat "$model" --temperature 0 "$@" 2>"$work/stderr"
 }

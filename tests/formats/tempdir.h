@@ -70,6 +70,23 @@ static inline void tempdir_empty(struct tempdir *t)
     }
 }
 
+/* Whatever is at `path`, with all that is in it. */
+static inline void tempdir_remove_all(const char *path)
+{
+    DIR *d = opendir(path);
+    for (struct dirent *e; d && (e = readdir(d)) != NULL;) {
+        char inner[600];
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0) {
+            snprintf(inner, sizeof inner, "%s/%s", path, e->d_name);
+            tempdir_remove_all(inner);
+        }
+    }
+    if (d) {
+        closedir(d);
+    }
+    remove(path);
+}
+
 static inline void tempdir_remove(struct tempdir *t)
 {
     tempdir_empty(t);

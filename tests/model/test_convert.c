@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "formats/hffolder.h"
 #include "formats/safetensors.h"
+#include "formats/tempdir.h"
 #include "model/convert.h"
 #include "model/quantmix.h"
 #include "model/recipe.h"
@@ -24,26 +25,10 @@ static int folder_make(void **state)
     return mkdtemp(folder) ? 0 : -1;
 }
 
-static void remove_all(const char *path)
-{
-    DIR *d = opendir(path);
-    for (struct dirent *e; d && (e = readdir(d)) != NULL;) {
-        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0) {
-            char *inner = file_join(path, e->d_name);
-            remove_all(inner);
-            mem_free(inner);
-        }
-    }
-    if (d) {
-        closedir(d);
-    }
-    remove(path);
-}
-
 static int folder_remove(void **state)
 {
     (void)state;
-    remove_all(folder);
+    tempdir_remove_all(folder);
     return 0;
 }
 
@@ -519,7 +504,7 @@ static void what_cannot_be_done_is_said_and_leaves_nothing(void **state)
         err e = convert_run(gguf, inside("hf", out), &none, &r, &info);
         file_fault(0, 0);
         if (e == ERR_OK) {
-            remove_all(out);
+            tempdir_remove_all(out);
             break;
         }
         assert_int_equal(folder_entries(), before);
@@ -611,14 +596,14 @@ static void no_allocation_is_taken_for_granted(void **state)
         mem_fault(0, 0);
         assert_int_equal(convert_run(ways[way][0], ways[way][1], &o, &r, &info), ERR_OK);
         size_t attempts = mem_attempts();
-        remove_all(out);
+        tempdir_remove_all(out);
         for (size_t k = 1; k <= attempts; k += 1 + attempts / 30) {
             mem_fault(k, 0);
             err e = convert_run(ways[way][0], ways[way][1], &o, &r, &info);
             mem_fault(0, 0);
             assert_true(e == ERR_NOMEM || e == ERR_UNSUPPORTED || e == ERR_OK);
             assert_int_equal(mem_alive(), alive);
-            remove_all(out);
+            tempdir_remove_all(out);
         }
     }
 }
