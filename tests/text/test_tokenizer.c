@@ -15,6 +15,7 @@
 #include "base/mem.h"
 #include "base/progress.h"
 #include "base/rng.h"
+#include "text/normalizer.h"
 #include "text/tokenizer.h"
 #include "text/utf8.h"
 
@@ -53,6 +54,47 @@ static size_t random_text(struct rng *r, char *text, size_t max)
     return n;
 }
 
+/* What the standard decoding makes of the bytes: U+FFFD for each ill-formed part. */
+static size_t decode_lossy(const char *bytes, size_t n, char *out)
+{
+    size_t done = 0;
+    for (size_t pos = 0; pos < n;) {
+        size_t bad = 0;
+        size_t step = utf8_length(bytes + pos, n - pos, &bad, NULL);
+        memcpy(out + done, step ? bytes + pos : "\xef\xbf\xbd", step ? step : 3);
+        done += step ? step : 3;
+        pos += step ? step : bad;
+    }
+    return done;
+}
+
+/* Qwen2 composes characters first: what comes back is the composed text. */
+static void decoding_a_composing_tokenizer_gives_the_composed_text_back(void **state)
+{
+    (void)state;
+    struct rng r;
+    rng_seed(&r, 12);
+    struct tokenizer *t = open_small("qwen2");
+    for (int round = 0; round < 3000; round++) {
+        char raw[400], text[1200];
+        size_t n = decode_lossy(raw, random_text(&r, raw, sizeof raw), text), pos = 0;
+        struct tokenizer_ids ids = {0};
+        struct strbuf composed = {0};
+        assert_int_equal(normalizer_nfc(text, n, &composed), ERR_OK);
+        assert_int_equal(tokenizer_encode(t, text, n, round % 2, &ids, NULL), ERR_OK);
+        for (size_t i = 0; i < ids.len; i++) {
+            struct tokenizer_piece p = tokenizer_bytes(t, ids.data[i]);
+            assert_true(pos + p.len <= composed.len);
+            assert_memory_equal(composed.data + pos, p.data, p.len);
+            pos += p.len;
+        }
+        assert_int_equal(pos, composed.len);
+        tokenizer_ids_deinit(&ids);
+        strbuf_deinit(&composed);
+    }
+    tokenizer_free(t);
+}
+
 static void decoding_what_was_encoded_gives_every_byte_back(void **state)
 {
     (void)state;
@@ -76,20 +118,6 @@ static void decoding_what_was_encoded_gives_every_byte_back(void **state)
         }
         tokenizer_free(t);
     }
-}
-
-/* What the standard decoding makes of the bytes: U+FFFD for each ill-formed part. */
-static size_t decode_lossy(const char *bytes, size_t n, char *out)
-{
-    size_t done = 0;
-    for (size_t pos = 0; pos < n;) {
-        size_t bad = 0;
-        size_t step = utf8_length(bytes + pos, n - pos, &bad, NULL);
-        memcpy(out + done, step ? bytes + pos : "\xef\xbf\xbd", step ? step : 3);
-        done += step ? step : 3;
-        pos += step ? step : bad;
-    }
-    return done;
 }
 
 static void a_stream_of_tokens_equals_the_whole_and_never_ends_inside_a_character(void **state)
@@ -428,6 +456,7 @@ static void long_runs_take_time_in_proportion(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(decoding_a_composing_tokenizer_gives_the_composed_text_back),
         cmocka_unit_test(decoding_what_was_encoded_gives_every_byte_back),
         cmocka_unit_test(a_stream_of_tokens_equals_the_whole_and_never_ends_inside_a_character),
         cmocka_unit_test(a_stream_hides_control_tokens_and_refuses_a_small_buffer),

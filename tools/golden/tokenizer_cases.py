@@ -8,6 +8,10 @@ strings, among them every code point in several contexts:
     tokenizer_cases.py --full DIR CASES && FATHOM_TOKENIZER_DIR=DIR FATHOM_TOKENIZER_CASES=CASES \
         build/tests/text/test_tokenizer_golden
 
+With the folder of tools/get_vocabularies.sh it writes the hard strings' ids under the full DeepSeek
+vocabularies, tests/golden/tokenizer/full/NAME.bin:
+    tokenizer_cases.py --hard build/vocabularies
+
 cases.bin, little-endian: "FTC1", u32 cases, u32 bytes of an id (2 or 4), then for each case u32 length,
 the text, u8 whether added tokens are matched, u32 number of ids, the ids."""
 import json
@@ -156,10 +160,24 @@ def small(name):
     print(name, again.get_vocab_size(), "tokens", n, "cases")
 
 
-def full(folder, path):
-    tokenizer = Tokenizer.from_file(os.path.join(folder, "tokenizer.json"))
+def open_full(folder):
     with open(os.path.join(folder, "tokenizer.json")) as f:
         added = [a["content"] for a in json.load(f)["added_tokens"]]
+    return Tokenizer.from_file(os.path.join(folder, "tokenizer.json")), added
+
+
+def hard(folder):
+    os.makedirs(os.path.join(OUT, "full"), exist_ok=True)
+    for name in sorted(os.listdir(folder)):
+        tokenizer, added = open_full(os.path.join(folder, name))
+        plain = [a for a in added if "holder" in a]
+        added = [a for a in added if a not in plain[4:]][:60]  # hundreds are alike
+        path = os.path.join(OUT, "full", name + ".bin")
+        print(name, write_cases(path, tokenizer, hardstrings.hard_strings(), added), "cases")
+
+
+def full(folder, path):
+    tokenizer, added = open_full(folder)
     strings = hardstrings.hard_strings() + list(hardstrings.random_strings(100000, 2))
     strings += list(hardstrings.every_point()) + list(hardstrings.blocks(256))
     lines = list(training_text())
@@ -169,6 +187,8 @@ def full(folder, path):
 
 if len(sys.argv) == 4 and sys.argv[1] == "--full":
     full(sys.argv[2], sys.argv[3])
+elif len(sys.argv) == 3 and sys.argv[1] == "--hard":
+    hard(sys.argv[2])
 else:
     for kind in KINDS:
         small(kind)
