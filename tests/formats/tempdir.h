@@ -3,6 +3,7 @@
 #define TESTS_TEMPDIR_H
 
 #include <dirent.h>
+#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -70,21 +71,18 @@ static inline void tempdir_empty(struct tempdir *t)
     }
 }
 
+static inline int tempdir_remove_one(const char *path, const struct stat *st, int flag, struct FTW *at)
+{
+    (void)st;
+    (void)flag;
+    (void)at;
+    return remove(path);
+}
+
 /* Whatever is at `path`, with all that is in it. */
 static inline void tempdir_remove_all(const char *path)
 {
-    DIR *d = opendir(path);
-    for (struct dirent *e; d && (e = readdir(d)) != NULL;) {
-        char inner[600];
-        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0) {
-            snprintf(inner, sizeof inner, "%s/%s", path, e->d_name);
-            tempdir_remove_all(inner);
-        }
-    }
-    if (d) {
-        closedir(d);
-    }
-    remove(path);
+    nftw(path, tempdir_remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
 static inline void tempdir_remove(struct tempdir *t)
