@@ -189,15 +189,20 @@ static json_t *cmd_bench_model_json(const struct cmd_bench *b)
                      (json_int_t)model_active_parameters(b->model));
 }
 
+static err cmd_bench_nomem(struct errinfo *info)
+{
+    return err_set(info, ERR_NOMEM, "out of memory for the JSON document");
+}
+
 static err cmd_bench_tests(struct cmd_bench *b, json_t *results, struct errinfo *info)
 {
     for (size_t i = 0; i < b->n_tests; i++) {
         struct benchmark_result r;
         TRY(benchmark_run(b->benchmark, &b->tests[i], &r, info));
-        if (results) {
-            json_array_append_new(results, cmd_bench_result_json(&r));
-        } else {
+        if (!results) {
             cmd_bench_print(&r);
+        } else if (json_array_append_new(results, cmd_bench_result_json(&r)) != 0) {
+            return cmd_bench_nomem(info);
         }
     }
     return ERR_OK;
@@ -224,15 +229,21 @@ static err cmd_bench_work(struct cmd_bench *b, struct errinfo *info)
         return cmd_bench_tests(b, NULL, info);
     }
     json_t *results = json_array();
-    err e = results ? cmd_bench_tests(b, results, info) : ERR_NOMEM;
+    err e = results ? cmd_bench_tests(b, results, info) : cmd_bench_nomem(info);
+    if (e != ERR_OK) {
+        json_decref(results);
+        return e;
+    }
     json_t *all = json_pack("{s:o, s:o, s:o}", "machine", cmd_bench_machine_json(b), "model",
                             cmd_bench_model_json(b), "tests", results);
-    if (e == ERR_OK && (!all || json_dumpf(all, stdout, JSON_INDENT(1)) != 0)) {
-        e = err_set(info, ERR_IO, "cannot write the result as JSON");
-    }
-    putchar('\n');
+    char *text = json_text_dup(all, JSON_INDENT(1));
     json_decref(all);
-    return e;
+    if (!text) {
+        return cmd_bench_nomem(info);
+    }
+    puts(text);
+    mem_free(text);
+    return ERR_OK;
 }
 
 int cmd_bench(int argc, char **argv)

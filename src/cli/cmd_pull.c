@@ -111,13 +111,14 @@ static err cmd_pull_print_json(const struct cmd_pull *c, const struct registry_m
                                struct errinfo *info)
 {
     json_t *files = json_array();
+    int failed = 0;
     for (size_t i = 0; !m && i < c->plan.n_files; i++) {
         const struct pullplan_file *f = &c->plan.files[i];
-        json_array_append_new(files, cmd_pull_file_json(f->name, f->size, f->sha256));
+        failed |= json_array_append_new(files, cmd_pull_file_json(f->name, f->size, f->sha256));
     }
     for (size_t i = 0; m && i < m->n_files; i++) {
         const struct registry_file *f = &m->files[i];
-        json_array_append_new(files, cmd_pull_file_json(f->name, f->size, f->sha256));
+        failed |= json_array_append_new(files, cmd_pull_file_json(f->name, f->size, f->sha256));
     }
     json_t *doc = json_pack("{s:s, s:s, s:s?, s:s?, s:b, s:I, s:I, s:o}", "name", c->acquire.name,
                             "source", m ? m->source : c->plan.source, "licence",
@@ -125,7 +126,7 @@ static err cmd_pull_print_json(const struct cmd_pull *c, const struct registry_m
                             "complete", m != NULL, "bytes",
                             (json_int_t)(m ? registry_bytes(m) : c->need.total), "missing_bytes",
                             (json_int_t)(m ? 0 : c->need.missing), "files", files);
-    char *text = json_text_dup(doc, JSON_INDENT(2));
+    char *text = failed ? NULL : json_text_dup(doc, JSON_INDENT(2));
     json_decref(doc);
     if (!text) {
         return err_set(info, ERR_NOMEM, "out of memory printing the result");

@@ -6,12 +6,14 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/json.h"
 #include "base/mem.h"
 #include "cli/answer.h"
 #include "cli/modelref.h"
 #include "cli/settings.h"
 #include "cli/verbs.h"
 #include "model/model.h"
+#include "text/utf8.h"
 
 enum { CMD_RUN_STDIN_MAX = 64 << 20, CMD_RUN_ROWS = 10 };
 
@@ -112,8 +114,8 @@ static err cmd_run_append(const struct cmd_run *r, struct session *s, const stru
 static json_t *cmd_run_piece(const struct tokenizer *t, int32_t id)
 {
     struct tokenizer_piece p = tokenizer_bytes(t, id);
-    json_t *text = json_stringn(p.data, p.len);
-    return text ? text : json_string("\xef\xbf\xbd");
+    bool whole = utf8_valid_prefix(p.data, p.len) == p.len;
+    return whole ? json_stringn(p.data, p.len) : json_string("\xef\xbf\xbd");
 }
 
 /* JSON has no infinity; a token that is impossible gets the number other APIs use for it. */
@@ -122,20 +124,27 @@ static double cmd_run_finite(float logprob)
     return logprob > -9999.0f ? (double)logprob : -9999.0;
 }
 
+/* NULL when memory is short, and so below. */
 static json_t *cmd_run_logprobs(const struct answer *a, const struct tokenizer *t)
 {
     json_t *list = json_array();
+    int failed = 0;
     for (size_t i = 0; i < a->n_tokens; i++) {
         const struct answer_token *k = &a->tokens[i];
         json_t *top = json_array();
         for (int j = 0; j < k->n_top; j++) {
-            json_array_append_new(top, json_pack("{s:i, s:o, s:f}", "id", (int)k->top_ids[j], "token",
-                                                 cmd_run_piece(t, k->top_ids[j]), "logprob",
-                                                 cmd_run_finite(k->top_logprobs[j])));
+            failed |= json_array_append_new(
+                top, json_pack("{s:i, s:o, s:f}", "id", (int)k->top_ids[j], "token",
+                               cmd_run_piece(t, k->top_ids[j]), "logprob",
+                               cmd_run_finite(k->top_logprobs[j])));
         }
-        json_array_append_new(list, json_pack("{s:i, s:o, s:f, s:o}", "id", (int)k->id, "token",
-                                              cmd_run_piece(t, k->id), "logprob", cmd_run_finite(k->logprob),
-                                              "top", top));
+        failed |= json_array_append_new(
+            list, json_pack("{s:i, s:o, s:f, s:o}", "id", (int)k->id, "token", cmd_run_piece(t, k->id),
+                            "logprob", cmd_run_finite(k->logprob), "top", top));
+    }
+    if (failed) {
+        json_decref(list);
+        return NULL;
     }
     return list;
 }
@@ -151,9 +160,10 @@ static err cmd_run_json(const struct cmd_run *r, const struct session *s, const 
 {
     const struct generate_result *g = &a->result;
     json_t *ids = json_array();
+    int failed = 0;
     const int32_t *made = session_tokens(s) + session_length(s) - g->completion_tokens;
     for (size_t i = 0; i < g->completion_tokens; i++) {
-        json_array_append_new(ids, json_integer(made[i]));
+        failed |= json_array_append_new(ids, json_integer(made[i]));
     }
     json_t *doc = json_pack("{s:s%, s:o, s:I, s:I, s:o, s:o, s:s, s:I}", "text",
                             a->content.data ? a->content.data : "", a->content.len, "tokens", ids,
@@ -163,15 +173,19 @@ static err cmd_run_json(const struct cmd_run *r, const struct session *s, const 
                             cmd_run_speed(answer_decode_tps(g)), "finish_reason",
                             session_finish_name(g->finish), "seed", (json_int_t)r->settings.seed);
     if (doc && a->reasoning.len > 0) {
-        json_object_set_new(doc, "reasoning", json_stringn(a->reasoning.data, a->reasoning.len));
+        failed |= json_object_set_new(doc, "reasoning", json_stringn(a->reasoning.data, a->reasoning.len));
     }
     if (doc && r->logprobs >= 0) {
-        json_object_set_new(doc, "logprobs", cmd_run_logprobs(a, t));
+        failed |= json_object_set_new(doc, "logprobs", cmd_run_logprobs(a, t));
     }
-    int failed = doc ? json_dumpf(doc, stdout, JSON_COMPACT) : -1;
+    char *text = failed ? NULL : json_text_dup(doc, JSON_COMPACT);
     json_decref(doc);
-    putchar('\n');
-    return failed ? err_set(info, ERR_NOMEM, "out of memory for the JSON document") : ERR_OK;
+    if (!text) {
+        return err_set(info, ERR_NOMEM, "out of memory for the JSON document");
+    }
+    puts(text);
+    mem_free(text);
+    return ERR_OK;
 }
 
 /* After a streamed answer: end the line; say what ended it unasked; on a terminal, how fast it was. */

@@ -48,12 +48,15 @@ static err cmd_tokenize_stdin(struct strbuf *text, struct errinfo *info)
     return ERR_OK;
 }
 
-static bool cmd_tokenize_is_folder(const char *path)
+static err cmd_tokenize_is_folder(const char *path, bool *out, struct errinfo *info)
 {
     char *file = file_join(path, "tokenizer.json");
-    bool there = file && file_exists(file);
+    if (!file) {
+        return err_set(info, ERR_NOMEM, "out of memory looking into %s", path);
+    }
+    *out = file_exists(file);
     mem_free(file);
-    return there;
+    return ERR_OK;
 }
 
 static err cmd_tokenize_gguf(const char *path, struct tokenizer **out, struct errinfo *info)
@@ -73,7 +76,11 @@ static err cmd_tokenize_open(const struct cmd_tokenize *c, struct tokenizer **ou
     const char *model = c->model;
     struct tokenizer *t = NULL;
     char *path;
-    if (model && cmd_tokenize_is_folder(model)) {
+    bool folder = false;
+    if (model) {
+        TRY(cmd_tokenize_is_folder(model, &folder, info));
+    }
+    if (folder) {
         return tokenizer_open(model, out, info);
     }
     TRY(c->text || c->ids ? ERR_OK : modelref_no_text(model, "--text", info));

@@ -97,19 +97,21 @@ static json_t *conversation_to_json(const struct conversation *c, const char *mo
         const struct chat_message *m = &c->messages[i];
         json_t *row = json_pack("{s:s, s:s}", "role", m->role == CHAT_USER ? "user" : "assistant",
                                 "content", m->content);
-        if (row && m->reasoning) {
-            json_object_set_new(row, "reasoning", json_string(m->reasoning));
-        }
-        if (!row || json_array_append_new(list, row) != 0) {
+        bool kept = row && (!m->reasoning || json_object_set_new(row, "reasoning",
+                                                                 json_string(m->reasoning)) == 0);
+        if (!kept || json_array_append(list, row) != 0) {
+            json_decref(row);
             json_decref(list);
             return NULL;
         }
+        json_decref(row);
     }
     json_t *doc = json_pack("{s:i, s:s, s:I, s:b, s:o}", "fathom_chat", CONVERSATION_VERSION, "model",
                             model, "seed", (json_int_t)c->seed, "think", (int)c->think, "messages",
                             list);
-    if (doc && c->system) {
-        json_object_set_new(doc, "system", json_string(c->system));
+    if (doc && c->system && json_object_set_new(doc, "system", json_string(c->system)) != 0) {
+        json_decref(doc);
+        return NULL;
     }
     return doc;
 }

@@ -5,6 +5,7 @@
 
 #include "base/strbuf.h"
 #include "text/pretokenizer.h"
+#include "text/utf8.h"
 
 /* One past the last token that is used. */
 static size_t hftokenizer_size(const struct tokenizer *t)
@@ -175,6 +176,24 @@ static json_t *hftokenizer_config(const struct tokenizer *t, const char *chat_te
     return o;
 }
 
+/* Why the JSON could not be made: what is no UTF-8 cannot be in it; else memory was short. */
+static err hftokenizer_refuse(const struct tokenizer *t, const char *chat_template, size_t len,
+                              struct errinfo *info)
+{
+    for (size_t id = 0; id < hftokenizer_size(t); id++) {
+        struct tokenizer_piece p = tokenizer_piece_at(t, (int32_t)id);
+        if (utf8_valid_prefix(p.data, p.len) != p.len) {
+            return err_set(info, ERR_UNSUPPORTED, "the tokenizer cannot be written as JSON: the spelling "
+                           "of token %zu is not UTF-8", id);
+        }
+    }
+    if (chat_template && utf8_valid_prefix(chat_template, len) != len) {
+        return err_set(info, ERR_UNSUPPORTED, "the chat template cannot be written as JSON: it is not "
+                       "UTF-8");
+    }
+    return err_set(info, ERR_NOMEM, "out of memory writing the tokenizer as JSON");
+}
+
 err hftokenizer_make(const struct tokenizer *t, const char *chat_template, size_t len,
                      size_t context, json_t **tokenizer, json_t **config, struct errinfo *info)
 {
@@ -183,8 +202,7 @@ err hftokenizer_make(const struct tokenizer *t, const char *chat_template, size_
     if (!a || !b) {
         json_decref(a);
         json_decref(b);
-        return err_set(info, ERR_UNSUPPORTED, "the tokenizer cannot be written as JSON: out of memory, or "
-                       "a token or the chat template is not UTF-8");
+        return hftokenizer_refuse(t, chat_template, len, info);
     }
     *tokenizer = a;
     *config = b;
