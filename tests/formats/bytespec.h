@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "base/strbuf.h"
 
 static inline err bytespec_le(struct strbuf *s, uint64_t v, size_t n)
@@ -77,6 +78,27 @@ ERR_MUST_USE static inline err bytespec(struct strbuf *out, const char *spec)
         p = *p == ' ' ? p + 1 : bytespec_token(p, out, &e);
     }
     return e;
+}
+
+/* Sets every byte of `s` in turn to every step-th value and lets `parse` see it; it may only answer with one
+ * of the codes for a bad file, or none, and leave no memory behind. Returns the code that was none of them,
+ * ERR_NOMEM for a leak, else ERR_OK. */
+typedef err (*bytespec_parse)(const uint8_t *data, size_t n, struct errinfo *info);
+static inline err bytespec_change_each(struct strbuf *s, unsigned step, bytespec_parse parse)
+{
+    size_t alive = mem_alive();
+    for (size_t i = 0; i < s->len; i++) {
+        for (unsigned v = 0; v < 256; v += step) {
+            char kept = s->data[i];
+            s->data[i] = (char)v;
+            err e = parse((const uint8_t *)s->data, s->len, NULL);
+            s->data[i] = kept;
+            if (e != ERR_OK && e != ERR_CORRUPT && e != ERR_UNSUPPORTED && e != ERR_LIMIT) {
+                return e;
+            }
+        }
+    }
+    return mem_alive() == alive ? ERR_OK : ERR_NOMEM;
 }
 
 #endif

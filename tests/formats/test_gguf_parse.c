@@ -176,24 +176,20 @@ static void a_file_cut_at_any_byte_is_refused(void **state)
     strbuf_deinit(&s);
 }
 
+static err parse_and_close(const uint8_t *data, size_t n, struct errinfo *info)
+{
+    struct gguf *g = NULL;
+    err e = gguf_parse(data, n, "changed.gguf", &g, info);
+    gguf_close(g);
+    return e;
+}
+
 static void any_byte_changed_is_harmless(void **state)
 {
     (void)state;
     struct strbuf s = {0};
     assert_int_equal(bytespec(&s, valid), ERR_OK);
-    size_t alive = mem_alive();
-    for (size_t i = 0; i < s.len; i++) {
-        for (unsigned v = 0; v < 256; v++) {
-            char kept = s.data[i];
-            s.data[i] = (char)v;
-            struct gguf *g = NULL;
-            err e = gguf_parse((const uint8_t *)s.data, s.len, "changed.gguf", &g, NULL);
-            assert_true(e == ERR_OK || e == ERR_CORRUPT || e == ERR_UNSUPPORTED || e == ERR_LIMIT);
-            gguf_close(g);
-            s.data[i] = kept;
-        }
-    }
-    assert_int_equal(mem_alive(), alive);
+    assert_int_equal(bytespec_change_each(&s, 1, parse_and_close), ERR_OK);
     strbuf_deinit(&s);
 }
 

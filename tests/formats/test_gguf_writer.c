@@ -14,6 +14,7 @@
 #include "base/rng.h"
 #include "formats/gguf.h"
 #include "formats/tempdir.h"
+#include "formats/writersweep.h"
 
 static struct tensor shaped(enum dtype dtype, uint32_t rank, size_t a, size_t b, size_t c)
 {
@@ -249,66 +250,32 @@ static void doubled_and_malformed_keys_are_named_before_the_file_is_made(void **
     }
 }
 
+static err write_samples(const char *path, struct errinfo *info)
+{
+    struct sample s[SAMPLES];
+    make_samples(s);
+    return write_file(path, s, 100, info);
+}
+
+static void check_samples(const char *path)
+{
+    struct sample s[SAMPLES];
+    make_samples(s);
+    check_file(path, s);
+}
+
+static const struct writersweep sweep = {"x.gguf", write_samples, check_samples, 15};
+
 static void a_full_disk_at_any_call_keeps_the_old_file(void **state)
 {
     (void)state;
-    struct sample s[SAMPLES];
-    make_samples(s);
-    struct tempdir t;
-    tempdir_make(&t);
-    size_t alive = mem_alive();
-    for (size_t k = 1;; k++) {
-        tempdir_text(&t, "x.gguf", "the old file");
-        struct errinfo info = {0};
-        file_fault(k, ENOSPC);
-        err e = write_file(tempdir_file(&t, "x.gguf"), s, 100, &info);
-        file_fault(0, 0);
-        assert_int_equal(tempdir_count(&t), 1);
-        assert_int_equal(mem_alive(), alive);
-        if (e == ERR_OK) {
-            assert_true(k > 3);
-            break;
-        }
-        assert_int_equal(e, ERR_IO);
-        assert_non_null(strstr(info.message, "No space left"));
-        char *data;
-        size_t size;
-        assert_int_equal(file_read(tempdir_file(&t, "x.gguf"), 1 << 20, &data, &size, NULL),
-                         ERR_OK);
-        if (strcmp(data, "the old file") !=
-            0) { /* the folder's fsync failed: the new one is complete */
-            check_file(tempdir_file(&t, "x.gguf"), s);
-        }
-        mem_free(data);
-    }
-    tempdir_remove(&t);
+    writersweep_full_disk(&sweep);
 }
 
 static void refused_memory_at_any_call_leaves_nothing_behind(void **state)
 {
     (void)state;
-    struct sample s[SAMPLES];
-    make_samples(s);
-    struct tempdir t;
-    tempdir_make(&t);
-    size_t alive = mem_alive();
-    for (size_t k = 1;; k++) {
-        struct errinfo info = {0};
-        mem_fault(k, 0);
-        err e = write_file(tempdir_file(&t, "x.gguf"), s, 100, &info);
-        mem_fault(0, 0);
-        assert_int_equal(mem_alive(), alive);
-        if (e == ERR_OK) {
-            assert_true(k > 15);
-            break;
-        }
-        assert_int_equal(e, ERR_NOMEM);
-        /* the last allocation belongs to the folder's fsync, after the rename */
-        assert_true(tempdir_count(&t) == 0 || file_exists(tempdir_file(&t, "x.gguf")));
-        tempdir_empty(&t);
-    }
-    check_file(tempdir_file(&t, "x.gguf"), s);
-    tempdir_remove(&t);
+    writersweep_refused_memory(&sweep);
 }
 
 int main(void)

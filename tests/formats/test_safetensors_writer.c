@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "formats/safetensors.h"
 #include "formats/tempdir.h"
+#include "formats/writersweep.h"
 
 static const enum dtype types[] = {DTYPE_F8_E4M3, DTYPE_F32, DTYPE_F16, DTYPE_BF16,
                                    DTYPE_F8_E8M0, DTYPE_F64, DTYPE_I64, DTYPE_I32,
@@ -137,60 +138,23 @@ static void wrong_use_is_refused_and_leaves_no_file(void **state)
     tempdir_remove(&t);
 }
 
+static err write_types(const char *path, struct errinfo *info)
+{
+    return write_file(path, 100, info);
+}
+
+static const struct writersweep sweep = {"x.safetensors", write_types, check_file, 30};
+
 static void a_full_disk_at_any_call_keeps_the_old_file(void **state)
 {
     (void)state;
-    struct tempdir t;
-    tempdir_make(&t);
-    size_t alive = mem_alive();
-    for (size_t k = 1;; k++) {
-        tempdir_text(&t, "x", "the old file");
-        struct errinfo info = {0};
-        file_fault(k, ENOSPC);
-        err e = write_file(tempdir_file(&t, "x"), 100, &info);
-        file_fault(0, 0);
-        assert_int_equal(tempdir_count(&t), 1);
-        assert_int_equal(mem_alive(), alive);
-        if (e == ERR_OK) {
-            assert_true(k > 3);
-            break;
-        }
-        assert_int_equal(e, ERR_IO);
-        char *data;
-        size_t size;
-        assert_int_equal(file_read(tempdir_file(&t, "x"), 1 << 20, &data, &size, NULL), ERR_OK);
-        if (strcmp(data, "the old file") !=
-            0) { /* the folder's fsync failed: the new one is complete */
-            check_file(tempdir_file(&t, "x"));
-        }
-        mem_free(data);
-    }
-    tempdir_remove(&t);
+    writersweep_full_disk(&sweep);
 }
 
 static void refused_memory_at_any_call_leaves_nothing_behind(void **state)
 {
     (void)state;
-    struct tempdir t;
-    tempdir_make(&t);
-    size_t alive = mem_alive();
-    for (size_t k = 1;; k++) {
-        struct errinfo info = {0};
-        mem_fault(k, 0);
-        err e = write_file(tempdir_file(&t, "x"), 100, &info);
-        mem_fault(0, 0);
-        assert_int_equal(mem_alive(), alive);
-        if (e == ERR_OK) {
-            assert_true(k > 30);
-            break;
-        }
-        assert_int_equal(e, ERR_NOMEM);
-        /* the last allocation belongs to the folder's fsync, after the rename */
-        assert_true(tempdir_count(&t) == 0 || file_exists(tempdir_file(&t, "x")));
-        tempdir_empty(&t);
-    }
-    check_file(tempdir_file(&t, "x"));
-    tempdir_remove(&t);
+    writersweep_refused_memory(&sweep);
 }
 
 int main(void)
