@@ -12,7 +12,10 @@ needs: pip install torch transformers accelerate gguf llama-cpp-python numpy. Co
   llama.cpp, f32     the same weights written out as float32, so that it rounds no activations to 8 bits
 Where an answer leaves the exact one: how far apart the exact logits of the two tokens are, and by how much
 that engine's rounding moves such differences there, in the root mean square over all pairs of the exact ten
-best tokens. "Closer than rounding" is a gap below twice that.
+best tokens. "Rounding" is a gap below twice that.
+
+--write FILE writes the exact answers instead, one "PROMPT<tab>id,id,…" a line: tests/golden/smollm2/answers.tsv,
+which tests/e2e/smollm2.sh holds fathom to.
 
 Then the first token after a chat prompt: the best ten log-probabilities of each.
 Exits 1 when an exact way of fathom's leaves the exact answer, or another engine leaves it by more than rounding."""
@@ -24,6 +27,8 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+
+os.environ.setdefault("TQDM_DISABLE", "1")
 
 import gguf
 import llama_cpp
@@ -40,9 +45,6 @@ PROMPTS = [
 ]
 CHAT = ("<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n"
         "<|im_start|>user\nWhat is the capital of France?<|im_end|>\n<|im_start|>assistant\n")
-
-
-transformers.utils.logging.disable_progress_bar()
 
 
 class Exact:
@@ -175,9 +177,18 @@ def compare_answers(args, exact, engines, must_equal):
             there = exact.logits(ids + truth[:at])[-1]
             close, text = explain(there, engine.row(at, there), got[at], truth[at])
             good = good and close and name not in must_equal
-            print(f"  {name:28s} equal for {at}, then {'rounding' if close else 'MORE THAN ROUNDING'}: {text}", flush=True)
+            verdict = "rounding" if close else "MORE THAN ROUNDING"
+            print(f"  {name:28s} equal for {at}, then {verdict}: {text}", flush=True)
     print("equal to the exact answer to its end: " + ", ".join(f"{n} {c} of {len(PROMPTS)}" for n, c in counts.items()))
     return good
+
+
+def write_answers(path, exact, tokenizer, n):
+    lines = []
+    for prompt in PROMPTS:
+        ids = exact.greedy(tokenizer.ids(prompt), n, tokenizer.llm.token_eos())
+        lines.append(prompt.replace("\n", "\\n") + "\t" + ",".join(map(str, ids)))
+    pathlib.Path(path).write_text("\n".join(lines) + "\n")
 
 
 def compare_chat(exact, engines, tokenizer):
@@ -202,8 +213,11 @@ def main():
     p.add_argument("--tokens", type=int, default=64)
     p.add_argument("--ref", action="store_true", help="also the reference ops (minutes)")
     p.add_argument("--skip-f32", action="store_true", help="leave out llama.cpp on float32 weights")
+    p.add_argument("--write", metavar="FILE", help="write the exact answers and compare nothing")
     args = p.parse_args()
     exact = Exact(args.model)
+    if args.write:
+        return write_answers(args.write, exact, Llama(args.model), args.tokens)
     must = {}
     for level in (["ref"] if args.ref else []) + ["avx2"]:
         must[f"fathom {level}, exact"] = Fathom(args, level, "--deterministic", "--kv-type", "f32")
@@ -213,7 +227,8 @@ def main():
     engines["llama.cpp"] = Llama(args.model)
     with tempfile.TemporaryDirectory() as tmp:
         if not args.skip_f32:
-            subprocess.run([args.fathom, "quantize", args.model, f"{tmp}/f32.gguf", "f32"], check=True, capture_output=True)
+            subprocess.run([args.fathom, "quantize", args.model, f"{tmp}/f32.gguf", "f32"], check=True,
+                           capture_output=True)
             engines["llama.cpp, f32"] = Llama(f"{tmp}/f32.gguf")
         good = compare_answers(args, exact, engines, must)
         compare_chat(exact, engines, engines["llama.cpp"])

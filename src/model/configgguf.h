@@ -1,5 +1,5 @@
 /* model/configgguf.h: GGUF keys (architectures deepseek2, llama, qwen2) to struct config, before
- * config_finish. Key names and their history: docs/numerics.md. */
+ * config_finish. Key names and their history: docs/models.md. */
 #ifndef MODEL_CONFIGGGUF_H
 #define MODEL_CONFIGGGUF_H
 

@@ -1,6 +1,6 @@
 /* model/ropefreqs.h: the rotation frequencies of a model, with YaRN, llama3 or linear scaling applied,
  * and the attention scale that belongs to them. Formulas: YaRN (Peng et al. 2023) as DeepSeek-V2 and
- * -V3 use it, Llama 3.1's smooth interpolation; docs/numerics.md. */
+ * -V3 use it, Llama 3.1's smooth interpolation; docs/models.md. */
 #ifndef MODEL_ROPEFREQS_H
 #define MODEL_ROPEFREQS_H
 

@@ -1,5 +1,5 @@
 /* model/shapes.h: the published shapes of the DeepSeek family, so that speed and memory can be known
- * before anything is downloaded. Source: each model's config.json (docs/numerics.md lists them). */
+ * before anything is downloaded. Source: each model's config.json (docs/models.md lists them). */
 #ifndef MODEL_SHAPES_H
 #define MODEL_SHAPES_H
 

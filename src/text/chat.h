@@ -1,6 +1,6 @@
 /* text/chat.h: conversations to prompt tokens, one C encoder per format the models were trained on,
  * and the answer stream split back into reasoning and content. Layouts: docs of each model's own
- * tokenizer_config; summary in docs/numerics.md. No template engine: a model file cannot run code, and
+ * tokenizer_config; summary in docs/models.md. No template engine: a model file cannot run code, and
  * user text is always encoded without special tokens. */
 #ifndef TEXT_CHAT_H
 #define TEXT_CHAT_H

@@ -22,3 +22,21 @@ printf 'Say hello.\n' | "$fathom" chat --temperature 0 --max-tokens 8 >"$work/c"
 [ -s "$work/c" ]
 ! grep -q "$(printf '\033')" "$work/c" # plain when piped
 echo "[       OK ] smollm2 answers"
+
+# With float32 rounding alone the greedy answers are the exact ones (float64, bench/answers_vs_exact.py), token for
+# token. The reference ops would take minutes, so a machine without AVX2 leaves this out.
+if ! grep -qw avx2 /proc/cpuinfo 2>/dev/null; then
+    echo "[  SKIPPED ] greedy_answers_are_the_exact_ones: no AVX2 here"
+    exit 0
+fi
+while IFS=$'\t' read -r prompt ids; do
+    printf -v prompt '%b' "$prompt"
+    FATHOM_CPU=avx2 "$fathom" run smollm2 --raw --prompt "$prompt" --temperature 0 --repeat-penalty 1 --allow-loops \
+        --deterministic --kv-type f32 --max-tokens 64 --json >"$work/d"
+    said=$(sed 's/.*"tokens": *\[\([0-9,]*\)\].*/\1/' "$work/d")
+    if [ "$said" != "$ids" ]; then
+        printf '%s\nexactly: %s\nfathom:  %s\n' "$prompt" "$ids" "$said"
+        exit 1
+    fi
+done <tests/golden/smollm2/answers.tsv
+echo "[       OK ] greedy_answers_are_the_exact_ones"
