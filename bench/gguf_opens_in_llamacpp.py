@@ -18,12 +18,13 @@ import numpy as np
 
 FATHOM = os.environ.get("FATHOM_BUILD", "build") + "/fathom"
 GOLDEN = pathlib.Path(__file__).resolve().parents[1] / "tests/golden/model"
-CLASSES = ["llama3", "llama-tied", "qwen2", "qwen2-yarn", "v2-lite", "v2-groups", "v3", "v3-fp8", "v3-mtp",
-           "v3-tied"]
+CLASSES = ["llama3", "llama-tied", "llama-b", "llama-c", "llama-d", "qwen2", "qwen2-b", "qwen2-c", "qwen2-d",
+           "qwen2-yarn", "v2-lite", "v2-groups", "v3", "v3-b", "v3-d", "v3-fp8", "v3-fp8-b", "v3-mtp", "v3-tied"]
 # What llama.cpp itself does otherwise: shown, not counted.
 KNOWN = {
     "v2-lite": "llama.cpp knows models without q_lora_rank by their 27 layers; this one has fewer",
     "v3-tied": "llama.cpp knows models without q_lora_rank by their 27 layers; this one has fewer",
+    "v3-d": "llama.cpp wants the tensors of shared experts; this one has none",
     "v2-groups": "llama.cpp scores expert groups by their best two, as V3 does; V2 takes the best one",
 }
 
