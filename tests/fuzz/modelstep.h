@@ -20,7 +20,8 @@ enum {
     MODELSTEP_PROMPT = 3, /* tokens read at most; in chunks of two */
     MODELSTEP_LAYERS = 64,
     MODELSTEP_MEMORY = 64 << 20,    /* bytes of activations */
-    MODELSTEP_PARAMETERS = 1 << 20, /* of models made here; and bytes of the pools they are cut from */
+    MODELSTEP_PARAMETERS = 1 << 17, /* of models made here */
+    MODELSTEP_POOL = 1 << 17,       /* floats to cut them from */
     MODELSTEP_VARIETIES = 8
 };
 
@@ -88,16 +89,16 @@ static inline void modelstep_answer_any(const struct model *m, bool exact)
 static inline const void *modelstep_pool(enum dtype type, size_t bytes, uint64_t place)
 {
     static struct {
-        float floats[MODELSTEP_PARAMETERS];
-        uint64_t bits[MODELSTEP_PARAMETERS / 8];
+        float floats[MODELSTEP_POOL];
+        uint64_t bits[MODELSTEP_POOL / 8];
     } pool; /* for the life of the process */
     if (pool.bits[0] == 0) {
         struct rng r;
         rng_seed(&r, 1);
-        for (size_t i = 0; i < MODELSTEP_PARAMETERS; i++) {
+        for (size_t i = 0; i < MODELSTEP_POOL; i++) {
             pool.floats[i] = 0.1f * rng_normal(&r);
         }
-        for (size_t i = 0; i < MODELSTEP_PARAMETERS / 8; i++) {
+        for (size_t i = 0; i < MODELSTEP_POOL / 8; i++) {
             pool.bits[i] = rng_u64(&r) | 1;
         }
     }
