@@ -34,7 +34,7 @@ FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(sort $(wildcard tests/fuz
 
 # Intrinsics live in src/tensor/cpu alone; the file's suffix names the instructions it may use.
 AVX2    := -mavx2 -mfma -mf16c
-AVX512  := $(AVX2) -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx512vbmi -mavx512bf16
+AVX512  := $(AVX2) -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx512vbmi -mavx512vbmi2 -mavx512bf16
 %_avx2.o:   CFLAGS += $(AVX2)
 %_avx512.o: CFLAGS += $(AVX512)
 %_amx.o:    CFLAGS += $(AVX512) -mamx-tile -mamx-bf16 -mamx-int8

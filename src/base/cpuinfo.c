@@ -34,6 +34,7 @@ enum cpuinfo_level cpuinfo_best(void)
     bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                   __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
                   __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi") &&
+                  __builtin_cpu_supports("avx512vbmi2") &&
                   cpuinfo_leaf7(1, 0, 5); /* EAX bit 5: AVX512_BF16 */
     if (!avx512) {
         return CPUINFO_AVX2;

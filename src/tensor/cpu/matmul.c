@@ -28,6 +28,7 @@ struct matmul_part {
     enum matmul_form form;
     size_t pack[MATMUL_DOT_ROWS]; /* product: the first one; dot: one per activation row */
     size_t step;                  /* weight rows of a task */
+    size_t block, panels;         /* activation rows of a task; tasks per block */
     size_t task;                  /* number of the first task among all parts */
 };
 
@@ -71,6 +72,16 @@ static size_t matmul_unit_size(enum matmul_form form, size_t k)
     }
 }
 
+/* A thread's scratch for a product: the unpacked weights, and where sums wait. */
+static size_t matmul_panel_size(enum matmul_form form, size_t n_rows)
+{
+    if (form == MATMUL_BF16) {
+        return MATMUL_BF16_PANEL;
+    }
+    size_t sums = matmul_round(n_rows, MATMUL_TILE) * MATMUL_PANEL * sizeof(float);
+    return MATMUL_PANEL * MATMUL_CHUNK * sizeof(float) + sums;
+}
+
 static size_t matmul_hash(const struct matmul_pack *p)
 {
     uint64_t h = (uint64_t)(uintptr_t)p->x * 0x9e3779b97f4a7c15u;
@@ -108,7 +119,7 @@ static void matmul_part_add(struct matmul_plan *plan, const struct compute *c,
 {
     struct matmul_part *part = &plan->parts[plan->n_parts++];
     size_t k = tensor_cols(&j->w), n = tensor_rows(&j->w);
-    *part = (struct matmul_part){.job = j, .task = plan->n_tasks};
+    *part = (struct matmul_part){.job = j, .task = plan->n_tasks, .block = j->n_rows};
     part->form = matmul_choose(c, plan->kern, j);
     struct matmul_pack p = {.k = k, .form = part->form};
     if (part->form == MATMUL_Q8 || part->form == MATMUL_PLAIN) {
@@ -128,12 +139,14 @@ static void matmul_part_add(struct matmul_plan *plan, const struct compute *c,
         p.x_stride = j->x_stride;
         part->pack[0] = matmul_pack_add(plan, p);
         part->step = MATMUL_PANEL;
-        /* The unpacked weights, and where sums wait between chunks of k. */
-        size_t sums = matmul_round(j->n_rows, MATMUL_TILE) * MATMUL_PANEL * sizeof(float);
-        size_t panel = MATMUL_PANEL * MATMUL_CHUNK * sizeof(float) + sums;
+        if (part->form == MATMUL_BF16) {
+            part->block = MATMUL_TASK_TILES * MATMUL_TILE;
+        }
+        size_t panel = matmul_panel_size(part->form, j->n_rows);
         plan->panel_size = panel > plan->panel_size ? panel : plan->panel_size;
     }
-    plan->n_tasks += (n + part->step - 1) / part->step;
+    part->panels = (n + part->step - 1) / part->step;
+    plan->n_tasks += part->panels * ((j->n_rows + part->block - 1) / part->block);
 }
 
 /* Lays everything out in the scratch, which may still be too small: plan->size says. */
@@ -169,7 +182,20 @@ static void matmul_pack_unit(const struct matmul_plan *plan, const struct matmul
     for (; n < MATMUL_TILE && first + n < p->n_rows; n++) {
         x[n] = p->x + (p->rows ? p->rows[first + n] : first + n) * p->x_stride;
     }
-    (p->form == MATMUL_BF16 ? plan->kern->pack_bf16 : plan->kern->pack_f32)(out, x, n, p->k);
+    if (p->form == MATMUL_F32) {
+        plan->kern->pack_f32(out, x, n, p->k);
+        return;
+    }
+    size_t tiles = (p->n_rows + MATMUL_TILE - 1) / MATMUL_TILE;
+    size_t at = i / MATMUL_TASK_TILES * MATMUL_TASK_TILES, end = at + MATMUL_TASK_TILES;
+    end = end < tiles ? end : tiles;
+    size_t width = matmul_width(end - at);
+    while (at + width <= i) {
+        at += width;
+        width = matmul_width(end - at);
+    }
+    out = plan->scratch + p->data + at * p->tile_size + (i - at) * MATMUL_TILE_BYTES;
+    plan->kern->pack_bf16(out, width * MATMUL_TILE_BYTES, x, n, p->k);
 }
 
 /* Takes units until there are none; each thread's units grow, so the pack is searched forward. */
@@ -188,11 +214,12 @@ static void matmul_task_run(const struct matmul_plan *plan, const struct matmul_
                             size_t i, void *panel)
 {
     const struct matmul_job *j = part->job;
-    size_t rows = tensor_rows(&j->w);
+    size_t rows = tensor_rows(&j->w), first = i / part->panels * part->block;
+    size_t left = j->n_rows - first;
     struct matmul_task t = {.w = &j->w,
-                            .row = i * part->step,
-                            .n_rows = j->n_rows,
-                            .y = j->y,
+                            .row = i % part->panels * part->step,
+                            .n_rows = left < part->block ? left : part->block,
+                            .y = j->y + first * j->y_stride,
                             .y_stride = j->y_stride,
                             .ahead = part->step * (size_t)plan->n_threads,
                             .panel = panel};
@@ -204,7 +231,7 @@ static void matmul_task_run(const struct matmul_plan *plan, const struct matmul_
         plan->kern->product_f32(&t);
         break;
     case MATMUL_BF16:
-        t.x = plan->scratch + p->data;
+        t.x = plan->scratch + p->data + first / MATMUL_TILE * p->tile_size;
         plan->kern->product_bf16(&t);
         break;
     default:

@@ -14,12 +14,19 @@
 #include "tensor/ops.h"
 
 enum {
-    MATMUL_RUN = 256,    /* weights of a row unpacked in one go: a k-quant block, 8 small blocks */
-    MATMUL_GROUP = 32,   /* k is padded to this in packed activations and panels */
-    MATMUL_TILE = 16,    /* activation rows packed side by side */
-    MATMUL_PANEL = 32,   /* weight rows of a product task */
-    MATMUL_DOT_ROWS = 4, /* most activation rows of a dot task */
-    MATMUL_CHUNK = 512,  /* k per unpacked panel; a multiple of MATMUL_RUN */
+    MATMUL_RUN = 256,         /* weights of a row: a k-quant block, 8 small blocks */
+    MATMUL_GROUP = 32,        /* k is padded to this in packed activations and panels */
+    MATMUL_TILE = 16,         /* activation rows packed side by side */
+    MATMUL_PANEL = 32,        /* weight rows of a product task */
+    MATMUL_DOT_ROWS = 4,      /* most activation rows of a dot task */
+    MATMUL_CHUNK = 512,       /* k per unpacked float32 panel; a multiple of MATMUL_RUN */
+    MATMUL_WIDTH = 3,         /* most tiles that a bfloat16 product takes at once */
+    MATMUL_TASK_TILES = 6,    /* tiles of a bfloat16 task: they stay in the second cache */
+    MATMUL_TILE_BYTES = 1024, /* 16 rows of 32 bfloat16 */
+    MATMUL_UNITS = MATMUL_RUN / MATMUL_GROUP * 2 * MATMUL_TILE_BYTES, /* 256 k of a panel */
+    /* Scratch of a bfloat16 task: two units of weights, the sums of a width, the scales of two runs. */
+    MATMUL_BF16_PANEL = 2 * MATMUL_UNITS + MATMUL_WIDTH * 2 * MATMUL_TILE_BYTES +
+                        2 * MATMUL_PANEL * 16 * sizeof(float),
 };
 
 /* MATMUL_RUN activations as int8: x = d[i / 16] * q[i]; s = d * (sum of the 16 q), for weights with
@@ -32,7 +39,7 @@ struct matmul_q8 {
 
 /* Packed activations of a product, one tile of 16 rows after the other, missing rows zero:
  *   F32   [k][16 rows] float
- *   BF16  [k / 2][16 rows][2] bfloat16
+ *   BF16  [k / 2][16 rows][2] bfloat16, the tiles of a width side by side every 32 k
  * and of a dot: Q8 struct matmul_q8 per MATMUL_RUN, PLAIN the caller's floats themselves. */
 enum matmul_form { MATMUL_F32, MATMUL_BF16, MATMUL_Q8, MATMUL_PLAIN };
 
@@ -51,9 +58,9 @@ struct matmul_task {
 
 /* The kernels of a level; NULL entries do not exist there. */
 struct matmul_kernels {
-    /* Packs up to 16 rows x[i][0..k) into one tile. */
+    /* Packs up to 16 rows x[i][0..k) into one tile; bfloat16: each 32 k `step` bytes on. */
     void (*pack_f32)(void *tile, const float *const *x, size_t n, size_t k);
-    void (*pack_bf16)(void *tile, const float *const *x, size_t n, size_t k);
+    void (*pack_bf16)(void *tile, size_t step, const float *const *x, size_t n, size_t k);
     void (*quantize)(struct matmul_q8 *q, const float *x, size_t k);
     /* At most MATMUL_PANEL weight rows, any number of activation rows. */
     void (*product_f32)(const struct matmul_task *t);
@@ -73,6 +80,13 @@ err matmul_run(struct compute *c, const struct matmul_job *jobs, size_t n_jobs,
 err matmul_avx2(struct compute *c, const struct matmul_job *jobs, size_t n_jobs);
 err matmul_avx512(struct compute *c, const struct matmul_job *jobs, size_t n_jobs);
 err matmul_amx(struct compute *c, const struct matmul_job *jobs, size_t n_jobs);
+
+/* How many tiles a bfloat16 product takes next when `left` are left of its block: three, but four
+ * are two and two. */
+static inline size_t matmul_width(size_t left)
+{
+    return left == 4 ? 2 : left < MATMUL_WIDTH ? left : MATMUL_WIDTH;
+}
 
 static inline size_t matmul_round(size_t n, size_t to)
 {

@@ -3,25 +3,21 @@
  * sums [16 weight rows][16 activation rows] float32. TDPBF16PS adds the pairs of a sum in the order of
  * k whatever is beside it. Tiles 0 to 5 hold sums, 6 weights, 7 activations.
  *
- * Unpacking and tile work alternate in runs of 256 k, the panel staying in the first cache. Finer
- * interleaving loses: tile loads wait for the stores before them (measured: a step of 2x3 tiles
- * with 4 rows unpacked between steps takes 345 cycles, against 183 + 131 apart). */
+ * The tile unit and the vector units work side by side as long as the instructions alternate and
+ * everything stays in the first cache: so the next unit of weights (64 k of 32 rows, 4 KiB) is
+ * unpacked between the tile products of the one before, a few rows after each. What is unpacked is used
+ * once, by at most 48 activation rows; more rows unpack again, in the shadow of their products. */
 #include "tensor/cpu/matmul_avx512.h"
 #include "tensor/cpu/unpack_avx512.h"
 
-enum {
-    MATMUL_STEP_BYTES = 1024,               /* a tile */
-    MATMUL_STEPS = MATMUL_RUN / MATMUL_GROUP, /* tile steps of a run */
-    MATMUL_WIDTH = 3,                       /* activation tiles multiplied together */
-    MATMUL_RUN_BYTES = MATMUL_STEPS * 2 * MATMUL_STEP_BYTES, /* panel of a run */
-    MATMUL_RUNS = 2,                        /* in a panel that is used more than once */
-};
+enum { MATMUL_UNIT = 64 }; /* k unpacked while as many are multiplied; MATMUL_RUN for some types */
 
 /* Plain assembly with a memory clobber: GCC 12's intrinsics do not tell it that tiles read memory. */
 #define TILE_LOAD(tile, p)                                                                         \
     __asm__ volatile("tileloadd (%0,%1,1), %%tmm" #tile ::"r"(p), "r"((size_t)64) : "memory")
 #define TILE_STORE(tile, p)                                                                        \
     __asm__ volatile("tilestored %%tmm" #tile ", (%0,%1,1)" ::"r"(p), "r"((size_t)64) : "memory")
+#define TILE_ZERO(tile) __asm__ volatile("tilezero %%tmm" #tile ::: "memory")
 #define TILE_ADD(sum, x, w) \
     __asm__ volatile("tdpbf16ps %%tmm" #x ", %%tmm" #w ", %%tmm" #sum ::: "memory")
 
@@ -44,10 +40,10 @@ static void matmul_tiles_end(void)
     __asm__ volatile("tilerelease" ::: "memory");
 }
 
-static void matmul_amx_pack(void *tile, const float *const *x, size_t n, size_t k)
+static void matmul_amx_pack(void *tile, size_t step, const float *const *x, size_t n, size_t k)
 {
     char *out = tile;
-    for (size_t i = 0; i < k; i += MATMUL_GROUP, out += MATMUL_STEP_BYTES) {
+    for (size_t i = 0; i < k; i += MATMUL_GROUP, out += step) {
         size_t left = k - i;
         __mmask32 m = left >= 32 ? 0xffffffffu : (1u << left) - 1;
         __m512i v[16];
@@ -64,172 +60,238 @@ static void matmul_amx_pack(void *tile, const float *const *x, size_t n, size_t 
     }
 }
 
-/* One step of 32 k: two weight tiles at w, `tiles` activation tiles x_tile bytes apart. */
-UNPACK_INLINE void matmul_step(size_t tiles, const char *w, const char *x, size_t x_tile)
+static inline void matmul_sums_zero(void)
 {
-    TILE_LOAD(6, w);
-    TILE_LOAD(7, x);
-    TILE_ADD(0, 7, 6);
-    if (tiles > 1) {
-        TILE_LOAD(7, x + x_tile);
-        TILE_ADD(1, 7, 6);
-    }
-    if (tiles > 2) {
-        TILE_LOAD(7, x + 2 * x_tile);
-        TILE_ADD(2, 7, 6);
-    }
-    TILE_LOAD(6, w + MATMUL_STEP_BYTES); /* the last activation tile is still there */
-    if (tiles > 2) {
-        TILE_ADD(5, 7, 6);
-        TILE_LOAD(7, x + x_tile);
-    }
-    if (tiles > 1) {
-        TILE_ADD(4, 7, 6);
-        TILE_LOAD(7, x);
-    }
-    TILE_ADD(3, 7, 6);
+    TILE_ZERO(0);
+    TILE_ZERO(1);
+    TILE_ZERO(2);
+    TILE_ZERO(3);
+    TILE_ZERO(4);
+    TILE_ZERO(5);
 }
 
 /* Sums [tile][32 weight rows][16 activation rows]. */
-UNPACK_INLINE void matmul_sums_load(size_t tiles, const char *s)
-{
-    TILE_LOAD(0, s);
-    TILE_LOAD(3, s + MATMUL_STEP_BYTES);
-    if (tiles > 1) {
-        TILE_LOAD(1, s + 2 * MATMUL_STEP_BYTES);
-        TILE_LOAD(4, s + 3 * MATMUL_STEP_BYTES);
-    }
-    if (tiles > 2) {
-        TILE_LOAD(2, s + 4 * MATMUL_STEP_BYTES);
-        TILE_LOAD(5, s + 5 * MATMUL_STEP_BYTES);
-    }
-}
-
 UNPACK_INLINE void matmul_sums_store(size_t tiles, char *s)
 {
     TILE_STORE(0, s);
-    TILE_STORE(3, s + MATMUL_STEP_BYTES);
+    TILE_STORE(3, s + MATMUL_TILE_BYTES);
     if (tiles > 1) {
-        TILE_STORE(1, s + 2 * MATMUL_STEP_BYTES);
-        TILE_STORE(4, s + 3 * MATMUL_STEP_BYTES);
+        TILE_STORE(1, s + 2 * MATMUL_TILE_BYTES);
+        TILE_STORE(4, s + 3 * MATMUL_TILE_BYTES);
     }
     if (tiles > 2) {
-        TILE_STORE(2, s + 4 * MATMUL_STEP_BYTES);
-        TILE_STORE(5, s + 5 * MATMUL_STEP_BYTES);
+        TILE_STORE(2, s + 4 * MATMUL_TILE_BYTES);
+        TILE_STORE(5, s + 5 * MATMUL_TILE_BYTES);
     }
 }
 
-/* The weight side of a task. */
+/* The weight side of a task, and how far it is unpacked. A row past the weight's last is that one
+ * again.
+ *   scales  Q4_K: of even and odd runs, as unpack_k_both gives them times UNPACK_CUT; made a run ahead,
+ *           or the first products of a run would wait for them.
+ *   ahead   what this thread will probably read next. It is asked for a few lines after each product,
+ *           into the second cache: a burst of requests would keep the tile loads waiting, and rows read in
+ *           columns are no pattern that the processor would foresee. */
 struct matmul_source {
-    const struct matmul_task *t;
+    const struct tensor *w;
     unpack_fn *unpack;
     const uint8_t *data; /* the task's first row */
-    size_t row_bytes, run_bytes, k;
+    size_t row, n, k;    /* its number, rows, columns */
+    size_t row_bytes, run_bytes;
+    float (*scales)[MATMUL_PANEL][16];
+    const uint8_t *ahead;
+    size_t ahead_lines; /* after each product */
+    /* The unit being unpacked: k positions [at, at + n_at) to `to`, rows from r on, which begin at p. */
+    size_t at, n_at, r;
+    const uint8_t *p;
+    char *to;
+    struct unpack_q4_k_constants constants;
 };
 
-/* Asks for row r's part of the run after next, or of this thread's likely next task: 32 rows read
- * in columns are no pattern that the processor would foresee. */
-static inline void matmul_prefetch(const struct matmul_source *s, size_t run, size_t r)
+/* The scales of rows [first, last) for a run; past the end the last run's again, read by nobody. */
+UNPACK_INLINE void matmul_scales(const struct matmul_source *s, size_t run, size_t first, size_t last)
 {
-    size_t runs = (s->k + MATMUL_RUN - 1) / MATMUL_RUN, next = run + 2;
-    const uint8_t *p = s->data + r * s->row_bytes;
-    if (next >= runs) {
-        next = next - runs < runs ? next - runs : 0;
-        p += s->t->ahead * s->row_bytes;
-    }
-    for (size_t i = 0; i < s->run_bytes; i += 64) {
-        _mm_prefetch((const char *)p + next * s->run_bytes + i, _MM_HINT_T0);
+    size_t runs = s->k / MATMUL_RUN;
+    const uint8_t *p = s->data + (run < runs ? run : runs - 1) * s->run_bytes;
+#pragma GCC unroll 8
+    for (size_t r = first; r < last; r++) {
+        const uint8_t *row = p + (r < s->n ? r : s->n - 1) * s->row_bytes;
+        __m512 scales = _mm512_mul_ps(unpack_k_both(row), _mm512_set1_ps(UNPACK_CUT));
+        _mm512_storeu_ps(s->scales[run % 2][r], scales);
     }
 }
 
-/* Unpacks a run of all rows, step after step, two tiles each. */
-static void matmul_unpack(const struct matmul_source *s, size_t run, char *panel)
+/* Unpacks the next rows of the unit, two tiles per 32 k. */
+UNPACK_INLINE void matmul_fill(enum dtype type, struct matmul_source *s, size_t rows)
 {
-    size_t at = run * MATMUL_RUN, n = s->k - at < MATMUL_RUN ? s->k - at : MATMUL_RUN;
-    const uint8_t *p = s->data + run * s->run_bytes;
-    for (size_t r = 0; r < s->t->n; r++, p += s->row_bytes, panel += 64) {
-        matmul_prefetch(s, run, r);
-        s->unpack(p, n, matmulpanel_scale(s->t->w, s->t->row + r, at), panel, 2 * MATMUL_STEP_BYTES);
-    }
-}
-
-static size_t matmul_steps(const struct matmul_source *s, size_t run)
-{
-    size_t left = s->k - run * MATMUL_RUN;
-    return left < MATMUL_RUN ? (left + MATMUL_GROUP - 1) / MATMUL_GROUP : MATMUL_STEPS;
-}
-
-/* `tiles` activation tiles from x over runs [first, last). With `fill` the panel holds one run and is
- * unpacked as it goes, otherwise it holds them all. */
-UNPACK_INLINE void matmul_width(size_t tiles, const struct matmul_source *s, size_t first,
-                                size_t last, char *panel, const char *x, size_t x_tile, char *sums,
-                                bool fill)
-{
-    const char *w = panel;
-    matmul_sums_load(tiles, sums);
-    for (size_t run = first; run < last; run++) {
-        size_t steps = matmul_steps(s, run);
-        if (fill) {
-            matmul_unpack(s, run, panel);
-            w = panel;
+#pragma GCC unroll 8
+    for (size_t i = 0; i < rows; i++) {
+        if (type == DTYPE_Q4_K) {
+            const float *scales = s->scales[s->at / MATMUL_RUN % 2][s->r];
+            unpack_unit_q4_k(&s->constants, s->p, scales + s->at % MATMUL_RUN / 32, s->to,
+                             2 * MATMUL_TILE_BYTES);
+        } else {
+            s->unpack(s->p, s->n_at, matmulpanel_scale(s->w, s->row + s->r, s->at), s->to,
+                      2 * MATMUL_TILE_BYTES);
         }
-        for (size_t i = 0; i < steps; i++) {
-            matmul_step(tiles, w, x, x_tile);
-            w += 2 * MATMUL_STEP_BYTES;
-            x += MATMUL_STEP_BYTES;
+        s->p += s->r + 1 < s->n ? s->row_bytes : 0;
+        s->r++;
+        s->to += 64;
+    }
+}
+
+/* The next unit is the one at column `at`; past the end it is the first again, which nobody reads. */
+UNPACK_INLINE void matmul_fill_begin(enum dtype type, size_t unit, struct matmul_source *s, size_t at,
+                                     char *to)
+{
+    s->at = at < s->k ? at : 0;
+    s->n_at = s->k - s->at < unit ? s->k - s->at : unit;
+    s->r = 0;
+    s->to = to;
+    if (type == DTYPE_Q4_K) {
+        s->p = s->data + s->at / MATMUL_RUN * 144 + 16 + s->at % MATMUL_RUN / 2;
+    } else {
+        s->p = s->data + s->at / MATMUL_GROUP * s->run_bytes / (MATMUL_RUN / MATMUL_GROUP);
+    }
+}
+
+/* What is done after product `slot` of `slots` that a unit's multiplication takes. */
+UNPACK_INLINE void matmul_beside(enum dtype type, struct matmul_source *s, size_t slot, size_t slots)
+{
+    matmul_fill(type, s, MATMUL_PANEL * (slot + 1) / slots - MATMUL_PANEL * slot / slots);
+    for (size_t i = 0; i < s->ahead_lines; i++, s->ahead += 64) {
+        _mm_prefetch((const char *)s->ahead, _MM_HINT_T1);
+    }
+    if (type == DTYPE_Q4_K) {
+        enum { QUARTER = MATMUL_PANEL / 4 };
+        size_t run = s->at / MATMUL_RUN + 1, from = s->at % MATMUL_RUN / MATMUL_UNIT * QUARTER;
+        matmul_scales(s, run, from + QUARTER * slot / slots, from + QUARTER * (slot + 1) / slots);
+    }
+}
+
+/* Multiplies 32 k: weights at w, `tiles` activation tiles at x, side by side; step `step` of the
+ * `steps` of a unit. */
+UNPACK_INLINE void matmul_step(enum dtype type, size_t tiles, size_t step, size_t steps,
+                               const char *w, const char *x, struct matmul_source *s)
+{
+    size_t slots = steps * tiles * 2, slot = step * tiles * 2;
+    TILE_LOAD(6, w);
+    TILE_LOAD(7, x);
+    TILE_ADD(0, 7, 6);
+    matmul_beside(type, s, slot++, slots);
+    if (tiles > 1) {
+        TILE_LOAD(7, x + MATMUL_TILE_BYTES);
+        TILE_ADD(1, 7, 6);
+        matmul_beside(type, s, slot++, slots);
+    }
+    if (tiles > 2) {
+        TILE_LOAD(7, x + 2 * MATMUL_TILE_BYTES);
+        TILE_ADD(2, 7, 6);
+        matmul_beside(type, s, slot++, slots);
+    }
+    TILE_LOAD(6, w + MATMUL_TILE_BYTES); /* the last activation tile is still there */
+    if (tiles > 2) {
+        TILE_ADD(5, 7, 6);
+        matmul_beside(type, s, slot++, slots);
+        TILE_LOAD(7, x + MATMUL_TILE_BYTES);
+    }
+    if (tiles > 1) {
+        TILE_ADD(4, 7, 6);
+        matmul_beside(type, s, slot++, slots);
+        TILE_LOAD(7, x);
+    }
+    TILE_ADD(3, 7, 6);
+    matmul_beside(type, s, slot, slots);
+}
+
+/* `tiles` activation tiles times the task's rows: sums [tile][32 weight rows][16]. */
+UNPACK_INLINE void matmul_multiply(enum dtype type, size_t unit, size_t tiles,
+                                   struct matmul_source *s, const char *x, char *panel, char *sums)
+{
+    const size_t steps = unit / MATMUL_GROUP;
+    if (type == DTYPE_Q4_K) {
+        for (size_t r = 0; r < MATMUL_PANEL; r += 8) {
+            matmul_scales(s, 0, r, r + 8);
+        }
+        matmul_scales(s, 1, 0, 8); /* the quarter that goes with a run's first unit */
+    }
+    matmul_fill_begin(type, unit, s, 0, panel);
+    for (size_t r = 0; r < MATMUL_PANEL; r += 8) {
+        matmul_fill(type, s, 8);
+    }
+    matmul_sums_zero();
+    size_t part = 0;
+    for (size_t at = 0; at < s->k; at += unit, part = !part) {
+        const char *w = panel + part * MATMUL_UNITS;
+        matmul_fill_begin(type, unit, s, at + unit, panel + !part * MATMUL_UNITS);
+        if (at + unit <= s->k) {
+#pragma GCC unroll 8
+            for (size_t i = 0; i < steps; i++) {
+                matmul_step(type, tiles, i, steps, w + i * 2 * MATMUL_TILE_BYTES,
+                            x + i * tiles * MATMUL_TILE_BYTES, s);
+            }
+            x += steps * tiles * MATMUL_TILE_BYTES;
+        } else {
+            for (size_t left = at; left < s->k; left += MATMUL_GROUP) {
+                matmul_step(type, tiles, 0, steps, w, x, s);
+                w += 2 * MATMUL_TILE_BYTES;
+                x += tiles * MATMUL_TILE_BYTES;
+            }
         }
     }
     matmul_sums_store(tiles, sums);
 }
 
-static void matmul_runs(const struct matmul_source *s, size_t tiles, size_t first, size_t last,
-                        char *panel, char *sums, bool fill)
+UNPACK_INLINE void matmul_blocks(enum dtype type, size_t unit, const struct matmul_task *t)
 {
-    size_t x_tile = (s->k + MATMUL_GROUP - 1) / MATMUL_GROUP * MATMUL_STEP_BYTES;
-    const char *x = (const char *)s->t->x + first * MATMUL_STEPS * MATMUL_STEP_BYTES;
-    for (size_t i = 0; i < tiles;) {
-        size_t left = tiles - i, take = left == 4 ? 2 : left < 3 ? left : 3;
-        const char *xi = x + i * x_tile;
-        char *to = sums + i * 2 * MATMUL_STEP_BYTES;
-        switch (take) {
-        case 1: matmul_width(1, s, first, last, panel, xi, x_tile, to, fill); break;
-        case 2: matmul_width(2, s, first, last, panel, xi, x_tile, to, fill); break;
-        default: matmul_width(3, s, first, last, panel, xi, x_tile, to, fill); break;
+    const struct dtype_info *d = dtype_info(t->w->dtype);
+    char *panel = t->panel, *sums = panel + 2 * MATMUL_UNITS;
+    struct matmul_source s = {
+        .w = t->w,
+        .unpack = unpack_avx512_bf16(t->w->dtype),
+        .row = t->row,
+        .n = t->n,
+        .k = tensor_cols(t->w),
+        .row_bytes = tensor_row_bytes(t->w),
+        .run_bytes = MATMUL_RUN / d->block_elems * d->block_bytes,
+        .scales = (float(*)[MATMUL_PANEL][16])(void *)(sums + MATMUL_WIDTH * 2 * MATMUL_TILE_BYTES),
+        .constants = unpack_q4_k_begin()};
+    s.data = (const uint8_t *)t->w->data + t->row * s.row_bytes;
+    s.ahead = s.data + t->ahead * s.row_bytes;
+    size_t steps = (s.k + MATMUL_GROUP - 1) / MATMUL_GROUP;
+    size_t tiles = (t->n_rows + MATMUL_TILE - 1) / MATMUL_TILE, width;
+    for (size_t i = 0; i < tiles; i += width) {
+        width = matmul_width(tiles - i);
+        const char *x = (const char *)t->x + i * steps * MATMUL_TILE_BYTES;
+        size_t products = 2 * width * steps;
+        s.ahead_lines = i == 0 ? (t->n * s.row_bytes / 64 + products - 1) / products : 0;
+        switch (width) {
+        case 1: matmul_multiply(type, unit, 1, &s, x, panel, sums); break;
+        case 2: matmul_multiply(type, unit, 2, &s, x, panel, sums); break;
+        default: matmul_multiply(type, unit, 3, &s, x, panel, sums); break;
         }
-        i += take;
+        for (size_t j = 0; j < width; j++) {
+            for (size_t r = 0; r < t->n; r += 16) {
+                size_t first = (i + j) * MATMUL_TILE;
+                matmul_store_tile((const float *)(const void *)sums + (j * MATMUL_PANEL + r) * 16,
+                                  t->y + first * t->y_stride + t->row + r, t->y_stride, t->n - r,
+                                  t->n_rows - first);
+            }
+        }
     }
 }
 
+/* Types whose blocks are no longer than a unit are unpacked by units. */
 static void matmul_amx_product(const struct matmul_task *t)
 {
-    const struct dtype_info *d = dtype_info(t->w->dtype);
-    struct matmul_source s = {.t = t,
-                              .unpack = unpack_avx512_bf16(t->w->dtype),
-                              .row_bytes = tensor_row_bytes(t->w),
-                              .run_bytes = MATMUL_RUN / d->block_elems * d->block_bytes,
-                              .k = tensor_cols(t->w)};
-    s.data = (const uint8_t *)t->w->data + t->row * s.row_bytes;
-    size_t tiles = (t->n_rows + MATMUL_TILE - 1) / MATMUL_TILE;
-    size_t runs = (s.k + MATMUL_RUN - 1) / MATMUL_RUN;
-    char *panel = t->panel, *sums = panel + MATMUL_RUNS * MATMUL_RUN_BYTES;
-    memset(sums, 0, tiles * 2 * MATMUL_STEP_BYTES);
-    if (tiles <= MATMUL_WIDTH) {
-        matmul_runs(&s, tiles, 0, runs, panel, sums, true);
-    } else {
-        for (size_t first = 0; first < runs; first += MATMUL_RUNS) {
-            size_t last = runs - first < MATMUL_RUNS ? runs : first + MATMUL_RUNS;
-            for (size_t run = first; run < last; run++) {
-                matmul_unpack(&s, run, panel + (run - first) * MATMUL_RUN_BYTES);
-            }
-            matmul_runs(&s, tiles, first, last, panel, sums, false);
-        }
-    }
-    for (size_t i = 0; i < tiles; i++) {
-        for (size_t r = 0; r < t->n; r += 16) {
-            matmul_store_tile((const float *)(const void *)sums + (i * MATMUL_PANEL + r) * 16,
-                              t->y + i * MATMUL_TILE * t->y_stride + t->row + r, t->y_stride,
-                              t->n - r, t->n_rows - i * MATMUL_TILE);
-        }
+    switch (t->w->dtype) {
+    case DTYPE_Q4_K: matmul_blocks(DTYPE_Q4_K, MATMUL_UNIT, t); break;
+    case DTYPE_Q8_0:
+    case DTYPE_Q5_0:
+    case DTYPE_Q4_0:
+    case DTYPE_BF16:
+    case DTYPE_F8_E4M3: matmul_blocks(DTYPE_BF16, MATMUL_UNIT, t); break;
+    default: matmul_blocks(DTYPE_BF16, MATMUL_RUN, t); break;
     }
 }
 

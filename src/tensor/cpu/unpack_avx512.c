@@ -9,9 +9,6 @@ struct unpack_spill {
     _Alignas(64) float s[16], m[16];
 };
 
-/* Keeps GCC from turning the broadcasts back into two shuffles each. */
-#define UNPACK_IN_MEMORY(p) __asm__ volatile("" ::"r"(p) : "memory")
-
 UNPACK_INLINE void unpack_spill(enum dtype t, const uint8_t *p, struct unpack_spill *w)
 {
     struct unpack_run r;
@@ -67,27 +64,14 @@ UNPACK_INLINE void unpack_block(enum dtype t, bool bf16, const uint8_t *p, size_
     unpack_block_run(t, bf16, run, blocks, dst, step);
 }
 
-/* A table of 16 bfloat16 per group of 32 replaces the arithmetic: Q4_K's 4-bit values index it. */
 static void unpack_table_q4_k(const uint8_t *p, char *dst, size_t step)
 {
-    _Alignas(64) float v[32], *s = v, *m = v + 16;
-    __m512 sv, mv;
-    unpack_k_scales(p, &sv, &mv);
-    _mm512_store_ps(s, sv);
-    _mm512_store_ps(m, mv);
-    UNPACK_IN_MEMORY(v);
-    const __m512 q = _mm512_set_ps(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
-    const __m512i low = _mm512_set1_epi16(15), second = _mm512_set1_epi16(16);
-    for (int c = 0; c < 4; c++, dst += 2 * step) {
-        __m512 a = _mm512_fmadd_ps(q, _mm512_set1_ps(s[4 * c]), _mm512_set1_ps(m[4 * c]));
-        __m512 b = _mm512_fmadd_ps(q, _mm512_set1_ps(s[4 * c + 2]), _mm512_set1_ps(m[4 * c + 2]));
-        __m512i table = (__m512i)_mm512_cvtne2ps_pbh(b, a);
-        __m512i bytes = _mm512_cvtepu8_epi16(
-            _mm256_loadu_si256((const __m256i *)(p + 16 + 32 * c)));
-        __m512i i0 = _mm512_and_si512(bytes, low);
-        __m512i i1 = _mm512_or_si512(_mm512_srli_epi16(bytes, 4), second);
-        _mm512_storeu_si512(dst, _mm512_permutexvar_epi16(i0, table));
-        _mm512_storeu_si512(dst + step, _mm512_permutexvar_epi16(i1, table));
+    const struct unpack_q4_k_constants k = unpack_q4_k_begin();
+    float keep[16];
+    _mm512_storeu_ps(keep, _mm512_mul_ps(unpack_k_both(p), _mm512_set1_ps(UNPACK_CUT)));
+    UNPACK_IN_MEMORY(keep);
+    for (size_t c = 0; c < 4; c++) {
+        unpack_unit_q4_k(&k, p + 16 + 32 * c, keep + 2 * c, dst + 2 * c * step, step);
     }
 }
 
