@@ -5,6 +5,9 @@
     python bench/speed_vs_llamacpp.py model.gguf [--fathom build/fathom] [--rounds 5]
         [--prompt 512] [--steps 32] [--depth 0] [--threads 2]
 
+LLAMA_CPP_LIB_PATH names a folder with another build of llama.cpp's libraries. The peer copies the file
+into memory instead of mapping it, as it repacks most weights anyway: it is faster so.
+
 Each round measures Fathom, then the peer; the medians and the ratio of medians are printed, because a
 shared machine's speed drifts between minutes. Both read random tokens; sampling is not timed.
 """
@@ -28,6 +31,7 @@ class Peer:
         llama_cpp.llama_log_set(silent, ctypes.c_void_p(0))
         self._silent = silent
         params = llama_cpp.llama_model_default_params()
+        params.load_mode = 0  # LLAMA_LOAD_MODE_NONE
         self.model = llama_cpp.llama_model_load_from_file(path.encode(), params)
         if not self.model:
             raise SystemExit(f"llama.cpp cannot open {path}")
