@@ -216,7 +216,7 @@ err file_writer_open(const char *path, struct file_writer **out, struct errinfo 
     TRY(file_writer_new(path, suffix, &w, info));
     w->fd = open(w->tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (w->fd < 0) {
-        err e = file_error(info, "create", w->tmp);
+        err e = file_error(info, "create", w->path);
         file_writer_close(w);
         return e;
     }

@@ -3,7 +3,8 @@
 
 #include <stdio.h>
 #include <time.h>
-#include <unistd.h>
+
+#include "base/terminal.h"
 
 double progress_clock(void)
 {
@@ -17,7 +18,7 @@ void progress_init(struct progress *p, const char *label, enum progress_unit uni
     *p = (struct progress){.label = label, .unit = unit, .total = total};
     p->started = progress_clock();
     p->painted = p->started + 0.8; /* first paint after a second: short work stays silent */
-    p->enabled = isatty(STDERR_FILENO);
+    p->enabled = terminal_styled(stderr);
 }
 
 void progress_resume(struct progress *p, uint64_t first)

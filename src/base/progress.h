@@ -1,5 +1,6 @@
 /* base/progress.h: one line on stderr for work that takes over two seconds: what, how far, rate,
- * time left. Silent when stderr is no terminal. Not thread-safe: one thread reports. */
+ * time left. Silent when stderr is no terminal
+ * that takes escape sequences (terminal.h). Not thread-safe: one thread reports. */
 #ifndef BASE_PROGRESS_H
 #define BASE_PROGRESS_H
 

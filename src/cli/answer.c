@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "base/progress.h"
+#include "base/terminal.h"
 #include "cli/interrupt.h"
 
 struct answer_stream {
@@ -14,18 +15,19 @@ struct answer_stream {
     struct chat_splitter splitter;
     struct progress progress;
     bool content_terminal, reasoning_terminal;
-    bool dimmed; /* the escape for dim text is open */
+    bool thinking; /* reasoning was shown and has not been closed */
     err failed;
 };
 
 struct answer_view answer_view_default(void)
 {
-    struct answer_view v = {.content = stdout, .dim = true};
+    struct answer_view v = {.content = stdout};
     if (isatty(STDOUT_FILENO)) {
         v.reasoning = stdout;
     } else if (isatty(STDERR_FILENO)) {
         v.reasoning = stderr;
     }
+    v.dim = v.reasoning && terminal_styled(v.reasoning);
     return v;
 }
 
@@ -56,12 +58,12 @@ void answer_print(FILE *to, bool terminal, const char *text, size_t len)
     fwrite(text + start, 1, len - start, to);
 }
 
-static void answer_undim(struct answer_stream *s)
+static void answer_end_thinking(struct answer_stream *s)
 {
-    if (s->dimmed) {
-        fputs("\033[0m\n\n", s->view->reasoning);
+    if (s->thinking) {
+        fputs(s->view->dim ? "\033[0m\n\n" : "\n\n", s->view->reasoning);
         fflush(s->view->reasoning);
-        s->dimmed = false;
+        s->thinking = false;
     }
 }
 
@@ -75,10 +77,10 @@ static void answer_part(void *user, enum chat_part part, const char *text, size_
     }
     s->failed = strbuf_append(kept, text, len);
     if (part == CHAT_CONTENT) {
-        answer_undim(s);
-    } else if (to && s->view->dim && !s->dimmed) {
-        fputs("\033[2m", to);
-        s->dimmed = true;
+        answer_end_thinking(s);
+    } else if (to && !s->thinking) {
+        fputs(s->view->dim ? "\033[2m" : "", to);
+        s->thinking = true;
     }
     if (to) {
         answer_print(to, part == CHAT_REASONING ? s->reasoning_terminal : s->content_terminal, text,
@@ -145,7 +147,7 @@ err answer_generate(struct session *s, const struct sampling *sampling,
     interrupt_restore();
     progress_finish(&stream.progress);
     chat_splitter_finish(&stream.splitter, answer_part, &stream);
-    answer_undim(&stream);
+    answer_end_thinking(&stream);
     if (e == ERR_OK && stream.failed != ERR_OK) {
         return err_set(info, stream.failed, "out of memory for the answer");
     }

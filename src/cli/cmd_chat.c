@@ -40,6 +40,7 @@ static err cmd_chat_talk(struct cmd_chat *c, struct repl *r, struct errinfo *inf
                        "the model's files have no tokenizer; without one there is nothing to say");
     }
     const struct session_options options = {.context = c->settings.context};
+    bool seeded = c->settings.seed >= 0;
     r->format = settings_chat_format(&c->settings, r->engine);
     TRY(settings_sampling(&c->settings, r->engine, &r->sampling, info));
     TRY(session_new(r->engine, &options, &r->session, info));
@@ -49,13 +50,17 @@ static err cmd_chat_talk(struct cmd_chat *c, struct repl *r, struct errinfo *inf
         return err_set(info, ERR_ARGUMENT, "--think: a model of format %s does not think",
                        chat_format_name(r->format));
     }
-    TRY(conversation_set_system(&r->conversation, c->system, info));
-    if (c->load) {
-        TRY(conversation_load(&r->conversation, c->load, info));
-    }
     TRY(lineinput_open(r->interactive, !c->no_history, &r->input, info));
     if (r->interactive) {
         cmd_chat_greet(c, r);
+    }
+    if (c->load) { /* what the command line says wins over the file */
+        TRY(repl_load(r, c->load, info));
+        r->conversation.seed = seeded ? c->settings.seed : r->conversation.seed;
+        r->conversation.think = c->think || r->conversation.think;
+    }
+    if (c->system) {
+        TRY(conversation_set_system(&r->conversation, c->system, info));
     }
     return repl_run(r, info);
 }
@@ -83,7 +88,7 @@ int cmd_chat(int argc, char **argv)
     settings_init(&c.settings);
     settings_engine_rows(&c.settings, rows, &n);
     const struct options_row mine[CMD_CHAT_ROWS] = {
-        options_string("system", "TEXT", &c.system, "instructions for the model"),
+        options_string("system", "TEXT", &c.system, "instructions for the model; also in place of those of --load"),
         options_string("load", "FILE", &c.load, "go on with a conversation that /save wrote"),
         options_size("max-tokens", "N", 1, (size_t)1 << 24, &c.max_tokens,
                      "longest answer (the rest of the context)"),

@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/terminal.h"
 #include "cli/answer.h"
 #include "cli/modelref.h"
 #include "cli/settings.h"
@@ -95,6 +96,12 @@ static err cmd_run_append(const struct cmd_run *r, struct session *s, const stru
                           enum chat_format format, bool thinking, struct errinfo *info)
 {
     const struct tokenizer *t = engine_tokenizer(e);
+    if (t && r->prompt[0] == '\0' && session_length(s) == 0) { /* --raw: the model begins by itself */
+        int32_t bos = tokenizer_bos(t);
+        return bos >= 0 ? session_append(s, &bos, 1, info)
+                        : err_set(info, ERR_ARGUMENT, "the prompt is empty, and this model has no token "
+                                                      "that begins a text; give some text");
+    }
     if (format == CHAT_PLAIN || !t) {
         return session_append_text(s, r->prompt, info);
     }
@@ -199,14 +206,14 @@ static void cmd_run_epilogue(const struct cmd_run *r, const struct session *s, c
     fflush(stdout);
     char ending[ANSWER_ENDING_TEXT], speed[ANSWER_SPEED_TEXT];
     const char *why = answer_ending_text(s, e, a, r->max_tokens, ending);
-    bool dim = isatty(STDERR_FILENO);
+    bool dim = terminal_styled(stderr);
     /* --max-tokens was asked for and needs no word, unless nothing came of it. */
     bool asked = g->finish == SESSION_LENGTH && r->max_tokens && a->content.len > 0;
     if (why && g->finish != SESSION_CANCELLED && !asked) {
         fprintf(stderr, dim ? "\033[2m%s\033[0m\n" : "%s\n", why);
     }
-    if (dim && isatty(STDOUT_FILENO)) {
-        fprintf(stderr, "\033[2m[%s]\033[0m\n", answer_speed_text(g, speed));
+    if (isatty(STDERR_FILENO) && isatty(STDOUT_FILENO)) {
+        fprintf(stderr, dim ? "\033[2m[%s]\033[0m\n" : "[%s]\n", answer_speed_text(g, speed));
     }
 }
 
@@ -224,7 +231,7 @@ static err cmd_run_generate(struct cmd_run *r, struct engine *e, struct session 
     char text[SETTINGS_DOUBT_TEXT];
     const char *doubt = r->raw ? NULL : settings_chat_doubt(&r->settings, e, text);
     if (doubt && isatty(STDERR_FILENO)) {
-        fprintf(stderr, "\033[2m[%s]\033[0m\n", doubt);
+        fprintf(stderr, terminal_styled(stderr) ? "\033[2m[%s]\033[0m\n" : "[%s]\n", doubt);
     }
     struct generate_options options = {.max_tokens = r->max_tokens,
                                        .stop = r->stop.items,
@@ -248,6 +255,15 @@ static err cmd_run_generate(struct cmd_run *r, struct engine *e, struct session 
     return r->session ? session_save(s, r->session, info) : ERR_OK;
 }
 
+/* Can the session be written at all? Better asked before the answer than after it. */
+static err cmd_run_writable(const char *path, struct errinfo *info)
+{
+    struct file_writer *w;
+    TRY(file_writer_open(path, &w, info));
+    file_writer_close(w);
+    return ERR_OK;
+}
+
 static err cmd_run_work(struct cmd_run *r, struct errinfo *info)
 {
     struct engine *e;
@@ -262,6 +278,7 @@ static err cmd_run_work(struct cmd_run *r, struct errinfo *info)
         return err_set(info, ERR_ARGUMENT, "the prompt is empty; give some text, or --raw to let the "
                                            "model begin by itself");
     }
+    TRY(r->session ? cmd_run_writable(r->session, info) : ERR_OK);
     TRY(settings_open(&r->settings, &e, info));
     const struct session_options options = {.context = r->settings.context};
     err result = r->session && file_exists(r->session) ? session_load(e, r->session, &s, info)

@@ -10,6 +10,7 @@
 #include <strings.h>
 
 #include "base/mem.h"
+#include "cli/interrupt.h"
 #include "cli/suggest.h"
 
 static bool options_is_operand(const struct options_row *row)
@@ -291,6 +292,9 @@ int options_fail(const struct options *spec, const struct errinfo *info)
 {
     fprintf(stderr, "fathom %s: %s\n", spec->verb,
             info->message[0] ? info->message : err_name(info->code));
+    if (info->code == ERR_CANCELLED && interrupt_pending()) {
+        return OPTIONS_STOPPED;
+    }
     return info->code == ERR_ARGUMENT ? 2 : 1;
 }
 

@@ -154,7 +154,8 @@ void options_help(const struct options *spec, FILE *to);
 bool options_begin(const struct options *spec, int argc, char **argv, int *status);
 
 /* What a verb ends with when its work failed: prints "fathom VERB: message" on stderr and returns the
- * exit code: 2 for ERR_ARGUMENT, else 1. */
+ * exit code: 2 for ERR_ARGUMENT, OPTIONS_STOPPED after Ctrl-C as shells expect it, else 1. */
+enum { OPTIONS_STOPPED = 130 };
 int options_fail(const struct options *spec, const struct errinfo *info);
 
 /* "1,2,3" (spaces allowed) → a list the caller frees with mem_free. ERR_ARGUMENT for anything else. */

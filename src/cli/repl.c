@@ -3,13 +3,19 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/file.h"
+#include "base/mem.h"
 #include "base/meminfo.h"
+#include "base/terminal.h"
 #include "cli/answer.h"
 #include "cli/suggest.h"
 #include "model/model.h"
+
+/* For /retry of an answer that was the likeliest one. */
+#define REPL_RETRY_TEMPERATURE 0.7f
 
 /* Things worth knowing that are no part of an answer: dim on a terminal, to stderr in a pipe. */
 static void repl_note(const struct repl *r, const char *fmt, ...) ERR_PRINTF(2, 3);
@@ -17,11 +23,12 @@ static void repl_note(const struct repl *r, const char *fmt, ...) ERR_PRINTF(2, 
 static void repl_note(const struct repl *r, const char *fmt, ...)
 {
     FILE *to = r->interactive ? stdout : stderr;
+    bool dim = r->interactive && terminal_styled(to);
     va_list ap;
     va_start(ap, fmt);
-    fputs(r->interactive ? "\033[2m" : "", to);
+    fputs(dim ? "\033[2m" : "", to);
     vfprintf(to, fmt, ap);
-    fputs(r->interactive ? "\033[0m\n" : "\n", to);
+    fputs(dim ? "\033[0m\n" : "\n", to);
     va_end(ap);
     fflush(to);
 }
@@ -155,39 +162,63 @@ static err repl_think(struct repl *r, const char *argument, struct errinfo *info
 
 static err repl_system(struct repl *r, const char *argument, struct errinfo *info)
 {
+    if (!argument[0] && !r->conversation.system) {
+        return err_set(info, ERR_ARGUMENT, "there is no system text");
+    }
     TRY(conversation_set_system(&r->conversation, argument, info));
     puts(argument[0] ? "system text set" : "system text removed");
     return ERR_OK;
 }
 
-static err repl_file_name(const char *argument, struct errinfo *info)
+/* The file a command names, a leading ~/ made whole as a shell would; the caller frees it. */
+static err repl_file_name(const char *argument, char **out, struct errinfo *info)
 {
-    return argument[0] ? ERR_OK : err_set(info, ERR_ARGUMENT, "the name of a file is missing");
+    const char *home = getenv("HOME");
+    if (!argument[0]) {
+        return err_set(info, ERR_ARGUMENT, "the name of a file is missing");
+    }
+    bool at_home = strncmp(argument, "~/", 2) == 0 && home && home[0];
+    *out = at_home ? file_join(home, argument + 2) : mem_dup(argument, strlen(argument));
+    return *out ? ERR_OK : err_set(info, ERR_NOMEM, "out of memory for the name of a file");
+}
+
+static err repl_save_as(struct repl *r, const char *path, struct errinfo *info)
+{
+    struct conversation there = {0};
+    bool replaced = file_exists(path);
+    if (replaced) { /* a chat may be saved anew; anything else is not ours to replace */
+        err e = conversation_load(&there, path, info);
+        conversation_deinit(&there);
+        if (e != ERR_OK) {
+            return err_set(info, ERR_ARGUMENT, "%s is already there and no saved chat; name another file",
+                           path);
+        }
+    }
+    TRY(conversation_save(&r->conversation, r->model, path, info));
+    printf(replaced ? "saved %zu messages, replaced %s\n" : "saved %zu messages to %s\n",
+           r->conversation.n, path);
+    return ERR_OK;
 }
 
 static err repl_save(struct repl *r, const char *argument, struct errinfo *info)
 {
-    struct conversation there = {0};
-    TRY(repl_file_name(argument, info));
-    if (file_exists(argument)) { /* a chat may be saved anew; anything else is not ours to replace */
-        err e = conversation_load(&there, argument, info);
-        conversation_deinit(&there);
-        if (e != ERR_OK) {
-            return err_set(info, ERR_ARGUMENT, "%s is already there and no saved chat; name another file",
-                           argument);
-        }
-    }
-    TRY(conversation_save(&r->conversation, r->model, argument, info));
-    printf("saved %zu messages to %s\n", r->conversation.n, argument);
-    return ERR_OK;
+    char *path;
+    TRY(repl_file_name(argument, &path, info));
+    err e = repl_save_as(r, path, info);
+    mem_free(path);
+    return e;
 }
 
-static err repl_load(struct repl *r, const char *argument, struct errinfo *info)
+err repl_load(struct repl *r, const char *argument, struct errinfo *info)
 {
-    TRY(repl_file_name(argument, info));
-    TRY(conversation_load(&r->conversation, argument, info));
-    printf("loaded %zu messages from %s\n", r->conversation.n, argument);
-    return ERR_OK;
+    char *path;
+    TRY(repl_file_name(argument, &path, info));
+    err e = conversation_load(&r->conversation, path, info);
+    if (e == ERR_OK) {
+        printf("loaded %zu messages from %s\n", r->conversation.n, path);
+    }
+    mem_free(path);
+    return e;
 }
 
 static err repl_clear(struct repl *r, const char *argument, struct errinfo *info)
@@ -214,7 +245,10 @@ static err repl_retry(struct repl *r, const char *argument, struct errinfo *info
     conversation_drop_last(c);
     conversation_drop_last(c);
     c->seed = (c->seed + 1) & INT64_MAX;
+    float usual = r->sampling.temperature; /* at 0 another seed alone would change nothing */
+    r->sampling.temperature = usual > 0 ? usual : REPL_RETRY_TEMPERATURE;
     e = repl_turn(r, text.data, info);
+    r->sampling.temperature = usual;
     strbuf_deinit(&text);
     return e;
 }
@@ -243,7 +277,7 @@ static const struct repl_command repl_commands[] = {
     {"/help", "", "this list", repl_help},
     {"/think", "on|off", "let the model think before it answers", repl_think},
     {"/system", "TEXT", "instructions for the model; without TEXT they are removed", repl_system},
-    {"/retry", "", "another answer to the last message", repl_retry},
+    {"/retry", "", "another answer, drawn at 0.7 when the temperature is 0", repl_retry},
     {"/save", "FILE", "write the conversation to a file", repl_save},
     {"/load", "FILE", "go on with a saved conversation", repl_load},
     {"/clear", "", "start a new conversation", repl_clear},
@@ -291,6 +325,10 @@ static err repl_command(struct repl *r, const char *text, bool *leave, struct er
     }
     for (size_t i = 0; i < REPL_COMMANDS; i++) {
         if (strcmp(name, repl_commands[i].name) == 0) {
+            if (argument[0] && !repl_commands[i].argument[0]) {
+                return err_set(info, ERR_ARGUMENT, "%s takes nothing after it, got \"%.64s\"", name,
+                               argument);
+            }
             *leave = !repl_commands[i].run;
             return *leave ? ERR_OK : repl_commands[i].run(r, argument, info);
         }
@@ -305,10 +343,11 @@ static err repl_message(struct repl *r, const char *text, bool *leave)
 {
     struct errinfo info = {0};
     err e = ERR_OK;
-    if (text[0] == '/' && text[1] != '/') {
-        e = repl_command(r, text, leave, &info);
-    } else if (text[strspn(text, " \t\n")] != '\0') {
-        e = repl_turn(r, text[0] == '/' ? text + 1 : text, &info);
+    const char *word = text + strspn(text, " \t\n");
+    if (word[0] == '/' && word[1] != '/') {
+        e = repl_command(r, word, leave, &info);
+    } else if (word[0] != '\0') {
+        e = repl_turn(r, word[0] == '/' ? word + 1 : text, &info);
     }
     if (e != ERR_OK) {
         fflush(stdout);

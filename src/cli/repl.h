@@ -24,6 +24,10 @@ struct repl {
     double read_seconds, made_seconds;
 };
 
+/* What /load does, for `chat --load` too: the saved conversation takes the place of this one, and a line
+ * on stdout says so. */
+ERR_MUST_USE err repl_load(struct repl *r, const char *path, struct errinfo *info);
+
 /* Talks until /exit or the end of the input. ERR_OK then; an error only when talking on is impossible. */
 ERR_MUST_USE err repl_run(struct repl *r, struct errinfo *info);
 

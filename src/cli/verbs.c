@@ -63,7 +63,7 @@ void verbs_help(FILE *to)
           "  fathom pull NAME                get one of them; fathom chat NAME talks with it\n"
           "  fathom run --prompt \"Hello\"     one answer, for scripts\n"
           "\n"
-          "exit codes: 0 done, 1 the work failed, 2 wrong usage\n",
+          "exit codes: 0 done, 1 the work failed, 2 wrong usage, 130 stopped by Ctrl-C\n",
           to);
 }
 

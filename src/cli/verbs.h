@@ -2,7 +2,8 @@
  * one line below and one row in verbs.c.
  *
  * A verb gets argv with argv[0] = its name, parses it with options_begin, prints results on stdout and
- * everything else on stderr, and returns the exit code: 0 done, 1 the work failed, 2 wrong usage. */
+ * everything else on stderr, and returns the exit code: 0 done, 1 the work failed, 2 wrong usage, 130
+ * stopped by Ctrl-C. */
 #ifndef CLI_VERBS_H
 #define CLI_VERBS_H
 

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -86,6 +87,8 @@ static void a_terminal_gets_label_share_rate_and_time_left_on_one_line(void **st
 
 int main(void)
 {
+    setenv("TERM", "xterm", 1);
+    unsetenv("NO_COLOR");
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_clock_only_goes_forward),
         cmocka_unit_test(nothing_is_printed_without_a_terminal),

@@ -53,11 +53,15 @@ static void test_ctrl_c_is_heard_and_not_shown(void **state)
     (void)state;
     int ready[2], status, master = posix_openpt(O_RDWR | O_NOCTTY);
     char byte, shown[64];
-    assert_true(master >= 0 && grantpt(master) == 0 && unlockpt(master) == 0 && pipe(ready) == 0);
+    const char *name = master >= 0 && grantpt(master) == 0 && unlockpt(master) == 0 ? ptsname(master) : NULL;
+    if (!name || access(name, R_OK | W_OK) != 0) {
+        skip(); /* no pseudo-terminals here */
+    }
+    assert_int_equal(pipe(ready), 0);
     pid_t child = fork();
     if (child == 0) {
         alarm(20);
-        _exit(watch(ptsname(master), ready[1]));
+        _exit(watch(name, ready[1]));
     }
     assert_true(child > 0);
     close(ready[1]);

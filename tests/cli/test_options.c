@@ -1,5 +1,6 @@
 /* The option parser: what it accepts, what it refuses and how it says so. */
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -9,6 +10,7 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
+#include "cli/interrupt.h"
 #include "cli/options.h"
 
 struct values {
@@ -209,6 +211,21 @@ static void help_wins_and_names_every_row(void **state)
     free(text);
 }
 
+static void exit_codes_tell_a_stop_from_a_failure(void **state)
+{
+    (void)state;
+    const struct options spec = {.verb = "test"};
+    const struct errinfo stopped = {.code = ERR_CANCELLED, .message = "stopped"};
+    const struct errinfo wrong = {.code = ERR_ARGUMENT, .message = "wrong"};
+    assert_int_equal(options_fail(&spec, &stopped), 1); /* declined, not stopped */
+    interrupt_watch();
+    raise(SIGINT);
+    interrupt_restore();
+    assert_int_equal(options_fail(&spec, &stopped), OPTIONS_STOPPED);
+    assert_int_equal(options_fail(&spec, &wrong), 2);
+    interrupt_clear();
+}
+
 static void id_lists_are_read_whole_or_refused(void **state)
 {
     (void)state;
@@ -241,6 +258,7 @@ int main(void)
         cmocka_unit_test(mistakes_are_named),
         cmocka_unit_test(bad_numbers_are_refused_with_the_range),
         cmocka_unit_test(help_wins_and_names_every_row),
+        cmocka_unit_test(exit_codes_tell_a_stop_from_a_failure),
         cmocka_unit_test(id_lists_are_read_whole_or_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

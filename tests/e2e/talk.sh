@@ -29,7 +29,22 @@ has chat_counts_what_it_made 'answers  2; made 32 tokens' "$out"
 printf 'hello\n/save %s/chat.json\n' "$work" | chat >/dev/null
 check chat_goes_on_with_a_saved_talk "loaded 2 messages from $work/chat.json
 Hello again." "$(printf '/load %s/chat.json\nagain\n' "$work" | chat)"
-check chat_loads_at_the_start "Hello again." "$(printf 'again\n' | chat --load "$work/chat.json")"
+check chat_loads_at_the_start "loaded 2 messages from $work/chat.json
+Hello again." "$(printf 'again\n' | chat --load "$work/chat.json")"
+printf '/save %s/brief.json\n' "$work" | chat --load "$work/chat.json" --system 'Be brief.' >/dev/null
+has chat_takes_a_system_text_over_that_of_the_file '"system": "Be brief."' "$(cat "$work/brief.json")"
+has chat_says_what_it_replaced 'saved 2 messages, replaced .*/chat.json' "$(printf 'hello\n/save %s/chat.json\n' "$work" | chat)"
+has chat_knows_the_home_folder "loaded 2 messages from $work/chat.json" "$(echo '/load ~/chat.json' | HOME=$work chat)"
+printf 'hello\n/save %s/no/x y.json\n' "$work" | chat >/dev/null
+has chat_names_the_file_it_cannot_write 'no/x y.json: ' "$(cat "$work/stderr")"
+printf '/system\n  /clear extra\n' | chat >/dev/null
+has chat_knows_that_there_is_no_system_text 'there is no system text' "$(cat "$work/stderr")"
+has chat_refuses_surplus_words '/clear takes nothing after it, got "extra"' "$(cat "$work/stderr")"
+retry() { # a model in doubt
+    printf 'hello\n/retry\n/retry\n/retry\n' |
+        chat --top-p 1 --logit-bias 32=10 --logit-bias 72=-inf --logit-bias 101=-inf --seed 1 --max-tokens 8
+}
+check chat_draws_another_answer_at_temperature_0 yes "$([ "$(retry | sort -u | wc -l)" -gt 1 ] && echo yes || retry)"
 echo notes >"$work/notes"
 printf 'hello\n/save %s/notes\n/save %s/chat.json\n' "$work" "$work" | chat >/dev/null
 has chat_saves_over_chats_only 'notes is already there and no saved chat' "$(cat "$work/stderr")"
@@ -74,6 +89,11 @@ check run_repeats_with_the_same_seed "$a" "$b"
 "$fathom" run $model --prompt hello --temperature 0 --max-tokens 4 --session "$work/s" >"$work/out"
 check run_goes_on_with_a_session "Hell" "$(cat "$work/out")"
 has run_sessions_are_continued '^o' "$("$fathom" run $model --raw --prompt '' --temperature 0 --session "$work/s")"
+"$fathom" run $model --raw --prompt '' 2>"$work/stderr"
+has run_needs_text_where_no_token_begins_one 'no token that begins a text; give some text' "$(cat "$work/stderr")"
+"$fathom" run $model --prompt hello --session "$work/no/s" >"$work/out" 2>"$work/stderr"
+check run_finds_an_unwritable_session_before_the_answer "" "$(cat "$work/out")"
+has and_names_it 'no/s: ' "$(cat "$work/stderr")"
 check run_bans_tokens "no" "$("$fathom" run $model --prompt hello --temperature 0 --logit-bias 72=-inf | grep -q H && echo yes || echo no)"
 "$fathom" run $model --prompt hello --logit-bias nonsense 2>"$work/stderr"
 check run_refuses_bad_options_with_2 2 $?

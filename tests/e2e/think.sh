@@ -15,7 +15,7 @@ run() { # prompt, options
     "$fathom" run "$model" --temperature 0 --prompt "$prompt" "$@" 2>"$work/stderr"
 }
 talk() { # what a person at a terminal sees of one `fathom run`
-    script -qec "$fathom run $model --temperature 0 --prompt $*" /dev/null </dev/null | tr -d '\r'
+    TERM=xterm script -qec "$fathom run $model --temperature 0 --prompt $*" /dev/null </dev/null | tr -d '\r'
 }
 
 thoughts='Two and three\.\\nThat makes 5\.' # as JSON spells them, for grep
@@ -64,6 +64,7 @@ Then 6." "$(printf '/load %s/chat.json\nmore\n' "$work" | chat)"
 if script -qec true /dev/null >/dev/null 2>&1 </dev/null; then
     seen=$(talk sum --think)
     has a_terminal_shows_thoughts_dimmed_before_the_answer $'\033\\[2mTwo and three\\.' "$seen"
+    check no_escapes_without_colour 0 "$(NO_COLOR=1 talk sum --think | grep -c $'\033')"
     check and_the_answer_after_them "That makes 5."$'\033[0m'"
 
 It is 5." "$(tail -n +2 <<<"$seen" | head -3)"
