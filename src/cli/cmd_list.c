@@ -50,7 +50,7 @@ static err cmd_list_print_json(json_t *array, struct errinfo *info)
     return ERR_OK;
 }
 
-static json_t *cmd_list_model_json(const struct registry_model *m)
+static json_t *cmd_list_model_json(const struct registry_model *m, const char *chosen)
 {
     if (!m->complete) {
         return json_pack("{s:s, s:b, s:s}", "name", m->name, "complete", 0, "path", m->folder);
@@ -58,10 +58,10 @@ static json_t *cmd_list_model_json(const struct registry_model *m)
     return json_pack("{s:s, s:b, s:s, s:I, s:s, s:s, s:s, s:b}", "name", m->name, "complete", 1,
                      "path", m->path, "bytes", (json_int_t)registry_bytes(m), "dtype",
                      cmd_list_dtype(m), "source", m->source, "licence", m->licence, "default",
-                     strcmp(m->name, MODELREF_DEFAULT) == 0);
+                     strcmp(m->name, chosen) == 0);
 }
 
-static void cmd_list_print(const struct registry_list *l)
+static void cmd_list_print(const struct registry_list *l, const char *chosen)
 {
     int width = 4;
     for (size_t i = 0; i < l->n; i++) {
@@ -78,7 +78,7 @@ static void cmd_list_print(const struct registry_list *l)
         if (m->complete) {
             printf("%-*s  %7.2f GB  %-6s  %s%s\n", width, m->name, (double)registry_bytes(m) / 1e9,
                    cmd_list_dtype(m), m->path,
-                   strcmp(m->name, MODELREF_DEFAULT) == 0 ? "  (default)" : "");
+                   strcmp(m->name, chosen) == 0 ? "  (default)" : "");
         } else {
             printf("%-*s  %10s  %-6s  %s\n", width, m->name, "unfinished", "-", m->folder);
         }
@@ -88,20 +88,26 @@ static void cmd_list_print(const struct registry_list *l)
 static err cmd_list_here(bool json, struct errinfo *info)
 {
     struct registry_list l;
-    err e = ERR_OK;
+    char *chosen = NULL;
     TRY(registry_list_all(&l, info));
+    err e = modelref_default(&chosen, info);
+    if (e != ERR_OK) {
+        registry_list_deinit(&l);
+        return e;
+    }
     if (json) {
         json_t *array = json_array();
         for (size_t i = 0; i < l.n && array; i++) {
-            if (json_array_append_new(array, cmd_list_model_json(&l.models[i])) != 0) {
+            if (json_array_append_new(array, cmd_list_model_json(&l.models[i], chosen)) != 0) {
                 json_decref(array);
                 array = NULL;
             }
         }
         e = cmd_list_print_json(array, info);
     } else {
-        cmd_list_print(&l);
+        cmd_list_print(&l, chosen);
     }
+    mem_free(chosen);
     registry_list_deinit(&l);
     return e;
 }

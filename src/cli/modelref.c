@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/file.h"
@@ -12,6 +13,8 @@
 #include "cli/catalogue.h"
 #include "cli/registry.h"
 #include "cli/suggest.h"
+
+#define MODELREF_FIRST "smollm2" /* what ./run fetches */
 
 static bool modelref_ends(const char *s, const char *end)
 {
@@ -143,10 +146,40 @@ static err modelref_missing(const char *word, struct errinfo *info)
     return e;
 }
 
+static const char *modelref_choose(const struct registry_list *here)
+{
+    const char *first = NULL;
+    for (size_t i = 0; i < here->n; i++) {
+        const struct registry_model *m = &here->models[i];
+        if (m->complete && strcmp(m->name, MODELREF_FIRST) == 0) {
+            return MODELREF_FIRST;
+        }
+        first = first || !m->complete ? first : m->name;
+    }
+    return first ? first : MODELREF_FIRST;
+}
+
+err modelref_default(char **out, struct errinfo *info)
+{
+    struct registry_list here = {0};
+    const char *word = getenv("FATHOM_MODEL");
+    if (!word || !*word) {
+        TRY(registry_list_all(&here, info));
+        word = modelref_choose(&here);
+    }
+    *out = mem_dup(word, strlen(word));
+    registry_list_deinit(&here);
+    return *out ? ERR_OK : err_set(info, ERR_NOMEM, "out of memory looking for the default model");
+}
+
 err modelref_resolve(const char *word, char **out, struct errinfo *info)
 {
     if (!word) {
-        word = MODELREF_DEFAULT;
+        char *chosen = NULL;
+        TRY(modelref_default(&chosen, info));
+        err e = modelref_resolve(chosen, out, info);
+        mem_free(chosen);
+        return e;
     }
     if (strchr(word, '/') || modelref_ends(word, ".gguf")) {
         return modelref_path(word, out, info);

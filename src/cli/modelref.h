@@ -1,6 +1,6 @@
 /* cli/modelref.h: what MODEL on the command line means.
  *
- *   absent                  the default model, MODELREF_DEFAULT
+ *   absent                  the default model (modelref_default)
  *   has a / or ends .gguf   a path
  *   anything else           a name from `fathom list`, else a path that exists
  *
@@ -11,7 +11,9 @@
 
 #include "base/err.h"
 
-#define MODELREF_DEFAULT "smollm2"
+/* What an absent MODEL means: the word in $FATHOM_MODEL, else smollm2 if it is here, else the first complete
+ * model by name, else smollm2 all the same (which is then missed by name). *out is owned by the caller. */
+ERR_MUST_USE err modelref_default(char **out, struct errinfo *info);
 
 /* *out is the path for model_open or engine_open; owned by the caller (mem_free). ERR_NOTFOUND says
  * which models are here, what was probably meant and how to get one. */

@@ -366,11 +366,11 @@ static size_t pretokenizer_match_gpt2(const struct pretokenizer_step *step, cons
 #define PRETOKENIZER_ASIAN "[一-龥ࠀ-一가-" "\xed\x9f\xbf" "]+"
 #define PRETOKENIZER_GPT2                                                                          \
     "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
-enum { PRETOKENIZER_STEPS = 7 };
+enum { PRETOKENIZER_STEPS = 6 };
 
 static const struct pretokenizer_plan {
-    const char *patterns[PRETOKENIZER_STEPS]; /* NULL after the last */
-    struct pretokenizer_step steps[PRETOKENIZER_STEPS - 1];
+    const char *patterns[PRETOKENIZER_STEPS + 1]; /* NULL after the last */
+    struct pretokenizer_step steps[PRETOKENIZER_STEPS];
 } pretokenizer_plans[TOKENIZER_PRE_COUNT] = {
     [TOKENIZER_PRE_DEEPSEEK_LLM] = {
         .patterns = {"[\\r\\n]", PRETOKENIZER_LETTERS, PRETOKENIZER_MARKS, "\\s+$",
@@ -430,7 +430,7 @@ struct pretokenizer_split {
 /* Cuts [from, end) by step `k` and the steps after it. */
 static err pretokenizer_cut(const struct pretokenizer_split *s, size_t k, size_t from, size_t end)
 {
-    if (!s->plan->patterns[k]) {
+    if (k == PRETOKENIZER_STEPS || !s->plan->patterns[k]) {
         return s->sink(s->user, s->text + from, end - from);
     }
     const struct pretokenizer_step *step = &s->plan->steps[k];

@@ -266,12 +266,37 @@ static void a_model_is_a_path_a_folder_or_a_name(void **state)
     assert_int_equal(modelref_resolve("./no-such.gguf", &path, &info), ERR_NOTFOUND);
 }
 
+static void default_is(const char *want)
+{
+    char *name = NULL;
+    assert_int_equal(modelref_default(&name, &info), ERR_OK);
+    assert_string_equal(name, want);
+    mem_free(name);
+}
+
+static void the_default_is_named_or_smollm2_or_the_first_model(void **state)
+{
+    (void)state;
+    unsetenv("FATHOM_MODEL");
+    default_is("smollm2"); /* nothing here: the one to fetch */
+    assert_int_equal(register_one("a-half", ".", false), ERR_OK);
+    assert_int_equal(register_one("mine", ".", true), ERR_OK);
+    default_is("mine");
+    assert_int_equal(register_one("smollm2", ".", true), ERR_OK);
+    default_is("smollm2");
+    assert_int_equal(setenv("FATHOM_MODEL", "/some/where.gguf", 1), 0);
+    default_is("/some/where.gguf");
+    assert_int_equal(setenv("FATHOM_MODEL", "", 1), 0);
+    default_is("smollm2");
+    unsetenv("FATHOM_MODEL");
+}
+
 static void a_missing_model_comes_with_advice(void **state)
 {
     (void)state;
     char *path;
     assert_int_equal(modelref_resolve(NULL, &path, &info), ERR_NOTFOUND);
-    assert_non_null(strstr(info.message, MODELREF_DEFAULT));
+    assert_non_null(strstr(info.message, "smollm2"));
     assert_non_null(strstr(info.message, "models here: none"));
     assert_int_equal(register_one("mymodel", ".", true), ERR_OK);
     assert_int_equal(modelref_resolve("mymodle", &path, &info), ERR_NOTFOUND);
@@ -293,7 +318,7 @@ static void the_catalogue_is_sound(void **state)
         assert_true(strncmp(e->source, "hf:", 3) == 0 || strncmp(e->source, "pypi:", 5) == 0);
         assert_true(e->bytes > 1000000);
     }
-    assert_non_null(catalogue_find(c, MODELREF_DEFAULT));
+    assert_non_null(catalogue_find(c, "smollm2"));
     assert_null(catalogue_find(c, "nothing"));
     catalogue_close(c);
     const char *bad[] = {"a | b | 1 | c", "a | b | x | c | d", "a | b | 1 | c | d | e", "A | b | 1 | c | d",
@@ -372,9 +397,18 @@ static err sweep_missing(void)
     return e == ERR_NOTFOUND ? ERR_OK : e;
 }
 
+static err sweep_default(void)
+{
+    char *name = NULL;
+    err e = modelref_default(&name, &info);
+    mem_free(name);
+    return e;
+}
+
 static void every_fault_is_an_error_without_a_leak(void **state)
 {
     (void)state;
+    sweep(sweep_default);
     sweep(sweep_register);
     sweep(sweep_read);
     sweep(sweep_list);
@@ -394,6 +428,7 @@ int main(void)
         TEST(names_cannot_leave_the_folder),
         TEST(the_root_follows_the_environment),
         TEST(a_model_is_a_path_a_folder_or_a_name),
+        TEST(the_default_is_named_or_smollm2_or_the_first_model),
         TEST(a_missing_model_comes_with_advice),
         TEST(the_catalogue_is_sound),
         TEST(every_fault_is_an_error_without_a_leak),
