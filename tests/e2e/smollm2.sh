@@ -23,6 +23,19 @@ printf 'Say hello.\n' | "$fathom" chat --temperature 0 --max-tokens 8 >"$work/c"
 ! grep -q "$(printf '\033')" "$work/c" # plain when piped
 echo "[       OK ] smollm2 answers"
 
+# Perplexity of the beginning of the GPL, which every Debian has: llama.cpp's is 16.2882 over the same 765 tokens
+# (llama-cpp-python 0.3.36, bench/answers_vs_llamacpp.py); within 0.5%.
+gpl=/usr/share/common-licenses/GPL-3
+if [ -r "$gpl" ] && echo "3972dc9744f6499f0f9b2dbf76696f2ae7ad8af9b23dde66d6af86c9dfb36986  $gpl" | sha256sum -c --status; then
+    head -c 9100 "$gpl" >"$work/gpl"
+    "$fathom" eval smollm2 --perplexity "$work/gpl" --json >"$work/p"
+    awk -F'[:,]' '/"tokens":765/ && $2 > 16.2882 * 0.995 && $2 < 16.2882 * 1.005 { ok = 1 } END { exit !ok }' "$work/p" ||
+        { cat "$work/p"; exit 1; }
+    echo "[       OK ] perplexity_is_llama_cpps"
+else
+    echo "[  SKIPPED ] perplexity_is_llama_cpps: no GPL-3 here"
+fi
+
 # With float32 rounding alone the greedy answers are the exact ones (float64, bench/answers_vs_exact.py), token for
 # token. The reference ops would take minutes, so a machine without AVX2 leaves this out.
 if ! grep -qw avx2 /proc/cpuinfo 2>/dev/null; then
