@@ -281,6 +281,22 @@ static err acquire_all(struct acquire_run *run, struct errinfo *info)
     return registry_write(&run->model, true, info);
 }
 
+/* After a failure: folders in which nothing came to lie go again, so that `fathom list` shows no model
+ * that was never begun. */
+static void acquire_tidy(const struct acquire_run *run)
+{
+    size_t root = strlen(run->model.folder);
+    for (size_t i = 0; i < run->a->plan->n_files; i++) {
+        char *path = file_join(run->model.folder, run->a->plan->files[i].name);
+        char *slash;
+        while (path && (slash = strrchr(path, '/')) && (size_t)(slash - path) >= root) {
+            *slash = '\0';
+            rmdir(path); /* stays when something is in it */
+        }
+        mem_free(path);
+    }
+}
+
 err acquire_run(const struct acquire *a, struct registry_model *out, struct errinfo *info)
 {
     const struct pullplan *plan = a->plan;
@@ -298,6 +314,7 @@ err acquire_run(const struct acquire *a, struct registry_model *out, struct erri
     }
     registry_model_deinit(&run.earlier);
     if (e != ERR_OK) {
+        acquire_tidy(&run);
         registry_model_deinit(&run.model);
         return e;
     }

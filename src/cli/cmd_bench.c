@@ -42,11 +42,9 @@ static err cmd_bench_list(const char *option, const char *text, size_t min, size
 {
     int32_t *values;
     size_t count;
-    err e = options_ids(text, &values, &count, info);
-    if (e != ERR_OK) {
-        return err_prefix(info, e, "--%s: ", option);
-    }
-    if (count == 0 || count > CMD_BENCH_LIST_MAX) {
+    TRY(options_ids(option, text, &values, &count, info));
+    err e = ERR_OK;
+    if (count > CMD_BENCH_LIST_MAX) {
         e = err_set(info, ERR_ARGUMENT, "--%s takes 1 to %d numbers, got %zu", option,
                     CMD_BENCH_LIST_MAX, count);
     }

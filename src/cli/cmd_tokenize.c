@@ -139,8 +139,28 @@ static err cmd_tokenize_print(json_t *document, struct errinfo *info)
     return ERR_OK;
 }
 
+/* How many bytes of the text are ones that the vocabulary has no token for: they give no id. */
+static err cmd_tokenize_lost(const struct tokenizer *t, const char *text, size_t len, size_t *out,
+                             struct errinfo *info)
+{
+    size_t times[256] = {0}, lost = 0;
+    for (size_t i = 0; i < len; i++) {
+        times[(unsigned char)text[i]]++;
+    }
+    for (int byte = 0; byte < 256; byte++) {
+        const char one = (char)byte;
+        struct tokenizer_ids ids = {0};
+        err e = times[byte] > 0 ? tokenizer_encode(t, &one, 1, false, &ids, info) : ERR_OK;
+        lost += ids.len == 0 ? times[byte] : 0;
+        tokenizer_ids_deinit(&ids);
+        TRY(e);
+    }
+    *out = lost;
+    return ERR_OK;
+}
+
 static err cmd_tokenize_ids_json(const struct tokenizer *t, const struct tokenizer_ids *ids,
-                                 struct errinfo *info)
+                                 size_t lost, struct errinfo *info)
 {
     json_t *list = json_array(), *pieces = json_array();
     bool good = list && pieces;
@@ -153,8 +173,8 @@ static err cmd_tokenize_ids_json(const struct tokenizer *t, const struct tokeniz
         json_decref(pieces);
         return cmd_tokenize_print(NULL, info);
     }
-    return cmd_tokenize_print(json_pack("{s:I, s:o, s:o}", "count", (json_int_t)ids->len, "ids", list,
-                                        "pieces", pieces), info);
+    return cmd_tokenize_print(json_pack("{s:I, s:o, s:o, s:I}", "count", (json_int_t)ids->len, "ids",
+                                        list, "pieces", pieces, "lost_bytes", (json_int_t)lost), info);
 }
 
 /* "1,2,3": the form that --ids takes. */
@@ -176,15 +196,22 @@ static err cmd_tokenize_encode(const struct cmd_tokenize *c, const struct tokeni
         tokenizer_ids_push(&ids, tokenizer_bos(t)) != ERR_OK) {
         e = err_set(info, ERR_NOMEM, "out of memory encoding text");
     }
+    const char *text = c->text ? c->text : typed.data;
+    size_t len = c->text ? strlen(c->text) : typed.len, lost = 0;
     if (e == ERR_OK) {
-        const char *text = c->text ? c->text : typed.data;
-        size_t len = c->text ? strlen(c->text) : typed.len;
         e = tokenizer_encode(t, text, len, c->specials, &ids, info);
     }
+    if (e == ERR_OK) {
+        e = cmd_tokenize_lost(t, text, len, &lost, info);
+    }
     if (e == ERR_OK && c->json) {
-        e = cmd_tokenize_ids_json(t, &ids, info);
+        e = cmd_tokenize_ids_json(t, &ids, lost, info);
     } else if (e == ERR_OK) {
         cmd_tokenize_ids_print(&ids);
+    }
+    if (e == ERR_OK && lost > 0) {
+        fprintf(stderr, "fathom tokenize: %zu byte%s left out: the vocabulary has no token for %s\n", lost,
+                lost == 1 ? "" : "s", lost == 1 ? "it" : "them");
     }
     tokenizer_ids_deinit(&ids);
     strbuf_deinit(&typed);
@@ -213,7 +240,7 @@ static err cmd_tokenize_decode(const struct cmd_tokenize *c, const struct tokeni
 {
     int32_t *ids;
     size_t n;
-    TRY(options_ids(c->ids, &ids, &n, info));
+    TRY(options_ids("ids", c->ids, &ids, &n, info));
     err e = ERR_OK;
     for (size_t i = 0; i < n && e == ERR_OK; i++) {
         if (ids[i] < 0 || (size_t)ids[i] >= tokenizer_size(t)) {

@@ -25,6 +25,16 @@ struct evaltask {
 
 /* ---- reading ---- */
 
+/* One line as JSON; `name` is the file and the line. */
+static err evaltask_json(const char *data, size_t len, const char *name, json_t **out,
+                         struct errinfo *info)
+{
+    struct errinfo why = {0};
+    err e = json_parse(data, len, "", out, &why);
+    const char *place = strstr(why.message, "column "); /* of the only line */
+    return e == ERR_OK ? e : err_set(info, e, "%s, %s", name, place ? place : why.message);
+}
+
 static err evaltask_check(const json_t *item, const char *name, struct errinfo *info)
 {
     const char *text;
@@ -35,7 +45,12 @@ static err evaltask_check(const json_t *item, const char *name, struct errinfo *
         return json_get_string(item, name, "answer", &text, info);
     }
     TRY(json_get_array(item, name, "choices", &choices, info));
-    TRY(json_get_u64(item, name, "answer", &answer, info));
+    if (!json_as_u64(json_object_get(item, "answer"), &answer)) {
+        return err_set(info, ERR_CORRUPT,
+                       "%s: \"answer\" is %s; with choices it is the number of the right one, counted "
+                       "from 0",
+                       name, json_type_name(json_object_get(item, "answer")));
+    }
     size_t n = json_array_size(choices);
     if (n < 2 || n > EVALTASK_CHOICES_MAX || answer >= n) {
         return err_set(info, ERR_CORRUPT,
@@ -62,7 +77,7 @@ static err evaltask_parse(struct evaltask *t, const char *data, size_t size, str
         json_t *item;
         if (strspn(data + at, " \t\r") < len) {
             snprintf(name, sizeof name, "%.200s line %zu", t->path, line);
-            TRY(json_parse(data + at, len, name, &item, info));
+            TRY(evaltask_json(data + at, len, name, &item, info));
             err e = evaltask_check(item, name, info);
             if (json_array_append_new(t->items, item) != 0 && e == ERR_OK) {
                 e = err_set(info, ERR_NOMEM, "out of memory at %s", name);

@@ -298,7 +298,7 @@ int options_fail(const struct options *spec, const struct errinfo *info)
     return info->code == ERR_ARGUMENT ? 2 : 1;
 }
 
-err options_ids(const char *text, int32_t **out, size_t *n, struct errinfo *info)
+err options_ids(const char *option, const char *text, int32_t **out, size_t *n, struct errinfo *info)
 {
     size_t commas = 1;
     for (const char *p = text; *p; p++) {
@@ -306,7 +306,7 @@ err options_ids(const char *text, int32_t **out, size_t *n, struct errinfo *info
     }
     int32_t *ids = mem_calloc(commas, sizeof *ids);
     if (!ids) {
-        return err_set(info, ERR_NOMEM, "out of memory for %zu ids", commas);
+        return err_set(info, ERR_NOMEM, "--%s: out of memory for %zu numbers", option, commas);
     }
     const char *p = text;
     for (size_t i = 0; i < commas; i++) {
@@ -321,10 +321,10 @@ err options_ids(const char *text, int32_t **out, size_t *n, struct errinfo *info
         }
         if (v < 0 || errno || v > INT32_MAX || (*end != ',' && *end != '\0')) {
             mem_free(ids);
+            int piece = (int)strcspn(p, ",");
             return err_set(info, ERR_ARGUMENT,
-                           "id %zu is not a whole number from 0 to %d; ids look like 1,2,3 and this "
-                           "one begins \"%.20s\"",
-                           i + 1, INT32_MAX, p);
+                           "--%s: \"%.*s\" is not a whole number from 0 to %d; a list looks like 1,2,3",
+                           option, piece < 40 ? piece : 40, p, INT32_MAX);
         }
         ids[i] = (int32_t)v;
         p = end + 1;

@@ -158,7 +158,9 @@ bool options_begin(const struct options *spec, int argc, char **argv, int *statu
 enum { OPTIONS_STOPPED = 130 };
 int options_fail(const struct options *spec, const struct errinfo *info);
 
-/* "1,2,3" (spaces allowed) → a list the caller frees with mem_free. ERR_ARGUMENT for anything else. */
-ERR_MUST_USE err options_ids(const char *text, int32_t **out, size_t *n, struct errinfo *info);
+/* The value of --`option`, "1,2,3" (spaces allowed) → a list the caller frees with mem_free. ERR_ARGUMENT
+ * that names the option and the piece for anything else. */
+ERR_MUST_USE err options_ids(const char *option, const char *text, int32_t **out, size_t *n,
+                             struct errinfo *info);
 
 #endif

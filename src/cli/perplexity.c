@@ -79,11 +79,15 @@ err perplexity_of(struct engine *e, const int32_t *ids, size_t n, size_t window,
     struct perplexity sum = {0};
     struct perplexity_run r = {.engine = e, .ids = ids, .n = n, .sum = &sum};
     r.window = window < n ? window : n;
-    if (n < 4 || window < 4 || stride >= window) {
+    if (n < 4) {
+        return err_set(info, ERR_ARGUMENT, "the text has %zu tokens; at least 4 are needed", n);
+    }
+    if (window < 4 || stride >= window) {
         return err_set(info, ERR_ARGUMENT,
-                       "%zu tokens in windows of %zu, a new one every %zu: at least 4 tokens, a window "
-                       "of at least 4 and a stride below the window are needed",
-                       n, window, stride);
+                       window < 4 ? "windows of %zu tokens are too small; at least 4 are needed"
+                                  : "windows of %zu tokens, a new one every %zu: the stride must be "
+                                    "below the window",
+                       window, stride);
     }
     const struct session_options options = {.context = r.window};
     TRY(session_new(e, &options, &r.session, info));

@@ -233,17 +233,19 @@ static void id_lists_are_read_whole_or_refused(void **state)
     size_t n;
     struct errinfo info;
     size_t alive = mem_alive();
-    assert_int_equal(options_ids("1, 2,3 ,2147483647", &ids, &n, &info), ERR_OK);
+    assert_int_equal(options_ids("ids", "1, 2,3 ,2147483647", &ids, &n, &info), ERR_OK);
     assert_int_equal(n, 4);
     assert_int_equal(ids[2], 3);
     assert_int_equal(ids[3], INT32_MAX);
     mem_free(ids);
     const char *bad[] = {"", ",", "1,", ",1", "1,,2", "-1", "a", "1a", "2147483648", "1 2"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        assert_int_equal(options_ids(bad[i], &ids, &n, &info), ERR_ARGUMENT);
+        assert_int_equal(options_ids("ids", bad[i], &ids, &n, &info), ERR_ARGUMENT);
     }
+    assert_int_equal(options_ids("prompt", "1,abc,3", &ids, &n, &info), ERR_ARGUMENT);
+    assert_non_null(strstr(info.message, "--prompt: \"abc\" is not a whole number"));
     mem_fault(1, 0);
-    assert_int_equal(options_ids("1", &ids, &n, &info), ERR_NOMEM);
+    assert_int_equal(options_ids("ids", "1", &ids, &n, &info), ERR_NOMEM);
     mem_fault(0, 0);
     assert_int_equal(mem_alive(), alive);
 }

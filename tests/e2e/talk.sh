@@ -121,4 +121,14 @@ has eval_compares_choices '"items":1' "$("$fathom" eval $model --task "$work/tas
 echo '{"prompt": "x", "choices": ["a"], "answer": 0}' >"$work/task"
 "$fathom" eval $model --task "$work/task" 2>"$work/stderr"
 has eval_names_the_bad_line 'task line 1: 1 choices' "$(cat "$work/stderr")"
+echo '{"prompt": "x", "choices": ["a", "b"], "answer": "a"}' >"$work/task"
+has eval_says_what_an_answer_is 'number of the right one, counted from 0' "$("$fathom" eval $model --task "$work/task" 2>&1)"
+printf '\nno json\n' >"$work/task"
+has eval_names_the_place_once 'task line 2, column 1: not valid JSON' "$("$fathom" eval $model --task "$work/task" 2>&1)"
+"$fathom" eval $model --perplexity "$work/text" --context 513 2>"$work/stderr"
+check eval_refuses_a_context_beyond_the_model 1 $?
+has and_says_both_numbers '513 .* 512' "$(cat "$work/stderr")"
+has eval_prints_the_window_it_used 'each window of 360; the text has 360' "$("$fathom" eval $model --perplexity "$work/text" --context 400)"
+printf 'ab' >"$work/text"
+has eval_says_that_a_text_is_too_short 'the text has 2 tokens; at least 4' "$("$fathom" eval $model --perplexity "$work/text" 2>&1)"
 exit $failed

@@ -42,8 +42,17 @@ expect pull_of_it_says_the_same 2 '' 'Get it: ./run pull smollm2' "$fathom" pull
 expect missing_model_says_how 1 '' 'fathom pull deepseek-v2-lite' "$fathom" run deepseek-v2-lite --prompt hello
 expect run_takes_a_text_for_a_model 1 '' 'If "why is it so" is the text, write: --prompt "why is it so"' "$fathom" run 'why is it so'
 expect tokenize_takes_a_text_for_a_model 1 '' 'If "hello" is the text, write: --text "hello"' "$fathom" tokenize hello
-expect pull_of_nonsense_is_wrong_usage 2 '' 'neither a name' "$fathom" pull nonsense
 model=tests/golden/chatmodel
+expect pull_suggests_names 2 '' 'did you mean deepseek-r1-distill-qwen-1.5b' "$fathom" pull deepseek-r1-distil
+expect pull_of_nothing_fails 1 '' 'x.gguf' "$fathom" pull http://127.0.0.1:9/x.gguf --retries 0
+expect and_leaves_no_trace 0 '' 'no models here yet' "$fathom" list
+cp -r tests/golden/tokenizer/smollm "$FATHOM_MODELS/lacks" # a token for byte 255, as SmolLM2 does
+sed -i 's/"ÿ"/"nothing like it"/' "$FATHOM_MODELS/lacks/tokenizer.json"
+expect tokenize_says_what_it_left_out 0 '"lost_bytes":2' '2 bytes left out' \
+    bash -c "printf '\\377hello\\377' | $fathom tokenize $FATHOM_MODELS/lacks --json"
+expect tokenize_names_the_wrong_id 2 '' '--ids: "x" is not a whole number' "$fathom" tokenize $model --ids 1,x
+expect bench_names_the_option 2 '' '--prompt: "abc" is not a whole number' "$fathom" bench --prompt abc
+expect pull_of_nonsense_is_wrong_usage 2 '' 'neither a name' "$fathom" pull nonsense
 expect an_empty_prompt_is_wrong_usage 2 '' 'the prompt is empty' "$fathom" run $model --prompt ''
 expect logprobs_need_json 2 '' 'add --json' "$fathom" run $model --prompt hello --logprobs 2
 cp -r tests/golden/model/llama-tied "$FATHOM_MODELS/nan"

@@ -310,7 +310,7 @@ static err ids(struct errinfo *info)
 {
     int32_t *list;
     size_t n;
-    TRY(options_ids("1, 2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20", &list, &n, info));
+    TRY(options_ids("ids", "1, 2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20", &list, &n, info));
     mem_free(list);
     return ERR_OK;
 }
