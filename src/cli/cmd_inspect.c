@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/bytesize.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "cli/inspection.h"
@@ -23,9 +24,11 @@ static err cmd_inspect_nomem(struct errinfo *info)
     return err_set(info, ERR_NOMEM, "out of memory printing the model");
 }
 
-/* "1.05 GB", "671.0 B" …: three figures with a thousand-step suffix. */
-static const char *cmd_inspect_amount(double v, const char *const units[5], char out[32])
+/* "671 billion", "1.54 billion": three figures. */
+static const char *cmd_inspect_count(size_t n, char out[32])
 {
+    static const char *const units[5] = {"", " thousand", " million", " billion", " trillion"};
+    double v = (double)n;
     int unit = 0;
     while (v >= 999.5 && unit < 4) {
         v /= 1000;
@@ -33,18 +36,6 @@ static const char *cmd_inspect_amount(double v, const char *const units[5], char
     }
     snprintf(out, 32, unit == 0 ? "%.0f%s" : "%.3g%s", v, units[unit]);
     return out;
-}
-
-static const char *cmd_inspect_bytes(size_t n, char out[32])
-{
-    static const char *const units[5] = {" B", " kB", " MB", " GB", " TB"};
-    return cmd_inspect_amount((double)n, units, out);
-}
-
-static const char *cmd_inspect_count(size_t n, char out[32])
-{
-    static const char *const units[5] = {"", " thousand", " million", " billion", " trillion"};
-    return cmd_inspect_amount((double)n, units, out);
 }
 
 /* A config value on one line of bounded length. Strings come out in JSON's quotes, so nothing in
@@ -86,13 +77,13 @@ static err cmd_inspect_config(const struct inspection *i, struct errinfo *info)
 
 static void cmd_inspect_types(const struct inspection *i)
 {
-    char bytes[32];
+    char bytes[BYTESIZE_TEXT];
     puts("\ntypes");
     for (int d = 0; d < DTYPE_COUNT; d++) {
         const struct inspection_type *x = &i->types[d];
         if (x->tensors > 0) {
             printf("  %-10s %8zu tensors  %10s  %5.1f%%%s\n", dtype_info((enum dtype)d)->name,
-                   x->tensors, cmd_inspect_bytes(x->bytes, bytes),
+                   x->tensors, bytesize_text(x->bytes, bytes),
                    100.0 * (double)x->bytes / (double)i->total.bytes,
                    dtype_is_computable((enum dtype)d) ? "" : "  (not computed with)");
         }
@@ -119,31 +110,31 @@ static void cmd_inspect_tokenizer(const struct inspection *i)
 
 static void cmd_inspect_files(const struct inspection *i)
 {
-    char bytes[32];
+    char bytes[BYTESIZE_TEXT];
     puts("\nfiles");
     for (size_t f = 0; f < i->n_files; f++) {
         const struct inspection_file *x = &i->files[f];
-        printf("  %10s  %s%s%s\n", cmd_inspect_bytes(x->size, bytes), x->sha256,
+        printf("  %10s  %s%s%s\n", bytesize_text(x->size, bytes), x->sha256,
                x->sha256[0] ? "  " : "", x->path);
     }
 }
 
 static void cmd_inspect_tensors(const struct inspection *i)
 {
-    char shape[TENSORTABLE_SHAPE_TEXT], bytes[32];
+    char shape[TENSORTABLE_SHAPE_TEXT], bytes[BYTESIZE_TEXT];
     puts("\ntensors");
     for (size_t t = 0; t < tensortable_count(i->tensors); t++) {
         const struct tensortable_entry *e = tensortable_at(i->tensors, t);
         tensortable_shape_text(&e->tensor, shape);
         printf("  %-52s %-8s %-24s %10s\n", e->name, dtype_info(e->tensor.dtype)->name, shape,
-               cmd_inspect_bytes(tensor_bytes(&e->tensor), bytes));
+               bytesize_text(tensor_bytes(&e->tensor), bytes));
     }
 }
 
 static err cmd_inspect_print(const struct inspection *i, const struct cmd_inspect *v,
                              struct errinfo *info)
 {
-    char count[32], bytes[32];
+    char count[32], bytes[BYTESIZE_TEXT];
     struct errinfo architecture = {0};
     (void)err_set(&architecture, ERR_OK, "%s", i->architecture);
     printf("%s\n", i->path);
@@ -153,7 +144,7 @@ static err cmd_inspect_print(const struct inspection *i, const struct cmd_inspec
     printf("  format      %s\n", i->format);
     printf("  parameters  %s in %zu tensors\n", cmd_inspect_count(i->total.parameters, count),
            i->total.tensors);
-    printf("  weights     %s\n", cmd_inspect_bytes(i->total.bytes, bytes));
+    printf("  weights     %s\n", bytesize_text(i->total.bytes, bytes));
     printf("  runs        %s\n", i->refusal.message[0] ? i->refusal.message : "yes");
     TRY(cmd_inspect_config(i, info));
     cmd_inspect_tokenizer(i);

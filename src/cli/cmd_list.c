@@ -4,6 +4,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "base/bytesize.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "cli/catalogue.h"
@@ -76,8 +77,9 @@ static void cmd_list_print(const struct registry_list *l, const char *chosen)
     for (size_t i = 0; i < l->n; i++) {
         const struct registry_model *m = &l->models[i];
         if (m->complete) {
-            printf("%-*s  %7.2f GB  %-6s  %s%s\n", width, m->name, (double)registry_bytes(m) / 1e9,
-                   cmd_list_dtype(m), m->path,
+            char size[BYTESIZE_TEXT];
+            printf("%-*s  %10s  %-6s  %s%s\n", width, m->name,
+                   bytesize_text(registry_bytes(m), size), cmd_list_dtype(m), m->path,
                    strcmp(m->name, chosen) == 0 ? "  (default)" : "");
         } else {
             printf("%-*s  %10s  %-6s  %s\n", width, m->name, "unfinished", "-", m->folder);

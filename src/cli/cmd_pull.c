@@ -5,6 +5,7 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include "base/bytesize.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/strbuf.h"
@@ -117,11 +118,12 @@ static err cmd_pull_present(const struct cmd_pull *c, struct registry_model *out
 /* Large downloads from a terminal are asked about; elsewhere the command is the answer. */
 static bool cmd_pull_agreed(const struct cmd_pull *c)
 {
-    fprintf(stderr, "%s: %zu file%s, %.2f GB%s", c->acquire.name, c->plan.n_files,
-            c->plan.n_files == 1 ? "" : "s", (double)c->need.total / 1e9,
+    char size[BYTESIZE_TEXT];
+    fprintf(stderr, "%s: %zu file%s, %s%s", c->acquire.name, c->plan.n_files,
+            c->plan.n_files == 1 ? "" : "s", bytesize_text(c->need.total, size),
             c->need.unknown ? " and files of unknown size" : "");
     if (c->need.missing < c->need.total) {
-        fprintf(stderr, ", %.2f GB of it still to fetch", (double)c->need.missing / 1e9);
+        fprintf(stderr, ", %s of it still to fetch", bytesize_text(c->need.missing, size));
     }
     fprintf(stderr, "; from %s\n", c->source ? c->source : c->plan.source);
     if (c->yes || c->need.missing <= CMD_PULL_ASK_ABOVE || !isatty(STDIN_FILENO) ||
