@@ -18,10 +18,11 @@
 #include "model/synth.h"
 #include "tensor/roof.h"
 
-enum { CMD_BENCH_TESTS_MAX = 64, CMD_BENCH_LIST_MAX = 16, CMD_BENCH_RESERVE = 1 << 30 };
+enum { CMD_BENCH_TESTS_MAX = 64, CMD_BENCH_LIST_MAX = 16 };
 
 struct cmd_bench {
     const char *model_name, *shape, *type, *kv_type, *write;
+    enum dtype kv;
     const char *prompts, *depths, *batches; /* lists of numbers */
     size_t steps, runs, threads, chunk;
     bool deterministic, json;
@@ -97,15 +98,34 @@ static enum dtype cmd_bench_type(void *user, const struct inventory_item *item)
     return quantmix_type(mix, item->name, item->rank, item->shape);
 }
 
-/* Random weights of a published shape, as much of them as memory holds. */
+/* Before minutes of work: what is being made, and what is left out. On stderr, piped or not. */
+static void cmd_bench_announce(const struct cmd_bench *b, const struct synth_size *size)
+{
+    fprintf(stderr, "making %.2f GB of random weights for %s %s", (double)size->memory_bytes / 1e9,
+            b->shape, b->type);
+    if (size->memory_bytes < size->total_bytes) {
+        fprintf(stderr,
+                ": the whole %.2f GB do not fit in memory beside the tests, so weights are made for %zu "
+                "of %zu layers and the others read those again. A token still goes through every layer: "
+                "the speeds come close to those of a machine with memory for all",
+                (double)size->total_bytes / 1e9, size->layers_made, size->layers);
+    }
+    fputc('\n', stderr);
+}
+
+/* Random weights of a published shape, as much of them as memory holds beside the tests. */
 static err cmd_bench_synthesize(struct cmd_bench *b, struct errinfo *info)
 {
     TRY(shapes_find(b->shape, &b->config, info));
     struct quantmix mix;
     TRY(weighttype_check(b->type, info));
     TRY(quantmix_init(&mix, b->type, &b->config, info));
-    size_t available = meminfo_available();
-    size_t budget = available > CMD_BENCH_RESERVE ? available - CMD_BENCH_RESERVE : available;
+    size_t need, budget;
+    TRY(benchmark_bytes(&b->config, b->chunk, b->kv, b->tests, b->n_tests, &need, info));
+    TRY(benchmark_weight_budget(meminfo_available(), need, &budget, info));
+    struct synth_size size;
+    TRY(synth_measure(&b->config, cmd_bench_type, &mix, budget, &size, info));
+    cmd_bench_announce(b, &size);
     struct progress progress;
     TRY(synth_new(&b->config, cmd_bench_type, &mix, budget, &progress, &b->synth, info));
     if (b->write) {
@@ -135,12 +155,17 @@ static err cmd_bench_open(struct cmd_bench *b, struct errinfo *info)
     return e;
 }
 
-static void cmd_bench_print_header(const struct cmd_bench *b)
+static void cmd_bench_print_machine(const struct cmd_bench *b)
 {
     printf("machine  %s, level %s, %d threads\n", cpuinfo_model(),
            cpuinfo_level_name(b->compute->level), b->compute->n_threads);
     printf("roof     %.1f GB/s read, %.2f TFLOP/s %s\n", b->roof.read_gbs,
            b->roof.float_flops / 1e12, b->roof.float_name);
+    fflush(stdout);
+}
+
+static void cmd_bench_print_model(const struct cmd_bench *b)
+{
     printf("model    %s, mostly %s, %.2f GB, %.2fB parameters, %.2fB active\n",
            model_config(b->model)->name, dtype_info(model_main_dtype(b->model))->name,
            (double)model_weight_bytes(b->model) / 1e9, (double)model_parameters(b->model) / 1e9,
@@ -151,6 +176,7 @@ static void cmd_bench_print_header(const struct cmd_bench *b)
                (double)synth_memory_bytes(b->synth) / 1e9);
     }
     printf("\n%-14s %12s %22s %8s\n", "test", "tokens/s", "min … max", "roof");
+    fflush(stdout);
 }
 
 static void cmd_bench_print(const struct benchmark_result *r)
@@ -209,9 +235,8 @@ static err cmd_bench_tests(struct cmd_bench *b, json_t *results, struct errinfo 
 static err cmd_bench_work(struct cmd_bench *b, struct errinfo *info)
 {
     TRY(cmd_bench_plan(b, info));
-    enum dtype kv;
-    if (!dtype_from_name(b->kv_type, &kv) ||
-        (kv != DTYPE_F32 && kv != DTYPE_F16 && kv != DTYPE_BF16)) {
+    if (!dtype_from_name(b->kv_type, &b->kv) ||
+        (b->kv != DTYPE_F32 && b->kv != DTYPE_F16 && b->kv != DTYPE_BF16)) {
         return err_set(info, ERR_ARGUMENT, "--kv-type %s: use bf16, f16 or f32", b->kv_type);
     }
     enum cpuinfo_level level;
@@ -220,10 +245,13 @@ static err cmd_bench_work(struct cmd_bench *b, struct errinfo *info)
     if (roof_measure(b->compute, &b->roof) != ERR_OK) {
         return err_set(info, ERR_NOMEM, "out of memory measuring this machine's roof");
     }
-    TRY(cmd_bench_open(b, info));
-    TRY(benchmark_new(b->model, b->compute, &b->roof, b->chunk, kv, &b->benchmark, info));
     if (!b->json) {
-        cmd_bench_print_header(b);
+        cmd_bench_print_machine(b);
+    }
+    TRY(cmd_bench_open(b, info));
+    TRY(benchmark_new(b->model, b->compute, &b->roof, b->chunk, b->kv, &b->benchmark, info));
+    if (!b->json) {
+        cmd_bench_print_model(b);
         return cmd_bench_tests(b, NULL, info);
     }
     json_t *results = json_array();

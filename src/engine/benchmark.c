@@ -5,11 +5,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/checked.h"
 #include "base/mem.h"
 #include "base/meminfo.h"
 #include "base/progress.h"
 #include "base/rng.h"
 #include "engine/kvcache.h"
+#include "model/workspace.h"
+
+/* Left to the rest of the machine when weights are made to measure. */
+enum { BENCHMARK_RESERVE = 1 << 30, BENCHMARK_RESERVE_SHARE = 8 };
 
 struct benchmark {
     const struct model *model;
@@ -24,7 +29,79 @@ struct benchmark {
     struct kvcache caches[BENCHMARK_BATCH_MAX];
     size_t n_caches;
     struct rng rng;
+    struct progress progress; /* of the test that runs */
+    size_t tokens_done;
 };
+
+static size_t benchmark_batch(const struct benchmark_test *t)
+{
+    return t->kind == BENCHMARK_DECODE ? t->batch : 1;
+}
+
+/* Bytes of all caches of a test. */
+static bool benchmark_cache_bytes(const struct kvcache_shape *shape, const struct benchmark_test *t,
+                                  size_t *out)
+{
+    size_t positions, one;
+    return checked_add(t->depth, t->tokens, &positions) && kvcache_bytes(shape, positions, &one) &&
+           checked_mul(one, benchmark_batch(t), out);
+}
+
+/* The tests' largest caches, and the largest rows of logits. */
+static bool benchmark_tests_bytes(const struct config *c, enum dtype kv_type,
+                                  const struct benchmark_test *tests, size_t n, size_t *out)
+{
+    struct kvcache_shape shape = kvcache_shape_planned(c, kv_type);
+    size_t caches = 0, rows = 0, bytes;
+    for (size_t i = 0; i < n; i++) {
+        if (!benchmark_cache_bytes(&shape, &tests[i], &bytes)) {
+            return false;
+        }
+        caches = bytes > caches ? bytes : caches;
+        rows = benchmark_batch(&tests[i]) > rows ? benchmark_batch(&tests[i]) : rows;
+    }
+    return checked_mul(rows, c->vocab_size * sizeof(float), &bytes) &&
+           checked_add(bytes, caches, out);
+}
+
+/* Every layer's key half of kv_b the other way round, at most in F32. */
+static bool benchmark_absorbed_bytes(const struct config *c, size_t *out)
+{
+    size_t head = config_is_mla(c) ? c->qk_nope_head_dim * c->kv_lora_rank * sizeof(float) : 0;
+    return checked_mul(head, c->num_attention_heads * c->num_hidden_layers, out);
+}
+
+err benchmark_bytes(const struct config *c, size_t chunk, enum dtype kv_type,
+                    const struct benchmark_test *tests, size_t n, size_t *out, struct errinfo *info)
+{
+    size_t activations = workspace_bytes(c, chunk), absorbed, bytes;
+    if (activations == 0 || !benchmark_tests_bytes(c, kv_type, tests, n, &bytes) ||
+        !benchmark_absorbed_bytes(c, &absorbed) || !checked_add(bytes, absorbed, &bytes) ||
+        !checked_add(bytes, activations, &bytes)) {
+        return err_set(info, ERR_LIMIT, "tests of this size cannot be addressed; use a smaller "
+                       "--depth, --prompt, --batch or --chunk");
+    }
+    *out = bytes;
+    return ERR_OK;
+}
+
+err benchmark_weight_budget(size_t available, size_t need, size_t *out, struct errinfo *info)
+{
+    size_t reserve = available / BENCHMARK_RESERVE_SHARE;
+    reserve = reserve < BENCHMARK_RESERVE ? BENCHMARK_RESERVE : reserve;
+    reserve = reserve > available / 2 ? available / 2 : reserve;
+    if (need >= available - reserve) {
+        char needed[MEMINFO_TEXT], have[MEMINFO_TEXT], kept[MEMINFO_TEXT];
+        return err_set(info, ERR_NOMEM,
+                       "the largest test needs %s beside the weights (key/value cache, activations, "
+                       "logits); %s of memory is available and %s of it stays free for the rest of the "
+                       "machine. Use a smaller --depth, --prompt, --batch or --chunk",
+                       meminfo_text(need, needed), meminfo_text(available, have),
+                       meminfo_text(reserve, kept));
+    }
+    *out = available - reserve - need;
+    return ERR_OK;
+}
 
 double benchmark_prefill_flops(const struct model *m, size_t n, size_t depth)
 {
@@ -83,20 +160,42 @@ void benchmark_free(struct benchmark *b)
     mem_free(b);
 }
 
-/* `batch` caches of `capacity` positions, the first `depth` of them filled with zeros. */
-static err benchmark_prepare(struct benchmark *b, size_t batch, size_t capacity, size_t depth,
+static err benchmark_check_memory(const struct benchmark_test *t, const struct kvcache_shape *shape,
+                                  struct errinfo *info)
+{
+    size_t bytes, available = meminfo_available();
+    char need[MEMINFO_TEXT], have[MEMINFO_TEXT];
+    if (!benchmark_cache_bytes(shape, t, &bytes)) {
+        return err_set(info, ERR_LIMIT, "a test of this size cannot be addressed; use a smaller "
+                       "--depth, --prompt or --batch");
+    }
+    if (bytes > available) {
+        return err_set(info, ERR_NOMEM,
+                       "a test of %zu positions and %zu sequences needs %s of memory for its key/value "
+                       "cache, and %s is available; use a smaller %s",
+                       t->depth + t->tokens, benchmark_batch(t), meminfo_text(bytes, need),
+                       meminfo_text(available, have),
+                       t->kind == BENCHMARK_PREFILL ? "--prompt" : "--depth or --batch");
+    }
+    return ERR_OK;
+}
+
+/* Caches for every sequence of the test, the first `depth` positions filled with zeros. */
+static err benchmark_prepare(struct benchmark *b, const struct benchmark_test *t,
                              struct errinfo *info)
 {
+    size_t batch = benchmark_batch(t);
     for (size_t i = 0; i < b->n_caches; i++) {
         kvcache_deinit(&b->caches[i]);
     }
     b->n_caches = 0;
     struct kvcache_shape shape = kvcache_shape_of(b->model, b->kv_type);
+    TRY(benchmark_check_memory(t, &shape, info));
     for (size_t i = 0; i < batch; i++) {
         struct kvcache *kv = &b->caches[i];
-        TRY(kvcache_init(kv, &shape, capacity, meminfo_available(), info));
+        TRY(kvcache_init(kv, &shape, t->depth + t->tokens, SIZE_MAX, info));
         b->n_caches++;
-        kv->cache.len = depth;
+        kv->cache.len = t->depth;
         for (size_t layer = 0; layer < shape.n_layers; layer++) {
             memset(kv->cache.k[layer], 0, kvcache_k_filled(kv));
             if (shape.v_width > 0) {
@@ -122,6 +221,12 @@ static void benchmark_random_tokens(struct benchmark *b, size_t n)
     }
 }
 
+static void benchmark_tick(struct benchmark *b, size_t tokens)
+{
+    b->tokens_done += tokens;
+    progress_update(&b->progress, b->tokens_done);
+}
+
 static err benchmark_prefill(struct benchmark *b, size_t n, struct errinfo *info)
 {
     for (size_t done = 0; done < n;) {
@@ -133,6 +238,7 @@ static err benchmark_prefill(struct benchmark *b, size_t n, struct errinfo *info
                                   .logits = done + now == n ? b->logits : NULL};
         TRY(model_forward(b->model, b->compute, b->workspace, &s, 1, NULL, NULL, info));
         done += now;
+        benchmark_tick(b, now);
     }
     return ERR_OK;
 }
@@ -150,6 +256,7 @@ static err benchmark_decode(struct benchmark *b, size_t steps, size_t batch, str
                                                  .logits = b->logits + i * vocab};
         }
         TRY(model_forward(b->model, b->compute, b->workspace, segments, batch, NULL, NULL, info));
+        benchmark_tick(b, batch);
     }
     return ERR_OK;
 }
@@ -185,17 +292,12 @@ static double benchmark_roof_pct(const struct benchmark *b, const struct benchma
     return 100.0 * bytes * tokens_per_s / (b->roof->read_gbs * 1e9);
 }
 
-err benchmark_run(struct benchmark *b, const struct benchmark_test *t, struct benchmark_result *out,
-                  struct errinfo *info)
+/* One run after another, the first one uncounted: it warms caches and page tables. */
+static err benchmark_measure(struct benchmark *b, const struct benchmark_test *t, double *rates,
+                             double *seconds, struct errinfo *info)
 {
-    size_t batch = t->kind == BENCHMARK_DECODE ? t->batch : 1;
-    if (batch == 0 || batch > BENCHMARK_BATCH_MAX || batch > b->chunk || t->runs == 0 ||
-        t->runs > BENCHMARK_RUNS_MAX || t->tokens == 0) {
-        return err_set(info, ERR_ARGUMENT, "a benchmark needs 1 to %d runs and 1 to %d sequences",
-                       BENCHMARK_RUNS_MAX, BENCHMARK_BATCH_MAX);
-    }
-    TRY(benchmark_prepare(b, batch, t->depth + t->tokens, t->depth, info));
-    double rates[BENCHMARK_RUNS_MAX], total = 0;
+    size_t batch = benchmark_batch(t);
+    *seconds = 0;
     for (size_t run = 0; run < t->runs + 1; run++) {
         for (size_t i = 0; i < batch; i++) {
             b->caches[i].cache.len = t->depth;
@@ -203,20 +305,40 @@ err benchmark_run(struct benchmark *b, const struct benchmark_test *t, struct be
         double start = progress_clock();
         TRY(t->kind == BENCHMARK_PREFILL ? benchmark_prefill(b, t->tokens, info)
                                          : benchmark_decode(b, t->tokens, batch, info));
-        double seconds = progress_clock() - start;
-        total += seconds;
-        if (run > 0) { /* the first one warms caches and page tables */
-            rates[run - 1] = (double)(t->tokens * batch) / seconds;
+        double took = progress_clock() - start;
+        *seconds += took;
+        if (run > 0) {
+            rates[run - 1] = (double)(t->tokens * batch) / took;
         }
+    }
+    return ERR_OK;
+}
+
+err benchmark_run(struct benchmark *b, const struct benchmark_test *t, struct benchmark_result *out,
+                  struct errinfo *info)
+{
+    size_t batch = benchmark_batch(t);
+    if (batch == 0 || batch > BENCHMARK_BATCH_MAX || batch > b->chunk || t->runs == 0 ||
+        t->runs > BENCHMARK_RUNS_MAX || t->tokens == 0) {
+        return err_set(info, ERR_ARGUMENT, "a benchmark needs 1 to %d runs and 1 to %d sequences",
+                       BENCHMARK_RUNS_MAX, BENCHMARK_BATCH_MAX);
+    }
+    TRY(benchmark_prepare(b, t, info));
+    struct benchmark_result r;
+    double rates[BENCHMARK_RUNS_MAX];
+    benchmark_name(t, r.name, sizeof r.name);
+    b->tokens_done = 0;
+    progress_init(&b->progress, r.name, PROGRESS_TOKENS, t->tokens * batch * (t->runs + 1));
+    err e = benchmark_measure(b, t, rates, &r.seconds, info);
+    progress_finish(&b->progress);
+    if (e != ERR_OK) {
+        return e;
     }
     qsort(rates, t->runs, sizeof *rates, benchmark_compare);
     size_t mid = t->runs / 2;
-    struct benchmark_result r = {
-        .median = t->runs % 2 ? rates[mid] : 0.5 * (rates[mid - 1] + rates[mid]),
-        .min = rates[0],
-        .max = rates[t->runs - 1],
-        .seconds = total};
-    benchmark_name(t, r.name, sizeof r.name);
+    r.median = t->runs % 2 ? rates[mid] : 0.5 * (rates[mid - 1] + rates[mid]);
+    r.min = rates[0];
+    r.max = rates[t->runs - 1];
     r.roof_pct = benchmark_roof_pct(b, t, r.median);
     *out = r;
     return ERR_OK;

@@ -28,13 +28,25 @@ struct benchmark_result {
 
 struct benchmark; /* a model, a compute and workspace; one thread */
 
-/* chunk: most tokens per forward call (longer prefills are cut). roof may be NULL: no percentages. */
+/* While a test runs on a terminal, stderr shows how far it is.
+ * chunk: most tokens per forward call (longer prefills are cut). roof may be NULL: no percentages. */
 ERR_MUST_USE err benchmark_new(const struct model *m, struct compute *c, const struct roof *roof,
                                size_t chunk, enum dtype kv_type, struct benchmark **out,
                                struct errinfo *info);
 ERR_MUST_USE err benchmark_run(struct benchmark *b, const struct benchmark_test *t,
                                struct benchmark_result *out, struct errinfo *info);
 void benchmark_free(struct benchmark *b);
+
+/* Bytes the largest of the tests takes beside the weights: caches, activations, logits, and what
+ * opening an MLA model makes (absorb.h). ERR_LIMIT when that cannot be addressed. */
+ERR_MUST_USE err benchmark_bytes(const struct config *c, size_t chunk, enum dtype kv_type,
+                                 const struct benchmark_test *tests, size_t n, size_t *out,
+                                 struct errinfo *info);
+/* How much of `available` bytes weights may take when the tests need `need` and the rest of the machine
+ * keeps 1 GiB or an eighth, whichever is more (never over half). *out is at least 1; ERR_NOMEM with the
+ * numbers and the options to lower when nothing would be left. */
+ERR_MUST_USE err benchmark_weight_budget(size_t available, size_t need, size_t *out,
+                                         struct errinfo *info);
 
 /* FLOPs of reading n tokens after `depth` others: 2 per weight and token, attention, the head once. */
 double benchmark_prefill_flops(const struct model *m, size_t n, size_t depth);

@@ -9,9 +9,14 @@ enum { KVCACHE_ALIGN = 64 };
 
 struct kvcache_shape kvcache_shape_of(const struct model *m, enum dtype dtype)
 {
-    return (struct kvcache_shape){.n_layers = model_config(m)->num_hidden_layers,
-                                  .k_width = model_cache_k_width(m),
-                                  .v_width = model_cache_v_width(m),
+    return kvcache_shape_planned(model_config(m), dtype);
+}
+
+struct kvcache_shape kvcache_shape_planned(const struct config *c, enum dtype dtype)
+{
+    return (struct kvcache_shape){.n_layers = c->num_hidden_layers,
+                                  .k_width = config_cache_k_width(c),
+                                  .v_width = config_cache_v_width(c),
                                   .dtype = dtype};
 }
 

@@ -21,6 +21,8 @@ struct kvcache {
 };
 
 struct kvcache_shape kvcache_shape_of(const struct model *m, enum dtype dtype);
+/* The same before there is a model. */
+struct kvcache_shape kvcache_shape_planned(const struct config *c, enum dtype dtype);
 size_t kvcache_bytes_per_token(const struct kvcache_shape *s);
 /* Bytes of the whole block; false when that does not fit size_t. */
 bool kvcache_bytes(const struct kvcache_shape *s, size_t capacity, size_t *out);

@@ -29,6 +29,17 @@ size_t config_v_dim(const struct config *c)
     return config_is_mla(c) ? c->v_head_dim : c->head_dim;
 }
 
+size_t config_cache_k_width(const struct config *c)
+{
+    return config_is_mla(c) ? c->kv_lora_rank + c->qk_rope_head_dim
+                            : c->num_key_value_heads * c->head_dim;
+}
+
+size_t config_cache_v_width(const struct config *c)
+{
+    return config_is_mla(c) ? 0 : c->num_key_value_heads * c->head_dim;
+}
+
 err config_refuse_class(const char *name, struct errinfo *info)
 {
     static const struct {

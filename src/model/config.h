@@ -92,6 +92,9 @@ ERR_MUST_USE err config_refuse_class(const char *name, struct errinfo *info);
 /* Width of one q (or expanded k) head, and of one v head. */
 size_t config_qk_dim(const struct config *c);
 size_t config_v_dim(const struct config *c);
+/* Elements one position takes in the key and in the value cache of a layer; MLA has no value cache: 0. */
+size_t config_cache_k_width(const struct config *c);
+size_t config_cache_v_width(const struct config *c);
 
 /* MLA or GQA? Is layer i a mixture of experts? */
 bool config_is_mla(const struct config *c);

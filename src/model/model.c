@@ -180,14 +180,12 @@ size_t model_active_bytes(const struct model *m)
 
 size_t model_cache_k_width(const struct model *m)
 {
-    const struct config *c = &m->config;
-    return config_is_mla(c) ? c->kv_lora_rank + c->qk_rope_head_dim
-                            : c->num_key_value_heads * c->head_dim;
+    return config_cache_k_width(&m->config);
 }
 
 size_t model_cache_v_width(const struct model *m)
 {
-    return config_is_mla(&m->config) ? 0 : m->config.num_key_value_heads * m->config.head_dim;
+    return config_cache_v_width(&m->config);
 }
 
 /* ---- running ---- */

@@ -67,7 +67,7 @@ static err synth_item_tensor(const struct synth *s, const struct inventory_item 
 }
 
 /* Pass 1: bytes of the whole model and of what will be kept. */
-static err synth_measure(void *user, const struct inventory_item *item)
+static err synth_count(void *user, const struct inventory_item *item)
 {
     struct synth *s = user;
     struct tensor t;
@@ -120,6 +120,9 @@ static err synth_fill(struct synth *s, const struct tensor *t, char *dst)
         memcpy(dst, (const char *)s->pools[t->dtype] + first * block, n);
         dst += n;
         left -= n;
+        if (s->progress) {
+            progress_update(s->progress, (uint64_t)(dst - s->memory));
+        }
     }
     return ERR_OK;
 }
@@ -150,9 +153,6 @@ static err synth_make(void *user, const struct inventory_item *item)
         TRY(synth_values(s, item, &t, s->memory + s->used));
         t.data = s->memory + s->used;
         s->used += bytes;
-        if (s->progress) {
-            progress_update(s->progress, s->used);
-        }
     } else {
         char name[80];
         snprintf(name, sizeof name, "blk.%d%s", source, strchr(item->name + 4, '.'));
@@ -170,7 +170,7 @@ static err synth_plan(struct synth *s, size_t budget)
     s->moe_kept = layers - dense;
     for (;;) {
         s->total_bytes = s->memory_bytes = 0;
-        TRY(inventory_walk(s->config, synth_measure, s));
+        TRY(inventory_walk(s->config, synth_count, s));
         if (budget == 0 || s->memory_bytes <= budget) {
             return ERR_OK;
         }
@@ -180,11 +180,23 @@ static err synth_plan(struct synth *s, size_t budget)
             s->dense_kept--;
         } else {
             return err_set(s->info, ERR_NOMEM,
-                           "even one layer of each kind needs %.1f GB of memory; %.1f GB are free. "
-                           "Choose a smaller shape or type",
+                           "even one layer of each kind needs %.1f GB of memory; %.1f GB are left for "
+                           "weights. Choose a smaller shape or type",
                            (double)s->memory_bytes / 1e9, (double)budget / 1e9);
         }
     }
+}
+
+err synth_measure(const struct config *c, synth_typer typer, void *user, size_t budget_bytes,
+                  struct synth_size *out, struct errinfo *info)
+{
+    struct synth s = {.config = c, .typer = typer, .user = user, .info = info};
+    TRY(synth_plan(&s, budget_bytes));
+    *out = (struct synth_size){.total_bytes = s.total_bytes,
+                               .memory_bytes = s.memory_bytes,
+                               .layers = c->num_hidden_layers,
+                               .layers_made = s.dense_kept + s.moe_kept};
+    return ERR_OK;
 }
 
 static err synth_build(struct synth *s, size_t budget)

@@ -16,6 +16,16 @@ struct synth;
 /* Chooses the dtype of a matrix (others stay F32). */
 typedef enum dtype (*synth_typer)(void *user, const struct inventory_item *item);
 
+/* What synth_new makes of a shape within a budget. */
+struct synth_size {
+    size_t total_bytes;         /* what the real model would take */
+    size_t memory_bytes;        /* what is made: less when later layers share */
+    size_t layers, layers_made; /* of the model; with weights of their own */
+};
+/* The same numbers before anything is allocated, and the same errors. */
+ERR_MUST_USE err synth_measure(const struct config *c, synth_typer typer, void *user,
+                               size_t budget_bytes, struct synth_size *out, struct errinfo *info);
+
 /* budget_bytes bounds the memory taken (0: no bound). ERR_NOMEM with the numbers when even one layer
  * of each kind does not fit. Progress may be NULL. */
 ERR_MUST_USE err synth_new(const struct config *c, synth_typer typer, void *user,

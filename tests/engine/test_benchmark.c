@@ -1,0 +1,146 @@
+/* The memory of a benchmark: what its tests need, and what that leaves for random weights. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "engine/benchmark.h"
+#include "model/shapes.h"
+#include "model/synth.h"
+#include "model/workspace.h"
+
+static const size_t MIB = 1 << 20, GIB = 1 << 30;
+
+static struct config shape(const char *name)
+{
+    struct config c;
+    assert_int_equal(shapes_find(name, &c, NULL), ERR_OK);
+    return c;
+}
+
+static enum dtype typer(void *user, const struct inventory_item *item)
+{
+    (void)item;
+    return *(const enum dtype *)user;
+}
+
+static void test_need_is_that_of_the_largest_test(void **state)
+{
+    (void)state;
+    struct config c = shape("distill-70b"); /* 80 layers, 8 heads of 128 for keys and for values */
+    const struct benchmark_test tests[] = {{BENCHMARK_PREFILL, 512, 0, 1, 1},
+                                           {BENCHMARK_DECODE, 32, 4096, 3, 1},
+                                           {BENCHMARK_DECODE, 32, 0, 4, 1}};
+    size_t need, caches = 3 * (4096 + 32) * 80 * 2 * 1024 * sizeof(uint16_t);
+    assert_int_equal(benchmark_bytes(&c, 512, DTYPE_BF16, tests, 3, &need, NULL), ERR_OK);
+    assert_int_equal(need, caches + workspace_bytes(&c, 512) + 4 * c.vocab_size * sizeof(float));
+}
+
+static void test_mla_needs_its_absorbed_keys_too(void **state)
+{
+    (void)state;
+    struct config c = shape("v3");
+    size_t need, absorbed = (size_t)61 * 128 * 128 * 512 * sizeof(float);
+    assert_int_equal(benchmark_bytes(&c, 512, DTYPE_BF16, NULL, 0, &need, NULL), ERR_OK);
+    assert_int_equal(need, absorbed + workspace_bytes(&c, 512));
+}
+
+static void test_a_test_beyond_addresses_is_refused_with_its_options(void **state)
+{
+    (void)state;
+    struct config c = shape("v2-lite");
+    struct errinfo info = {0};
+    const struct benchmark_test t = {BENCHMARK_DECODE, 1, SIZE_MAX / 2, 1, 1};
+    size_t need = 7;
+    assert_int_equal(benchmark_bytes(&c, 512, DTYPE_F32, &t, 1, &need, &info), ERR_LIMIT);
+    assert_non_null(strstr(info.message, "--depth"));
+    assert_int_equal(need, 7);
+}
+
+static void test_the_machine_keeps_a_gibibyte_or_an_eighth(void **state)
+{
+    (void)state;
+    size_t budget;
+    assert_int_equal(benchmark_weight_budget(4 * GIB, GIB, &budget, NULL), ERR_OK);
+    assert_int_equal(budget, 2 * GIB);
+    assert_int_equal(benchmark_weight_budget(64 * GIB, GIB, &budget, NULL), ERR_OK);
+    assert_int_equal(budget, 55 * GIB);
+    assert_int_equal(benchmark_weight_budget(GIB, 100 * MIB, &budget, NULL), ERR_OK);
+    assert_int_equal(budget, 412 * MIB); /* a small machine: half */
+}
+
+static void test_no_room_for_weights_names_the_options(void **state)
+{
+    (void)state;
+    struct errinfo info = {0};
+    size_t budget = 7;
+    assert_int_equal(benchmark_weight_budget(4 * GIB, 3 * GIB, &budget, &info), ERR_NOMEM);
+    assert_non_null(strstr(info.message, "--depth"));
+    assert_non_null(strstr(info.message, "--prompt"));
+    assert_null(strstr(info.message, "--context"));
+    assert_int_equal(budget, 7); /* never 0, which would mean no bound */
+}
+
+/* The default tests of a model far larger than memory: weights, tests and reserve fit together. */
+static void test_weights_leave_room_for_the_default_tests(void **state)
+{
+    (void)state;
+    const size_t available = 4600000 * (size_t)1024;
+    struct config c = shape("distill-70b");
+    const struct benchmark_test tests[] = {{BENCHMARK_PREFILL, 512, 0, 1, 5},
+                                           {BENCHMARK_DECODE, 32, 0, 1, 5},
+                                           {BENCHMARK_DECODE, 32, 4096, 1, 5}};
+    size_t need, budget;
+    struct synth_size size;
+    assert_int_equal(benchmark_bytes(&c, 512, DTYPE_BF16, tests, 3, &need, NULL), ERR_OK);
+    assert_true(need > 4128 * (size_t)80 * 2 * 1024 * 2);
+    assert_int_equal(benchmark_weight_budget(available, need, &budget, NULL), ERR_OK);
+    enum dtype type = DTYPE_Q4_K;
+    assert_int_equal(synth_measure(&c, typer, &type, budget, &size, NULL), ERR_OK);
+    assert_true(size.memory_bytes + need + GIB <= available);
+    assert_true(size.total_bytes > 35 * GIB);
+    assert_true(size.layers == 80 && size.layers_made >= 1 && size.layers_made < 80);
+}
+
+/* A cache no machine holds, asked of a model that is there. */
+static void test_a_refused_cache_names_the_options_of_bench(void **state)
+{
+    (void)state;
+    struct config c = shape("moe-100m");
+    enum dtype type = DTYPE_Q8_0;
+    struct synth *s;
+    struct model *m;
+    struct compute *compute;
+    struct benchmark *b;
+    struct errinfo info = {0};
+    assert_int_equal(synth_new(&c, typer, &type, 0, NULL, &s, &info), ERR_OK);
+    assert_int_equal(model_from_tensors(&c, synth_tensors(s), &m, &info), ERR_OK);
+    assert_int_equal(compute_new(CPUINFO_REF, 1, false, &compute, &info), ERR_OK);
+    assert_int_equal(benchmark_new(m, compute, NULL, 16, DTYPE_BF16, &b, &info), ERR_OK);
+    const struct benchmark_test t = {BENCHMARK_DECODE, 1, (size_t)1 << 40, 1, 1};
+    struct benchmark_result r;
+    assert_int_equal(benchmark_run(b, &t, &r, &info), ERR_NOMEM);
+    assert_non_null(strstr(info.message, "--depth"));
+    assert_null(strstr(info.message, "--context"));
+    benchmark_free(b);
+    compute_free(compute);
+    model_close(m);
+    synth_free(s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_need_is_that_of_the_largest_test),
+        cmocka_unit_test(test_mla_needs_its_absorbed_keys_too),
+        cmocka_unit_test(test_a_test_beyond_addresses_is_refused_with_its_options),
+        cmocka_unit_test(test_the_machine_keeps_a_gibibyte_or_an_eighth),
+        cmocka_unit_test(test_no_room_for_weights_names_the_options),
+        cmocka_unit_test(test_weights_leave_room_for_the_default_tests),
+        cmocka_unit_test(test_a_refused_cache_names_the_options_of_bench),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
