@@ -64,17 +64,6 @@ UNPACK_INLINE void unpack_block(enum dtype t, bool bf16, const uint8_t *p, size_
     unpack_block_run(t, bf16, run, blocks, dst, step);
 }
 
-static void unpack_table_q4_k(const uint8_t *p, char *dst, size_t step)
-{
-    const struct unpack_q4_k_constants k = unpack_q4_k_begin();
-    float keep[16];
-    _mm512_storeu_ps(keep, _mm512_mul_ps(unpack_k_both(p), _mm512_set1_ps(UNPACK_CUT)));
-    UNPACK_IN_MEMORY(keep);
-    for (size_t c = 0; c < 4; c++) {
-        unpack_unit_q4_k(&k, p + 16 + 32 * c, keep + 2 * c, dst + 2 * c * step, step);
-    }
-}
-
 /* The half float at p in all lanes. */
 UNPACK_INLINE __m512 unpack_f16_all(const uint8_t *p)
 {
@@ -199,20 +188,21 @@ static void unpack_e4m3_bf16(const uint8_t *p, size_t n, const float *scale, cha
     unpack_e4m3(true, p, n, scale, dst, step);
 }
 
-/* The two functions of a block type. */
-#define UNPACK_BLOCK(name, type)                                                                   \
+/* The two functions of a block type, and the first alone. */
+#define UNPACK_BLOCK_F32(name, type)                                                               \
     static void unpack_##name##_f32(const uint8_t *p, size_t n, const float *scale, char *dst,     \
                                     size_t step)                                                   \
     {                                                                                              \
         (void)scale;                                                                               \
         unpack_block(type, false, p, n, dst, step);                                                \
-    }                                                                                              \
+    }
+#define UNPACK_BLOCK(name, type)                                                                   \
+    UNPACK_BLOCK_F32(name, type)                                                                   \
     static void unpack_##name##_bf16(const uint8_t *p, size_t n, const float *scale, char *dst,    \
                                      size_t step)                                                  \
     {                                                                                              \
         (void)scale;                                                                               \
         switch (type) {                                                                            \
-        case DTYPE_Q4_K: unpack_table_q4_k(p, dst, step); break;                                   \
         case DTYPE_Q8_0: unpack_direct_q8_0(p, n, dst, step); break;                               \
         case DTYPE_Q5_0: unpack_table_small(p, n, 22, true, dst, step); break;                     \
         case DTYPE_Q4_0: unpack_table_small(p, n, 18, false, dst, step); break;                    \
@@ -227,7 +217,7 @@ UNPACK_BLOCK(q5_0, DTYPE_Q5_0)
 UNPACK_BLOCK(q5_1, DTYPE_Q5_1)
 UNPACK_BLOCK(q2_k, DTYPE_Q2_K)
 UNPACK_BLOCK(q3_k, DTYPE_Q3_K)
-UNPACK_BLOCK(q4_k, DTYPE_Q4_K)
+UNPACK_BLOCK_F32(q4_k, DTYPE_Q4_K)
 UNPACK_BLOCK(q5_k, DTYPE_Q5_K)
 UNPACK_BLOCK(q6_k, DTYPE_Q6_K)
 UNPACK_BLOCK(mxfp4, DTYPE_MXFP4)
@@ -244,7 +234,7 @@ static unpack_fn *const unpack_fns[DTYPE_COMPUTABLE][2] = {
     [DTYPE_Q5_1] = {unpack_q5_1_f32, unpack_q5_1_bf16},
     [DTYPE_Q2_K] = {unpack_q2_k_f32, unpack_q2_k_bf16},
     [DTYPE_Q3_K] = {unpack_q3_k_f32, unpack_q3_k_bf16},
-    [DTYPE_Q4_K] = {unpack_q4_k_f32, unpack_q4_k_bf16},
+    [DTYPE_Q4_K] = {unpack_q4_k_f32, NULL},
     [DTYPE_Q5_K] = {unpack_q5_k_f32, unpack_q5_k_bf16},
     [DTYPE_Q6_K] = {unpack_q6_k_f32, unpack_q6_k_bf16},
     [DTYPE_MXFP4] = {unpack_mxfp4_f32, unpack_mxfp4_bf16},

@@ -339,6 +339,6 @@ UNPACK_INLINE void unpack_run(enum dtype t, const uint8_t *p, struct unpack_run 
 }
 
 unpack_fn *unpack_avx512_f32(enum dtype t);
-unpack_fn *unpack_avx512_bf16(enum dtype t); /* not F32, F16 */
+unpack_fn *unpack_avx512_bf16(enum dtype t); /* not F32, F16; Q4_K has unpack_unit_q4_k */
 
 #endif
