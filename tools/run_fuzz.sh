@@ -31,7 +31,7 @@ for t in "${targets[@]}"; do
     seeds=tests/fuzz/seeds/${name#fuzz_}
     [ -d "$seeds" ] || seeds=
     mkdir -p "$build/corpus/$name"
-    "$t" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=4096 -print_final_stats=1 \
+    "$t" -max_total_time="$seconds" -timeout=60 -rss_limit_mb=4096 -print_final_stats=1 \
         -artifact_prefix="$build/$name-" "$build/corpus/$name" $seeds \
         >"$probe/log" 2>&1
     rc=$?
