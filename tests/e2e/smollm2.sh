@@ -24,7 +24,7 @@ printf 'Say hello.\n' | "$fathom" chat --temperature 0 --max-tokens 8 >"$work/c"
 echo "[       OK ] smollm2 answers"
 
 # Perplexity of the beginning of the GPL, which every Debian has: llama.cpp's is 16.2882 over the same 765 tokens
-# (llama-cpp-python 0.3.36, bench/answers_vs_llamacpp.py); within 0.5%.
+# (llama-cpp-python 0.3.36, bench/perplexity_vs_llamacpp.py); within 0.5%.
 gpl=/usr/share/common-licenses/GPL-3
 if [ -r "$gpl" ] && echo "3972dc9744f6499f0f9b2dbf76696f2ae7ad8af9b23dde66d6af86c9dfb36986  $gpl" | sha256sum -c --status; then
     head -c 9100 "$gpl" >"$work/gpl"

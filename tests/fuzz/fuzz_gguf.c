@@ -9,7 +9,6 @@
 #include "base/mem.h"
 #include "formats/gguf.h"
 #include "fuzz/modelstep.h"
-#include "model/vocab.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -54,43 +53,6 @@ static void walk_key(const struct gguf *g, const struct gguf_kv *kv)
     mem_free(key);
 }
 
-static void answer_text(const struct model *m, const struct tokenizer *t)
-{
-    struct tokenizer_ids ids = {0};
-    if (tokenizer_encode(t, "ab c", 4, true, &ids, NULL) != ERR_OK) {
-        abort();
-    }
-    modelstep_answer(m, ids.data, ids.len, false);
-    tokenizer_ids_deinit(&ids);
-}
-
-static void open_model(const struct gguf *g)
-{
-    struct errinfo info = {0};
-    struct config c;
-    struct model *m = NULL;
-    struct tokenizer *t = NULL;
-    struct chat_guess format = {0};
-    err e = config_from_gguf(g, &c, &info);
-    if (e == ERR_OK) {
-        e = model_from_tensors(&c, gguf_tensors(g), &m, &info);
-    }
-    if (e != ERR_OK && info.message[0] == 0) {
-        abort();
-    }
-    err found = vocab_from_gguf(g, &t, &format, &info);
-    if (e == ERR_OK) {
-        modelstep_answer_any(m, true);
-        if (found == ERR_OK && t) {
-            answer_text(m, t);
-        }
-        model_close(m);
-    }
-    if (found == ERR_OK) {
-        tokenizer_free(t);
-    }
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct gguf *g = NULL;
@@ -115,7 +77,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         }
         touch(entry->tensor.data, tensor_bytes(&entry->tensor));
     }
-    open_model(g);
+    modelstep_gguf(g, true);
     gguf_close(g);
     if (mem_alive() != alive) {
         abort();

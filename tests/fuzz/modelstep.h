@@ -14,6 +14,7 @@
 #include "fathom.h"
 #include "model/inventory.h"
 #include "model/model.h"
+#include "model/vocab.h"
 
 enum {
     MODELSTEP_CONTEXT = 6,
@@ -81,6 +82,35 @@ static inline void modelstep_answer_any(const struct model *m, bool exact)
 {
     const int32_t last = (int32_t)model_config(m)->vocab_size - 1;
     modelstep_answer(m, (const int32_t[]){0, last / 2, last}, 3, exact);
+}
+
+/* The file as a model and a tokenizer, as far as it is: a first answer to some tokens, and to a text. */
+static inline void modelstep_gguf(const struct gguf *g, bool exact)
+{
+    struct errinfo info = {0};
+    struct config c;
+    struct model *m = NULL;
+    struct tokenizer *t = NULL;
+    struct chat_guess format = {0};
+    err e = config_from_gguf(g, &c, &info);
+    if (e == ERR_OK) {
+        e = model_from_tensors(&c, gguf_tensors(g), &m, &info);
+    }
+    modelstep_check(e == ERR_OK || info.message[0], NULL);
+    err found = vocab_from_gguf(g, &t, &format, &info);
+    if (e == ERR_OK) {
+        modelstep_answer_any(m, exact);
+        struct tokenizer_ids ids = {0};
+        if (found == ERR_OK && t) {
+            modelstep_check(tokenizer_encode(t, "ab c", 4, true, &ids, &info) == ERR_OK, &info);
+            modelstep_answer(m, ids.data, ids.len, !exact);
+        }
+        tokenizer_ids_deinit(&ids);
+        model_close(m);
+    }
+    if (found == ERR_OK) {
+        tokenizer_free(t);
+    }
 }
 
 /* ---- models of any config, cut from one pool ---- */
