@@ -142,6 +142,14 @@ struct session_token { /* one generated token as the callback sees it */
  * false to stop (finish reason "cancelled"). */
 typedef bool (*session_callback)(void *user, const struct session_token *token);
 
+/* Guessing ahead (speculative decoding): several tokens are read in one step when the guesses are right.
+ * The tokens made are the same with and without; a cost model tries only what pays (engine/speculation.h). */
+enum session_speculation {
+    SESSION_SPECULATE_AUTO,   /* whatever the model offers */
+    SESSION_SPECULATE_OFF,
+    SESSION_SPECULATE_LOOKUP, /* from the sequence itself: repeated passages */
+};
+
 struct generate_options {
     size_t max_tokens;         /* 0: to the end of the context */
     const char *const *stop;   /* stop strings, never shown */
@@ -154,6 +162,10 @@ struct generate_options {
     bool ignore_eos;           /* benchmarks */
     bool stop_loops;           /* stop an answer that only repeats itself (engine/loopguard.h) */
     session_progress progress; /* of the prefill */
+    enum session_speculation speculation;
+    size_t draft;              /* most tokens guessed at a time, up to 15; 0: as many as pay. Without
+                                  `deterministic`, at most 3 */
+    bool draft_always;         /* tests: try every guess, whatever it costs */
 };
 
 enum session_finish { SESSION_STOP, SESSION_LENGTH, SESSION_CANCELLED, SESSION_LOOP };
@@ -162,6 +174,7 @@ struct generate_result {
     enum session_finish finish;
     size_t prompt_tokens, completion_tokens; /* tokens read before the first, tokens made */
     double prefill_seconds, decode_seconds;
+    size_t drafted_tokens, accepted_tokens; /* guesses that were tried, and those that were right */
 };
 
 /* Reads what is pending, then samples until the model's eos, a stop id, a stop string, max_tokens, the

@@ -181,15 +181,19 @@ double answer_decode_tps(const struct generate_result *r)
 
 const char *answer_speed_text(const struct generate_result *r, char out[ANSWER_SPEED_TEXT])
 {
-    char made[32] = "", read[32] = "";
+    char made[32] = "", read[32] = "", guessed[64] = "";
     if (answer_decode_tps(r) > 0) {
         snprintf(made, sizeof made, ", %.1f/s", answer_decode_tps(r));
     }
     if (answer_prefill_tps(r) > 0) {
         snprintf(read, sizeof read, ", %.0f/s", answer_prefill_tps(r));
     }
-    snprintf(out, ANSWER_SPEED_TEXT, "%zu token%s%s; read %zu%s", r->completion_tokens,
-             r->completion_tokens == 1 ? "" : "s", made, r->prompt_tokens, read);
+    if (r->drafted_tokens > 0) {
+        snprintf(guessed, sizeof guessed, ", %zu of %zu guesses right", r->accepted_tokens,
+                 r->drafted_tokens);
+    }
+    snprintf(out, ANSWER_SPEED_TEXT, "%zu token%s%s%s; read %zu%s", r->completion_tokens,
+             r->completion_tokens == 1 ? "" : "s", made, guessed, r->prompt_tokens, read);
     return out;
 }
 

@@ -70,6 +70,8 @@ static err cmd_chat_work(struct cmd_chat *c, struct errinfo *info)
 {
     struct repl r = {.max_tokens = c->max_tokens,
                      .allow_loops = c->settings.allow_loops,
+                     .speculation = (enum session_speculation)c->settings.speculate,
+                     .draft = c->settings.draft,
                      .interactive = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO)};
     char *chosen = NULL;
     if (!c->settings.model) {

@@ -172,13 +172,15 @@ static err cmd_run_json(const struct cmd_run *r, const struct session *s, const 
     for (size_t i = 0; i < g->completion_tokens; i++) {
         failed |= json_array_append_new(ids, json_integer(made[i]));
     }
-    json_t *doc = json_pack("{s:s%, s:o, s:I, s:I, s:o, s:o, s:s, s:I}", "text",
+    json_t *doc = json_pack("{s:s%, s:o, s:I, s:I, s:o, s:o, s:s, s:I, s:I, s:I}", "text",
                             a->content.data ? a->content.data : "", a->content.len, "tokens", ids,
                             "prompt_tokens", (json_int_t)g->prompt_tokens, "completion_tokens",
                             (json_int_t)g->completion_tokens, "prefill_tps",
                             cmd_run_speed(answer_prefill_tps(g)), "decode_tps",
                             cmd_run_speed(answer_decode_tps(g)), "finish_reason",
-                            session_finish_name(g->finish), "seed", (json_int_t)r->settings.seed);
+                            session_finish_name(g->finish), "seed", (json_int_t)r->settings.seed,
+                            "drafted_tokens", (json_int_t)g->drafted_tokens, "accepted_tokens",
+                            (json_int_t)g->accepted_tokens);
     if (doc && a->reasoning.len > 0) {
         failed |= json_object_set_new(doc, "reasoning", json_stringn(a->reasoning.data, a->reasoning.len));
     }
@@ -241,6 +243,8 @@ static err cmd_run_generate(struct cmd_run *r, struct engine *e, struct session 
                                        .shown_ids = think_ids,
                                        .n_shown_ids = t ? chat_think_ids(t, think_ids) : 0,
                                        .stop_loops = !r->settings.allow_loops,
+                                       .speculation = (enum session_speculation)r->settings.speculate,
+                                       .draft = r->settings.draft,
                                        .top_logprobs = r->logprobs > 0 ? (int)r->logprobs : 0};
     struct answer_view view = answer_view_default();
     if (r->json) {

@@ -100,6 +100,8 @@ static err repl_answer(struct repl *r, struct answer *a, struct errinfo *info)
     TRY(e);
     const struct generate_options options = {.max_tokens = r->max_tokens,
                                              .stop_loops = !r->allow_loops,
+                                             .speculation = r->speculation,
+                                             .draft = r->draft,
                                              .stop_ids = stop_ids,
                                              .n_stop_ids = chat_stop_ids(t, r->format, stop_ids),
                                              .shown_ids = think_ids,

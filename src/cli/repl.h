@@ -17,6 +17,8 @@ struct repl {
     struct sampling sampling;
     size_t max_tokens; /* per answer; 0: the rest of the context */
     bool allow_loops;
+    enum session_speculation speculation;
+    size_t draft; /* most tokens guessed at a time; 0: the default */
     const char *model; /* for people and files */
     bool interactive;
     /* over all answers, for /stats */

@@ -17,6 +17,8 @@ struct settings {
     double temperature, top_p, min_p, repeat_penalty, presence_penalty, frequency_penalty;
     size_t top_k, repeat_window;
     bool allow_loops;
+    int speculate; /* enum session_speculation */
+    size_t draft;
     struct options_list bias; /* ID=VALUE */
     int64_t seed;             /* below 0: drawn from the system */
     /* Filled by settings_sampling. */
@@ -31,8 +33,8 @@ void settings_init(struct settings *s);
 
 /* Rows for opening the model alone (MODEL, --context, --threads, --deterministic, --kv-type, --chunk,
  * --chat-format),
- * and for sampling. Each appends to rows[*n] and advances *n. */
-enum { SETTINGS_ENGINE_ROWS = 7, SETTINGS_SAMPLING_ROWS = 11 };
+ * and for sampling and guessing ahead. Each appends to rows[*n] and advances *n. */
+enum { SETTINGS_ENGINE_ROWS = 7, SETTINGS_SAMPLING_ROWS = 13 };
 void settings_engine_rows(struct settings *s, struct options_row *rows, size_t *n);
 void settings_sampling_rows(struct settings *s, struct options_row *rows, size_t *n);
 

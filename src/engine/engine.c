@@ -19,6 +19,24 @@ static err engine_kv_dtype(const char *name, enum dtype *out, struct errinfo *in
     return ERR_OK;
 }
 
+/* What a step reads, for the cost of guesses. */
+static struct speculation_bytes engine_step_bytes(const struct engine *e)
+{
+    const struct config *c = model_config(e->model);
+    struct speculation_bytes b = {.dense = (double)model_active_bytes(e->model),
+                                  .position = (double)engine_cache_bytes_per_token(e)};
+    for (size_t i = 0; i < c->num_hidden_layers; i++) {
+        b.moe_layers += config_is_moe_layer(c, i);
+    }
+    if (b.moe_layers) {
+        b.experts = c->n_routed_experts;
+        b.experts_per_token = c->num_experts_per_tok;
+        b.expert = (double)model_expert_bytes(e->model) / (double)(b.moe_layers * b.experts);
+        b.dense -= b.expert * (double)(b.moe_layers * b.experts_per_token);
+    }
+    return b;
+}
+
 static err engine_build(struct engine *e, const struct engine_options *o, struct errinfo *info)
 {
     size_t vocab = model_config(e->model)->vocab_size;
@@ -34,6 +52,7 @@ static err engine_build(struct engine *e, const struct engine_options *o, struct
     TRY(cpuinfo_choose(&level, info));
     TRY(compute_new(level, o->n_threads, o->deterministic, &e->compute, info));
     TRY(model_workspace_new(e->model, e->chunk, &e->work, info));
+    e->costs.bytes = engine_step_bytes(e);
     return sampler_new(vocab, &e->sampler, info);
 }
 

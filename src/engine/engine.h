@@ -3,6 +3,7 @@
 #define ENGINE_ENGINE_H
 
 #include "engine/sampler.h"
+#include "engine/speculation.h"
 #include "fathom.h"
 #include "model/model.h"
 
@@ -18,6 +19,7 @@ struct engine {
     enum dtype kv_dtype;
     float *rows; /* [n_rows, vocab_size] logits of many tokens, for scoring; NULL until needed */
     size_t n_rows;
+    struct speculation_costs costs; /* what steps of few rows take here */
 };
 
 /* Makes e->rows usable. */

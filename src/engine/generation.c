@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "base/progress.h"
+#include "engine/drafter.h"
 #include "engine/loopguard.h"
 #include "engine/stopper.h"
 
@@ -16,6 +17,7 @@ struct generation {
     const struct generate_options *options;
     struct stopper stopper;
     struct loopguard loopguard;
+    struct drafter *drafter; /* borrowed; NULL: nothing is guessed */
     char *piece; /* text of one token */
     size_t piece_cap;
     size_t made;
@@ -127,6 +129,24 @@ static err generation_step(struct generation *g, session_callback callback, void
     return ERR_OK;
 }
 
+/* How many tokens may still be made. */
+static size_t generation_room(const struct generation *g)
+{
+    size_t room = session_capacity(g->session) - g->session->n_tokens;
+    size_t max = g->options->max_tokens;
+    return max && max - g->made < room ? max - g->made : room;
+}
+
+/* The logits after the last token. */
+static err generation_read(struct generation *g, struct errinfo *info)
+{
+    struct session *s = g->session;
+    if (!g->drafter) {
+        return session_read(s, NULL, NULL, info);
+    }
+    return drafter_read(g->drafter, s, g->sampling, generation_room(g), info);
+}
+
 static err generation_loop(struct generation *g, session_callback callback, void *user,
                            struct generate_result *r, struct errinfo *info)
 {
@@ -134,7 +154,7 @@ static err generation_loop(struct generation *g, session_callback callback, void
     bool finished = s->n_tokens == session_capacity(s); /* no room for even one */
     r->finish = SESSION_LENGTH;
     while (!finished) {
-        TRY(session_read(s, NULL, NULL, info));
+        TRY(generation_read(g, info));
         TRY(generation_step(g, callback, user, &finished, &r->finish, info));
     }
     r->completion_tokens = g->made;
@@ -147,12 +167,13 @@ err generation_run(struct session *s, const struct sampling *sampling,
 {
     TRY(sampling_check(sampling, engine_vocab_size(s->engine), info));
     TRY(generation_check(s, options, info));
+    struct generation g = {.session = s, .sampling = sampling, .options = options};
     struct generate_result r = {.prompt_tokens = s->n_tokens - s->kv.cache.len};
+    TRY(drafter_begin(s, options, &g.drafter, info));
     double start = progress_clock();
     err e = session_read(s, options->progress, user, info);
     double ready = progress_clock();
     if (e == ERR_OK) {
-        struct generation g = {.session = s, .sampling = sampling, .options = options};
         stopper_init(&g.stopper, options->stop, options->n_stop);
         e = generation_loop(&g, callback, user, &r, info);
         stopper_deinit(&g.stopper);
@@ -163,6 +184,9 @@ err generation_run(struct session *s, const struct sampling *sampling,
     }
     r.prefill_seconds = ready - start;
     r.decode_seconds = progress_clock() - ready;
+    if (g.drafter) {
+        drafter_counts(g.drafter, &r.drafted_tokens, &r.accepted_tokens);
+    }
     if (e == ERR_OK && result) {
         *result = r;
     }

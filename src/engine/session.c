@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "base/meminfo.h"
+#include "engine/drafter.h"
 #include "engine/generation.h"
 #include "engine/sessionfile.h"
 
@@ -66,6 +67,7 @@ err session_new(struct engine *e, const struct session_options *options, struct 
 void session_free(struct session *s)
 {
     if (s) {
+        drafter_free(s->drafter);
         kvcache_deinit(&s->kv);
         mem_free(s->tokens);
         mem_free(s->logits);
@@ -151,6 +153,9 @@ err session_rewind(struct session *s, size_t n, struct errinfo *info)
     }
     if (n == s->n_tokens) {
         return ERR_OK;
+    }
+    if (s->drafter) {
+        drafter_rewind(s->drafter, s->tokens, n);
     }
     if (n < s->kv.cache.len) {
         s->kv.cache.len = n;

@@ -21,6 +21,7 @@ struct session {
     float *logits;       /* [vocab_size] */
     bool has_logits;
     struct tokenizer_stream stream; /* an unfinished character at the end of the answer */
+    struct drafter *drafter;        /* guesses ahead; NULL until a generation does (drafter.h) */
 };
 
 /* A session of exactly `capacity` positions with a cache of `dtype`; limits already checked. */

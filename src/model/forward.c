@@ -96,6 +96,7 @@ static err forward_head(struct forward *f)
 err forward_run(struct forward *f, model_observer observer, void *user)
 {
     size_t n_layers = f->config->num_hidden_layers;
+    f->work->experts_used = 0;
     forward_embed(f);
     if (observer) {
         observer(user, -1, f->work->h, f->n_tokens);

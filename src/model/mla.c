@@ -69,7 +69,7 @@ static size_t mla_heads_that_fit(const struct forward *f, size_t n_keys)
 static bool mla_is_expanded(const struct forward *f, const struct model_segment *seg)
 {
     size_t pos = seg->cache->len, n = seg->n_tokens;
-    return !f->compute->deterministic && mla_prefers_expanded(f->config, pos, n) &&
+    return !f->compute->deterministic && n > MLA_FEW && mla_prefers_expanded(f->config, pos, n) &&
            mla_heads_that_fit(f, pos + n) > 0;
 }
 

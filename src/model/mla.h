@@ -3,11 +3,14 @@
  *   expanded: k_h = [Wk_h c | k_pe], v_h = Wv_h c, ordinary attention: cheaper for many queries
  *   absorbed: q~_h = Wk_h^T q_nope_h; scores (q~_h . c + q_pe_h . k_pe) over the cache itself;
  *             o_h = Wv_h (sum p c): cheaper for few queries, and what decoding always uses
- * Both are the same mathematics; scores are scaled by config.attention_scale. */
+ * Both are the same mathematics; scores are scaled by config.attention_scale. Up to MLA_FEW tokens of a
+ * sequence are always absorbed: a step that tries a few guesses rounds as single tokens do. */
 #ifndef MODEL_MLA_H
 #define MODEL_MLA_H
 
 #include "model/forward.h"
+
+enum { MLA_FEW = 4 };
 
 /* workspace.x → workspace.out; the new tokens' rows join the caches. */
 ERR_MUST_USE err mla_forward(struct forward *f, size_t layer);

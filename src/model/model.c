@@ -17,13 +17,13 @@ struct model {
     struct tokenizer *tokenizer;
     struct chat_guess chat;
     enum dtype main_dtype;
-    size_t weight_bytes, parameters, active_parameters, active_bytes;
+    size_t weight_bytes, parameters, active_parameters, active_bytes, expert_bytes;
 };
 
 /* ---- opening ---- */
 
 struct model_totals {
-    double bytes[DTYPE_COUNT], active_bytes, parameters, active_parameters;
+    double bytes[DTYPE_COUNT], active_bytes, expert_bytes, parameters, active_parameters;
 };
 
 static void model_count(void *user, const struct tensor *t, double share)
@@ -32,6 +32,7 @@ static void model_count(void *user, const struct tensor *t, double share)
     totals->bytes[t->dtype] += (double)tensor_bytes(t);
     totals->parameters += (double)tensor_elems(t);
     totals->active_bytes += share * (double)tensor_bytes(t);
+    totals->expert_bytes += share > 0 && share < 1 ? (double)tensor_bytes(t) : 0;
     totals->active_parameters += share * (double)tensor_elems(t);
 }
 
@@ -50,6 +51,7 @@ static void model_measure(struct model *m)
     m->parameters = (size_t)totals.parameters;
     m->active_parameters = (size_t)(totals.active_parameters + 0.5);
     m->active_bytes = (size_t)(totals.active_bytes + 0.5);
+    m->expert_bytes = (size_t)totals.expert_bytes;
 }
 
 static err model_bind(struct model *m, struct errinfo *info)
@@ -178,6 +180,11 @@ size_t model_active_bytes(const struct model *m)
     return m->active_bytes;
 }
 
+size_t model_expert_bytes(const struct model *m)
+{
+    return m->expert_bytes;
+}
+
 size_t model_cache_k_width(const struct model *m)
 {
     return config_cache_k_width(&m->config);
@@ -222,6 +229,11 @@ void model_workspace_free(struct model_workspace *w)
         mem_free_aligned(w->memory);
         mem_free(w);
     }
+}
+
+size_t model_workspace_experts(const struct model_workspace *w)
+{
+    return w->experts_used;
 }
 
 static err model_check_segment(const struct model *m, const struct model_segment *segments, size_t s,

@@ -34,6 +34,8 @@ size_t model_parameters(const struct model *m);
 size_t model_active_parameters(const struct model *m);
 /* Weight bytes one decoded token reads (for roofline figures). */
 size_t model_active_bytes(const struct model *m);
+/* Bytes of all routed experts; 0 for dense models. */
+size_t model_expert_bytes(const struct model *m);
 
 /* The key/value memory of one sequence as the forward pass sees it; owned by the engine.
  * MLA: k rows are [latent kv_lora_rank | rope qk_rope_head_dim], v is NULL.
@@ -53,6 +55,8 @@ ERR_MUST_USE err model_workspace_new(const struct model *m, size_t max_tokens,
                                      struct model_workspace **out, struct errinfo *info);
 void model_workspace_free(struct model_workspace *w);
 size_t model_workspace_bytes(const struct model *m, size_t max_tokens);
+/* Different routed experts that the last pass used, counted in every layer. */
+size_t model_workspace_experts(const struct model_workspace *w);
 
 /* Some tokens of one sequence. All segments of a call go through the matrices together. */
 struct model_segment {

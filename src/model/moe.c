@@ -55,6 +55,7 @@ static size_t moe_gate_up_jobs(const struct forward *f, const struct weights_lay
         if (rows == 0) {
             continue;
         }
+        w->experts_used++;
         w->jobs[jobs] = forward_job(&l->experts[e].gate, w->x, w->gate + start * ff, rows);
         w->jobs[jobs++].rows = w->expert_rows + start;
         w->jobs[jobs] = forward_job(&l->experts[e].up, w->x, w->up + start * ff, rows);

@@ -33,6 +33,7 @@ struct model_workspace {
     uint32_t *expert_slot;         /* [T, K]: row of expert_out */
     uint32_t *expert_rows;         /* [T * K]: tokens sorted by expert */
     uint32_t *expert_start;        /* [E + 1]: first row of each expert */
+    size_t experts_used;           /* different experts of this pass, summed over layers */
 
     uint32_t *head_rows; /* [T] */
     struct matmul_job *jobs;

@@ -50,11 +50,36 @@ static void test_the_format_asked_for_comes_before_the_models_own(void **state)
     engine_close(e);
 }
 
+static void test_ways_to_guess_ahead_are_those_of_the_engine(void **state)
+{
+    (void)state;
+    static const char *const names[] = {[SESSION_SPECULATE_AUTO] = "auto",
+                                        [SESSION_SPECULATE_OFF] = "off",
+                                        [SESSION_SPECULATE_LOOKUP] = "lookup"};
+    struct settings s;
+    struct options_row rows[SETTINGS_SAMPLING_ROWS];
+    size_t n = 0, found = 0;
+    settings_init(&s);
+    settings_sampling_rows(&s, rows, &n);
+    assert_int_equal(n, SETTINGS_SAMPLING_ROWS);
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(rows[i].name, "speculate") == 0) {
+            found++;
+            for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
+                assert_string_equal(rows[i].in.choices[k], names[k]);
+            }
+            assert_null(rows[i].in.choices[sizeof names / sizeof *names]);
+        }
+    }
+    assert_int_equal(found, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_chat_format_can_be_asked_for),
         cmocka_unit_test(test_the_format_asked_for_comes_before_the_models_own),
+        cmocka_unit_test(test_ways_to_guess_ahead_are_those_of_the_engine),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -71,7 +71,7 @@ check run_answers_a_prompt "$hello" "$("$fathom" run $model --prompt hello --tem
 check run_reads_stdin "$hello" "$(echo hello | "$fathom" run $model --temperature 0)"
 check run_stops_before_a_string "Hello" "$("$fathom" run $model --prompt hello --temperature 0 --stop '! 你')"
 json=$("$fathom" run $model --prompt hello --temperature 0 --max-tokens 3 --logprobs 2 --seed 7 --json)
-has run_json_has_the_promised_fields '^\{"text":"Hel","tokens":\[72,101,108\],"prompt_tokens":24,"completion_tokens":3,"prefill_tps":[0-9.]+,"decode_tps":[0-9.]+,"finish_reason":"length","seed":7,"logprobs":\[\{"id":72,"token":"H","logprob":-0.0' "$json"
+has run_json_has_the_promised_fields '^\{"text":"Hel","tokens":\[72,101,108\],"prompt_tokens":24,"completion_tokens":3,"prefill_tps":[0-9.]+,"decode_tps":[0-9.]+,"finish_reason":"length","seed":7,"drafted_tokens":[0-9]+,"accepted_tokens":[0-9]+,"logprobs":\[\{"id":72,"token":"H","logprob":-0.0' "$json"
 has run_json_has_null_where_nothing_was_timed '"completion_tokens":1,"prefill_tps":[0-9.]+,"decode_tps":null' \
     "$("$fathom" run $model --prompt hello --max-tokens 1 --json)"
 loop() { # ends only by the guard, or at the context's end

@@ -24,7 +24,7 @@ each_way() { # name
     check "$1_thinks_and_a_pipe_gets_the_answer" "It is 5." "$(run sum --think)"
     has "$1_json_keeps_thoughts_apart" '^\{"text":"It is 5\.",.*"finish_reason":"stop",.*"reasoning":"'"$thoughts"'"\}$' \
         "$(run sum --think --json | sed 's/"seed":[0-9]*,//')"
-    has "$1_json_of_an_answer_at_once_has_no_reasoning" '^\{"text":"It is 5\.".*"seed":[0-9]+\}$' "$(run sum --no-think --json)"
+    has "$1_json_of_an_answer_at_once_has_no_reasoning" '^\{"text":"It is 5\.".*"accepted_tokens":[0-9]+\}$' "$(run sum --no-think --json)"
     check "$1_r1_always_thinks" "It is 5." "$(run sum --chat-format deepseek-r1)"
     has "$1_r1_json" '^\{"text":"It is 5\.",.*"reasoning":"'"$thoughts"'\\n"\}$' \
         "$(run sum --chat-format deepseek-r1 --json)"
