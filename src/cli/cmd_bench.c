@@ -1,40 +1,47 @@
 /* cli/cmd_bench.c: `fathom bench`: prefill and decode speed of a model file, or of a published shape
  * with random weights, and the share of this machine's roof. */
-#include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include "base/json.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "base/mem.h"
 #include "base/meminfo.h"
+#include "cli/benchtable.h"
 #include "cli/modelref.h"
 #include "cli/options.h"
+#include "cli/peer.h"
 #include "cli/verbs.h"
 #include "cli/weighttype.h"
-#include "engine/benchmark.h"
 #include "model/quantmix.h"
 #include "model/shapes.h"
 #include "model/synth.h"
-#include "tensor/roof.h"
 
-enum { CMD_BENCH_TESTS_MAX = 64, CMD_BENCH_LIST_MAX = 16 };
+enum { CMD_BENCH_LIST_MAX = 16 };
+
+static const char *const cmd_bench_peers[] = {"none", "llama.cpp", "ik_llama.cpp", NULL};
+static const size_t cmd_bench_frontier[] = {0, 4096, 16384, 32768};
 
 struct cmd_bench {
-    const char *model_name, *shape, *type, *kv_type, *write;
+    const char *model_name, *shape, *type, *kv_type, *write, *peer_path;
     enum dtype kv;
     const char *prompts, *depths, *batches; /* lists of numbers */
     size_t steps, runs, threads, chunk;
-    bool deterministic, json;
+    bool deterministic, json, frontier;
+    int peer_name; /* of cmd_bench_peers */
 
+    char *path; /* of the model's file; owned */
     struct config config; /* of the shape */
     struct synth *synth;
     struct model *model;
     struct compute *compute;
-    struct roof roof;
+    struct roof_gauge *gauge;
     struct benchmark *benchmark;
-    struct benchmark_test tests[CMD_BENCH_TESTS_MAX];
+    struct peer *peer;
+    struct benchmark_test tests[BENCHTABLE_ROWS_MAX];
     size_t n_tests;
+    struct benchtable table;
 };
 
 /* "512,2048" → numbers in [min, max]; refused with the option's name otherwise. */
@@ -62,17 +69,31 @@ static err cmd_bench_list(const char *option, const char *text, size_t min, size
     return e;
 }
 
+static err cmd_bench_depths(struct cmd_bench *b, size_t out[CMD_BENCH_LIST_MAX], size_t *n,
+                            struct errinfo *info)
+{
+    if (!b->frontier) {
+        return cmd_bench_list("depth", b->depths ? b->depths : "0,4096", 0, 1 << 20, out, n, info);
+    }
+    if (b->depths) {
+        return err_set(info, ERR_ARGUMENT, "give either --depth or --frontier, not both");
+    }
+    *n = sizeof cmd_bench_frontier / sizeof *cmd_bench_frontier;
+    memcpy(out, cmd_bench_frontier, sizeof cmd_bench_frontier);
+    return ERR_OK;
+}
+
 /* Every prompt length and every (depth, batch) pair becomes one test. */
 static err cmd_bench_plan(struct cmd_bench *b, struct errinfo *info)
 {
     size_t prompts[CMD_BENCH_LIST_MAX], depths[CMD_BENCH_LIST_MAX], batches[CMD_BENCH_LIST_MAX];
     size_t n_prompts, n_depths, n_batches;
     TRY(cmd_bench_list("prompt", b->prompts, 0, 1 << 20, prompts, &n_prompts, info));
-    TRY(cmd_bench_list("depth", b->depths, 0, 1 << 20, depths, &n_depths, info));
+    TRY(cmd_bench_depths(b, depths, &n_depths, info));
     TRY(cmd_bench_list("batch", b->batches, 1, BENCHMARK_BATCH_MAX, batches, &n_batches, info));
-    if (n_prompts + n_depths * n_batches > CMD_BENCH_TESTS_MAX) {
+    if (n_prompts + n_depths * n_batches > BENCHTABLE_ROWS_MAX) {
         return err_set(info, ERR_ARGUMENT, "%zu tests asked for; at most %d in one run",
-                       n_prompts + n_depths * n_batches, CMD_BENCH_TESTS_MAX);
+                       n_prompts + n_depths * n_batches, BENCHTABLE_ROWS_MAX);
     }
     for (size_t i = 0; i < n_prompts; i++) {
         if (prompts[i] > 0) {
@@ -134,7 +155,7 @@ static err cmd_bench_synthesize(struct cmd_bench *b, struct errinfo *info)
     return model_from_tensors(&b->config, synth_tensors(b->synth), &b->model, info);
 }
 
-static err cmd_bench_open(struct cmd_bench *b, struct errinfo *info)
+static err cmd_bench_check(const struct cmd_bench *b, struct errinfo *info)
 {
     if (b->shape && b->model_name) {
         return err_set(info, ERR_ARGUMENT, "give either a MODEL or --shape, not both");
@@ -145,136 +166,179 @@ static err cmd_bench_open(struct cmd_bench *b, struct errinfo *info)
     if (b->write && file_exists(b->write)) {
         return err_set(info, ERR_ARGUMENT, "--write: %s is already there; name a new file", b->write);
     }
+    if (b->peer_path && b->peer_name == 0) {
+        return err_set(info, ERR_ARGUMENT, "--peer goes with --compare");
+    }
+    if (b->peer_name > 1 && !b->peer_path) {
+        return err_set(info, ERR_ARGUMENT, "--compare %s needs --peer PATH, its llama-bench",
+                       cmd_bench_peers[b->peer_name]);
+    }
+    if (b->peer_name && b->shape && !b->write) {
+        return err_set(info, ERR_ARGUMENT, "--compare needs a file both can open: add --write FILE.gguf");
+    }
+    return ERR_OK;
+}
+
+static err cmd_bench_open(struct cmd_bench *b, struct errinfo *info)
+{
     if (b->shape) {
-        return cmd_bench_synthesize(b, info);
+        TRY(cmd_bench_synthesize(b, info));
+        b->table.made_bytes = synth_memory_bytes(b->synth);
+        b->table.whole_bytes = synth_total_bytes(b->synth);
+    } else {
+        TRY(modelref_resolve(b->model_name, &b->path, info));
+        TRY(opening_measure(b->path, b->compute, b->chunk, b->kv, b->runs, &b->table.opening, info));
+        TRY(model_open(b->path, &b->model, info));
     }
-    char *path;
-    TRY(modelref_resolve(b->model_name, &path, info));
-    err e = model_open(path, &b->model, info);
-    mem_free(path);
-    return e;
-}
-
-static void cmd_bench_print_machine(const struct cmd_bench *b)
-{
-    printf("machine  %s, level %s, %d threads\n", cpuinfo_model(),
-           cpuinfo_level_name(b->compute->level), b->compute->n_threads);
-    printf("roof     %.1f GB/s read, %.2f TFLOP/s %s\n", b->roof.read_gbs,
-           b->roof.float_flops / 1e12, b->roof.float_name);
-    fflush(stdout);
-}
-
-static void cmd_bench_print_model(const struct cmd_bench *b)
-{
-    printf("model    %s, mostly %s, %.2f GB, %.2fB parameters, %.2fB active\n",
-           model_config(b->model)->name, dtype_info(model_main_dtype(b->model))->name,
-           (double)model_weight_bytes(b->model) / 1e9, (double)model_parameters(b->model) / 1e9,
-           (double)model_active_parameters(b->model) / 1e9);
-    if (b->synth && synth_memory_bytes(b->synth) < synth_total_bytes(b->synth)) {
-        printf("         only %.2f GB fit in memory: layers share weights; the arithmetic is the "
-               "real model's\n",
-               (double)synth_memory_bytes(b->synth) / 1e9);
+    b->table.model = b->model;
+    size_t most = model_config(b->model)->max_position_embeddings, n = 0;
+    for (size_t i = 0; b->frontier && i < b->n_tests; i++) {
+        if (b->tests[i].depth <= most) {
+            b->tests[n++] = b->tests[i];
+        }
     }
-    printf("\n%-14s %12s %22s %8s\n", "test", "tokens/s", "min … max", "roof");
-    fflush(stdout);
+    b->n_tests = b->frontier ? n : b->n_tests;
+    return ERR_OK;
 }
 
-static void cmd_bench_print(const struct benchmark_result *r)
+static err cmd_bench_find_peer(struct cmd_bench *b, struct errinfo *info)
 {
-    printf("%-14s %12.2f %10.2f … %-9.2f", r->name, r->median, r->min, r->max);
-    if (r->roof_pct >= 0) {
-        printf(" %6.1f%%", r->roof_pct);
+    const char *file = b->shape ? b->write : b->path;
+    if (b->peer_name == 0) {
+        return ERR_OK;
     }
-    putchar('\n');
-    fflush(stdout);
-}
-
-static json_t *cmd_bench_result_json(const struct benchmark_result *r)
-{
-    return json_pack("{s:s, s:f, s:f, s:f, s:o}", "name", r->name, "tokens_per_s", r->median, "min",
-                     r->min, "max", r->max, "roof_pct",
-                     r->roof_pct >= 0 ? json_real(r->roof_pct) : json_null());
-}
-
-static json_t *cmd_bench_machine_json(const struct cmd_bench *b)
-{
-    return json_pack("{s:s, s:s, s:i, s:f, s:f, s:s}", "cpu", cpuinfo_model(), "level",
-                     cpuinfo_level_name(b->compute->level), "threads", b->compute->n_threads,
-                     "read_gb_per_s", b->roof.read_gbs, "peak_flops", b->roof.float_flops,
-                     "peak_instruction", b->roof.float_name);
-}
-
-static json_t *cmd_bench_model_json(const struct cmd_bench *b)
-{
-    return json_pack("{s:s, s:s, s:I, s:I, s:I}", "name", model_config(b->model)->name, "type",
-                     dtype_info(model_main_dtype(b->model))->name, "bytes",
-                     (json_int_t)model_weight_bytes(b->model), "parameters",
-                     (json_int_t)model_parameters(b->model), "active_parameters",
-                     (json_int_t)model_active_parameters(b->model));
-}
-
-static err cmd_bench_nomem(struct errinfo *info)
-{
-    return err_set(info, ERR_NOMEM, "out of memory for the JSON document");
-}
-
-static err cmd_bench_tests(struct cmd_bench *b, json_t *results, struct errinfo *info)
-{
+    size_t n = strlen(file);
+    if (file_is_dir(file) || n < 5 || strcmp(file + n - 5, ".gguf") != 0) {
+        return err_set(info, ERR_ARGUMENT, "--compare: %s opens .gguf files, not %s; fathom convert makes one",
+                       cmd_bench_peers[b->peer_name], file);
+    }
+    struct peer_options o = {.path = b->peer_path,
+                             .model = file,
+                             .threads = (size_t)b->compute->n_threads,
+                             .chunk = b->chunk};
     for (size_t i = 0; i < b->n_tests; i++) {
-        struct benchmark_result r;
-        TRY(benchmark_run(b->benchmark, &b->tests[i], &r, info));
-        if (!results) {
-            cmd_bench_print(&r);
-        } else if (json_array_append_new(results, cmd_bench_result_json(&r)) != 0) {
-            return cmd_bench_nomem(info);
+        o.deep |= b->tests[i].depth > 0 || b->tests[i].batch > 1;
+    }
+    TRY(peer_new(&o, &b->peer, info));
+    b->table.peer_name = cmd_bench_peers[b->peer_name];
+    snprintf(b->table.peer_title, sizeof b->table.peer_title, "%s", peer_title(b->peer));
+    snprintf(b->table.peer_system, sizeof b->table.peer_system, "%s", peer_system(b->peer));
+    return ERR_OK;
+}
+
+/* One test: our run and the peer's in turn, so that both meet the same moments of the machine. */
+static err cmd_bench_test(struct cmd_bench *b, const struct benchmark_test *t,
+                          struct benchtable_row *row, struct errinfo *info)
+{
+    struct benchmark_sample samples[BENCHMARK_RUNS_MAX];
+    double theirs[BENCHMARK_RUNS_MAX];
+    bool both = b->peer && peer_can(b->peer, t);
+    *row = (struct benchtable_row){.test = *t};
+    TRY(benchmark_start(b->benchmark, t, info));
+    if (both) {
+        TRY(peer_start(b->peer, t, info));
+    }
+    for (size_t i = 0; i < t->runs; i++) {
+        TRY(benchmark_once(b->benchmark, &samples[i], info));
+        if (both) {
+            TRY(peer_once(b->peer, &theirs[i], info));
+        }
+    }
+    benchmark_summary(b->benchmark, samples, t->runs, &row->ours);
+    if (both) {
+        row->peer.measured = true;
+        row->peer.median = benchmark_median(theirs, t->runs);
+        row->peer.min = theirs[0];
+        row->peer.max = theirs[t->runs - 1];
+        row->peer.ratio = row->ours.median / row->peer.median;
+    }
+    return ERR_OK;
+}
+
+static err cmd_bench_tests(struct cmd_bench *b, struct errinfo *info)
+{
+    struct benchtable *t = &b->table;
+    for (size_t i = 0; i < b->n_tests; i++) {
+        TRY(cmd_bench_test(b, &b->tests[i], &t->rows[i], info));
+        t->n_rows++;
+        if (!b->json) {
+            benchtable_print_row(t, &t->rows[i]);
         }
     }
     return ERR_OK;
 }
 
-static err cmd_bench_work(struct cmd_bench *b, struct errinfo *info)
+/* The compute and its roof. */
+static err cmd_bench_machine(struct cmd_bench *b, struct errinfo *info)
 {
-    TRY(cmd_bench_plan(b, info));
-    if (!dtype_from_name(b->kv_type, &b->kv) ||
-        (b->kv != DTYPE_F32 && b->kv != DTYPE_F16 && b->kv != DTYPE_BF16)) {
-        return err_set(info, ERR_ARGUMENT, "--kv-type %s: use bf16, f16 or f32", b->kv_type);
-    }
     enum cpuinfo_level level;
     TRY(cpuinfo_choose(&level, info));
     TRY(compute_new(level, (int)b->threads, b->deterministic, &b->compute, info));
-    if (roof_measure(b->compute, &b->roof) != ERR_OK) {
+    if (roof_gauge_new(b->compute, &b->gauge) != ERR_OK) {
         return err_set(info, ERR_NOMEM, "out of memory measuring this machine's roof");
     }
+    b->table.level = cpuinfo_level_name(level);
+    b->table.threads = b->compute->n_threads;
+    b->table.deterministic = b->deterministic;
+    b->table.kv_type = dtype_info(b->kv)->name;
+    b->table.chunk = b->chunk;
+    b->table.roof = *roof_gauge_first(b->gauge);
+    return ERR_OK;
+}
+
+static err cmd_bench_finish(struct cmd_bench *b, struct errinfo *info)
+{
     if (!b->json) {
-        cmd_bench_print_machine(b);
+        benchtable_print_end(&b->table);
+        return ERR_OK;
     }
-    TRY(cmd_bench_open(b, info));
-    TRY(benchmark_new(b->model, b->compute, &b->roof, b->chunk, b->kv, &b->benchmark, info));
-    if (!b->json) {
-        cmd_bench_print_model(b);
-        return cmd_bench_tests(b, NULL, info);
-    }
-    json_t *results = json_array();
-    err e = results ? cmd_bench_tests(b, results, info) : cmd_bench_nomem(info);
-    if (e != ERR_OK) {
-        json_decref(results);
-        return e;
-    }
-    json_t *all = json_pack("{s:o, s:o, s:o}", "machine", cmd_bench_machine_json(b), "model",
-                            cmd_bench_model_json(b), "tests", results);
+    json_t *all = benchtable_json(&b->table);
     char *text = json_text_dup(all, JSON_INDENT(1));
     json_decref(all);
     if (!text) {
-        return cmd_bench_nomem(info);
+        return err_set(info, ERR_NOMEM, "out of memory for the JSON document");
     }
     puts(text);
     mem_free(text);
     return ERR_OK;
 }
 
+static err cmd_bench_work(struct cmd_bench *b, struct errinfo *info)
+{
+    TRY(cmd_bench_check(b, info));
+    TRY(cmd_bench_plan(b, info));
+    if (!dtype_from_name(b->kv_type, &b->kv) ||
+        (b->kv != DTYPE_F32 && b->kv != DTYPE_F16 && b->kv != DTYPE_BF16)) {
+        return err_set(info, ERR_ARGUMENT, "--kv-type %s: use bf16, f16 or f32", b->kv_type);
+    }
+    TRY(cmd_bench_machine(b, info));
+    if (!b->json) {
+        benchtable_print_machine(&b->table);
+    }
+    TRY(cmd_bench_open(b, info));
+    TRY(benchmark_new(b->model, b->compute, b->gauge, b->chunk, b->kv, &b->benchmark, info));
+    TRY(cmd_bench_find_peer(b, info));
+    if (!b->json) {
+        benchtable_print_model(&b->table);
+    }
+    TRY(cmd_bench_tests(b, info));
+    return cmd_bench_finish(b, info);
+}
+
+static void cmd_bench_close(struct cmd_bench *b)
+{
+    peer_free(b->peer);
+    benchmark_free(b->benchmark);
+    model_close(b->model);
+    synth_free(b->synth);
+    roof_gauge_free(b->gauge);
+    compute_free(b->compute);
+    mem_free(b->path);
+}
+
 int cmd_bench(int argc, char **argv)
 {
-    struct cmd_bench b = {.type = "q4_k_m", .kv_type = "bf16", .prompts = "512", .depths = "0,4096",
+    struct cmd_bench b = {.type = "q4_k_m", .kv_type = "bf16", .prompts = "512",
                           .batches = "1", .steps = 32, .runs = 5, .chunk = 512};
     const struct options_row rows[] = {
         options_operand("MODEL", &b.model_name, "a .gguf file, a folder or a name; else the default"),
@@ -286,12 +350,19 @@ int cmd_bench(int argc, char **argv)
         options_string("prompt", "LIST", &b.prompts, "prefill lengths, 0 for none (512)"),
         options_size("steps", "N", 0, 1 << 16, &b.steps, "tokens decoded per run, 0 for none (32)"),
         options_string("depth", "LIST", &b.depths, "positions in the cache before decode (0,4096)"),
+        options_flag("frontier", &b.frontier,
+                     "depths 0, 4096, 16384 and 32768, as far as the model goes"),
         options_string("batch", "LIST", &b.batches, "sequences decoded together (1)"),
         options_size("runs", "N", 1, BENCHMARK_RUNS_MAX, &b.runs, "counted runs per test (5)"),
         options_size("threads", "N", 0, 1024, &b.threads, "0: every core (0)"),
         options_size("chunk", "N", BENCHMARK_BATCH_MAX, 1 << 16, &b.chunk,
                      "most tokens per forward pass (512)"),
         options_string("kv-type", "TYPE", &b.kv_type, "cache: bf16, f16 or f32 (bf16)"),
+        options_choice("compare", "PEER", cmd_bench_peers, &b.peer_name,
+                       "also run llama.cpp (or ik_llama.cpp) on the same file, in turn, and print ratios"),
+        options_string("peer", "PATH", &b.peer_path,
+                       "its llama-bench, a folder with one, or a python3 that has llama_cpp (looked for "
+                       "in PATH)"),
         options_flag("deterministic", &b.deterministic, "the mode whose results never vary"),
         options_flag("json", &b.json, "one JSON document on stdout"),
     };
@@ -300,16 +371,16 @@ int cmd_bench(int argc, char **argv)
         sizeof rows / sizeof *rows,
         "  fathom bench                                   the default model\n"
         "  fathom bench --shape v2-lite --type q4_k_m     before downloading it\n"
-        "  fathom bench model.gguf --prompt 512,2048 --depth 0,4096,16384 --batch 1,4,16\n"};
+        "  fathom bench model.gguf --prompt 512,2048 --depth 0,4096,16384 --batch 1,4,16\n"
+        "  fathom bench model.gguf --frontier\n"
+        "  fathom bench model.gguf --compare llama.cpp\n"};
     int status;
     if (!options_begin(&spec, argc, argv, &status)) {
         return status;
     }
     struct errinfo info = {0};
+    benchtable_stamp(&b.table, argc, argv);
     err e = cmd_bench_work(&b, &info);
-    benchmark_free(b.benchmark);
-    model_close(b.model);
-    synth_free(b.synth);
-    compute_free(b.compute);
+    cmd_bench_close(&b);
     return e == ERR_OK ? 0 : options_fail(&spec, &info);
 }

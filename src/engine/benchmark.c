@@ -12,6 +12,7 @@
 #include "base/rng.h"
 #include "engine/kvcache.h"
 #include "model/workspace.h"
+#include "tensor/opstimer.h"
 
 /* Left to the rest of the machine when weights are made to measure. */
 enum { BENCHMARK_RESERVE = 1 << 30, BENCHMARK_RESERVE_SHARE = 8 };
@@ -19,7 +20,7 @@ enum { BENCHMARK_RESERVE = 1 << 30, BENCHMARK_RESERVE_SHARE = 8 };
 struct benchmark {
     const struct model *model;
     struct compute *compute;
-    const struct roof *roof;
+    struct roof_gauge *gauge;
     size_t chunk;
     enum dtype kv_type;
     struct model_workspace *workspace;
@@ -29,7 +30,11 @@ struct benchmark {
     struct kvcache caches[BENCHMARK_BATCH_MAX];
     size_t n_caches;
     struct rng rng;
-    struct progress progress; /* of the test that runs */
+    struct benchmark_test test; /* that was started last */
+    struct workload work;       /* of one run of it */
+    enum workload_bound bound;
+    char name[BENCHMARK_NAME];
+    struct progress progress; /* of that test */
     size_t tokens_done;
 };
 
@@ -103,29 +108,7 @@ err benchmark_weight_budget(size_t available, size_t need, size_t *out, struct e
     return ERR_OK;
 }
 
-double benchmark_prefill_flops(const struct model *m, size_t n, size_t depth)
-{
-    const struct config *c = model_config(m);
-    double head = (double)c->vocab_size * (double)c->hidden_size;
-    double widths = config_is_mla(c)
-                        ? (double)(c->qk_nope_head_dim + c->qk_rope_head_dim + c->v_head_dim)
-                        : 2.0 * (double)c->head_dim;
-    double pairs = (double)n * (double)depth + 0.5 * (double)n * (double)(n + 1);
-    double attention =
-        2.0 * widths * (double)c->num_attention_heads * (double)c->num_hidden_layers * pairs;
-    double weights = (double)model_active_parameters(m) - head;
-    return 2.0 * weights * (double)n + 2.0 * head + attention;
-}
-
-double benchmark_decode_bytes(const struct model *m, size_t depth, enum dtype kv_type)
-{
-    size_t width = model_cache_k_width(m) + model_cache_v_width(m);
-    return (double)model_active_bytes(m) + (double)depth * (double)width *
-                                               (double)dtype_info(kv_type)->block_bytes *
-                                               (double)model_config(m)->num_hidden_layers;
-}
-
-err benchmark_new(const struct model *m, struct compute *c, const struct roof *roof, size_t chunk,
+err benchmark_new(const struct model *m, struct compute *c, struct roof_gauge *gauge, size_t chunk,
                   enum dtype kv_type, struct benchmark **out, struct errinfo *info)
 {
     struct benchmark *b = mem_calloc(1, sizeof *b);
@@ -133,7 +116,7 @@ err benchmark_new(const struct model *m, struct compute *c, const struct roof *r
         return err_set(info, ERR_NOMEM, "out of memory for the benchmark");
     }
     *b = (struct benchmark){
-        .model = m, .compute = c, .roof = roof, .chunk = chunk, .kv_type = kv_type};
+        .model = m, .compute = c, .gauge = gauge, .chunk = chunk, .kv_type = kv_type};
     rng_seed(&b->rng, 7);
     b->tokens = mem_alloc(chunk * sizeof *b->tokens);
     err e = b->tokens ? model_workspace_new(m, chunk, &b->workspace, info)
@@ -267,79 +250,149 @@ static int benchmark_compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static void benchmark_name(const struct benchmark_test *t, char *out, size_t n)
+double benchmark_median(double *values, size_t n)
 {
-    int used = snprintf(out, n, "%s%zu", t->kind == BENCHMARK_PREFILL ? "pp" : "tg", t->tokens);
+    qsort(values, n, sizeof *values, benchmark_compare);
+    return n % 2 ? values[n / 2] : 0.5 * (values[n / 2 - 1] + values[n / 2]);
+}
+
+const char *benchmark_name(const struct benchmark_test *t, char out[BENCHMARK_NAME])
+{
+    int used = snprintf(out, BENCHMARK_NAME, "%s%zu", t->kind == BENCHMARK_PREFILL ? "pp" : "tg",
+                        t->tokens);
     if (t->batch > 1) {
-        used += snprintf(out + used, n - (size_t)used, "x%zu", t->batch);
+        used += snprintf(out + used, BENCHMARK_NAME - (size_t)used, "x%zu", t->batch);
     }
     if (t->depth > 0) {
-        snprintf(out + used, n - (size_t)used, "@%zu", t->depth);
+        snprintf(out + used, BENCHMARK_NAME - (size_t)used, "@%zu", t->depth);
     }
+    return out;
 }
 
-static double benchmark_roof_pct(const struct benchmark *b, const struct benchmark_test *t,
-                                 double tokens_per_s)
+/* What one run has to do at the least, and which roof it will meet. */
+static void benchmark_count(struct benchmark *b, const struct benchmark_test *t)
 {
-    if (!b->roof || t->batch > 1) {
-        return -1;
-    }
     if (t->kind == BENCHMARK_PREFILL) {
-        double flops = benchmark_prefill_flops(b->model, t->tokens, t->depth);
-        return 100.0 * flops * tokens_per_s / (double)t->tokens / b->roof->float_flops;
+        b->work = workload_prefill(b->model, t->tokens, t->depth, b->chunk, b->kv_type);
+    } else {
+        struct workload step =
+            workload_decode(b->model, t->batch, t->depth + t->tokens / 2, b->kv_type);
+        b->work = (struct workload){.flops = step.flops * (double)t->tokens,
+                                    .bytes = step.bytes * (double)t->tokens};
     }
-    double bytes = benchmark_decode_bytes(b->model, t->depth + t->tokens / 2, b->kv_type);
-    return 100.0 * bytes * tokens_per_s / (b->roof->read_gbs * 1e9);
+    if (b->gauge) {
+        const struct roof *r = roof_gauge_first(b->gauge);
+        b->bound = workload_bound_of(&b->work, r->float_flops, r->read_gbs * 1e9);
+    }
 }
 
-/* One run after another, the first one uncounted: it warms caches and page tables. */
-static err benchmark_measure(struct benchmark *b, const struct benchmark_test *t, double *rates,
-                             double *seconds, struct errinfo *info)
+static double benchmark_roof(struct benchmark *b)
 {
-    size_t batch = benchmark_batch(t);
-    *seconds = 0;
-    for (size_t run = 0; run < t->runs + 1; run++) {
-        for (size_t i = 0; i < batch; i++) {
-            b->caches[i].cache.len = t->depth;
-        }
-        double start = progress_clock();
-        TRY(t->kind == BENCHMARK_PREFILL ? benchmark_prefill(b, t->tokens, info)
-                                         : benchmark_decode(b, t->tokens, batch, info));
-        double took = progress_clock() - start;
-        *seconds += took;
-        if (run > 0) {
-            rates[run - 1] = (double)(t->tokens * batch) / took;
-        }
-    }
-    return ERR_OK;
+    return b->bound == WORKLOAD_COMPUTE ? roof_gauge_flops(b->gauge)
+                                        : roof_gauge_read(b->gauge) * 1e9;
 }
 
-err benchmark_run(struct benchmark *b, const struct benchmark_test *t, struct benchmark_result *out,
-                  struct errinfo *info)
+/* One run; its seconds, and those of them in neither matrix products nor attention. */
+static err benchmark_timed(struct benchmark *b, double *seconds, double *overhead,
+                           struct errinfo *info)
+{
+    const struct benchmark_test *t = &b->test;
+    size_t batch = benchmark_batch(t);
+    for (size_t i = 0; i < batch; i++) {
+        b->caches[i].cache.len = t->depth;
+    }
+    struct opstimer timer;
+    opstimer_begin(&timer, b->compute);
+    double start = progress_clock();
+    err e = t->kind == BENCHMARK_PREFILL ? benchmark_prefill(b, t->tokens, info)
+                                         : benchmark_decode(b, t->tokens, batch, info);
+    *seconds = progress_clock() - start;
+    opstimer_end(&timer, b->compute);
+    *overhead = *seconds - timer.matmul_seconds - timer.attention_seconds;
+    return e;
+}
+
+err benchmark_start(struct benchmark *b, const struct benchmark_test *t, struct errinfo *info)
 {
     size_t batch = benchmark_batch(t);
+    double seconds, overhead;
     if (batch == 0 || batch > BENCHMARK_BATCH_MAX || batch > b->chunk || t->runs == 0 ||
         t->runs > BENCHMARK_RUNS_MAX || t->tokens == 0) {
         return err_set(info, ERR_ARGUMENT, "a benchmark needs 1 to %d runs and 1 to %d sequences",
                        BENCHMARK_RUNS_MAX, BENCHMARK_BATCH_MAX);
     }
     TRY(benchmark_prepare(b, t, info));
-    struct benchmark_result r;
-    double rates[BENCHMARK_RUNS_MAX];
-    benchmark_name(t, r.name, sizeof r.name);
+    b->test = *t;
+    benchmark_name(t, b->name);
+    benchmark_count(b, t);
     b->tokens_done = 0;
-    progress_init(&b->progress, r.name, PROGRESS_TOKENS, t->tokens * batch * (t->runs + 1));
-    err e = benchmark_measure(b, t, rates, &r.seconds, info);
+    progress_init(&b->progress, b->name, PROGRESS_TOKENS, t->tokens * batch * (t->runs + 1));
+    err e = benchmark_timed(b, &seconds, &overhead, info); /* warms caches and page tables */
     progress_finish(&b->progress);
-    if (e != ERR_OK) {
-        return e;
+    return e;
+}
+
+err benchmark_once(struct benchmark *b, struct benchmark_sample *out, struct errinfo *info)
+{
+    double seconds, overhead;
+    struct benchmark_sample s = {0};
+    double before = b->gauge ? benchmark_roof(b) : 0;
+    err e = benchmark_timed(b, &seconds, &overhead, info);
+    progress_finish(&b->progress);
+    TRY(e);
+    double tokens = (double)(b->test.tokens * benchmark_batch(&b->test));
+    s.tokens_per_s = tokens / seconds;
+    s.overhead = overhead / seconds;
+    if (b->gauge) {
+        double after = benchmark_roof(b);
+        s.roof = before > after ? before : after;
+        double least = (b->bound == WORKLOAD_COMPUTE ? b->work.flops : b->work.bytes) / s.roof;
+        s.roof_per_s = tokens / least;
     }
-    qsort(rates, t->runs, sizeof *rates, benchmark_compare);
-    size_t mid = t->runs / 2;
-    r.median = t->runs % 2 ? rates[mid] : 0.5 * (rates[mid - 1] + rates[mid]);
+    *out = s;
+    return ERR_OK;
+}
+
+void benchmark_summary(const struct benchmark *b, const struct benchmark_sample *samples, size_t n,
+                       struct benchmark_result *out)
+{
+    double rates[BENCHMARK_RUNS_MAX], shares[BENCHMARK_RUNS_MAX], at_roof[BENCHMARK_RUNS_MAX],
+        overheads[BENCHMARK_RUNS_MAX];
+    struct benchmark_result r = {.bound = b->bound, .roof_pct = -1};
+    n = n < BENCHMARK_RUNS_MAX ? n : BENCHMARK_RUNS_MAX;
+    snprintf(r.name, sizeof r.name, "%s", b->name);
+    for (size_t i = 0; i < n; i++) {
+        const struct benchmark_sample *s = &samples[i];
+        rates[i] = s->tokens_per_s;
+        shares[i] = b->gauge ? s->tokens_per_s / s->roof_per_s : 0;
+        at_roof[i] = s->roof_per_s;
+        overheads[i] = s->overhead;
+        r.roof_min = i == 0 || s->roof < r.roof_min ? s->roof : r.roof_min;
+        r.roof_max = s->roof > r.roof_max ? s->roof : r.roof_max;
+    }
+    r.median = benchmark_median(rates, n);
     r.min = rates[0];
-    r.max = rates[t->runs - 1];
-    r.roof_pct = benchmark_roof_pct(b, t, r.median);
+    r.max = rates[n - 1];
+    r.overhead_pct = 100 * benchmark_median(overheads, n);
+    r.step_seconds = (double)benchmark_batch(&b->test) / r.median;
+    if (b->test.kind == BENCHMARK_PREFILL) {
+        r.step_seconds = (double)b->test.tokens / r.median;
+    }
+    if (b->gauge) {
+        r.roof_pct = 100 * benchmark_median(shares, n);
+        r.roof_per_s = benchmark_median(at_roof, n);
+    }
     *out = r;
+}
+
+err benchmark_run(struct benchmark *b, const struct benchmark_test *t, struct benchmark_result *out,
+                  struct errinfo *info)
+{
+    struct benchmark_sample samples[BENCHMARK_RUNS_MAX];
+    TRY(benchmark_start(b, t, info));
+    for (size_t i = 0; i < t->runs; i++) {
+        TRY(benchmark_once(b, &samples[i], info));
+    }
+    benchmark_summary(b, samples, t->runs, out);
     return ERR_OK;
 }

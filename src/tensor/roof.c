@@ -17,7 +17,8 @@ enum {
     ROOF_CHAINS = 16,
 };
 
-static const double ROOF_SECONDS = 0.15; /* per quantity */
+static const double ROOF_SECONDS = 0.15; /* per quantity, at first */
+static const double ROOF_SAMPLE = 0.1;   /* and later */
 
 struct roof_loops {
     uint64_t (*read)(const void *p, size_t n);
@@ -104,10 +105,11 @@ static const struct roof_loops *roof_loops_of(enum cpuinfo_level level)
 
 /* Each thread walks round its own part of the buffer, one slice a pass: short passes find the
  * moments without disturbance, the round trip keeps every slice out of the caches. */
-static double roof_read(const struct roof_loops *l, const char *buffer, size_t part, int n_threads)
+static double roof_read(const struct roof_loops *l, const char *buffer, size_t part, int n_threads,
+                        double seconds)
 {
     size_t slice = part / ROOF_SLICES / ROOF_GRAIN * ROOF_GRAIN;
-    double best = 0, end = roof_now() + ROOF_SECONDS;
+    double best = 0, end = roof_now() + seconds;
     for (size_t pass = 0; pass < ROOF_SLICES || roof_now() < end; pass++) {
         double longest = 0;
 #pragma omp parallel for schedule(static) num_threads(n_threads) reduction(max : longest)
@@ -125,9 +127,9 @@ static double roof_read(const struct roof_loops *l, const char *buffer, size_t p
 
 /* All threads at once, each counting its own best pass: passes are so short that on a busy machine
  * hardly one would find every thread running. */
-static double roof_ops(double (*loop)(size_t rounds), int n_threads)
+static double roof_ops(double (*loop)(size_t rounds), int n_threads, double seconds)
 {
-    double sum = 0, end = roof_now() + ROOF_SECONDS;
+    double sum = 0, end = roof_now() + seconds;
 #pragma omp parallel for schedule(static) num_threads(n_threads) reduction(+ : sum)
     for (int i = 0; i < n_threads; i++) {
         double best = 0;
@@ -141,36 +143,95 @@ static double roof_ops(double (*loop)(size_t rounds), int n_threads)
     return sum;
 }
 
-err roof_measure(struct compute *c, struct roof *out)
+struct roof_gauge {
+    int n_threads;
+    const struct roof_loops *loops;
+    int fastest; /* of loops->flt */
+    char *buffer;
+    size_t part; /* of the buffer, per thread */
+    struct roof first;
+};
+
+static size_t roof_buffer_size(void)
 {
     long pages = sysconf(_SC_AVPHYS_PAGES), page = sysconf(_SC_PAGESIZE);
     size_t size = ROOF_BUFFER;
     if (pages > 0 && page > 0 && (size_t)pages * (size_t)page / 8 < size) {
         size = (size_t)pages * (size_t)page / 8;
     }
-    size = size > ROOF_BUFFER_MIN ? size : ROOF_BUFFER_MIN;
-    char *buffer = mem_alloc_aligned(size);
-    if (!buffer) {
-        return ERR_NOMEM;
-    }
-    size_t part = size / (size_t)c->n_threads / ROOF_GRAIN * ROOF_GRAIN;
-#pragma omp parallel for schedule(static) num_threads(c->n_threads)
-    for (int i = 0; i < c->n_threads; i++) { /* the thread that reads a part also places it */
-        memset(buffer + (size_t)i * part, 1, part);
-    }
-    const struct roof_loops *l = roof_loops_of(c->level);
+    return size > ROOF_BUFFER_MIN ? size : ROOF_BUFFER_MIN;
+}
+
+static void roof_gauge_begin(struct roof_gauge *g)
+{
+    const struct roof_loops *l = g->loops;
     struct roof r = {.int8_name = l->int8_name};
-    r.read_gbs = roof_read(l, buffer, part, c->n_threads);
-    r.read_gbs_one = roof_read(l, buffer, part, 1);
+    r.read_gbs = roof_read(l, g->buffer, g->part, g->n_threads, ROOF_SECONDS);
+    r.read_gbs_one = roof_read(l, g->buffer, g->part, 1, ROOF_SECONDS);
     for (int i = 0; i < 2 && l->flt[i]; i++) {
-        double flops = roof_ops(l->flt[i], c->n_threads);
+        double flops = roof_ops(l->flt[i], g->n_threads, ROOF_SECONDS);
         if (flops > r.float_flops) {
+            g->fastest = i;
             r.float_flops = flops;
             r.float_name = l->flt_name[i];
         }
     }
-    r.int8_ops = roof_ops(l->int8, c->n_threads);
-    mem_free_aligned(buffer);
-    *out = r;
+    r.int8_ops = roof_ops(l->int8, g->n_threads, ROOF_SECONDS);
+    g->first = r;
+}
+
+err roof_gauge_new(struct compute *c, struct roof_gauge **out)
+{
+    size_t size = roof_buffer_size();
+    struct roof_gauge *g = mem_calloc(1, sizeof *g);
+    char *buffer = mem_alloc_aligned(size);
+    if (!g || !buffer) {
+        mem_free_aligned(buffer);
+        mem_free(g);
+        return ERR_NOMEM;
+    }
+    size_t part = size / (size_t)c->n_threads / ROOF_GRAIN * ROOF_GRAIN;
+    *g = (struct roof_gauge){.n_threads = c->n_threads,
+                             .loops = roof_loops_of(c->level),
+                             .buffer = buffer,
+                             .part = part};
+#pragma omp parallel for schedule(static) num_threads(g->n_threads)
+    for (int i = 0; i < g->n_threads; i++) { /* the thread that reads a part also places it */
+        memset(buffer + (size_t)i * part, 1, part);
+    }
+    roof_gauge_begin(g);
+    *out = g;
+    return ERR_OK;
+}
+
+void roof_gauge_free(struct roof_gauge *g)
+{
+    if (g) {
+        mem_free_aligned(g->buffer);
+        mem_free(g);
+    }
+}
+
+const struct roof *roof_gauge_first(const struct roof_gauge *g)
+{
+    return &g->first;
+}
+
+double roof_gauge_read(struct roof_gauge *g)
+{
+    return roof_read(g->loops, g->buffer, g->part, g->n_threads, ROOF_SAMPLE);
+}
+
+double roof_gauge_flops(struct roof_gauge *g)
+{
+    return roof_ops(g->loops->flt[g->fastest], g->n_threads, ROOF_SAMPLE);
+}
+
+err roof_measure(struct compute *c, struct roof *out)
+{
+    struct roof_gauge *g;
+    TRY(roof_gauge_new(c, &g));
+    *out = g->first;
+    roof_gauge_free(g);
     return ERR_OK;
 }

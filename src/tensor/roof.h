@@ -21,4 +21,14 @@ struct roof {
  * is what the machine does when nobody disturbs it. */
 ERR_MUST_USE err roof_measure(struct compute *c, struct roof *out);
 
+/* The same machine asked again and again: on one that others share, speeds and roof drift together, so a
+ * share of the roof means something only when both were taken within seconds of each other. The gauge
+ * keeps its buffer, and a sample takes a tenth of a second. Borrows the compute; one thread. */
+struct roof_gauge;
+ERR_MUST_USE err roof_gauge_new(struct compute *c, struct roof_gauge **out); /* ERR_NOMEM alone */
+const struct roof *roof_gauge_first(const struct roof_gauge *g); /* what roof_measure gives, at the start */
+double roof_gauge_read(struct roof_gauge *g);                    /* GB/s now, all threads */
+double roof_gauge_flops(struct roof_gauge *g);                   /* FLOP/s now, the same instruction */
+void roof_gauge_free(struct roof_gauge *g);                      /* NULL is fine */
+
 #endif
