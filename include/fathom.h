@@ -32,6 +32,7 @@ struct engine_options {
     bool deterministic; /* results independent of chunking, batch and threads */
     size_t chunk;       /* tokens per prefill step, 0: 512 */
     const char *kv_type; /* "bf16" (default), "f16", "f32" */
+    const char *cpu;     /* "ref", "avx2", "avx512", "amx"; NULL: $FATHOM_CPU, else the best here */
 };
 
 /* path: a .gguf file or a Hugging Face folder. The engine owns the model it opens. */

@@ -68,27 +68,37 @@ const char *cpuinfo_model(void)
 }
 #endif
 
-err cpuinfo_choose(enum cpuinfo_level *out, struct errinfo *info)
+/* `by`: what the name came from, for messages. */
+static err cpuinfo_find(const char *by, const char *wish, enum cpuinfo_level *out,
+                        struct errinfo *info)
 {
     enum cpuinfo_level best = cpuinfo_best();
-    const char *wish = getenv("FATHOM_CPU");
-    if (!wish || !*wish) {
-        *out = best;
-        return ERR_OK;
-    }
     for (int i = 0; i < CPUINFO_LEVELS; i++) {
         if (strcmp(wish, cpuinfo_names[i]) == 0) {
             if (i > (int)best) {
-                return err_set(info, ERR_ARGUMENT,
-                               "FATHOM_CPU=%s, but this processor reaches only %s", wish,
-                               cpuinfo_names[best]);
+                return err_set(info, ERR_ARGUMENT, "%s%s, but this processor reaches only %s", by,
+                               wish, cpuinfo_names[best]);
             }
             *out = (enum cpuinfo_level)i;
             return ERR_OK;
         }
     }
-    return err_set(info, ERR_ARGUMENT, "FATHOM_CPU=%s is unknown; use ref, avx2, avx512 or amx",
-                   wish);
+    return err_set(info, ERR_ARGUMENT, "%s%s is unknown; use ref, avx2, avx512 or amx", by, wish);
+}
+
+err cpuinfo_choose(enum cpuinfo_level *out, struct errinfo *info)
+{
+    const char *wish = getenv("FATHOM_CPU");
+    if (!wish || !*wish) {
+        *out = cpuinfo_best();
+        return ERR_OK;
+    }
+    return cpuinfo_find("FATHOM_CPU=", wish, out, info);
+}
+
+err cpuinfo_named(const char *name, enum cpuinfo_level *out, struct errinfo *info)
+{
+    return cpuinfo_find("CPU level ", name, out, info);
 }
 
 const char *cpuinfo_level_name(enum cpuinfo_level level)

@@ -22,6 +22,9 @@ enum cpuinfo_level cpuinfo_best(void);
  * An unknown name, or a level this machine lacks, is ERR_ARGUMENT with both named. */
 ERR_MUST_USE err cpuinfo_choose(enum cpuinfo_level *out, struct errinfo *info);
 
+/* The level of that name, with the same errors. */
+ERR_MUST_USE err cpuinfo_named(const char *name, enum cpuinfo_level *out, struct errinfo *info);
+
 const char *cpuinfo_level_name(enum cpuinfo_level level); /* "ref", "avx2" … */
 const char *cpuinfo_model(void);                          /* e.g. "Intel(R) Xeon(R) …"; static text */
 int cpuinfo_cores(void); /* processors this process may run on (affinity and cgroup quota) */

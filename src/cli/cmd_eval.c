@@ -4,19 +4,22 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/cpuinfo.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "cli/divergence.h"
 #include "cli/evaltask.h"
+#include "cli/modelref.h"
 #include "cli/perplexity.h"
 #include "cli/settings.h"
 #include "cli/verbs.h"
 #include "text/tokenizer.h"
 
-enum { CMD_EVAL_ROWS = 8, CMD_EVAL_TEXT_MAX = 1 << 30, CMD_EVAL_WINDOW = 512, CMD_EVAL_ANSWER = 64 };
+enum { CMD_EVAL_ROWS = 10, CMD_EVAL_TEXT_MAX = 1 << 30, CMD_EVAL_WINDOW = 512, CMD_EVAL_ANSWER = 64 };
 
 struct cmd_eval {
     struct settings settings;
-    const char *perplexity, *task, *logits_out, *tokens;
+    const char *perplexity, *task, *logits_out, *tokens, *against, *against_cpu;
     size_t stride, max_tokens;
     bool chat, json;
 };
@@ -47,10 +50,76 @@ static err cmd_eval_text_ids(const struct tokenizer *t, const char *path, struct
     return e;
 }
 
+static void cmd_eval_print_perplexity(const struct cmd_eval *v, const struct perplexity *p)
+{
+    if (v->json) {
+        printf("{\"perplexity\":%.6f,\"bits_per_byte\":%.6f,\"tokens\":%zu,\"bytes\":%zu}\n",
+               perplexity_value(p), perplexity_bits_per_byte(p), p->tokens, p->bytes);
+    } else {
+        printf("perplexity %.4f, %.4f bits per byte, over %zu tokens (%zu bytes)\n",
+               perplexity_value(p), perplexity_bits_per_byte(p), p->tokens, p->bytes);
+    }
+}
+
+static void cmd_eval_print_divergence(const struct cmd_eval *v, const struct divergence *d)
+{
+    const char *form =
+        v->json ? "{\"perplexity\":%.6f,\"reference_perplexity\":%.6f,\"ratio\":%.8f,\"ratio_error\":%.8f,"
+                  "\"kl\":%.9f,\"kl_error\":%.9f,\"kl_max\":%.6f,\"logprob_rms\":%.8f,\"same_best\":%.6f,"
+                  "\"tokens\":%zu,\"bytes\":%zu}\n"
+                : "perplexity %.4f, the reference's %.4f, ratio %.6f +- %.6f\n"
+                  "KL divergence %.6f +- %.6f nats per token, largest %.4f\n"
+                  "log-probability of the text's tokens: differs by %.5f rms\n"
+                  "same likeliest token: %.4f of %zu tokens (%zu bytes)\n";
+    printf(form, perplexity_value(&d->model), perplexity_value(&d->reference), divergence_ratio(d),
+           divergence_ratio_error(d), divergence_kl(d), divergence_kl_error(d), d->kl_max,
+           divergence_rms(d), divergence_same_best(d), d->model.tokens, d->model.bytes);
+}
+
+/* The reference: float32 arithmetic and caches, whole chunks. */
+static err cmd_eval_open_reference(const struct cmd_eval *v, struct engine **out, struct errinfo *info)
+{
+    char *path;
+    const char *cpu = v->against_cpu;
+    if (!cpu) {
+        cpu = cpuinfo_level_name(cpuinfo_best() >= CPUINFO_AVX2 ? CPUINFO_AVX2 : CPUINFO_REF);
+    }
+    const struct engine_options options = {
+        .n_threads = (int)v->settings.threads, .deterministic = true, .kv_type = "f32", .cpu = cpu};
+    TRY(modelref_resolve(v->against, &path, info));
+    err e = engine_open(path, &options, out, info);
+    mem_free(path);
+    return e;
+}
+
+static err cmd_eval_divergence(const struct cmd_eval *v, struct engine *e,
+                               const struct tokenizer_ids *ids, size_t window, struct errinfo *info)
+{
+    struct engine *reference;
+    struct divergence d;
+    TRY(cmd_eval_open_reference(v, &reference, info));
+    err result = divergence_of(e, reference, ids->data, ids->len, window, v->stride, &d, info);
+    engine_close(reference);
+    TRY(result);
+    cmd_eval_print_divergence(v, &d);
+    return ERR_OK;
+}
+
+static err cmd_eval_score(const struct cmd_eval *v, struct engine *e, const struct tokenizer_ids *ids,
+                          size_t window, struct errinfo *info)
+{
+    struct perplexity p;
+    if (v->against) {
+        return cmd_eval_divergence(v, e, ids, window, info);
+    }
+    TRY(perplexity_of(e, ids->data, ids->len, window, v->stride, &p, info));
+    cmd_eval_print_perplexity(v, &p);
+    return ERR_OK;
+}
+
 static err cmd_eval_perplexity(const struct cmd_eval *v, struct engine *e, struct errinfo *info)
 {
     struct tokenizer_ids ids = {0};
-    struct perplexity p = {0};
     size_t window = v->settings.context ? v->settings.context : CMD_EVAL_WINDOW;
     TRY(cmd_eval_need_tokenizer(e, info));
     if (window > engine_context_max(e) && v->settings.context) {
@@ -60,22 +129,15 @@ static err cmd_eval_perplexity(const struct cmd_eval *v, struct engine *e, struc
     }
     err result = cmd_eval_text_ids(engine_tokenizer(e), v->perplexity, &ids, info);
     if (result == ERR_OK) {
-        result = perplexity_of(e, ids.data, ids.len, window, v->stride, &p, info);
+        result = cmd_eval_score(v, e, &ids, window, info);
     }
-    size_t n_ids = ids.len;
-    window = window < n_ids ? window : n_ids;
-    tokenizer_ids_deinit(&ids);
-    TRY(result);
-    if (v->json) {
-        printf("{\"perplexity\":%.6f,\"bits_per_byte\":%.6f,\"tokens\":%zu,\"bytes\":%zu}\n",
-               perplexity_value(&p), perplexity_bits_per_byte(&p), p.tokens, p.bytes);
-    } else {
-        printf("perplexity %.4f, %.4f bits per byte, over %zu tokens (%zu bytes)\n",
-               perplexity_value(&p), perplexity_bits_per_byte(&p), p.tokens, p.bytes);
+    if (result == ERR_OK && !v->json) {
         printf("scored: %s of each window of %zu; the text has %zu tokens\n",
-               v->stride ? "what no window before had" : "the second half", window, n_ids);
+               v->stride ? "what no window before had" : "the second half",
+               window < ids.len ? window : ids.len, ids.len);
     }
-    return ERR_OK;
+    tokenizer_ids_deinit(&ids);
+    return result;
 }
 
 /* ---- question sets ---- */
@@ -191,6 +253,10 @@ static err cmd_eval_work(const struct cmd_eval *v, struct errinfo *info)
     if (!!v->perplexity + !!v->task + !!v->logits_out != 1) {
         return err_set(info, ERR_ARGUMENT, "one of --perplexity, --task and --logits-out is needed");
     }
+    if ((v->against && !v->perplexity) || (v->against_cpu && !v->against)) {
+        return err_set(info, ERR_ARGUMENT,
+                       v->against ? "--against goes with --perplexity" : "--against-cpu goes with --against");
+    }
     struct engine *e;
     TRY(settings_open(&v->settings, &e, info));
     err result = v->perplexity ? cmd_eval_perplexity(v, e, info)
@@ -213,6 +279,11 @@ int cmd_eval(int argc, char **argv)
                        "half of each scored, a shorter rest left out"),
         options_size("stride", "N", 1, (size_t)1 << 24, &v.stride,
                      "overlapping windows, a new one every N tokens (off)"),
+        options_string("against", "MODEL", &v.against,
+                       "compare the predictions with this model's, in float32: perplexity ratio, "
+                       "Kullback-Leibler divergence. --chunk 1 judges the way answers are computed"),
+        options_string("against-cpu", "LEVEL", &v.against_cpu,
+                       "its CPU level: ref, avx2, avx512 or amx (avx2, whose sums are float32)"),
         options_string("task", "FILE", &v.task,
                        "questions, one {\"prompt\",\"answer\"[,\"choices\"]} per line; with choices, answer "
                        "is the number of the right one, counted from 0"),
@@ -227,6 +298,7 @@ int cmd_eval(int argc, char **argv)
     n += CMD_EVAL_ROWS;
     const struct options spec = {"eval", "perplexity, question sets, logits", rows, n,
                                  "  fathom eval model.gguf --perplexity text.txt --json\n"
+                                 "  fathom eval q4.gguf --perplexity text.txt --against f32.gguf\n"
                                  "  fathom eval model.gguf --logits-out logits.npy --tokens 1,2,3\n"};
     struct errinfo info = {0};
     int status;

@@ -12,7 +12,6 @@ struct perplexity_run {
     struct engine *engine;
     struct session *session;
     const int32_t *ids;
-    size_t n, window;
     float *scores; /* [window] */
     struct perplexity *sum;
     struct progress progress;
@@ -27,24 +26,25 @@ static bool perplexity_progress(void *user, size_t done, size_t total)
     return !interrupt_pending();
 }
 
-/* Reads ids[start … end) and scores those from `scored` on. */
-static err perplexity_window(struct perplexity_run *r, size_t start, size_t scored, size_t end,
+err perplexity_context(struct session *s, const struct tokenizer *t, const int32_t *ids, size_t start,
+                       size_t scored, session_progress progress, void *user, struct errinfo *info)
+{
+    int32_t first = start > 0 && tokenizer_add_bos(t) ? tokenizer_bos(t) : ids[start];
+    TRY(session_rewind(s, 0, info));
+    TRY(session_append(s, &first, 1, info));
+    TRY(session_append(s, ids + start + 1, scored - start - 1, info));
+    return session_prefill(s, progress, user, info);
+}
+
+static err perplexity_window(void *user, size_t start, size_t scored, size_t end,
                              struct errinfo *info)
 {
+    struct perplexity_run *r = user;
     const struct tokenizer *t = engine_tokenizer(r->engine);
     struct session *s = r->session;
-    size_t read = scored > start ? scored - start : 0;
-    TRY(session_rewind(s, 0, info));
-    TRY(session_append(s, r->ids + start, read, info));
-    if (read > 0 && start > 0 && tokenizer_add_bos(t)) {
-        int32_t bos = tokenizer_bos(t);
-        TRY(session_rewind(s, 0, info));
-        TRY(session_append(s, &bos, 1, info));
-        TRY(session_append(s, r->ids + start + 1, read - 1, info));
-    }
-    TRY(session_prefill(s, perplexity_progress, r, info));
+    TRY(perplexity_context(s, t, r->ids, start, scored, perplexity_progress, r, info));
     TRY(session_append(s, r->ids + scored, end - scored, info));
-    r->before += read;
+    r->before += scored - start;
     TRY(session_score(s, r->scores, perplexity_progress, r, info));
     r->before += end - scored;
     for (size_t i = scored; i < end; i++) {
@@ -55,30 +55,9 @@ static err perplexity_window(struct perplexity_run *r, size_t start, size_t scor
     return ERR_OK;
 }
 
-static err perplexity_windows(struct perplexity_run *r, size_t stride, struct errinfo *info)
+err perplexity_walk(size_t n, size_t window, size_t stride, perplexity_visitor visit, void *user,
+                    struct errinfo *info)
 {
-    size_t window = r->window;
-    if (stride == 0) {
-        for (size_t start = 0; start + window <= r->n; start += window) {
-            TRY(perplexity_window(r, start, start + window / 2 + 1, start + window, info));
-        }
-        return ERR_OK;
-    }
-    size_t scored = 1; /* the first token of all has nothing before it */
-    for (size_t start = 0; scored < r->n; start += stride) {
-        size_t end = r->n - start < window ? r->n : start + window;
-        TRY(perplexity_window(r, start, scored, end, info));
-        scored = end;
-    }
-    return ERR_OK;
-}
-
-err perplexity_of(struct engine *e, const int32_t *ids, size_t n, size_t window, size_t stride,
-                  struct perplexity *out, struct errinfo *info)
-{
-    struct perplexity sum = {0};
-    struct perplexity_run r = {.engine = e, .ids = ids, .n = n, .sum = &sum};
-    r.window = window < n ? window : n;
     if (n < 4) {
         return err_set(info, ERR_ARGUMENT, "the text has %zu tokens; at least 4 are needed", n);
     }
@@ -89,14 +68,40 @@ err perplexity_of(struct engine *e, const int32_t *ids, size_t n, size_t window,
                                     "below the window",
                        window, stride);
     }
-    const struct session_options options = {.context = r.window};
+    window = window < n ? window : n;
+    for (size_t start = 0; stride == 0 && start + window <= n; start += window) {
+        TRY(visit(user, start, start + window / 2 + 1, start + window, info));
+    }
+    size_t scored = 1; /* the first token of all has nothing before it */
+    for (size_t start = 0; stride > 0 && scored < n; start += stride) {
+        size_t end = n - start < window ? n : start + window;
+        TRY(visit(user, start, scored, end, info));
+        scored = end;
+    }
+    return ERR_OK;
+}
+
+size_t perplexity_total(size_t n, size_t window, size_t stride)
+{
+    window = window < n ? window : n;
+    if (n < 4 || window < 4 || stride >= window) {
+        return 0;
+    }
+    return window * (stride == 0 ? n / window : (n - window + stride - 1) / stride + 1);
+}
+
+err perplexity_of(struct engine *e, const int32_t *ids, size_t n, size_t window, size_t stride,
+                  struct perplexity *out, struct errinfo *info)
+{
+    struct perplexity sum = {0};
+    struct perplexity_run r = {.engine = e, .ids = ids, .sum = &sum};
+    const struct session_options options = {.context = window < n ? window : n};
     TRY(session_new(e, &options, &r.session, info));
-    r.scores = mem_calloc(r.window, sizeof *r.scores);
-    size_t windows = stride == 0 ? n / r.window : (n - r.window + stride - 1) / stride + 1;
-    progress_init(&r.progress, "scoring", PROGRESS_TOKENS, windows * r.window);
+    r.scores = mem_calloc(options.context, sizeof *r.scores);
+    progress_init(&r.progress, "scoring", PROGRESS_TOKENS, perplexity_total(n, window, stride));
     interrupt_watch();
-    err result = r.scores ? perplexity_windows(&r, stride, info)
-                          : err_set(info, ERR_NOMEM, "out of memory for %zu scores", r.window);
+    err result = r.scores ? perplexity_walk(n, window, stride, perplexity_window, &r, info)
+                          : err_set(info, ERR_NOMEM, "out of memory for %zu scores", options.context);
     interrupt_restore();
     progress_finish(&r.progress);
     mem_free(r.scores);

@@ -21,6 +21,22 @@ struct perplexity {
 ERR_MUST_USE err perplexity_of(struct engine *e, const int32_t *ids, size_t n, size_t window,
                                size_t stride, struct perplexity *out, struct errinfo *info);
 
+/* ---- the windows, for other measures over the same tokens (divergence.h) ---- */
+
+/* What is done with a window: ids[start … scored) are read, ids[scored … end) are scored; start < scored. */
+typedef err (*perplexity_visitor)(void *user, size_t start, size_t scored, size_t end,
+                                  struct errinfo *info);
+/* Every window of n tokens in order; a window longer than the text is the text. ERR_ARGUMENT for a text or a
+ * window below 4 tokens and a stride that is not below the window. */
+ERR_MUST_USE err perplexity_walk(size_t n, size_t window, size_t stride, perplexity_visitor visit,
+                                 void *user, struct errinfo *info);
+/* Tokens of all those windows together; 0 for what perplexity_walk refuses. */
+size_t perplexity_total(size_t n, size_t window, size_t stride);
+/* Empties the session and makes it read a window's context; t is the model's tokenizer. */
+ERR_MUST_USE err perplexity_context(struct session *s, const struct tokenizer *t, const int32_t *ids,
+                                    size_t start, size_t scored, session_progress progress, void *user,
+                                    struct errinfo *info);
+
 double perplexity_value(const struct perplexity *p);         /* exp(nats / tokens) */
 double perplexity_bits_per_byte(const struct perplexity *p); /* nats / ln 2 / bytes */
 

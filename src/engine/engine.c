@@ -49,7 +49,7 @@ static err engine_build(struct engine *e, const struct engine_options *o, struct
     e->chunk = e->chunk > context ? context : e->chunk;
     TRY(engine_kv_dtype(o->kv_type, &e->kv_dtype, info));
     enum cpuinfo_level level;
-    TRY(cpuinfo_choose(&level, info));
+    TRY(o->cpu ? cpuinfo_named(o->cpu, &level, info) : cpuinfo_choose(&level, info));
     TRY(compute_new(level, o->n_threads, o->deterministic, &e->compute, info));
     TRY(model_workspace_new(e->model, e->chunk, &e->work, info));
     e->costs.bytes = engine_step_bytes(e);

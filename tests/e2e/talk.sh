@@ -106,6 +106,11 @@ json=$("$fathom" eval $model --perplexity "$work/text" --context 64 --json)
 has eval_scores_half_of_each_window '^\{"perplexity":[0-9.]+,"bits_per_byte":[0-9.]+,"tokens":155,"bytes":155\}$' "$json"
 json=$("$fathom" eval $model --perplexity "$work/text" --context 64 --stride 16 --json)
 has eval_stride_scores_every_token '"tokens":359,"bytes":359\}$' "$json"
+json=$(FATHOM_CPU=ref "$fathom" eval $model --perplexity "$work/text" --context 64 --against $model --against-cpu ref \
+    --deterministic --kv-type f32 --chunk 1 --json)
+has eval_against_itself_finds_nothing '"ratio":1.00000000,.*"kl":0.000000000,.*"same_best":1.000000,"tokens":155,' "$json"
+"$fathom" eval $model --perplexity "$work/text" --against-cpu ref 2>"$work/stderr"
+check eval_wants_a_reference_for_its_level 2 $?
 "$fathom" eval $model --logits-out "$work/l.npy" --tokens 1,2,3 >/dev/null
 check eval_writes_numpy_files $((128 + 3 * 259 * 4)) "$(stat -c %s "$work/l.npy")"
 has eval_numpy_header_names_the_shape "'shape': \(3, 259\)" "$(head -c 128 "$work/l.npy" | tr -d '\0\223')"

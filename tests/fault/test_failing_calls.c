@@ -15,6 +15,7 @@
 #include "cli/lineinput.h"
 #include "cli/modelref.h"
 #include "cli/options.h"
+#include "cli/divergence.h"
 #include "cli/perplexity.h"
 #include "cli/pullplan.h"
 #include "cli/registry.h"
@@ -407,6 +408,16 @@ static err perplexity(struct errinfo *info)
     return perplexity_of(shared_engine, text, 64, 16, 8, &p, info);
 }
 
+static err divergence(struct errinfo *info)
+{
+    int32_t text[32];
+    struct divergence d;
+    for (int i = 0; i < 32; i++) {
+        text[i] = 65 + i % 26;
+    }
+    return divergence_of(shared_engine, shared_engine, text, 32, 16, 0, &d, info);
+}
+
 static err tasks(struct errinfo *info)
 {
     char path[320];
@@ -459,6 +470,7 @@ static const struct faultsweep SWEEPS[] = {
     {"inspect_gguf", inspect_gguf, 50, 1},
     {"inspect_safetensors", inspect_safetensors, 50, 1},
     {"perplexity", perplexity, 2, 1},
+    {"divergence", divergence, 2, 1},
     {"tasks", tasks, 20, 1},
     {"settings", settings, 30, 1},
 };
