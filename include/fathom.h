@@ -149,6 +149,7 @@ enum session_speculation {
     SESSION_SPECULATE_AUTO,   /* whatever the model offers */
     SESSION_SPECULATE_OFF,
     SESSION_SPECULATE_LOOKUP, /* from the sequence itself: repeated passages */
+    SESSION_SPECULATE_MTP     /* by the model's multi-token-prediction layer; an error without one */
 };
 
 struct generate_options {

@@ -32,14 +32,12 @@ static json_t *conversion_fallbacks(const struct convert_report *r)
 static err conversion_print_json(const char *in, const char *out, const struct convert_report *r,
                                  struct errinfo *info)
 {
-    json_t *o = json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:f, s:f, s:I, s:I, s:o, s:I}", "in", in, "out", out,
+    json_t *o = json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:f, s:f, s:I, s:o, s:I}", "in", in, "out", out,
                           "type", r->type, "tensors", (json_int_t)r->n_tensors, "parameters",
                           (json_int_t)r->elems, "bytes", (json_int_t)r->bytes, "bits_per_weight",
-                          conversion_bits(r), "seconds", r->seconds, "mtp_layers_left_out",
-                          (json_int_t)r->mtp_layers_left_out, "mtp_tensors_left_out",
-                          (json_int_t)r->mtp_tensors_left_out, "fallbacks",
-                          conversion_fallbacks(r), "matrices_without_importance",
-                          (json_int_t)r->n_unmeasured);
+                          conversion_bits(r), "seconds", r->seconds, "mtp_layers",
+                          (json_int_t)r->mtp_layers, "fallbacks", conversion_fallbacks(r),
+                          "matrices_without_importance", (json_int_t)r->n_unmeasured);
     char *text = json_text_dup(o, JSON_REAL_PRECISION(6));
     json_decref(o);
     if (!text) {
@@ -60,11 +58,9 @@ static void conversion_print(const char *out, const struct convert_report *r)
                "best source\n",
                dtype_info(r->source)->name);
     }
-    if (r->mtp_layers_left_out) {
-        printf("left out: %zu multi-token-prediction layer%s (%zu tensors), which readers of this "
-               "format do not expect\n",
-               r->mtp_layers_left_out, r->mtp_layers_left_out == 1 ? "" : "s",
-               r->mtp_tensors_left_out);
+    if (r->mtp_layers) {
+        printf("%zu multi-token-prediction layer%s included\n", r->mtp_layers,
+               r->mtp_layers == 1 ? "" : "s");
     }
     for (int t = 0; t < DTYPE_COUNT; t++) {
         if (r->fallbacks[t]) {

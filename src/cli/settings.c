@@ -14,7 +14,7 @@
 
 static const char *const settings_kv_types[] = {"bf16", "f16", "f32", NULL};
 /* In the order of enum session_speculation (tests/cli/test_settings.c). */
-static const char *const settings_speculations[] = {"auto", "off", "lookup", NULL};
+static const char *const settings_speculations[] = {"auto", "off", "lookup", "mtp", NULL};
 /* In the order of enum chat_format, after "auto" (tests/cli/test_settings.c). */
 static const char *const settings_chat_formats[] = {
     "auto",          "plain",  "deepseek-v2", "deepseek-v2.5", "deepseek-v3", "deepseek-r1",
@@ -68,8 +68,8 @@ void settings_sampling_rows(struct settings *s, struct options_row *rows, size_t
         options_flag("allow-loops", &s->allow_loops,
                      "let an answer go on that says the same over and over"),
         options_choice("speculate", "HOW", settings_speculations, &s->speculate,
-                       "guess tokens ahead where that is faster: auto, off, lookup; the answer is the "
-                       "same (auto)"),
+                       "guess tokens ahead where that is faster: auto, off, lookup, mtp; the answer "
+                       "is the same (auto)"),
         options_size("draft", "N", 1, 15, &s->draft,
                      "most tokens guessed at a time (3; 15 with --deterministic)"),
         options_int("seed", "S", 0, INT64_MAX, &s->seed, "same seed, same answer (a new one each time)"),

@@ -7,9 +7,15 @@
 
 #include "base/mem.h"
 #include "base/progress.h"
+#include "engine/lookup.h"
+#include "engine/mtpdraft.h"
+#include "engine/speculation.h"
 
 struct drafter {
     struct lookup lookup;
+    struct mtpdraft mtp;
+    bool has_mtp, use_lookup, use_mtp;
+    struct session *session; /* whose it is */
     struct speculation speculation;
     size_t most;  /* guesses at a time */
     bool always;  /* whatever it costs */
@@ -32,6 +38,7 @@ void drafter_free(struct drafter *d)
 {
     if (d) {
         lookup_deinit(&d->lookup);
+        mtpdraft_deinit(&d->mtp);
         mem_free_aligned(d->rows);
         mem_free(d);
     }
@@ -58,7 +65,31 @@ static err drafter_make(struct session *s, struct errinfo *info)
         return err_set(info, e, "out of memory for guessing ahead in a context of %zu tokens",
                        session_capacity(s));
     }
+    d->session = s;
     s->drafter = d;
+    return ERR_OK;
+}
+
+/* The layer's memory, when it is to be used. Where it may be used but need not, too little is no error. */
+static err drafter_want_mtp(struct drafter *d, enum session_speculation how, struct errinfo *info)
+{
+    const struct model *m = d->session->engine->model;
+    d->use_mtp = false;
+    if (how == SESSION_SPECULATE_LOOKUP || (how == SESSION_SPECULATE_AUTO && !model_has_mtp(m))) {
+        return ERR_OK;
+    }
+    if (!model_has_mtp(m)) {
+        return err_set(info, ERR_UNSUPPORTED, "this model has no multi-token-prediction layer to guess "
+                       "with; use auto or lookup");
+    }
+    if (!d->has_mtp) {
+        struct errinfo ignored;
+        err e = mtpdraft_init(&d->mtp, d->session, how == SESSION_SPECULATE_MTP ? info : &ignored);
+        if (e != ERR_OK) {
+            return how == SESSION_SPECULATE_MTP ? e : ERR_OK;
+        }
+    }
+    d->has_mtp = d->use_mtp = true;
     return ERR_OK;
 }
 
@@ -77,6 +108,8 @@ err drafter_begin(struct session *s, const struct generate_options *options, str
         TRY(drafter_make(s, info));
     }
     struct drafter *d = s->drafter;
+    TRY(drafter_want_mtp(d, options->speculation, info));
+    d->use_lookup = options->speculation != SESSION_SPECULATE_MTP;
     d->most = d->n_rows - 1;
     d->most = options->draft && options->draft < d->most ? options->draft : d->most;
     d->always = options->draft_always;
@@ -95,6 +128,23 @@ void drafter_rewind(struct drafter *d, const int32_t *tokens, size_t n)
 {
     d->n = 0;
     lookup_truncate(&d->lookup, tokens, n);
+    if (d->has_mtp) {
+        mtpdraft_rewind(&d->mtp, n);
+    }
+}
+
+/* A model_observer: see drafter_observer. */
+static void drafter_observe(void *user, int layer, const float *x, size_t n)
+{
+    struct drafter *d = user;
+    if (layer == (int)model_config(d->session->engine->model)->num_hidden_layers) {
+        mtpdraft_look(&d->mtp, d->session->kv.cache.len, x, n);
+    }
+}
+
+model_observer drafter_observer(const struct drafter *d)
+{
+    return d && d->use_mtp ? drafter_observe : NULL;
 }
 
 /* ---- the open draft ---- */
@@ -159,7 +209,7 @@ static err drafter_read_draft(struct drafter *d, struct session *s, struct errin
                                     .all_logits = true};
     double start = progress_clock();
     s->has_logits = false;
-    TRY(model_forward(e->model, e->compute, e->work, &segment, 1, NULL, NULL, info));
+    TRY(model_forward(e->model, e->compute, e->work, &segment, 1, drafter_observer(d), d, info));
     double seconds = progress_clock() - start;
     s->kv.cache.len = at + 1; /* the draft's rows stay behind it until they are claimed */
     memcpy(s->logits, d->rows, vocab * sizeof *s->logits);
@@ -170,8 +220,19 @@ static err drafter_read_draft(struct drafter *d, struct session *s, struct errin
     return ERR_OK;
 }
 
-/* Opens a draft. True when it is worth a step. */
-static bool drafter_guess(struct drafter *d, const struct session *s, size_t most)
+static void drafter_open(struct drafter *d, const struct session *s, enum speculation_source source,
+                         size_t n, bool is_read, double seconds)
+{
+    d->n = n;
+    d->used = d->right = 0;
+    d->place = s->n_tokens;
+    d->source = source;
+    d->is_read = is_read;
+    d->seconds = seconds;
+}
+
+/* A draft from the sequence itself. True when it is worth a step. */
+static bool drafter_look_up(struct drafter *d, const struct session *s, size_t most)
 {
     int32_t draft[DRAFTER_MOST];
     size_t matched;
@@ -183,23 +244,44 @@ static bool drafter_guess(struct drafter *d, const struct session *s, size_t mos
     enum speculation_source source = speculation_of_match(matched);
     size_t k = speculation_choose(&d->speculation, &s->engine->costs, source, n, s->kv.cache.len, 0);
     k = d->always ? n : k;
-    if (k == 0 && d->n > 0) {
-        return false; /* one that is being watched goes on */
+    if (k > 0 || d->n == 0) { /* one that is being watched goes on */
+        drafter_open(d, s, source, k ? k : n, k > 0, 0);
+        memcpy(d->draft, draft, d->n * sizeof *draft);
     }
-    d->n = k ? k : n;
-    d->used = d->right = 0;
-    d->place = s->n_tokens;
-    d->is_read = k > 0;
-    d->source = source;
-    d->seconds = 0;
-    memcpy(d->draft, draft, d->n * sizeof *draft);
     return k > 0;
+}
+
+/* A draft by the model's own layer. *worth: is there one, and worth a step? */
+static err drafter_predict(struct drafter *d, struct session *s, const struct sampling *sampling,
+                           size_t most, bool *worth, struct errinfo *info)
+{
+    struct speculation_costs *costs = &s->engine->costs;
+    size_t n, caught_up, at = s->kv.cache.len;
+    int32_t draft[DRAFTER_MOST];
+    size_t k = speculation_choose(&d->speculation, costs, SPECULATION_MTP, most, at,
+                                  speculation_guess_seconds(costs));
+    k = d->always ? most : k;
+    *worth = false;
+    if (k == 0) {
+        return ERR_OK;
+    }
+    double start = progress_clock();
+    TRY(mtpdraft_guess(&d->mtp, s, sampling, k, draft, &n, &caught_up, info));
+    double seconds = progress_clock() - start;
+    if (n > 0) {
+        if (caught_up <= DRAFTER_MOST) {
+            speculation_guessed(costs, n, seconds);
+        }
+        drafter_open(d, s, SPECULATION_MTP, n, true, seconds);
+        memcpy(d->draft, draft, n * sizeof *draft);
+        *worth = true;
+    }
+    return ERR_OK;
 }
 
 err drafter_read(struct drafter *d, struct session *s, const struct sampling *sampling, size_t room,
                  struct errinfo *info)
 {
-    (void)sampling;
     if (s->n_tokens != s->kv.cache.len + 1 || !s->has_logits) {
         d->n = 0;
         return session_read(s, NULL, NULL, info);
@@ -208,10 +290,14 @@ err drafter_read(struct drafter *d, struct session *s, const struct sampling *sa
         return ERR_OK;
     }
     size_t most = room - 1 < d->most ? room - 1 : d->most;
-    if (most > 0 && drafter_guess(d, s, most)) {
-        err e = drafter_read_draft(d, s, info);
-        d->n = e == ERR_OK ? d->n : 0;
-        return e;
+    bool worth = most > 0 && d->use_lookup && drafter_look_up(d, s, most);
+    if (most > 0 && !worth && d->use_mtp) {
+        TRY(drafter_predict(d, s, sampling, most, &worth, info));
     }
-    return drafter_read_single(d, s, info);
+    if (!worth) {
+        return drafter_read_single(d, s, info);
+    }
+    err e = drafter_read_draft(d, s, info);
+    d->n = e == ERR_OK ? d->n : 0;
+    return e;
 }

@@ -14,7 +14,6 @@
 #ifndef ENGINE_DRAFTER_H
 #define ENGINE_DRAFTER_H
 
-#include "engine/lookup.h"
 #include "engine/session.h"
 #include "engine/speculation.h"
 
@@ -22,8 +21,8 @@ enum { DRAFTER_FAST_ROWS = 4, DRAFTER_MOST = SPECULATION_ROWS_MAX - 1 };
 
 struct drafter;
 
-/* At the start of a generation: makes the session's drafter when `options` ask for one, and NULLs nothing
- * that was learnt. *out is NULL when nothing is to be guessed. ERR_ARGUMENT, ERR_UNSUPPORTED, ERR_NOMEM. */
+/* At the start of a generation: makes the session's drafter, or takes it up again with what it has learnt.
+ * *out is NULL when nothing is to be guessed. ERR_ARGUMENT, ERR_UNSUPPORTED, ERR_NOMEM. */
 ERR_MUST_USE err drafter_begin(struct session *s, const struct generate_options *options,
                                struct drafter **out, struct errinfo *info);
 void drafter_free(struct drafter *d); /* NULL is fine */
@@ -35,6 +34,10 @@ ERR_MUST_USE err drafter_read(struct drafter *d, struct session *s, const struct
 
 /* Tokens guessed and tried, and those of them that were right, since drafter_begin. */
 void drafter_counts(const struct drafter *d, size_t *drafted, size_t *accepted);
+
+/* What must look on while the session's tokens are read, with the drafter as its user; NULL: nothing. `d` may
+ * be NULL. */
+model_observer drafter_observer(const struct drafter *d);
 
 /* The session is about to keep only its first n tokens. */
 void drafter_rewind(struct drafter *d, const int32_t *tokens, size_t n);

@@ -24,7 +24,8 @@ static struct speculation_bytes engine_step_bytes(const struct engine *e)
 {
     const struct config *c = model_config(e->model);
     struct speculation_bytes b = {.dense = (double)model_active_bytes(e->model),
-                                  .position = (double)engine_cache_bytes_per_token(e)};
+                                  .position = (double)engine_cache_bytes_per_token(e),
+                                  .guess = (double)model_mtp_bytes(e->model)};
     for (size_t i = 0; i < c->num_hidden_layers; i++) {
         b.moe_layers += config_is_moe_layer(c, i);
     }

@@ -195,7 +195,8 @@ err session_read(struct session *s, session_progress progress, void *user, struc
                                         .n_tokens = n,
                                         .logits = last ? s->logits : NULL};
         s->has_logits = false;
-        TRY(model_forward(e->model, e->compute, e->work, &segment, 1, NULL, NULL, info));
+        TRY(model_forward(e->model, e->compute, e->work, &segment, 1, drafter_observer(s->drafter),
+                          s->drafter, info));
         s->has_logits = last;
     }
     if (progress && total > 0) {

@@ -95,6 +95,16 @@ double speculation_seconds(const struct speculation_costs *c, size_t rows, size_
     return speculation_rate(c, rows) * bytes;
 }
 
+void speculation_guessed(struct speculation_costs *c, size_t n, double seconds)
+{
+    speculation_mean(&c->guess, c->n_guesses++, seconds / (double)n);
+}
+
+double speculation_guess_seconds(const struct speculation_costs *c)
+{
+    return c->n_guesses ? c->guess : c->pace[1].rate * c->bytes.guess;
+}
+
 /* ---- chances ---- */
 
 enum speculation_source speculation_of_match(size_t matched)

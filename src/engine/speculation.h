@@ -30,6 +30,7 @@ struct speculation_bytes {
     double dense;    /* weights read once, however many rows */
     double expert;   /* one routed expert of one layer */
     double position; /* keys and values of one position */
+    double guess;    /* weights of the layer that guesses one token, 0 without */
     size_t moe_layers, experts, experts_per_token;
 };
 
@@ -42,6 +43,8 @@ struct speculation_pace { /* steps of one number of rows */
 struct speculation_costs {
     struct speculation_bytes bytes;
     struct speculation_pace pace[SPECULATION_ROWS_MAX + 1]; /* [rows] */
+    double guess; /* seconds of a guess by the model's own layer */
+    size_t n_guesses;
 };
 
 /* A step of `rows` rows after `position` others took so long; it touched `experts` different experts,
@@ -50,6 +53,9 @@ void speculation_measured(struct speculation_costs *c, size_t rows, size_t posit
                           double seconds);
 /* Seconds such a step would take; 0 while no step of one row was measured. */
 double speculation_seconds(const struct speculation_costs *c, size_t rows, size_t position);
+/* The model's own layer took so long for n guesses; what one takes, expected from its bytes before. */
+void speculation_guessed(struct speculation_costs *c, size_t n, double seconds);
+double speculation_guess_seconds(const struct speculation_costs *c);
 /* Different experts per layer that `rows` rows touch: seen, else expected of independent choices. */
 double speculation_experts(const struct speculation_costs *c, size_t rows);
 

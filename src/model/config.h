@@ -51,7 +51,7 @@ struct config {
     bool norm_topk_prob;
     float routed_scaling_factor;
 
-    size_t num_nextn_predict_layers; /* MTP layers present in the files; recognised, not run yet */
+    size_t num_nextn_predict_layers; /* MTP layers, behind the others; the first one is run (mtp.h) */
 
     /* Position encoding, resolved: rope_freqs[i] already holds YaRN or llama3 scaling. */
     size_t rope_dim;

@@ -3,7 +3,6 @@
 #include "model/convert.h"
 
 #include <dirent.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,16 +61,16 @@ enum dtype convert_main_type(const struct tensortable *t)
     return type == DTYPE_F32 || type == DTYPE_F16 ? type : DTYPE_BF16;
 }
 
-/* Tensors of layers beyond the model's own: the multi-token-prediction layers. */
-size_t convert_mtp_tensors(const struct tensortable *t, const struct config *c)
+size_t convert_mtp_layers(const struct tensortable *t, enum weightnames_scheme scheme,
+                          const struct config *c)
 {
+    char name[TENSORTABLE_NAME_MAX + 1];
     size_t n = 0;
-    for (size_t i = 0; i < tensortable_count(t); i++) {
-        const char *name = tensortable_at(t, i)->name;
-        const char *layer = strncmp(name, "model.layers.", 13) == 0 ? name + 13
-                            : strncmp(name, "blk.", 4) == 0         ? name + 4
-                                                                    : NULL;
-        n += layer && strtoumax(layer, NULL, 10) >= c->num_hidden_layers;
+    for (; n < c->num_nextn_predict_layers; n++) {
+        weightnames_format(scheme, WEIGHTNAMES_MTP_JOIN, c->num_hidden_layers + n, 0, name);
+        if (!tensortable_find(t, name)) {
+            break;
+        }
     }
     return n;
 }
@@ -173,8 +172,8 @@ static err convert_from_folder(struct convert_job *j, const struct hffolder *h)
     if (c.topk_method == CONFIG_GREEDY) {
         c.n_group = c.topk_group = 1; /* GGUF knows the greedy choice by having no groups */
     }
-    j->report->mtp_layers_left_out = c.num_nextn_predict_layers;
-    j->report->mtp_tensors_left_out = convert_mtp_tensors(hffolder_tensors(h), &c);
+    c.num_nextn_predict_layers = convert_mtp_layers(hffolder_tensors(h), WEIGHTNAMES_HF, &c);
+    j->report->mtp_layers = c.num_nextn_predict_layers;
     TRY(convert_mix(j, &c, hffolder_tensors(h), &mix));
     struct convertplan plan = {0};
     err e = convertplan_to_gguf(&plan, &c, hffolder_tensors(h), &mix, j->info);
@@ -256,6 +255,7 @@ static err convert_requantize(struct convert_job *j, const struct gguf *g)
     struct quantmix mix;
     TRY(config_from_gguf(g, &c, j->info));
     TRY(convert_mix(j, &c, gguf_tensors(g), &mix));
+    j->report->mtp_layers = c.num_nextn_predict_layers;
     struct imatrix *m = NULL;
     if (j->options->imatrix) {
         TRY(imatrix_open(j->options->imatrix, &m, j->info));

@@ -6,6 +6,7 @@
 
 #include "formats/tensortable.h"
 #include "model/config.h"
+#include "model/weightnames.h"
 
 enum convert_way {
     CONVERT_FOLDER_TO_GGUF,
@@ -31,8 +32,7 @@ struct convert_report {
     size_t bytes; /* of all tensors written */
     size_t elems; /* parameters written */
     double seconds;
-    size_t mtp_layers_left_out;  /* multi-token-prediction layers that only the source has, */
-    size_t mtp_tensors_left_out; /* and the tensors they are made of */
+    size_t mtp_layers; /* multi-token-prediction layers, where the source has them */
     size_t fallbacks[DTYPE_COUNT]; /* matrices that got this type because their rows are no multiple of
                                       the wanted type's block */
     size_t n_unmeasured;        /* matrices the importance matrix does not know */
@@ -49,7 +49,8 @@ enum dtype convert_source_type(const struct tensortable *t);
 enum dtype convert_main_type(const struct tensortable *t);
 
 
-/* How many tensors belong to multi-token-prediction layers. */
-size_t convert_mtp_tensors(const struct tensortable *t, const struct config *c);
+/* How many of the multi-token-prediction layers the config speaks of are there. */
+size_t convert_mtp_layers(const struct tensortable *t, enum weightnames_scheme scheme,
+                          const struct config *c);
 
 #endif

@@ -303,6 +303,7 @@ err convertfolder_write(const struct gguf *g, const char *out,
 {
     struct config c;
     TRY(config_from_gguf(g, &c, info));
+    c.num_nextn_predict_layers = convert_mtp_layers(gguf_tensors(g), WEIGHTNAMES_GGUF, &c);
     struct convertfolder f = {.g = g, .c = &c, .n_threads = n_threads, .info = info};
     f.shard_bytes = options->shard_bytes ? options->shard_bytes : convertfolder_shard_default;
     err e = convertfolder_prepare(&f, out, options);
@@ -314,8 +315,7 @@ err convertfolder_write(const struct gguf *g, const char *out,
         report->source = convert_source_type(gguf_tensors(g));
         report->n_tensors = f.plan.n;
         report->bytes = convertplan_bytes(&f.plan);
-        report->mtp_layers_left_out = c.num_nextn_predict_layers;
-        report->mtp_tensors_left_out = convert_mtp_tensors(gguf_tensors(g), &c);
+        report->mtp_layers = c.num_nextn_predict_layers;
         for (size_t i = 0; i < f.plan.n; i++) {
             report->elems += tensor_elems(&f.plan.items[i].out);
         }

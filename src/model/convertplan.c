@@ -125,6 +125,13 @@ static void convertplan_split(const struct config *c, enum weightnames_id id, st
     r->kind = id == WEIGHTNAMES_K_B ? RECIPE_KEYS : RECIPE_VALUES;
 }
 
+/* Files may leave out what the MTP layer shares with the model, and a selection bias. */
+static bool convertplan_is_optional(enum weightnames_id id)
+{
+    return id == WEIGHTNAMES_ROUTER_BIAS || id == WEIGHTNAMES_MTP_EMBED ||
+           id == WEIGHTNAMES_MTP_HEAD || id == WEIGHTNAMES_MTP_NORM;
+}
+
 static err convertplan_gguf_item(void *user, const struct inventory_item *item)
 {
     struct convertplan_maker *m = user;
@@ -138,7 +145,7 @@ static err convertplan_gguf_item(void *user, const struct inventory_item *item)
     bool split = id == WEIGHTNAMES_K_B || id == WEIGHTNAMES_V_B;
     enum weightnames_id from = split ? WEIGHTNAMES_KV_B : id;
     weightnames_format(WEIGHTNAMES_HF, from, layer, 0, name);
-    if (id == WEIGHTNAMES_ROUTER_BIAS && !tensortable_find(m->in, name)) {
+    if (convertplan_is_optional(id) && !tensortable_find(m->in, name)) {
         return ERR_OK;
     }
     size_t n = convertplan_is_expert(id) ? item->shape[0] : 1;
@@ -273,7 +280,7 @@ static err convertplan_folder_item(void *user, const struct inventory_item *item
     if (!convertplan_id(item->name, item->layer, &id)) {
         return err_set(m->info, ERR_UNSUPPORTED, "tensor %s has no Hugging Face name", item->name);
     }
-    if (id == WEIGHTNAMES_V_B || (id == WEIGHTNAMES_ROUTER_BIAS && !tensortable_find(m->in, item->name))) {
+    if (id == WEIGHTNAMES_V_B || (convertplan_is_optional(id) && !tensortable_find(m->in, item->name))) {
         return ERR_OK; /* v_b comes with k_b */
     }
     if (id == WEIGHTNAMES_K_B) {

@@ -17,8 +17,8 @@ struct convertplan {
 };
 
 /* The plan must stay where it is; the table and the imatrix must outlive it. Errors name the tensor
- * that is missing, or has another shape than the config says, or a type that cannot be decoded. MTP
- * layers are left out of the first two. */
+ * that is missing, or has another shape than the config says, or a type that cannot be decoded. The
+ * config's MTP layers must be there for the first two. */
 ERR_MUST_USE err convertplan_to_gguf(struct convertplan *p, const struct config *c,
                                      const struct tensortable *in, const struct quantmix *mix,
                                      struct errinfo *info);

@@ -95,12 +95,17 @@ static err forward_head(struct forward *f)
 
 err forward_run(struct forward *f, model_observer observer, void *user)
 {
-    size_t n_layers = f->config->num_hidden_layers;
-    f->work->experts_used = 0;
     forward_embed(f);
     if (observer) {
         observer(user, -1, f->work->h, f->n_tokens);
     }
+    return forward_layers(f, observer, user);
+}
+
+err forward_layers(struct forward *f, model_observer observer, void *user)
+{
+    size_t n_layers = f->config->num_hidden_layers;
+    f->work->experts_used = 0;
     for (size_t i = 0; i < n_layers; i++) {
         TRY(forward_layer(f, i));
         if (observer) {

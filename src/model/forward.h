@@ -19,6 +19,9 @@ struct forward {
 
 /* Checked arguments in, logits and cache rows out; caches' len is not touched. */
 ERR_MUST_USE err forward_run(struct forward *f, model_observer observer, void *user);
+/* The same from what is in workspace.h instead of the tokens' embedding; leaves the normed output in
+ * workspace.x. */
+ERR_MUST_USE err forward_layers(struct forward *f, model_observer observer, void *user);
 
 /* ops_matmul with the message for its only error. */
 ERR_MUST_USE err forward_matmul(struct forward *f, size_t n_jobs);

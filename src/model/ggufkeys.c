@@ -123,7 +123,10 @@ err ggufkeys_write(struct gguf_writer *w, const struct config *c, int ggml_ftype
     if (k.result == ERR_OK) {
         k.result = gguf_writer_u32(w, "general.quantization_version", 2);
     }
-    ggufkeys_count(&k, "block_count", c->num_hidden_layers);
+    ggufkeys_count(&k, "block_count", c->num_hidden_layers + c->num_nextn_predict_layers);
+    if (c->num_nextn_predict_layers) {
+        ggufkeys_count(&k, "nextn_predict_layers", c->num_nextn_predict_layers);
+    }
     ggufkeys_count(&k, "context_length", c->max_position_embeddings);
     ggufkeys_count(&k, "embedding_length", c->hidden_size);
     ggufkeys_count(&k, "feed_forward_length", c->intermediate_size);

@@ -116,6 +116,19 @@ static void inventory_layer(struct inventory_walker *w, const struct config *c)
     }
 }
 
+/* A multi-token-prediction layer: a layer, and what joins it to the others. */
+static void inventory_mtp(struct inventory_walker *w, const struct config *c)
+{
+    size_t d = c->hidden_size;
+    inventory_layer(w, c);
+    inventory_matrix(w, "nextn.eh_proj", d, 2 * d);
+    inventory_vector(w, "nextn.enorm", "weight", d);
+    inventory_vector(w, "nextn.hnorm", "weight", d);
+    inventory_matrix(w, "nextn.embed_tokens", c->vocab_size, d);
+    inventory_matrix(w, "nextn.shared_head_head", c->vocab_size, d);
+    inventory_vector(w, "nextn.shared_head_norm", "weight", d);
+}
+
 err inventory_walk(const struct config *c, inventory_visitor visit, void *user)
 {
     struct inventory_walker w = {.visit = visit, .user = user, .layer = -1};
@@ -123,6 +136,10 @@ err inventory_walk(const struct config *c, inventory_visitor visit, void *user)
     for (size_t i = 0; i < c->num_hidden_layers; i++) {
         w.layer = (int)i;
         inventory_layer(&w, c);
+    }
+    for (size_t i = 0; i < c->num_nextn_predict_layers; i++) {
+        w.layer = (int)(c->num_hidden_layers + i);
+        inventory_mtp(&w, c);
     }
     w.layer = -1;
     inventory_vector(&w, "output_norm", "weight", c->hidden_size);

@@ -1,5 +1,6 @@
 /* model/inventory.h: which tensors a model of a given config consists of, by GGUF name and shape, in
- * file order. The one list that synthetic models and size plans are made from. */
+ * file order, multi-token-prediction layers included. The one list that synthetic models and size plans
+ * are made from. */
 #ifndef MODEL_INVENTORY_H
 #define MODEL_INVENTORY_H
 

@@ -6,18 +6,20 @@
 #include "formats/gguf.h"
 #include "formats/hffolder.h"
 #include "model/forward.h"
+#include "model/mtp.h"
 #include "model/vocab.h"
 
 struct model {
     struct config config;
     struct weights weights;
+    struct mtp mtp;            /* zero without one */
     struct gguf *gguf;         /* one of these two, or neither */
     struct hffolder *folder;
     const struct tensortable *tensors;
     struct tokenizer *tokenizer;
     struct chat_guess chat;
     enum dtype main_dtype;
-    size_t weight_bytes, parameters, active_parameters, active_bytes, expert_bytes;
+    size_t weight_bytes, parameters, active_parameters, active_bytes, expert_bytes, mtp_bytes;
 };
 
 /* ---- opening ---- */
@@ -54,10 +56,21 @@ static void model_measure(struct model *m)
     m->expert_bytes = (size_t)totals.expert_bytes;
 }
 
+static void model_measure_mtp(struct model *m)
+{
+    struct model_totals totals = {0};
+    weights_visit_mtp(m->weights.mtp, &m->config, model_count, &totals);
+    m->mtp_bytes = (size_t)(totals.active_bytes + 0.5);
+}
+
 static err model_bind(struct model *m, struct errinfo *info)
 {
     TRY(weights_bind(&m->config, m->tensors, &m->weights, info));
     model_measure(m);
+    if (m->weights.mtp) {
+        mtp_init(&m->mtp, &m->config, m->weights.mtp);
+        model_measure_mtp(m);
+    }
     return ERR_OK;
 }
 
@@ -236,6 +249,31 @@ size_t model_workspace_experts(const struct model_workspace *w)
     return w->experts_used;
 }
 
+static err model_check_tokens(const struct model *m, const int32_t *tokens, size_t n,
+                              struct errinfo *info)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (tokens[i] < 0 || (size_t)tokens[i] >= m->config.vocab_size) {
+            return err_set(info, ERR_ARGUMENT, "token id %d; this model's ids are 0 to %zu",
+                           (int)tokens[i], m->config.vocab_size - 1);
+        }
+    }
+    return ERR_OK;
+}
+
+static err model_check_cache(const struct model_cache *cache, size_t n_tokens, struct errinfo *info)
+{
+    if (cache->dtype != DTYPE_F32 && cache->dtype != DTYPE_F16 && cache->dtype != DTYPE_BF16) {
+        return err_set(info, ERR_ARGUMENT, "a key/value cache of type %s; it must be f32, f16 or bf16",
+                       dtype_info(cache->dtype)->name);
+    }
+    if (cache->len > cache->capacity || n_tokens > cache->capacity - cache->len) {
+        return err_set(info, ERR_CONTEXT, "%zu more tokens do not fit: %zu of %zu positions are used",
+                       n_tokens, cache->len, cache->capacity);
+    }
+    return ERR_OK;
+}
+
 static err model_check_segment(const struct model *m, const struct model_segment *segments, size_t s,
                                struct errinfo *info)
 {
@@ -244,26 +282,13 @@ static err model_check_segment(const struct model *m, const struct model_segment
     if (seg->n_tokens == 0) {
         return err_set(info, ERR_ARGUMENT, "segment %zu has no tokens", s);
     }
-    if (cache->dtype != DTYPE_F32 && cache->dtype != DTYPE_F16 && cache->dtype != DTYPE_BF16) {
-        return err_set(info, ERR_ARGUMENT, "a key/value cache of type %s; it must be f32, f16 or bf16",
-                       dtype_info(cache->dtype)->name);
-    }
-    if (cache->len > cache->capacity || seg->n_tokens > cache->capacity - cache->len) {
-        return err_set(info, ERR_CONTEXT, "%zu more tokens do not fit: %zu of %zu positions are used",
-                       seg->n_tokens, cache->len, cache->capacity);
-    }
+    TRY(model_check_cache(cache, seg->n_tokens, info));
     for (size_t i = 0; i < s; i++) {
         if (segments[i].cache == cache) {
             return err_set(info, ERR_ARGUMENT, "segments %zu and %zu share one cache", i, s);
         }
     }
-    for (size_t i = 0; i < seg->n_tokens; i++) {
-        if (seg->tokens[i] < 0 || (size_t)seg->tokens[i] >= m->config.vocab_size) {
-            return err_set(info, ERR_ARGUMENT, "token id %d; this model's ids are 0 to %zu",
-                           (int)seg->tokens[i], m->config.vocab_size - 1);
-        }
-    }
-    return ERR_OK;
+    return model_check_tokens(m, seg->tokens, seg->n_tokens, info);
 }
 
 err model_forward(const struct model *m, struct compute *c, struct model_workspace *w,
@@ -294,5 +319,35 @@ err model_forward(const struct model *m, struct compute *c, struct model_workspa
     for (size_t s = 0; s < n_segments; s++) {
         segments[s].cache->len += segments[s].n_tokens;
     }
+    return ERR_OK;
+}
+
+/* ---- the multi-token-prediction layer ---- */
+
+bool model_has_mtp(const struct model *m)
+{
+    return m->weights.mtp != NULL;
+}
+
+size_t model_mtp_bytes(const struct model *m)
+{
+    return m->mtp_bytes;
+}
+
+err model_mtp_forward(const struct model *m, struct compute *c, struct model_workspace *w,
+                      const struct model_mtp_step *step, struct errinfo *info)
+{
+    if (!model_has_mtp(m)) {
+        return err_set(info, ERR_UNSUPPORTED, "this model's files have no multi-token-prediction layer");
+    }
+    if (step->n_tokens == 0 || step->n_tokens > MODEL_MTP_TOKENS || step->n_tokens > w->max_tokens) {
+        return err_set(info, ERR_ARGUMENT, "%zu tokens in a step of the multi-token-prediction layer; it "
+                       "takes 1 to %d, and this workspace %zu", step->n_tokens, MODEL_MTP_TOKENS,
+                       w->max_tokens);
+    }
+    TRY(model_check_cache(step->cache, step->n_tokens, info));
+    TRY(model_check_tokens(m, step->tokens, step->n_tokens, info));
+    TRY(mtp_forward(&m->mtp, c, w, step, info));
+    step->cache->len += step->n_tokens;
     return ERR_OK;
 }

@@ -80,4 +80,26 @@ ERR_MUST_USE err model_forward(const struct model *m, struct compute *c, struct 
                                const struct model_segment *segments, size_t n_segments,
                                model_observer observer, void *user, struct errinfo *info);
 
+/* ---- the multi-token-prediction layer, where the files have one ---- */
+
+/* What it sees of a sequence: for each position i the main model's output h_i (what the observer is shown
+ * as layer L) and the token t_{i+1} after it; it predicts t_{i+2}. Its cache has one layer and rows for
+ * those pairs, from whichever position they begin; positions are relative. */
+struct model_mtp_step {
+    struct model_cache *cache;
+    const float *hidden;   /* [n_tokens, hidden_size] */
+    const int32_t *tokens; /* [n_tokens], one position after */
+    size_t n_tokens;       /* at most MODEL_MTP_TOKENS */
+    float *logits;         /* [vocab_size] after the last, or NULL */
+    float *output;         /* [hidden_size]: stands in for h of the next position when guessing on; or NULL */
+};
+enum { MODEL_MTP_TOKENS = 128 };
+
+bool model_has_mtp(const struct model *m);
+size_t model_mtp_bytes(const struct model *m); /* weight bytes that one guess reads; 0 without */
+/* Runs the layer, appends to its cache. ERR_UNSUPPORTED without one; errors leave the cache's len alone. */
+ERR_MUST_USE err model_mtp_forward(const struct model *m, struct compute *c,
+                                   struct model_workspace *w, const struct model_mtp_step *step,
+                                   struct errinfo *info);
+
 #endif

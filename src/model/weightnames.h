@@ -36,6 +36,13 @@ enum weightnames_id {
     WEIGHTNAMES_SHARED_DOWN,
     WEIGHTNAMES_ROUTER,
     WEIGHTNAMES_ROUTER_BIAS,
+    /* of multi-token-prediction layers, which also have all of the above */
+    WEIGHTNAMES_MTP_JOIN,
+    WEIGHTNAMES_MTP_EMBED_NORM,
+    WEIGHTNAMES_MTP_HIDDEN_NORM,
+    WEIGHTNAMES_MTP_EMBED,
+    WEIGHTNAMES_MTP_NORM,
+    WEIGHTNAMES_MTP_HEAD,
     /* per expert in Hugging Face folders, all experts of a layer in GGUF files */
     WEIGHTNAMES_EXPERT_GATE,
     WEIGHTNAMES_EXPERT_UP,

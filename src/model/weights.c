@@ -289,6 +289,40 @@ static err weights_layer(const struct weights_binder *b, size_t i, struct weight
     return weights_mlp(b, WEIGHTNAMES_GATE, i, c->intermediate_size, &l->mlp);
 }
 
+static err weights_matrix_or(const struct weights_binder *b, enum weightnames_id id, size_t layer,
+                             const struct tensor *other, struct tensor *out)
+{
+    *out = *other;
+    return weights_lookup(b, id, layer, 0)
+               ? weights_matrix(b, id, layer, b->c->vocab_size, b->c->hidden_size, out)
+               : ERR_OK;
+}
+
+/* The layer after the last one, when it is there. */
+static err weights_mtp(const struct weights_binder *b)
+{
+    size_t i = b->c->num_hidden_layers, d = b->c->hidden_size;
+    if (b->c->num_nextn_predict_layers == 0 || !weights_lookup(b, WEIGHTNAMES_MTP_JOIN, i, 0)) {
+        return ERR_OK;
+    }
+    struct weights_mtp *m = weights_own(b->w, 1, sizeof *m);
+    if (!m) {
+        return weights_nomem(b);
+    }
+    *m = (struct weights_mtp){.norm = b->w->norm};
+    TRY(weights_matrix(b, WEIGHTNAMES_MTP_JOIN, i, d, 2 * d, &m->join));
+    TRY(weights_vector(b, WEIGHTNAMES_MTP_EMBED_NORM, i, d, &m->embed_norm));
+    TRY(weights_vector(b, WEIGHTNAMES_MTP_HIDDEN_NORM, i, d, &m->hidden_norm));
+    if (weights_lookup(b, WEIGHTNAMES_MTP_NORM, i, 0)) {
+        TRY(weights_vector(b, WEIGHTNAMES_MTP_NORM, i, d, &m->norm));
+    }
+    TRY(weights_matrix_or(b, WEIGHTNAMES_MTP_EMBED, i, &b->w->embed, &m->embed));
+    TRY(weights_matrix_or(b, WEIGHTNAMES_MTP_HEAD, i, &b->w->head, &m->head));
+    TRY(weights_layer(b, i, &m->layer));
+    b->w->mtp = m;
+    return ERR_OK;
+}
+
 static err weights_all(const struct weights_binder *b)
 {
     const struct config *c = b->c;
@@ -299,16 +333,17 @@ static err weights_all(const struct weights_binder *b)
     if (!c->tie_word_embeddings) {
         TRY(weights_matrix(b, WEIGHTNAMES_HEAD, 0, c->vocab_size, c->hidden_size, &w->head));
     }
-    w->layers = weights_own(w, c->num_hidden_layers, sizeof *w->layers);
-    if (!w->layers) {
+    struct weights_layer *layers = weights_own(w, c->num_hidden_layers, sizeof *layers);
+    if (!layers) {
         return weights_nomem(b);
     }
-    memset(w->layers, 0, c->num_hidden_layers * sizeof *w->layers);
+    memset(layers, 0, c->num_hidden_layers * sizeof *layers);
+    w->layers = layers;
     w->n_layers = c->num_hidden_layers;
     for (size_t i = 0; i < w->n_layers; i++) {
-        TRY(weights_layer(b, i, &w->layers[i]));
+        TRY(weights_layer(b, i, &layers[i]));
     }
-    return ERR_OK;
+    return weights_mtp(b);
 }
 
 err weights_bind(const struct config *config, const struct tensortable *table, struct weights *out,
@@ -364,6 +399,32 @@ static void weights_visit_attention(const struct weights_layer *l, const struct 
     weights_visit_vector(l->v_bias, kv, each, user);
 }
 
+static void weights_visit_layer(const struct weights_layer *l, const struct config *c,
+                                weights_visitor each, void *user)
+{
+    weights_visit_attention(l, c, each, user);
+    weights_visit_vector(l->ffn_norm, c->hidden_size, each, user);
+    weights_visit_vector(l->router_bias, c->n_routed_experts, each, user);
+    if (!tensor_is_absent(&l->mlp.gate)) {
+        weights_visit_mlp(&l->mlp, 1, each, user);
+    }
+    if (!tensor_is_absent(&l->router)) {
+        each(user, &l->router, 1);
+    }
+    for (size_t e = 0; l->experts && e < c->n_routed_experts; e++) {
+        weights_visit_mlp(&l->experts[e],
+                          (double)c->num_experts_per_tok / (double)c->n_routed_experts, each, user);
+    }
+}
+
+void weights_visit_mtp(const struct weights_mtp *m, const struct config *c, weights_visitor each,
+                       void *user)
+{
+    each(user, &m->join, 1);
+    each(user, &m->head, 1);
+    weights_visit_layer(&m->layer, c, each, user);
+}
+
 void weights_visit(const struct weights *w, const struct config *c, weights_visitor each, void *user)
 {
     if (w->head.data != w->embed.data) {
@@ -372,20 +433,6 @@ void weights_visit(const struct weights *w, const struct config *c, weights_visi
     each(user, &w->head, 1);
     weights_visit_vector(w->norm, c->hidden_size, each, user);
     for (size_t i = 0; i < w->n_layers; i++) {
-        const struct weights_layer *l = &w->layers[i];
-        weights_visit_attention(l, c, each, user);
-        weights_visit_vector(l->ffn_norm, c->hidden_size, each, user);
-        weights_visit_vector(l->router_bias, c->n_routed_experts, each, user);
-        if (!tensor_is_absent(&l->mlp.gate)) {
-            weights_visit_mlp(&l->mlp, 1, each, user);
-        }
-        if (!tensor_is_absent(&l->router)) {
-            each(user, &l->router, 1);
-        }
-        for (size_t e = 0; l->experts && e < c->n_routed_experts; e++) {
-            weights_visit_mlp(&l->experts[e],
-                              (double)c->num_experts_per_tok / (double)c->n_routed_experts, each,
-                              user);
-        }
+        weights_visit_layer(&w->layers[i], c, each, user);
     }
 }

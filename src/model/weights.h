@@ -37,21 +37,31 @@ struct weights_layer {
     const struct weights_mlp *experts;   /* [E] */
 };
 
+/* A multi-token-prediction layer (mtp.h): a layer like the last ones, and what joins it to the others. */
+struct weights_mtp {
+    const float *embed_norm, *hidden_norm, *norm; /* [d] */
+    struct tensor join;                           /* [d, 2d]: embedding half first */
+    struct tensor embed, head; /* [vocab, d]; the model's own where the files have no others */
+    struct weights_layer layer;
+};
+
 struct weights_block; /* memory owned by a struct weights */
 
 struct weights {
     struct tensor embed; /* [vocab, d] */
     struct tensor head;  /* [vocab, d]; the embedding again when tied */
     const float *norm;   /* [d] */
-    struct weights_layer *layers;
+    const struct weights_layer *layers;
     size_t n_layers;
+    const struct weights_mtp *mtp; /* the first one; NULL when the files have none */
     struct weights_block *blocks;
 };
 
 /* Binds every tensor the config asks for. `table` and the memory it points into must outlive *out.
  * ERR_CORRUPT names the tensor that is missing or has another shape (found and needed);
  * ERR_UNSUPPORTED names the tensor whose type cannot be computed with. Tensors that nothing asks for
- * (MTP layers, rotary tables) are left alone. */
+ * (further MTP layers, rotary tables) are left alone; an MTP layer the config speaks of may be missing, but
+ * not half of it. */
 ERR_MUST_USE err weights_bind(const struct config *config, const struct tensortable *table,
                               struct weights *out, struct errinfo *info);
 void weights_deinit(struct weights *w); /* a zeroed struct is fine */
@@ -64,5 +74,8 @@ void *weights_own(struct weights *w, size_t n, size_t size);
  * of kv_b the absorbed halves are visited. */
 typedef void (*weights_visitor)(void *user, const struct tensor *t, double share);
 void weights_visit(const struct weights *w, const struct config *c, weights_visitor each, void *user);
+/* The same for one guess of the MTP layer, its head included; weights_visit leaves that layer out. */
+void weights_visit_mtp(const struct weights_mtp *m, const struct config *c, weights_visitor each,
+                       void *user);
 
 #endif

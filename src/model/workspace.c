@@ -96,6 +96,10 @@ static void workspace_layout(const struct config *c, size_t t, struct workspace_
     if (jobs < 3) {
         jobs = 3; /* q, k, v */
     }
+    if (c->num_nextn_predict_layers) {
+        size_t n = t < WORKSPACE_MTP_TOKENS ? t : WORKSPACE_MTP_TOKENS;
+        w->joined = workspace_floats(at, n, 2 * c->hidden_size);
+    }
     w->head_rows = workspace_ids(at, t, 1);
     w->jobs = workspace_take(at, jobs, 1, sizeof *w->jobs);
 }

@@ -5,7 +5,7 @@
 
 #include "model/model.h"
 
-enum { WORKSPACE_TOKENS_MAX = 1 << 18 };
+enum { WORKSPACE_TOKENS_MAX = 1 << 18, WORKSPACE_MTP_TOKENS = MODEL_MTP_TOKENS };
 
 struct model_workspace {
     void *memory; /* everything below points into it */
@@ -34,6 +34,8 @@ struct model_workspace {
     uint32_t *expert_rows;         /* [T * K]: tokens sorted by expert */
     uint32_t *expert_start;        /* [E + 1]: first row of each expert */
     size_t experts_used;           /* different experts of this pass, summed over layers */
+
+    float *joined; /* MTP: [min(T, WORKSPACE_MTP_TOKENS), 2d] embedding and hidden state side by side */
 
     uint32_t *head_rows; /* [T] */
     struct matmul_job *jobs;

@@ -55,7 +55,8 @@ static void test_ways_to_guess_ahead_are_those_of_the_engine(void **state)
     (void)state;
     static const char *const names[] = {[SESSION_SPECULATE_AUTO] = "auto",
                                         [SESSION_SPECULATE_OFF] = "off",
-                                        [SESSION_SPECULATE_LOOKUP] = "lookup"};
+                                        [SESSION_SPECULATE_LOOKUP] = "lookup",
+                                        [SESSION_SPECULATE_MTP] = "mtp"};
     struct settings s;
     struct options_row rows[SETTINGS_SAMPLING_ROWS];
     size_t n = 0, found = 0;

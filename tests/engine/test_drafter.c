@@ -8,7 +8,7 @@
 #include "tensor/ops.h"
 #include "tensor/ref/quantize.h"
 
-enum { PROMPT = 40, ANSWER = 90, CONTEXT = 200 };
+enum { PROMPT = 40, ANSWER = 60, CONTEXT = 200 };
 
 /* Everything the callback of one generation saw. */
 struct heard {
@@ -120,9 +120,9 @@ static void each_model_both_modes(void)
     for (size_t m = 0; m < ENGINEFIXTURE_MODELS; m++) {
         for (int deterministic = 0; deterministic < 2; deterministic++) {
             struct engine *e =
-                enginefixture_open(enginefixture_models[m], 1 + (int)m % 2, deterministic, 16);
-            right += the_same(e, NULL, o, 0, SESSION_SPECULATE_LOOKUP);
-            right += the_same(e, &few, o, 0, SESSION_SPECULATE_LOOKUP);
+                enginefixture_open(enginefixture_models[m], m == 0 ? 2 : 1, deterministic, 16);
+            right += the_same(e, (m + (size_t)deterministic) % 2 ? NULL : &few, o, 0,
+                              SESSION_SPECULATE_LOOKUP);
             engine_close(e);
         }
     }
@@ -184,6 +184,33 @@ static void test_steps_of_few_rows_round_as_single_ones(void **state)
     enginefixture_each_level(each_weight_type);
 }
 
+/* Few tokens to choose from: then the layer, whose weights are random, is right now and then. */
+static const int32_t few_ids[] = {3, 40, 77};
+static const float few_values[] = {60, 60, 60};
+static const struct sampling biased = {.temperature = 1, .bias_ids = few_ids, .bias_values = few_values,
+                                       .n_bias = 3, .seed = 6};
+
+static void mtp_both_modes(void)
+{
+    static const char *const forms[] = {"tests/golden/model/v3-mtp", "tests/golden/model/v3-mtp/model.gguf"};
+    const struct generate_options o = {.max_tokens = ANSWER, .top_logprobs = 2};
+    size_t right = 0;
+    for (int i = 0; i < 4; i++) {
+        struct engine *e = enginefixture_open(forms[i / 2], 1, i & 1, 16);
+        right += the_same(e, &biased, o, 0, SESSION_SPECULATE_MTP);
+        the_same(e, NULL, o, 0, SESSION_SPECULATE_MTP);
+        the_same(e, &few, o, 0, SESSION_SPECULATE_AUTO);
+        engine_close(e);
+    }
+    assert_true(right > 100);
+}
+
+static void test_the_same_bits_with_the_models_own_guesses(void **state)
+{
+    (void)state;
+    enginefixture_each_level(mtp_both_modes);
+}
+
 static void test_penalties_bias_and_truncation_of_the_set(void **state)
 {
     const int32_t ids[] = {1, 2};
@@ -239,21 +266,25 @@ static void test_what_cannot_be_asked_for(void **state)
     struct session *s = begun(*state, CONTEXT);
     const struct generate_options o = {.draft = DRAFTER_MOST + 1};
     assert_int_equal(session_generate(s, NULL, &o, NULL, NULL, NULL, &info), ERR_ARGUMENT);
+    const struct generate_options mtp = {.speculation = SESSION_SPECULATE_MTP};
+    assert_int_equal(session_generate(s, NULL, &mtp, NULL, NULL, NULL, &info), ERR_UNSUPPORTED);
+    assert_non_null(strstr(info.message, "no multi-token-prediction layer"));
     session_free(s);
 }
 
-static void test_every_failing_allocation_leaves_a_usable_session(void **state)
+static void fail_each_allocation(struct engine *e, enum session_speculation how)
 {
-    struct engine *e = *state;
-    const struct generate_options o = {.max_tokens = 12, .ignore_eos = true, .draft_always = true};
-    size_t alive = mem_alive();
+    const struct generate_options o = {.max_tokens = 12, .ignore_eos = true, .draft_always = true,
+                                       .speculation = how};
+    size_t alive = 0;
     bool done = false;
-    for (size_t k = 1; !done; k++) {
+    for (size_t k = 0; !done; k++) { /* 0: none fails, and what the engine keeps is there */
         struct errinfo info = {0};
+        alive = k == 1 ? mem_alive() : alive;
         struct session *s = begun(e, CONTEXT), *whole = begun(e, CONTEXT);
         mem_fault(k, 0);
         err result = session_generate(s, NULL, &o, NULL, NULL, NULL, &info);
-        done = mem_attempts() < k;
+        done = k > 0 && mem_attempts() < k;
         mem_fault(0, 0);
         assert_true(result == ERR_OK || (result == ERR_NOMEM && info.message[0]));
         if (result != ERR_OK) {
@@ -267,6 +298,15 @@ static void test_every_failing_allocation_leaves_a_usable_session(void **state)
         session_free(whole);
     }
     assert_int_equal(mem_alive(), alive);
+}
+
+static void test_every_failing_allocation_leaves_a_usable_session(void **state)
+{
+    struct engine *e = enginefixture_open("tests/golden/model/v3-mtp", 1, false, 0);
+    fail_each_allocation(*state, SESSION_SPECULATE_AUTO);
+    fail_each_allocation(e, SESSION_SPECULATE_AUTO);
+    fail_each_allocation(e, SESSION_SPECULATE_MTP);
+    engine_close(e);
 }
 
 static int open_chat(void **state)
@@ -286,6 +326,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_same_bits_with_and_without_guesses),
         cmocka_unit_test(test_steps_of_few_rows_round_as_single_ones),
+        cmocka_unit_test(test_the_same_bits_with_the_models_own_guesses),
         cmocka_unit_test(test_penalties_bias_and_truncation_of_the_set),
         cmocka_unit_test(test_every_way_an_answer_ends),
         cmocka_unit_test(test_the_cost_model_decides_the_same_tokens),

@@ -374,7 +374,7 @@ static void fp8_folders_equal_the_twins_that_pytorch_multiplied_out(void **state
     }
 }
 
-static void mtp_layers_are_recognised_and_left_out(void **state)
+static void mtp_layers_are_found_beside_the_layers(void **state)
 {
     (void)state;
     static const char *const forms[][2] = {{"v3-mtp", "model.layers.2.eh_proj.weight"},
@@ -468,7 +468,7 @@ int main(void)
         cmocka_unit_test(little_scratch_only_means_more_pieces),
         cmocka_unit_test(fp8_folder_equals_its_dequantised_twin_bit_for_bit),
         cmocka_unit_test(fp8_folders_equal_the_twins_that_pytorch_multiplied_out),
-        cmocka_unit_test(mtp_layers_are_recognised_and_left_out),
+        cmocka_unit_test(mtp_layers_are_found_beside_the_layers),
         cmocka_unit_test(parameters_are_counted_once_and_experts_by_share),
         cmocka_unit_test(wrong_arguments_are_named_and_leave_the_cache_alone),
         cmocka_unit_test(expansion_is_chosen_for_many_queries_and_absorption_for_few),

@@ -6,7 +6,9 @@ same weights, and for FP8 folders twin/, the same folder with every FP8 weight m
 files are written here with the gguf package, independently of `fathom convert`. expected.bin,
 little-endian: int32 n_tokens, n_layers, hidden, vocab; int32 tokens[n_tokens]; float32
 [n_layers + 1][n_tokens][hidden] (the output of every layer, then of the final norm); float32 logits
-[n_tokens][vocab].
+[n_tokens][vocab]. mtp.bin, of checkpoints with a multi-token-prediction layer: int32 n, hidden, vocab, guess;
+float32 [n][hidden] its normed output for each token but the last, float32 logits [n][vocab], and [vocab]: the
+logits when the last output goes through the layer again with the token `guess`, the likeliest of the last row.
 
 Run by hand: python3 tools/golden/model.py [NAME ...]; needs torch, transformers 5, safetensors, gguf.
 Weights are rounded to the stored type first, then everything is computed in float32 with eager attention.
@@ -19,6 +21,7 @@ refuses), v3-softmax (keys for neither softmax with a selection bias nor half-sp
 v3-fp8 (large; tests convert it, the smaller FP8 fixtures have one). Not in transformers, followed from the
 official code instead: softmax scores with a selection bias (v3-softmax).
 """
+import copy
 import json
 import math
 import pathlib
@@ -308,6 +311,40 @@ def mtp_tensors(stored, config, generator):
     return out
 
 
+def mtp_expected(model, values, tokens, hidden):
+    """The multi-token-prediction layer (DeepSeek-V3 paper, section 2.2), which transformers does not run: from
+    the main model's normed output h_i and the next token t_{i+1},
+        h'_i = eh_proj [RMSNorm(Emb(t_{i+1})); RMSNorm(h_i)],
+    the embedding first as in the released weights, then a decoder layer over the h', a norm and a head of its
+    own. Also one step more, as drafting does: the last output and its likeliest token once again."""
+    layers, eps = model.config.num_hidden_layers, model.config.rms_norm_eps
+    w = {n.split(".", 3)[3]: t for n, t in values.items() if n.startswith(f"model.layers.{layers}.")}
+    rms = lambda x, weight: x * torch.rsqrt((x * x).mean(-1, keepdim=True) + eps) * weight
+    decoder = copy.deepcopy(model.model)
+    decoder.config.num_hidden_layers = 1
+    decoder.layers = torch.nn.ModuleList([decoder.layers[-1]])  # mtp_tensors: its weights are this layer's
+    decoder.norm = torch.nn.Identity()
+
+    def run(h, ids):
+        joined = torch.cat([rms(w["embed_tokens.weight"][ids], w["enorm.weight"]), rms(h, w["hnorm.weight"])], -1)
+        x = decoder(inputs_embeds=(joined @ w["eh_proj.weight"].T)[None], use_cache=False).last_hidden_state[0]
+        x = rms(x, w["shared_head.norm.weight"])
+        return x, x @ w["shared_head.head.weight"].T
+
+    with torch.no_grad():
+        x, logits = run(hidden[:-1], torch.tensor(tokens[1:]))
+        guess = logits[-1].argmax().item()
+        _, more = run(torch.cat([hidden[:-1], x[-1:]]), torch.tensor(tokens[1:] + [guess]))
+    return guess, x, logits, more[-1]
+
+
+def write_mtp(path, guess, x, logits, more):
+    with open(path, "wb") as f:
+        f.write(struct.pack("<4i", *x.shape, logits.shape[1], guess))
+        for t in (x, logits, more):
+            f.write(t.float().numpy().astype("<f4").tobytes())
+
+
 def observed(model, batch):
     """Every layer's output, the logits, and each token's routing margin: [batch, tokens]."""
     layers, margins = [], [torch.ones(batch.shape)]
@@ -587,6 +624,7 @@ def make(name):
         extra = mtp_tensors(stored, model.config, generator)
         stored.update(extra)
         values.update({n: t.float() for n, t in extra.items()})
+        write_mtp(path / "mtp.bin", *mtp_expected(model, values, tokens, layers[-1]))
     write_weights(path, stored, options.get("shards", 1))
     if "twin" in options:
         write_twin(path / "twin", values, path / "config.json", KINDS[options["twin"]])
