@@ -73,10 +73,10 @@ static size_t matmul_unit_size(enum matmul_form form, size_t k)
 }
 
 /* A thread's scratch for a product: the unpacked weights, and where sums wait. */
-static size_t matmul_panel_size(enum matmul_form form, size_t n_rows)
+static size_t matmul_panel_size(enum matmul_form form, const struct tensor *w, size_t n_rows)
 {
     if (form == MATMUL_BF16) {
-        return MATMUL_BF16_PANEL;
+        return matmul_bf16_panel(w).size;
     }
     size_t sums = matmul_round(n_rows, MATMUL_TILE) * MATMUL_PANEL * sizeof(float);
     return MATMUL_PANEL * MATMUL_CHUNK * sizeof(float) + sums;
@@ -140,9 +140,9 @@ static void matmul_part_add(struct matmul_plan *plan, const struct compute *c,
         part->pack[0] = matmul_pack_add(plan, p);
         part->step = MATMUL_PANEL;
         if (part->form == MATMUL_BF16) {
-            part->block = MATMUL_TASK_TILES * MATMUL_TILE;
+            part->block = matmul_block_tiles(j->n_rows, k) * MATMUL_TILE;
         }
-        size_t panel = matmul_panel_size(part->form, j->n_rows);
+        size_t panel = matmul_panel_size(part->form, &j->w, j->n_rows);
         plan->panel_size = panel > plan->panel_size ? panel : plan->panel_size;
     }
     part->panels = (n + part->step - 1) / part->step;
@@ -187,7 +187,7 @@ static void matmul_pack_unit(const struct matmul_plan *plan, const struct matmul
         return;
     }
     size_t tiles = (p->n_rows + MATMUL_TILE - 1) / MATMUL_TILE;
-    size_t at = i / MATMUL_TASK_TILES * MATMUL_TASK_TILES, end = at + MATMUL_TASK_TILES;
+    size_t block = matmul_block_tiles(p->n_rows, p->k), at = i / block * block, end = at + block;
     end = end < tiles ? end : tiles;
     size_t width = matmul_width(end - at);
     while (at + width <= i) {

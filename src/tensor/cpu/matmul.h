@@ -21,12 +21,9 @@ enum {
     MATMUL_DOT_ROWS = 4,      /* most activation rows of a dot task */
     MATMUL_CHUNK = 512,       /* k per unpacked float32 panel; a multiple of MATMUL_RUN */
     MATMUL_WIDTH = 3,         /* most tiles that a bfloat16 product takes at once */
-    MATMUL_TASK_TILES = 6,    /* tiles of a bfloat16 task: they stay in the second cache */
     MATMUL_TILE_BYTES = 1024, /* 16 rows of 32 bfloat16 */
-    MATMUL_UNITS = MATMUL_RUN / MATMUL_GROUP * 2 * MATMUL_TILE_BYTES, /* 256 k of a panel */
-    /* Scratch of a bfloat16 task: two units of weights, the sums of a width, the scales of two runs. */
-    MATMUL_BF16_PANEL = 2 * MATMUL_UNITS + MATMUL_WIDTH * 2 * MATMUL_TILE_BYTES +
-                        2 * MATMUL_PANEL * 16 * sizeof(float),
+    MATMUL_TASK_X = 1 << 20,  /* bytes of a bfloat16 task's activations, about: half the second cache */
+    MATMUL_KEPT = 1 << 20,    /* most bytes of weights that a bfloat16 task keeps unpacked */
 };
 
 /* MATMUL_RUN activations as int8: x = d[i / 16] * q[i]; s = d * (sum of the 16 q), for weights with
@@ -81,6 +78,11 @@ err matmul_avx2(struct compute *c, const struct matmul_job *jobs, size_t n_jobs)
 err matmul_avx512(struct compute *c, const struct matmul_job *jobs, size_t n_jobs);
 err matmul_amx(struct compute *c, const struct matmul_job *jobs, size_t n_jobs);
 
+static inline size_t matmul_round(size_t n, size_t to)
+{
+    return (n + to - 1) / to * to;
+}
+
 /* How many tiles a bfloat16 product takes next when `left` are left of its block: three, but four
  * are two and two. */
 static inline size_t matmul_width(size_t left)
@@ -88,9 +90,33 @@ static inline size_t matmul_width(size_t left)
     return left == 4 ? 2 : left < MATMUL_WIDTH ? left : MATMUL_WIDTH;
 }
 
-static inline size_t matmul_round(size_t n, size_t to)
+/* Tiles of a bfloat16 task of n_rows activation rows: equal blocks of at most MATMUL_TASK_X bytes or
+ * two widths. */
+static inline size_t matmul_block_tiles(size_t n_rows, size_t k)
 {
-    return (n + to - 1) / to * to;
+    size_t tiles = (n_rows + MATMUL_TILE - 1) / MATMUL_TILE;
+    size_t most = MATMUL_TASK_X / (matmul_round(k, MATMUL_GROUP) * MATMUL_TILE * 2);
+    most = most < 2 * MATMUL_WIDTH ? 2 * MATMUL_WIDTH : most;
+    size_t blocks = (tiles + most - 1) / most, block = (tiles + blocks - 1) / blocks;
+    return matmul_round(block, MATMUL_WIDTH);
+}
+
+/* A thread's scratch for the bfloat16 product of a weight, in bytes from its start: the unpacked
+ * weights (all of them, or two runs of k in turn), the sums of a width, two sets of scales, and the rows of a
+ * panel with fewer than MATMUL_PANEL. */
+struct matmul_bf16_panel {
+    bool kept;
+    size_t sums, scales, rows, size;
+};
+static inline struct matmul_bf16_panel matmul_bf16_panel(const struct tensor *w)
+{
+    size_t k = matmul_round(tensor_cols(w), MATMUL_RUN);
+    struct matmul_bf16_panel p = {.kept = k * MATMUL_PANEL * 2 <= MATMUL_KEPT};
+    p.sums = (p.kept ? k : 2 * (size_t)MATMUL_RUN) * MATMUL_PANEL * 2;
+    p.scales = p.sums + MATMUL_WIDTH * 2 * MATMUL_TILE_BYTES;
+    p.rows = p.scales + 2 * MATMUL_PANEL * 16 * sizeof(float);
+    p.size = p.rows + (tensor_rows(w) % MATMUL_PANEL ? MATMUL_PANEL * tensor_row_bytes(w) : 0);
+    return p;
 }
 
 #endif

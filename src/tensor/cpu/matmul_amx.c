@@ -3,14 +3,14 @@
  * sums [16 weight rows][16 activation rows] float32. TDPBF16PS adds the pairs of a sum in the order of
  * k whatever is beside it. Tiles 0 to 5 hold sums, 6 weights, 7 activations.
  *
- * The tile unit and the vector units work side by side as long as the instructions alternate and
- * everything stays in the first cache: so the next unit of weights (64 k of 32 rows, 4 KiB) is
- * unpacked between the tile products of the one before, a few rows after each. What is unpacked is used
- * once, by at most 48 activation rows; more rows unpack again, in the shadow of their products. */
-#include "tensor/cpu/matmul_avx512.h"
-#include "tensor/cpu/unpack_avx512.h"
+ * The tile unit and the vector units work side by side as long as the instructions alternate: the next unit
+ * of weights (64 k of 32 rows, 4 KiB) is unpacked between the tile products of the one before, a few rows
+ * after each. Where more than MATMUL_WIDTH activation tiles use the weights, the first pass over k keeps
+ * what it unpacks for the others. */
+#include <string.h>
 
-enum { MATMUL_UNIT = 64 }; /* k unpacked while as many are multiplied; MATMUL_RUN for some types */
+#include "tensor/cpu/matmul_avx512.h"
+#include "tensor/cpu/unit_avx512.h"
 
 /* Plain assembly with a memory clobber: GCC 12's intrinsics do not tell it that tiles read memory. */
 #define TILE_LOAD(tile, p)                                                                         \
@@ -85,213 +85,296 @@ UNPACK_INLINE void matmul_sums_store(size_t tiles, char *s)
     }
 }
 
-/* The weight side of a task, and how far it is unpacked. A row past the weight's last is that one
- * again.
- *   scales  Q4_K: of even and odd runs, as unpack_k_both gives them times UNPACK_CUT; made a run ahead,
- *           or the first products of a run would wait for them.
- *   ahead   what this thread will probably read next. It is asked for a few lines after each product,
+/* The weight side of a task.
+ *   scales  two sets, used in turn by units or by runs
+ *   ahead   what this thread will probably read next. It is asked for a line or two after each product,
  *           into the second cache: a burst of requests would keep the tile loads waiting, and rows read in
  *           columns are no pattern that the processor would foresee. */
 struct matmul_source {
     const struct tensor *w;
-    unpack_fn *unpack;
-    const uint8_t *data; /* the task's first row */
-    size_t row, n, k;    /* its number, rows, columns */
-    size_t row_bytes, run_bytes;
-    float (*scales)[MATMUL_PANEL][16];
+    unpack_fn *unpack;   /* for types without units of their own, and for what is less than a unit */
+    const uint8_t *data; /* the task's first row; MATMUL_PANEL of them can be read */
+    size_t row, row_bytes, k;
+    float (*scales)[UNIT_SCALES];
     const uint8_t *ahead;
-    size_t ahead_lines; /* after each product */
-    /* The unit being unpacked: k positions [at, at + n_at) to `to`, rows from r on, which begin at p. */
-    size_t at, n_at, r;
-    const uint8_t *p;
-    char *to;
-    struct unpack_q4_k_constants constants;
+    size_t ahead_step, ahead_each; /* bytes from one to the next; how many after each product */
+    struct unit_constants constants;
 };
 
-/* The scales of rows [first, last) for a run; past the end the last run's again, read by nobody. */
-UNPACK_INLINE void matmul_scales(const struct matmul_source *s, size_t run, size_t first, size_t last)
+/* Stands for all types that are unpacked by s->unpack, a run at a time. */
+#define MATMUL_ANY DTYPE_F32
+
+static inline size_t matmul_unit_k(enum dtype type)
 {
-    size_t runs = s->k / MATMUL_RUN;
-    const uint8_t *p = s->data + (run < runs ? run : runs - 1) * s->run_bytes;
-#pragma GCC unroll 8
-    for (size_t r = first; r < last; r++) {
-        const uint8_t *row = p + (r < s->n ? r : s->n - 1) * s->row_bytes;
-        __m512 scales = _mm512_mul_ps(unpack_k_both(row), _mm512_set1_ps(UNPACK_CUT));
-        _mm512_storeu_ps(s->scales[run % 2][r], scales);
-    }
+    return type == MATMUL_ANY ? (size_t)MATMUL_RUN : (size_t)UNIT_K;
 }
 
-/* Unpacks the next rows of the unit, two tiles per 32 k. */
-UNPACK_INLINE void matmul_fill(enum dtype type, struct matmul_source *s, size_t rows)
+/* Makes scales, piece after piece: half the rows' of a run, or those of a unit. Past the end the last
+ * ones again, read by nobody. */
+UNPACK_INLINE void matmul_scales(enum dtype type, const struct matmul_source *s, size_t piece)
 {
-#pragma GCC unroll 8
-    for (size_t i = 0; i < rows; i++) {
-        if (type == DTYPE_Q4_K) {
-            const float *scales = s->scales[s->at / MATMUL_RUN % 2][s->r];
-            unpack_unit_q4_k(&s->constants, s->p, scales + s->at % MATMUL_RUN / 32, s->to,
-                             2 * MATMUL_TILE_BYTES);
-        } else {
-            s->unpack(s->p, s->n_at, matmulpanel_scale(s->w, s->row + s->r, s->at), s->to,
-                      2 * MATMUL_TILE_BYTES);
+    if (type == DTYPE_Q4_K) {
+        size_t runs = s->k / MATMUL_RUN, run = piece / 2, half = piece % 2 * 16;
+        const uint8_t *p = s->data + (run < runs ? run : runs - 1) * 144;
+        unit_scales_q4_k(p + half * s->row_bytes, s->row_bytes, s->scales[run % 2] + half);
+    } else if (type == DTYPE_Q8_0 || type == DTYPE_Q5_0) {
+        const size_t size = type == DTYPE_Q8_0 ? 34 : 22;
+        size_t units = s->k / UNIT_K;
+        const uint8_t *p = s->data + (piece < units ? piece : units - 1) * 2 * size;
+        for (size_t half = 0; half < UNIT_ROWS; half += 16, p += 16 * s->row_bytes) {
+            unit_scales_small(p, s->row_bytes, size, type == DTYPE_Q8_0 ? UNIT_Q8_0_OFFSET : 0,
+                              s->scales[piece % 2] + half);
         }
-        s->p += s->r + 1 < s->n ? s->row_bytes : 0;
-        s->r++;
-        s->to += 64;
     }
 }
 
-/* The next unit is the one at column `at`; past the end it is the first again, which nobody reads. */
-UNPACK_INLINE void matmul_fill_begin(enum dtype type, size_t unit, struct matmul_source *s, size_t at,
-                                     char *to)
+/* Unpacks rows [first, last) of unit u to `to`. */
+UNPACK_INLINE void matmul_rows(enum dtype type, const struct matmul_source *s, size_t u, size_t first,
+                               size_t last, char *to)
 {
-    s->at = at < s->k ? at : 0;
-    s->n_at = s->k - s->at < unit ? s->k - s->at : unit;
-    s->r = 0;
-    s->to = to;
+    const struct unit_constants *c = &s->constants;
+    const uint8_t *p = s->data + first * s->row_bytes;
+    const float *scales = s->scales[u % 2] + first;
+    to += 64 * first;
     if (type == DTYPE_Q4_K) {
-        s->p = s->data + s->at / MATMUL_RUN * 144 + 16 + s->at % MATMUL_RUN / 2;
+        p += u / 4 * 144 + 16 + u % 4 * 32;
+        scales = s->scales[u / 4 % 2] + u % 4 * 2 * UNIT_ROWS + first;
     } else {
-        s->p = s->data + s->at / MATMUL_GROUP * s->run_bytes / (MATMUL_RUN / MATMUL_GROUP);
+        const struct dtype_info *d = dtype_info(type == MATMUL_ANY ? s->w->dtype : type);
+        p += u * (matmul_unit_k(type) / d->block_elems * d->block_bytes);
+    }
+#pragma GCC unroll 8
+    for (size_t r = first; r < last; r++, p += s->row_bytes, scales++, to += 64) {
+        switch (type) {
+        case DTYPE_Q4_K: unit_row_q4_k(c, p, scales, to); break;
+        case DTYPE_Q8_0:
+            unit_block_q8_0(c, p, scales, to);
+            unit_block_q8_0(c, p + 34, scales + 2 * UNIT_ROWS, to + UNIT_GROUP_BYTES);
+            break;
+        case DTYPE_Q5_0:
+            unit_block_q5_0(c, p, scales, to);
+            unit_block_q5_0(c, p + 22, scales + 2 * UNIT_ROWS, to + UNIT_GROUP_BYTES);
+            break;
+        case DTYPE_BF16:
+            memcpy(to, p, 64);
+            memcpy(to + UNIT_GROUP_BYTES, p + 64, 64);
+            break;
+        default:
+            s->unpack(p, MATMUL_RUN, matmulpanel_scale(s->w, s->row + r, u * MATMUL_RUN), to,
+                      UNIT_GROUP_BYTES);
+        }
     }
 }
 
-/* What is done after product `slot` of `slots` that a unit's multiplication takes. */
-UNPACK_INLINE void matmul_beside(enum dtype type, struct matmul_source *s, size_t slot, size_t slots)
+/* What goes on beside the multiplication of a unit. */
+struct matmul_beside {
+    size_t u; /* the unit to unpack */
+    char *to; /* where to */
+    const uint8_t *ahead;
+};
+
+/* What is done after product `slot` of `slots` that a unit's multiplication takes; nothing without b. */
+UNPACK_INLINE void matmul_slot(enum dtype type, const struct matmul_source *s, struct matmul_beside *b,
+                               size_t slot, size_t slots)
 {
-    matmul_fill(type, s, MATMUL_PANEL * (slot + 1) / slots - MATMUL_PANEL * slot / slots);
-    for (size_t i = 0; i < s->ahead_lines; i++, s->ahead += 64) {
-        _mm_prefetch((const char *)s->ahead, _MM_HINT_T1);
+    if (!b) {
+        return;
     }
-    if (type == DTYPE_Q4_K) {
-        enum { QUARTER = MATMUL_PANEL / 4 };
-        size_t run = s->at / MATMUL_RUN + 1, from = s->at % MATMUL_RUN / MATMUL_UNIT * QUARTER;
-        matmul_scales(s, run, from + QUARTER * slot / slots, from + QUARTER * (slot + 1) / slots);
+    matmul_rows(type, s, b->u, MATMUL_PANEL * slot / slots, MATMUL_PANEL * (slot + 1) / slots, b->to);
+    for (size_t i = 0; i < s->ahead_each; i++, b->ahead += s->ahead_step) {
+        _mm_prefetch((const char *)b->ahead, _MM_HINT_T1);
     }
 }
 
 /* Multiplies 32 k: weights at w, `tiles` activation tiles at x, side by side; step `step` of the
  * `steps` of a unit. */
-UNPACK_INLINE void matmul_step(enum dtype type, size_t tiles, size_t step, size_t steps,
-                               const char *w, const char *x, struct matmul_source *s)
+UNPACK_INLINE void matmul_step(enum dtype type, size_t tiles, size_t step, size_t steps, const char *w,
+                               const char *x, const struct matmul_source *s, struct matmul_beside *b)
 {
     size_t slots = steps * tiles * 2, slot = step * tiles * 2;
     TILE_LOAD(6, w);
     TILE_LOAD(7, x);
     TILE_ADD(0, 7, 6);
-    matmul_beside(type, s, slot++, slots);
+    matmul_slot(type, s, b, slot++, slots);
     if (tiles > 1) {
         TILE_LOAD(7, x + MATMUL_TILE_BYTES);
         TILE_ADD(1, 7, 6);
-        matmul_beside(type, s, slot++, slots);
+        matmul_slot(type, s, b, slot++, slots);
     }
     if (tiles > 2) {
         TILE_LOAD(7, x + 2 * MATMUL_TILE_BYTES);
         TILE_ADD(2, 7, 6);
-        matmul_beside(type, s, slot++, slots);
+        matmul_slot(type, s, b, slot++, slots);
     }
     TILE_LOAD(6, w + MATMUL_TILE_BYTES); /* the last activation tile is still there */
     if (tiles > 2) {
         TILE_ADD(5, 7, 6);
-        matmul_beside(type, s, slot++, slots);
+        matmul_slot(type, s, b, slot++, slots);
         TILE_LOAD(7, x + MATMUL_TILE_BYTES);
     }
     if (tiles > 1) {
         TILE_ADD(4, 7, 6);
-        matmul_beside(type, s, slot++, slots);
+        matmul_slot(type, s, b, slot++, slots);
         TILE_LOAD(7, x);
     }
     TILE_ADD(3, 7, 6);
-    matmul_beside(type, s, slot, slots);
+    matmul_slot(type, s, b, slot, slots);
 }
 
-/* `tiles` activation tiles times the task's rows: sums [tile][32 weight rows][16]. */
-UNPACK_INLINE void matmul_multiply(enum dtype type, size_t unit, size_t tiles,
-                                   struct matmul_source *s, const char *x, char *panel, char *sums)
+/* Multiplies units [u, end), all unpacked except, where `fills`, those after u: unit i is at panel +
+ * (i & turn) * its bytes. */
+UNPACK_INLINE void matmul_units(enum dtype type, bool fills, size_t tiles, const struct matmul_source *s,
+                                size_t u, size_t end, size_t turn, const char *x, char *panel)
 {
-    const size_t steps = unit / MATMUL_GROUP;
-    if (type == DTYPE_Q4_K) {
-        for (size_t r = 0; r < MATMUL_PANEL; r += 8) {
-            matmul_scales(s, 0, r, r + 8);
+    const size_t steps = matmul_unit_k(type) / MATMUL_GROUP, bytes = steps * UNIT_GROUP_BYTES;
+    struct matmul_beside b = {.ahead = s->ahead};
+    for (; u < end; u++, x += steps * tiles * MATMUL_TILE_BYTES) {
+        const char *w = panel + (u & turn) * bytes;
+        b.u = u + 1;
+        b.to = panel + ((u + 1) & turn) * bytes;
+        if (fills && type == DTYPE_Q4_K && u % 2 == 0) {
+            matmul_scales(type, s, u / 2 + 2);
+        } else if (fills && type != DTYPE_Q4_K) {
+            matmul_scales(type, s, u + 2);
         }
-        matmul_scales(s, 1, 0, 8); /* the quarter that goes with a run's first unit */
-    }
-    matmul_fill_begin(type, unit, s, 0, panel);
-    for (size_t r = 0; r < MATMUL_PANEL; r += 8) {
-        matmul_fill(type, s, 8);
-    }
-    matmul_sums_zero();
-    size_t part = 0;
-    for (size_t at = 0; at < s->k; at += unit, part = !part) {
-        const char *w = panel + part * MATMUL_UNITS;
-        matmul_fill_begin(type, unit, s, at + unit, panel + !part * MATMUL_UNITS);
-        if (at + unit <= s->k) {
 #pragma GCC unroll 8
-            for (size_t i = 0; i < steps; i++) {
-                matmul_step(type, tiles, i, steps, w + i * 2 * MATMUL_TILE_BYTES,
-                            x + i * tiles * MATMUL_TILE_BYTES, s);
-            }
-            x += steps * tiles * MATMUL_TILE_BYTES;
-        } else {
-            for (size_t left = at; left < s->k; left += MATMUL_GROUP) {
-                matmul_step(type, tiles, 0, steps, w, x, s);
-                w += 2 * MATMUL_TILE_BYTES;
-                x += tiles * MATMUL_TILE_BYTES;
-            }
+        for (size_t i = 0; i < steps; i++) {
+            matmul_step(type, tiles, i, steps, w + i * UNIT_GROUP_BYTES, x + i * tiles * MATMUL_TILE_BYTES,
+                        s, fills ? &b : NULL);
         }
+    }
+}
+
+/* The last columns, less than a unit: after all others, by themselves. */
+UNPACK_INLINE void matmul_rest(bool fills, size_t tiles, const struct matmul_source *s, size_t at,
+                               const char *x, char *w)
+{
+    const struct dtype_info *d = dtype_info(s->w->dtype);
+    for (size_t r = 0; fills && r < MATMUL_PANEL; r++) {
+        s->unpack(s->data + r * s->row_bytes + at / d->block_elems * d->block_bytes, s->k - at,
+                  matmulpanel_scale(s->w, s->row + r, at), w + 64 * r, UNIT_GROUP_BYTES);
+    }
+    for (; at < s->k; at += MATMUL_GROUP) {
+        matmul_step(MATMUL_ANY, tiles, 0, 1, w, x, s, NULL);
+        w += UNIT_GROUP_BYTES;
+        x += tiles * MATMUL_TILE_BYTES;
+    }
+}
+
+/* `tiles` activation tiles times the task's rows: sums [tile][32 weight rows][16]. `fills`: unpacks the
+ * weights to the panel; otherwise they are all there. */
+UNPACK_INLINE void matmul_pass(enum dtype type, bool fills, size_t tiles,
+                               const struct matmul_source *source, size_t turn, const char *x,
+                               char *panel, char *sums)
+{
+    const struct matmul_source copy = *source, *s = &copy; /* in registers, whatever is written */
+    const size_t unit = matmul_unit_k(type), units = s->k / unit;
+    matmul_sums_zero();
+    if (units) {
+        if (fills) {
+            matmul_scales(type, s, 0);
+            matmul_scales(type, s, 1);
+            matmul_rows(type, s, 0, 0, MATMUL_PANEL, panel);
+            matmul_units(type, true, tiles, s, 0, units - 1, turn, x, panel);
+            x += (units - 1) * unit / MATMUL_GROUP * tiles * MATMUL_TILE_BYTES;
+        }
+        matmul_units(type, false, tiles, s, fills ? units - 1 : 0, units, turn, x, panel);
+        x += (fills ? 1 : units) * unit / MATMUL_GROUP * tiles * MATMUL_TILE_BYTES;
+    }
+    if (units * unit < s->k) {
+        matmul_rest(fills, tiles, s, units * unit, x, panel + (units & turn) * unit * MATMUL_PANEL * 2);
     }
     matmul_sums_store(tiles, sums);
 }
 
-UNPACK_INLINE void matmul_blocks(enum dtype type, size_t unit, const struct matmul_task *t)
+/* A pass of each type and width, each a function of its own: together they are more than a compiler keeps
+ * registers for. */
+typedef void matmul_pass_fn(const struct matmul_source *s, size_t turn, const char *x, char *panel,
+                            char *sums);
+#define MATMUL_PASS(name, type, fills, tiles)                                                      \
+    static __attribute__((noinline)) void matmul_##name##_##tiles(                                 \
+        const struct matmul_source *s, size_t turn, const char *x, char *panel, char *sums)        \
+    {                                                                                              \
+        matmul_pass(type, fills, tiles, s, turn, x, panel, sums);                                  \
+    }
+#define MATMUL_PASSES(name, type, fills)                                                           \
+    MATMUL_PASS(name, type, fills, 1)                                                              \
+    MATMUL_PASS(name, type, fills, 2)                                                              \
+    MATMUL_PASS(name, type, fills, 3)                                                              \
+    static matmul_pass_fn *const matmul_##name[MATMUL_WIDTH] = {                                   \
+        matmul_##name##_1, matmul_##name##_2, matmul_##name##_3};
+MATMUL_PASSES(q4_k, DTYPE_Q4_K, true)
+MATMUL_PASSES(q8_0, DTYPE_Q8_0, true)
+MATMUL_PASSES(q5_0, DTYPE_Q5_0, true)
+MATMUL_PASSES(bf16, DTYPE_BF16, true)
+MATMUL_PASSES(any, MATMUL_ANY, true)
+MATMUL_PASSES(kept_units, DTYPE_BF16, false)
+MATMUL_PASSES(kept_runs, MATMUL_ANY, false)
+
+/* Fewer than MATMUL_PANEL rows: a copy of them, the last one repeated. */
+static const uint8_t *matmul_padded(const struct matmul_task *t, const uint8_t *data, char *copy)
 {
-    const struct dtype_info *d = dtype_info(t->w->dtype);
-    char *panel = t->panel, *sums = panel + 2 * MATMUL_UNITS;
-    struct matmul_source s = {
-        .w = t->w,
-        .unpack = unpack_avx512_bf16(t->w->dtype),
-        .row = t->row,
-        .n = t->n,
-        .k = tensor_cols(t->w),
-        .row_bytes = tensor_row_bytes(t->w),
-        .run_bytes = MATMUL_RUN / d->block_elems * d->block_bytes,
-        .scales = (float(*)[MATMUL_PANEL][16])(void *)(sums + MATMUL_WIDTH * 2 * MATMUL_TILE_BYTES),
-        .constants = unpack_q4_k_begin()};
-    s.data = (const uint8_t *)t->w->data + t->row * s.row_bytes;
-    s.ahead = s.data + t->ahead * s.row_bytes;
-    size_t steps = (s.k + MATMUL_GROUP - 1) / MATMUL_GROUP;
-    size_t tiles = (t->n_rows + MATMUL_TILE - 1) / MATMUL_TILE, width;
-    for (size_t i = 0; i < tiles; i += width) {
-        width = matmul_width(tiles - i);
-        const char *x = (const char *)t->x + i * steps * MATMUL_TILE_BYTES;
-        size_t products = 2 * width * steps;
-        s.ahead_lines = i == 0 ? (t->n * s.row_bytes / 64 + products - 1) / products : 0;
-        switch (width) {
-        case 1: matmul_multiply(type, unit, 1, &s, x, panel, sums); break;
-        case 2: matmul_multiply(type, unit, 2, &s, x, panel, sums); break;
-        default: matmul_multiply(type, unit, 3, &s, x, panel, sums); break;
-        }
-        for (size_t j = 0; j < width; j++) {
-            for (size_t r = 0; r < t->n; r += 16) {
-                size_t first = (i + j) * MATMUL_TILE;
-                matmul_store_tile((const float *)(const void *)sums + (j * MATMUL_PANEL + r) * 16,
-                                  t->y + first * t->y_stride + t->row + r, t->y_stride, t->n - r,
-                                  t->n_rows - first);
-            }
+    size_t row_bytes = tensor_row_bytes(t->w);
+    for (size_t r = 0; r < MATMUL_PANEL; r++) {
+        memcpy(copy + r * row_bytes, data + (r < t->n ? r : t->n - 1) * row_bytes, row_bytes);
+    }
+    return (const uint8_t *)copy;
+}
+
+static struct matmul_source matmul_source(const struct matmul_task *t, size_t products)
+{
+    struct matmul_bf16_panel at = matmul_bf16_panel(t->w);
+    struct matmul_source s = {.w = t->w,
+                              .unpack = unpack_avx512_bf16(t->w->dtype),
+                              .row = t->row,
+                              .row_bytes = tensor_row_bytes(t->w),
+                              .k = tensor_cols(t->w),
+                              .scales = (float(*)[UNIT_SCALES])(void *)((char *)t->panel + at.scales),
+                              .constants = unit_begin()};
+    const uint8_t *data = (const uint8_t *)t->w->data + t->row * s.row_bytes;
+    s.data = t->n < MATMUL_PANEL ? matmul_padded(t, data, (char *)t->panel + at.rows) : data;
+    s.ahead = data + t->ahead * s.row_bytes;
+    /* A request brings two lines. */
+    size_t bytes = MATMUL_PANEL * s.row_bytes, each = bytes / products / 128 + 1;
+    s.ahead_each = each;
+    s.ahead_step = bytes / products / each + 1;
+    return s;
+}
+
+/* The sums of `width` activation tiles from row `first` on, to y. */
+static void matmul_sums_finish(const struct matmul_task *t, size_t first, size_t width, const char *sums)
+{
+    for (size_t j = 0; j < width; j++, first += MATMUL_TILE) {
+        for (size_t r = 0; r < t->n; r += 16) {
+            matmul_store_tile((const float *)(const void *)sums + (j * MATMUL_PANEL + r) * 16,
+                              t->y + first * t->y_stride + t->row + r, t->y_stride, t->n - r,
+                              t->n_rows - first);
         }
     }
 }
 
-/* Types whose blocks are no longer than a unit are unpacked by units. */
 static void matmul_amx_product(const struct matmul_task *t)
 {
+    struct matmul_bf16_panel at = matmul_bf16_panel(t->w);
+    size_t steps = matmul_round(tensor_cols(t->w), MATMUL_GROUP) / MATMUL_GROUP;
+    size_t tiles = (t->n_rows + MATMUL_TILE - 1) / MATMUL_TILE, width = matmul_width(tiles);
+    char *panel = t->panel, *sums = panel + at.sums;
+    struct matmul_source s = matmul_source(t, 2 * width * steps);
+    bool keeps = at.kept && tiles > width;
+    matmul_pass_fn *const *passes, *const *kept = matmul_kept_units;
     switch (t->w->dtype) {
-    case DTYPE_Q4_K: matmul_blocks(DTYPE_Q4_K, MATMUL_UNIT, t); break;
-    case DTYPE_Q8_0:
-    case DTYPE_Q5_0:
-    case DTYPE_Q4_0:
-    case DTYPE_BF16:
-    case DTYPE_F8_E4M3: matmul_blocks(DTYPE_BF16, MATMUL_UNIT, t); break;
-    default: matmul_blocks(DTYPE_BF16, MATMUL_RUN, t); break;
+    case DTYPE_Q4_K: passes = matmul_q4_k; break;
+    case DTYPE_Q8_0: passes = matmul_q8_0; break;
+    case DTYPE_Q5_0: passes = matmul_q5_0; break;
+    case DTYPE_BF16: passes = matmul_bf16; break;
+    default: passes = matmul_any, kept = matmul_kept_runs;
+    }
+    for (size_t i = 0; i < tiles; i += width) {
+        width = matmul_width(tiles - i);
+        const char *x = (const char *)t->x + i * steps * MATMUL_TILE_BYTES;
+        matmul_pass_fn *pass = keeps && i > 0 ? kept[width - 1] : passes[width - 1];
+        pass(&s, keeps ? SIZE_MAX : 1, x, panel, sums);
+        matmul_sums_finish(t, i * MATMUL_TILE, width, sums);
     }
 }
 

@@ -84,43 +84,6 @@ UNPACK_INLINE void unpack_k_scales(const uint8_t *p, __m512 *s, __m512 *m)
 /* Keeps GCC from turning broadcasts from memory back into two shuffles each. */
 #define UNPACK_IN_MEMORY(p) __asm__ volatile("" ::"r"(p) : "memory")
 
-/* Registers that a loop over unpack_unit_q4_k keeps. */
-struct unpack_q4_k_constants {
-    __m512 q;
-    __m512i ones, one;
-};
-
-UNPACK_INLINE struct unpack_q4_k_constants unpack_q4_k_begin(void)
-{
-    struct unpack_q4_k_constants c = {
-        _mm512_set_ps(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0),
-        _mm512_set1_epi16(-1), _mm512_set1_epi16(1)};
-    /* GCC would make them anew at every use. */
-    __asm__("" : "+v"(c.q), "+v"(c.ones), "+v"(c.one));
-    return c;
-}
-
-/* Cutting a float32 off to a bfloat16 makes it smaller by this factor, on average over mantissas
- * (2^-8 times the mean of 1 / m, which is 1 / (2 ln 2)). Rounding costs five times the cut; cut from values
- * made larger by as much, the mean error is none and the root mean square the same to 6%. */
-#define UNPACK_CUT 1.00282f
-
-/* 64 weights of Q4_K from their 32 bytes. A group of 32 has 16 values: as floats they are a table of
- * bfloat16 in their odd halves, which the 4-bit values index. `k` is the scale of the first group in
- * memory, as unpack_k_both gives them, times UNPACK_CUT. */
-UNPACK_INLINE void unpack_unit_q4_k(const struct unpack_q4_k_constants *c, const uint8_t *p,
-                                    const float *k, char *dst, size_t step)
-{
-    __m512 a = _mm512_fmsub_ps(c->q, _mm512_set1_ps(k[0]), _mm512_set1_ps(k[8]));
-    __m512 b = _mm512_fmsub_ps(c->q, _mm512_set1_ps(k[1]), _mm512_set1_ps(k[9]));
-    __m512i bytes = _mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i *)(const void *)p));
-    /* 2 q + 1; the bits above the fifth do not count. */
-    __m512i i0 = _mm512_shldi_epi16(bytes, c->ones, 1);
-    __m512i i1 = _mm512_or_si512(_mm512_srli_epi16(bytes, 3), c->one);
-    _mm512_storeu_si512(dst, _mm512_permutexvar_epi16(i0, _mm512_castps_si512(a)));
-    _mm512_storeu_si512(dst + step, _mm512_permutexvar_epi16(i1, _mm512_castps_si512(b)));
-}
-
 UNPACK_INLINE void unpack_q4_k(const uint8_t *p, struct unpack_run *r)
 {
     unpack_k_scales(p, &r->s, &r->m);
@@ -339,6 +302,6 @@ UNPACK_INLINE void unpack_run(enum dtype t, const uint8_t *p, struct unpack_run 
 }
 
 unpack_fn *unpack_avx512_f32(enum dtype t);
-unpack_fn *unpack_avx512_bf16(enum dtype t); /* not F32, F16; Q4_K has unpack_unit_q4_k */
+unpack_fn *unpack_avx512_bf16(enum dtype t); /* not F32, F16; Q4_K has units */
 
 #endif

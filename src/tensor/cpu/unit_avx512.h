@@ -1,0 +1,170 @@
+/* tensor/cpu/unit_avx512.h: units of weights for the AMX product: UNIT_K (64) weights of each of UNIT_ROWS
+ * (32) rows, as bfloat16, [2 groups of 32 k][32 rows][32 k]. A unit's scales are made ahead of its weights,
+ * all rows side by side, [value][row], from where a row reads its own as broadcasts from memory: they cost
+ * no vector instruction. Layouts: ggml's blocks; formulas in ref/dequant.h. */
+#ifndef TENSOR_CPU_UNIT_AVX512_H
+#define TENSOR_CPU_UNIT_AVX512_H
+
+#include "tensor/cpu/unpack_avx512.h"
+
+enum {
+    UNIT_K = 64,
+    UNIT_ROWS = 32,
+    UNIT_GROUP_BYTES = UNIT_ROWS * 64, /* 32 k of all rows */
+    UNIT_BYTES = 2 * UNIT_GROUP_BYTES,
+    UNIT_SCALES = 16 * UNIT_ROWS, /* floats of one set of scales */
+};
+
+/* Cutting a float32 off to a bfloat16 makes it smaller by this factor, on average over mantissas
+ * (2^-8 times the mean of 1 / m, which is 1 / (2 ln 2)). Rounding costs five times the cut; cut from values
+ * made larger by as much, the mean error is none and the root mean square the same to 6%. */
+#define UNIT_CUT 1.00282f
+
+/* What unit_block_q8_0 adds to a weight before it is scaled. */
+#define UNIT_Q8_0_OFFSET 32896.0f
+
+/* Registers that a loop over rows keeps. */
+struct unit_constants {
+    __m512 up;          /* 0, 1 … 15 */
+    __m512i ones, one;  /* 16-bit */
+    __m512 low;         /* Q5_0: -16 … -1 */
+    __m512i byte, base; /* Q8_0 */
+};
+
+UNPACK_INLINE struct unit_constants unit_begin(void)
+{
+    const __m512 up = _mm512_set_ps(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    struct unit_constants c = {up, _mm512_set1_epi16(-1), _mm512_set1_epi16(1),
+                               _mm512_sub_ps(up, _mm512_set1_ps(16)), _mm512_set1_epi32(0xff00),
+                               _mm512_set1_epi32(0x47008000)};
+    /* GCC would make them anew at every use. */
+    __asm__("" : "+v"(c.up), "+v"(c.ones), "+v"(c.one), "+v"(c.low), "+v"(c.byte), "+v"(c.base));
+    return c;
+}
+
+/* The 16 bytes at the head of 16 rows' blocks, dword j of all of them in head[j]. */
+UNPACK_INLINE void unit_heads(const uint8_t *p, size_t row_bytes, __m512i head[4])
+{
+    __m512i z[4];
+    for (size_t i = 0; i < 4; i++) {
+        const uint8_t *q = p + i * row_bytes;
+        size_t four = 4 * row_bytes;
+        z[i] = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)(const void *)q));
+        z[i] = _mm512_inserti32x4(z[i], _mm_loadu_si128((const __m128i *)(const void *)(q + four)), 1);
+        z[i] = _mm512_inserti32x4(z[i], _mm_loadu_si128((const __m128i *)(const void *)(q + 2 * four)), 2);
+        z[i] = _mm512_inserti32x4(z[i], _mm_loadu_si128((const __m128i *)(const void *)(q + 3 * four)), 3);
+    }
+    __m512i a = _mm512_unpacklo_epi32(z[0], z[1]), b = _mm512_unpackhi_epi32(z[0], z[1]);
+    __m512i c = _mm512_unpacklo_epi32(z[2], z[3]), d = _mm512_unpackhi_epi32(z[2], z[3]);
+    head[0] = _mm512_unpacklo_epi64(a, c);
+    head[1] = _mm512_unpackhi_epi64(a, c);
+    head[2] = _mm512_unpacklo_epi64(b, d);
+    head[3] = _mm512_unpackhi_epi64(b, d);
+}
+
+UNPACK_INLINE __m512 unit_halves(__m512i dwords)
+{
+    return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(dwords));
+}
+
+/* Bytes 0 to 3 of each dword of v, times d, to out[0], out[UNIT_ROWS] …: a byte is left where it is, as a
+ * number larger by a power of two. */
+UNPACK_INLINE void unit_scale_bytes(__m512i v, __m512 d, float *out)
+{
+    for (int i = 0; i < 4; i++, out += UNIT_ROWS) {
+        __m512i byte = _mm512_and_si512(v, _mm512_set1_epi32(0xff << 8 * i));
+        __m512 f = _mm512_mul_ps(d, _mm512_set1_ps(1.0f / (float)(1u << 8 * i)));
+        _mm512_storeu_ps(out, _mm512_mul_ps(_mm512_cvtepi32_ps(byte), f));
+    }
+}
+
+/* The eight scales and eight minima of 16 rows of a Q4_K run, times UNIT_CUT. */
+UNPACK_INLINE void unit_scales_q4_k(const uint8_t *p, size_t row_bytes, float *out)
+{
+    const __m512i six = _mm512_set1_epi32(0x3f3f3f3f), four = _mm512_set1_epi32(0x0f0f0f0f);
+    const __m512i top = _mm512_set1_epi32(0x30303030);
+    __m512i h[4];
+    unit_heads(p, row_bytes, h);
+    const __m512 cut = _mm512_set1_ps(UNIT_CUT);
+    __m512 d = _mm512_mul_ps(unit_halves(h[0]), cut);
+    __m512 m = _mm512_mul_ps(unit_halves(_mm512_srli_epi32(h[0], 16)), cut);
+    /* 0xf8: a | (b & c) */
+    __m512i s = _mm512_ternarylogic_epi32(_mm512_and_si512(h[3], four), _mm512_srli_epi32(h[1], 2),
+                                          top, 0xf8);
+    __m512i t = _mm512_ternarylogic_epi32(_mm512_and_si512(_mm512_srli_epi32(h[3], 4), four),
+                                          _mm512_srli_epi32(h[2], 2), top, 0xf8);
+    unit_scale_bytes(_mm512_and_si512(h[1], six), d, out);
+    unit_scale_bytes(s, d, out + 4 * UNIT_ROWS);
+    unit_scale_bytes(_mm512_and_si512(h[2], six), m, out + 8 * UNIT_ROWS);
+    unit_scale_bytes(t, m, out + 12 * UNIT_ROWS);
+}
+
+/* 16 rows of a type with one half float per block of 32: the block's scale, times UNIT_CUT, and that
+ * times `offset`, of both blocks of a unit. */
+UNPACK_INLINE void unit_scales_small(const uint8_t *p, size_t row_bytes, size_t block_bytes,
+                                     float offset, float *out)
+{
+    const __m512i rows = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    __m512i at = _mm512_mullo_epi32(rows, _mm512_set1_epi32((int)row_bytes));
+    for (size_t i = 0; i < 2; i++, out += 2 * UNIT_ROWS) {
+        __m512i heads = _mm512_i32gather_epi32(at, (const int *)(const void *)(p + i * block_bytes), 1);
+        __m512 d = _mm512_mul_ps(unit_halves(heads), _mm512_set1_ps(UNIT_CUT));
+        _mm512_storeu_ps(out, d);
+        if (offset != 0) {
+            _mm512_storeu_ps(out + UNIT_ROWS, _mm512_mul_ps(d, _mm512_set1_ps(offset)));
+        }
+    }
+}
+
+/* Even and odd halves from float32 `even` and `odd`, cut off. */
+UNPACK_INLINE __m512i unit_merge(__m512 even, __m512 odd)
+{
+    return _mm512_mask_blend_epi16(0xaaaaaaaa, _mm512_srli_epi32(_mm512_castps_si512(even), 16),
+                                   _mm512_castps_si512(odd));
+}
+
+/* A row of Q4_K, 32 bytes at p. A group of 32 has 16 values: as floats they are a table of bfloat16 in
+ * their odd halves, which the 4-bit values index. s: this row's scale of the unit's first group. */
+UNPACK_INLINE void unit_row_q4_k(const struct unit_constants *c, const uint8_t *p, const float *s,
+                                 char *dst)
+{
+    const float *m = s + 8 * UNIT_ROWS;
+    __m512 a = _mm512_fmsub_ps(c->up, _mm512_set1_ps(s[0]), _mm512_set1_ps(m[0]));
+    __m512 b = _mm512_fmsub_ps(c->up, _mm512_set1_ps(s[UNIT_ROWS]), _mm512_set1_ps(m[UNIT_ROWS]));
+    __m512i bytes = _mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i *)(const void *)p));
+    /* 2 q + 1; the bits above the fifth do not count. */
+    __m512i i0 = _mm512_shldi_epi16(bytes, c->ones, 1);
+    __m512i i1 = _mm512_or_si512(_mm512_srli_epi16(bytes, 3), c->one);
+    _mm512_storeu_si512(dst, _mm512_permutexvar_epi16(i0, _mm512_castps_si512(a)));
+    _mm512_storeu_si512(dst + UNIT_GROUP_BYTES, _mm512_permutexvar_epi16(i1, _mm512_castps_si512(b)));
+}
+
+/* A block of Q5_0: a table of all 32 values, those with the fifth bit in the odd halves. */
+UNPACK_INLINE void unit_block_q5_0(const struct unit_constants *c, const uint8_t *p, const float *s,
+                                   char *dst)
+{
+    const __m512i shift = _mm512_inserti64x4(_mm512_setzero_si512(), _mm256_set1_epi16(4), 1);
+    __m512 d = _mm512_set1_ps(*s);
+    __m512i table = unit_merge(_mm512_mul_ps(c->low, d), _mm512_mul_ps(c->up, d));
+    __m128i v = _mm_loadu_si128((const __m128i *)(const void *)(p + 6));
+    __m512i q = _mm512_srlv_epi16(_mm512_cvtepu8_epi16(_mm256_broadcastsi128_si256(v)), shift);
+    __m512i two = _mm512_add_epi16(q, q);
+    q = _mm512_mask_add_epi16(two, unpack_u32(p + 2), two, c->one);
+    _mm512_storeu_si512(dst, _mm512_permutexvar_epi16(q, table));
+}
+
+/* A block of Q8_0: a byte of a 16-bit pair becomes bits 8 to 15 of a float32 between 2^15 and 2^15 + 256
+ * (128 more than the weight), from which one multiplication makes the weight. */
+UNPACK_INLINE void unit_block_q8_0(const struct unit_constants *c, const uint8_t *p, const float *s,
+                                   char *dst)
+{
+    __m512i w = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(const void *)(p + 2)));
+    /* 0x6a: mask ? w ^ base : base */
+    __m512i odd = _mm512_ternarylogic_epi32(w, c->byte, c->base, 0x6a);
+    __m512i even = _mm512_ternarylogic_epi32(_mm512_slli_epi32(w, 8), c->byte, c->base, 0x6a);
+    __m512 d = _mm512_set1_ps(s[0]), offset = _mm512_set1_ps(s[UNIT_ROWS]);
+    _mm512_storeu_si512(dst, unit_merge(_mm512_fmsub_ps(_mm512_castsi512_ps(even), d, offset),
+                                        _mm512_fmsub_ps(_mm512_castsi512_ps(odd), d, offset)));
+}
+
+#endif
