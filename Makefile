@@ -26,7 +26,8 @@ ifeq ($(ARCH),x86_64)
 SRC     += $(sort $(wildcard src/tensor/cpu/*.c))
 endif
 LIB_OBJ := $(patsubst src/%.c,$(BUILD)/obj/%.o,$(filter-out src/cli/main.c,$(SRC))) \
-           $(BUILD)/obj/gen/catalogue_text.o $(BUILD)/obj/gen/peerscript_text.o
+           $(BUILD)/obj/gen/catalogue_text.o $(BUILD)/obj/gen/peerscript_text.o \
+           $(BUILD)/obj/gen/reportstyle_text.o
 MAIN_OBJ:= $(BUILD)/obj/cli/main.o
 LIB     := $(BUILD)/libfathom.a
 TESTS   := $(patsubst tests/%.c,$(BUILD)/tests/%,$(sort $(wildcard tests/*/test_*.c tests/*/*/test_*.c)))
@@ -68,6 +69,10 @@ $(BUILD)/gen/catalogue_text.c: models/catalogue.txt tools/embed.sh
 $(BUILD)/gen/peerscript_text.c: bench/peer_llamacpp.py tools/embed.sh
 	@mkdir -p $(@D)
 	@tools/embed.sh $< peerscript_text > $@
+
+$(BUILD)/gen/reportstyle_text.c: web/report.css tools/embed.sh
+	@mkdir -p $(@D)
+	@tools/embed.sh $< reportstyle_text > $@
 
 $(BUILD)/obj/gen/%.o: $(BUILD)/gen/%.c
 	@mkdir -p $(@D)

@@ -53,6 +53,20 @@ void benchtable_stamp(struct benchtable *t, int argc, char **argv)
     }
 }
 
+void benchtable_entitle(struct benchtable *t, const char *path)
+{
+    size_t n = strlen(path);
+    while (n > 1 && path[n - 1] == '/') {
+        n--;
+    }
+    size_t from = n;
+    while (from > 0 && path[from - 1] != '/') {
+        from--;
+    }
+    n -= n - from > 5 && memcmp(path + n - 5, ".gguf", 5) == 0 ? 5 : 0;
+    snprintf(t->title, sizeof t->title, "%.*s", (int)(n - from > 120 ? 120 : n - from), path + from);
+}
+
 /* ---- text ---- */
 
 const char *benchtable_rate(double per_s, enum workload_bound bound, char out[32])
@@ -195,8 +209,9 @@ static json_t *benchtable_machine_json(const struct benchtable *t)
 
 static json_t *benchtable_model_json(const struct benchtable *t)
 {
-    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:s, s:I}", "name", model_config(t->model)->name,
-                     "type", dtype_info(model_main_dtype(t->model))->name, "bytes",
+    return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:s, s:I}", "title", t->title,
+                     "name", model_config(t->model)->name, "type",
+                     dtype_info(model_main_dtype(t->model))->name, "bytes",
                      (json_int_t)model_weight_bytes(t->model), "active_bytes",
                      (json_int_t)model_active_bytes(t->model), "parameters",
                      (json_int_t)model_parameters(t->model), "active_parameters",

@@ -8,7 +8,7 @@
 #include "engine/benchmark.h"
 #include "engine/opening.h"
 
-enum { BENCHTABLE_ROWS_MAX = 64, BENCHTABLE_TEXT = 640 };
+enum { BENCHTABLE_ROWS_MAX = 64, BENCHTABLE_TEXT = 640, BENCHTABLE_TITLE = 128 };
 
 struct benchtable_peer {
     bool measured; /* false: this peer has no such test */
@@ -29,6 +29,7 @@ struct benchtable {
     bool deterministic;
     struct roof roof; /* at the start */
     /* the model */
+    char title[BENCHTABLE_TITLE];   /* the file's name, or shape and type */
     const struct model *model;      /* NULL until it is open */
     size_t made_bytes, whole_bytes; /* random weights: made, and of the real model; else 0 */
     struct opening opening;         /* runs 0: not measured */
@@ -45,6 +46,9 @@ struct benchtable {
 
 /* t->command and t->date, of argv as main got it and of now. */
 void benchtable_stamp(struct benchtable *t, int argc, char **argv);
+
+/* t->title, of a path: its last part without .gguf. */
+void benchtable_entitle(struct benchtable *t, const char *path);
 
 /* "33.1 GB/s", "4.60 TFLOP/s"; returns out. */
 const char *benchtable_rate(double per_s, enum workload_bound bound, char out[32]);

@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/meminfo.h"
+#include "cli/benchreport.h"
 #include "cli/benchtable.h"
 #include "cli/modelref.h"
 #include "cli/options.h"
@@ -24,7 +25,7 @@ static const char *const cmd_bench_peers[] = {"none", "llama.cpp", "ik_llama.cpp
 static const size_t cmd_bench_frontier[] = {0, 4096, 16384, 32768};
 
 struct cmd_bench {
-    const char *model_name, *shape, *type, *kv_type, *write, *peer_path;
+    const char *model_name, *shape, *type, *kv_type, *write, *report, *peer_path;
     enum dtype kv;
     const char *prompts, *depths, *batches; /* lists of numbers */
     size_t steps, runs, threads, chunk;
@@ -183,10 +184,11 @@ static err cmd_bench_open(struct cmd_bench *b, struct errinfo *info)
 {
     if (b->shape) {
         TRY(cmd_bench_synthesize(b, info));
+        snprintf(b->table.title, sizeof b->table.title, "%s shape, %s", b->shape, b->type);
         b->table.made_bytes = synth_memory_bytes(b->synth);
         b->table.whole_bytes = synth_total_bytes(b->synth);
     } else {
-        TRY(modelref_resolve(b->model_name, &b->path, info));
+        benchtable_entitle(&b->table, b->path);
         TRY(opening_measure(b->path, b->compute, b->chunk, b->kv, b->runs, &b->table.opening, info));
         TRY(model_open(b->path, &b->model, info));
     }
@@ -201,8 +203,12 @@ static err cmd_bench_open(struct cmd_bench *b, struct errinfo *info)
     return ERR_OK;
 }
 
-static err cmd_bench_find_peer(struct cmd_bench *b, struct errinfo *info)
+/* The file that is measured, and whether the peer can open it too. */
+static err cmd_bench_resolve(struct cmd_bench *b, struct errinfo *info)
 {
+    if (!b->shape) {
+        TRY(modelref_resolve(b->model_name, &b->path, info));
+    }
     const char *file = b->shape ? b->write : b->path;
     if (b->peer_name == 0) {
         return ERR_OK;
@@ -212,8 +218,16 @@ static err cmd_bench_find_peer(struct cmd_bench *b, struct errinfo *info)
         return err_set(info, ERR_ARGUMENT, "--compare: %s opens .gguf files, not %s; fathom convert makes one",
                        cmd_bench_peers[b->peer_name], file);
     }
+    return ERR_OK;
+}
+
+static err cmd_bench_find_peer(struct cmd_bench *b, struct errinfo *info)
+{
+    if (b->peer_name == 0) {
+        return ERR_OK;
+    }
     struct peer_options o = {.path = b->peer_path,
-                             .model = file,
+                             .model = b->shape ? b->write : b->path,
                              .threads = (size_t)b->compute->n_threads,
                              .chunk = b->chunk};
     for (size_t i = 0; i < b->n_tests; i++) {
@@ -288,8 +302,14 @@ static err cmd_bench_machine(struct cmd_bench *b, struct errinfo *info)
 
 static err cmd_bench_finish(struct cmd_bench *b, struct errinfo *info)
 {
+    if (b->report) {
+        TRY(benchreport_write(&b->table, b->report, info));
+    }
     if (!b->json) {
         benchtable_print_end(&b->table);
+        if (b->report) {
+            printf("report: %s/%s\n", b->report, BENCHREPORT_PAGE);
+        }
         return ERR_OK;
     }
     json_t *all = benchtable_json(&b->table);
@@ -307,9 +327,13 @@ static err cmd_bench_work(struct cmd_bench *b, struct errinfo *info)
 {
     TRY(cmd_bench_check(b, info));
     TRY(cmd_bench_plan(b, info));
+    TRY(cmd_bench_resolve(b, info));
     if (!dtype_from_name(b->kv_type, &b->kv) ||
         (b->kv != DTYPE_F32 && b->kv != DTYPE_F16 && b->kv != DTYPE_BF16)) {
         return err_set(info, ERR_ARGUMENT, "--kv-type %s: use bf16, f16 or f32", b->kv_type);
+    }
+    if (b->report) {
+        TRY(file_make_dirs(b->report, info)); /* minutes before it is needed */
     }
     TRY(cmd_bench_machine(b, info));
     if (!b->json) {
@@ -363,6 +387,7 @@ int cmd_bench(int argc, char **argv)
         options_string("peer", "PATH", &b.peer_path,
                        "its llama-bench, a folder with one, or a python3 that has llama_cpp (looked for "
                        "in PATH)"),
+        options_string("report", "DIR", &b.report, "also write DIR/index.html, with plots, and DIR/bench.json"),
         options_flag("deterministic", &b.deterministic, "the mode whose results never vary"),
         options_flag("json", &b.json, "one JSON document on stdout"),
     };
@@ -372,7 +397,7 @@ int cmd_bench(int argc, char **argv)
         "  fathom bench                                   the default model\n"
         "  fathom bench --shape v2-lite --type q4_k_m     before downloading it\n"
         "  fathom bench model.gguf --prompt 512,2048 --depth 0,4096,16384 --batch 1,4,16\n"
-        "  fathom bench model.gguf --frontier\n"
+        "  fathom bench model.gguf --frontier --report speed\n"
         "  fathom bench model.gguf --compare llama.cpp\n"};
     int status;
     if (!options_begin(&spec, argc, argv, &status)) {

@@ -30,8 +30,8 @@ struct peer {
 
 static const char PEER_HOW[] =
     "looked for llama-bench in PATH and for a python3 that can import llama_cpp. Put llama.cpp's llama-bench "
-    "into PATH, or: pip install llama-cpp-python (built with clang; gcc 12 miscompiles its AMX code), or name one: "
-    "--peer PATH";
+    "into PATH, or: pip install llama-cpp-python (built with clang; gcc 12 miscompiles its AMX code), or "
+    "name one: --peer PATH";
 
 /* ---- python3 ---- */
 

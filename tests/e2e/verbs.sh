@@ -52,6 +52,14 @@ expect tokenize_says_what_it_left_out 0 '"lost_bytes":2' '2 bytes left out' \
     bash -c "printf '\\377hello\\377' | $fathom tokenize $FATHOM_MODELS/lacks --json"
 expect tokenize_names_the_wrong_id 2 '' '--ids: "x" is not a whole number' "$fathom" tokenize $model --ids 1,x
 expect bench_names_the_option 2 '' '--prompt: "abc" is not a whole number' "$fathom" bench --prompt abc
+expect bench_wants_one_list_of_depths 2 '' 'either --depth or --frontier' "$fathom" bench $model --depth 0 --frontier
+expect bench_peer_goes_with_compare 2 '' '--peer goes with --compare' "$fathom" bench $model --peer /bin/true
+expect bench_compares_only_files_both_open 2 '' 'fathom convert makes one' \
+    "$fathom" bench $model --compare llama.cpp --prompt 4 --steps 0 --runs 1
+expect bench_writes_a_report 0 '"start": {' '' \
+    "$fathom" bench $model --prompt 8 --steps 2 --frontier --batch 1,2 --runs 2 --json --report "$FATHOM_MODELS/report"
+expect the_report_is_a_page 0 '<h1>chatmodel</h1>' '' cat "$FATHOM_MODELS/report/index.html"
+expect the_report_has_its_numbers 0 '"name": "tg2x2"' '' cat "$FATHOM_MODELS/report/bench.json"
 expect pull_of_nonsense_is_wrong_usage 2 '' 'neither a name' "$fathom" pull nonsense
 expect an_empty_prompt_is_wrong_usage 2 '' 'the prompt is empty' "$fathom" run $model --prompt ''
 expect logprobs_need_json 2 '' 'add --json' "$fathom" run $model --prompt hello --logprobs 2

@@ -1,0 +1,39 @@
+/* cli/barchart.h: a grouped bar chart as inline SVG: one or two bars per group with the range of the runs
+ * as a whisker, and the roof above the first bar as a dashed line. Drawn here and not in the browser, so that
+ * the page needs no script. Colours come from web/report.css; the second series is hatched, so that nothing
+ * depends on colour alone. A roof far above all bars becomes a mark at the top edge with its number. */
+#ifndef CLI_BARCHART_H
+#define CLI_BARCHART_H
+
+#include <stdbool.h>
+
+#include "cli/htmltext.h"
+
+enum { BARCHART_GROUPS_MAX = 16, BARCHART_LABEL = 32 };
+
+struct barchart_bar {
+    double value, low, high; /* value <= 0: no bar */
+};
+
+struct barchart_group {
+    char label[BARCHART_LABEL];
+    struct barchart_bar first, second;
+    double roof; /* <= 0: none */
+};
+
+struct barchart {
+    const char *id;    /* of the SVG's title, unique in the page: [a-z0-9-] */
+    const char *title; /* what a screen reader says first */
+    const char *unit;  /* of the values, over the vertical axis */
+    const char *across; /* what the groups are, under the horizontal axis */
+    bool has_second;
+    struct barchart_group groups[BARCHART_GROUPS_MAX];
+    size_t n; /* 1 … BARCHART_GROUPS_MAX */
+};
+
+void barchart_draw(const struct barchart *c, struct htmltext *out);
+
+/* "1,234", "87.6", "0.52": three digits or more, thousands apart; returns out. */
+const char *barchart_number(double v, char out[32]);
+
+#endif
