@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/file.h"
 #include "base/json.h"
@@ -120,6 +121,18 @@ static enum dtype cmd_bench_type(void *user, const struct inventory_item *item)
     return quantmix_type(mix, item->name, item->rank, item->shape);
 }
 
+/* As DeepSeek's FP8 folders have it: embedding, head, router and vectors apart, and kv_b's halves, which
+ * become other types when a folder is opened too. */
+static enum dtype cmd_bench_fp8_type(void *user, const struct inventory_item *item)
+{
+    const char *name = strncmp(item->name, "blk.", 4) == 0 ? strchr(item->name + 4, '.') : NULL;
+    enum dtype type = cmd_bench_type(user, item);
+    if (!name || strncmp(name, ".attn_k_b", 9) == 0 || strncmp(name, ".attn_v_b", 9) == 0) {
+        return type;
+    }
+    return type == DTYPE_BF16 ? DTYPE_F8_E4M3 : type;
+}
+
 /* Before minutes of work: what is being made, and what is left out. On stderr, piped or not. */
 static void cmd_bench_announce(const struct cmd_bench *b, const struct synth_size *size)
 {
@@ -140,16 +153,23 @@ static err cmd_bench_synthesize(struct cmd_bench *b, struct errinfo *info)
 {
     TRY(shapes_find(b->shape, &b->config, info));
     struct quantmix mix;
-    TRY(weighttype_check(b->type, info));
-    TRY(quantmix_init(&mix, b->type, &b->config, info));
+    bool fp8 = strcasecmp(b->type, "fp8") == 0;
+    synth_typer typer = fp8 ? cmd_bench_fp8_type : cmd_bench_type;
+    if (fp8 && b->write) {
+        return err_set(info, ERR_ARGUMENT, "--write: GGUF files hold no FP8; choose another --type");
+    }
+    if (!fp8) {
+        TRY(weighttype_check(b->type, info));
+    }
+    TRY(quantmix_init(&mix, fp8 ? "bf16" : b->type, &b->config, info));
     size_t need, budget;
     TRY(benchmark_bytes(&b->config, b->chunk, b->kv, b->tests, b->n_tests, &need, info));
     TRY(benchmark_weight_budget(meminfo_available(), need, &budget, info));
     struct synth_size size;
-    TRY(synth_measure(&b->config, cmd_bench_type, &mix, budget, &size, info));
+    TRY(synth_measure(&b->config, typer, &mix, budget, &size, info));
     cmd_bench_announce(b, &size);
     struct progress progress;
-    TRY(synth_new(&b->config, cmd_bench_type, &mix, budget, &progress, &b->synth, info));
+    TRY(synth_new(&b->config, typer, &mix, budget, &progress, &b->synth, info));
     if (b->write) {
         TRY(synth_write(b->synth, b->write, mix.ggml_ftype, &progress, info));
     }
@@ -369,7 +389,7 @@ int cmd_bench(int argc, char **argv)
         options_string("shape", "NAME", &b.shape,
                        "random weights of a published shape instead of a file: v2-lite, v2, v3, "
                        "distill-1.5b … distill-70b, moe-100m, smollm2-135m"),
-        options_string("type", "TYPE", &b.type, "weights of --shape: a type or a mix (q4_k_m)"),
+        options_string("type", "TYPE", &b.type, "weights of --shape: a type or a mix of quantize's, or fp8 (q4_k_m)"),
         options_string("write", "FILE", &b.write, "also keep the weights of --shape as a GGUF file"),
         options_string("prompt", "LIST", &b.prompts, "prefill lengths, 0 for none (512)"),
         options_size("steps", "N", 0, 1 << 16, &b.steps, "tokens decoded per run, 0 for none (32)"),

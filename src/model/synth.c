@@ -18,12 +18,15 @@ enum {
     SYNTH_ALIGN = 64
 };
 static const float SYNTH_DEVIATION = 0.02f;
+static const float SYNTH_FP8_SCALE = 0.02f / 64; /* of every block: 448, the largest value, is 7 deviations */
 
 struct synth {
     struct tensortable *table;
     char *memory; /* every tensor's data */
     size_t memory_bytes, total_bytes;
     void *pools[DTYPE_COUNT];
+    float *scales; /* what every FP8 tensor's blocks are multiplied with; as many as the largest has */
+    size_t n_scales;
     struct rng rng;
 
     /* while building */
@@ -66,6 +69,17 @@ static err synth_item_tensor(const struct synth *s, const struct inventory_item 
     return ERR_OK;
 }
 
+/* Blocks of 128x128 of an FP8 tensor; 0 of others. */
+static size_t synth_fp8_blocks(const struct tensor *t)
+{
+    if (t->dtype != DTYPE_F8_E4M3) {
+        return 0;
+    }
+    size_t cols = tensor_cols(t), many = t->rank > 2 ? t->shape[0] : 1, rows = tensor_rows(t) / many;
+    return many * ((rows + TENSOR_FP8_BLOCK - 1) / TENSOR_FP8_BLOCK) *
+           ((cols + TENSOR_FP8_BLOCK - 1) / TENSOR_FP8_BLOCK);
+}
+
 /* Pass 1: bytes of the whole model and of what will be kept. */
 static err synth_count(void *user, const struct inventory_item *item)
 {
@@ -74,8 +88,20 @@ static err synth_count(void *user, const struct inventory_item *item)
     size_t bytes = 0;
     TRY(synth_item_tensor(s, item, &t, &bytes));
     s->total_bytes += bytes;
+    s->n_scales = synth_fp8_blocks(&t) > s->n_scales ? synth_fp8_blocks(&t) : s->n_scales;
     if (synth_source_layer(s, item->layer) == item->layer) {
         s->memory_bytes += bytes;
+    }
+    return ERR_OK;
+}
+
+static err synth_encode(enum dtype type, const float *values, void *pool)
+{
+    if (type != DTYPE_F8_E4M3) {
+        return quantize_run(type, values, pool, SYNTH_POOL_ELEMS, NULL);
+    }
+    for (size_t i = 0; i < SYNTH_POOL_ELEMS; i++) {
+        ((uint8_t *)pool)[i] = dtype_to_e4m3(values[i] / SYNTH_FP8_SCALE);
     }
     return ERR_OK;
 }
@@ -97,7 +123,7 @@ static err synth_pool(struct synth *s, enum dtype type)
     for (size_t i = 0; i < SYNTH_POOL_ELEMS; i++) {
         values[i] = SYNTH_DEVIATION * rng_normal(&s->rng);
     }
-    err e = quantize_run(type, values, pool, SYNTH_POOL_ELEMS, NULL);
+    err e = synth_encode(type, values, pool);
     mem_free_aligned(values);
     if (e != ERR_OK) {
         mem_free_aligned(pool);
@@ -152,6 +178,7 @@ static err synth_make(void *user, const struct inventory_item *item)
     if (source == item->layer) {
         TRY(synth_values(s, item, &t, s->memory + s->used));
         t.data = s->memory + s->used;
+        t.scale = t.dtype == DTYPE_F8_E4M3 ? s->scales : NULL;
         s->used += bytes;
     } else {
         char name[80];
@@ -207,6 +234,13 @@ static err synth_build(struct synth *s, size_t budget)
         return err_set(s->info, ERR_NOMEM, "out of memory for %.1f GB of random weights",
                        (double)s->memory_bytes / 1e9);
     }
+    s->scales = mem_calloc(s->n_scales, sizeof *s->scales);
+    if (!s->scales) {
+        return err_set(s->info, ERR_NOMEM, "out of memory for the scales of random weights");
+    }
+    for (size_t i = 0; i < s->n_scales; i++) {
+        s->scales[i] = SYNTH_FP8_SCALE;
+    }
     TRY(tensortable_new(&s->table, s->info));
     if (s->progress) {
         progress_init(s->progress, "making random weights", PROGRESS_BYTES, s->memory_bytes);
@@ -248,6 +282,7 @@ void synth_free(struct synth *s)
     if (s) {
         tensortable_free(s->table);
         mem_free_aligned(s->memory);
+        mem_free(s->scales);
         mem_free(s);
     }
 }

@@ -96,7 +96,7 @@ static err weights_accept(const struct weights_binder *b, const struct tensortab
         return err_set(b->info, ERR_CORRUPT, "tensor %s has shape %s, but the model's config needs %s",
                        e->name, found, needed);
     }
-    if (t.dtype == DTYPE_F8_E4M3 && (!t.scale || rank != 2)) {
+    if (t.dtype == DTYPE_F8_E4M3 && (!t.scale || (rank != 2 && !same))) {
         return err_set(b->info, ERR_CORRUPT, "tensor %s is FP8 but has no block scales (%s_scale_inv)",
                        e->name, e->name);
     }

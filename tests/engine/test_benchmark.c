@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "base/mem.h"
 #include "engine/benchmark.h"
 #include "model/shapes.h"
 #include "model/synth.h"
@@ -131,6 +132,56 @@ static void test_a_refused_cache_names_the_options_of_bench(void **state)
     synth_free(s);
 }
 
+/* As DeepSeek's own files: FP8 matrices, experts included, with block scales; kv_b's halves BF16. */
+static enum dtype fp8_typer(void *user, const struct inventory_item *item)
+{
+    (void)user;
+    bool kv = strstr(item->name, "attn_k_b") || strstr(item->name, "attn_v_b");
+    bool router = strstr(item->name, "ffn_gate_inp") != NULL;
+    return router ? DTYPE_F32 : item->layer < 0 || kv ? DTYPE_BF16 : DTYPE_F8_E4M3;
+}
+
+static void random_fp8_weights_run(void **state)
+{
+    (void)state;
+    struct config c = shape("moe-100m");
+    struct synth *s;
+    struct model *m;
+    struct compute *compute;
+    struct benchmark *b;
+    struct errinfo info = {0};
+    struct benchmark_result r;
+    size_t alive = mem_alive();
+    assert_int_equal(synth_new(&c, fp8_typer, NULL, 0, NULL, &s, &info), ERR_OK);
+    assert_int_equal(model_from_tensors(&c, synth_tensors(s), &m, &info), ERR_OK);
+    assert_int_equal(model_main_dtype(m), DTYPE_F8_E4M3);
+    assert_int_equal(compute_new(cpuinfo_best(), 1, false, &compute, &info), ERR_OK);
+    assert_int_equal(benchmark_new(m, compute, NULL, 16, DTYPE_BF16, &b, &info), ERR_OK);
+    const struct benchmark_test t = {BENCHMARK_PREFILL, 8, 0, 1, 2};
+    assert_int_equal(benchmark_run(b, &t, &r, &info), ERR_OK);
+    assert_string_equal(r.name, "pp8");
+    assert_true(r.min > 0 && r.min <= r.median && r.median <= r.max);
+    assert_true(r.roof_pct < 0); /* no gauge, no share */
+    assert_true(r.overhead_pct > 0 && r.overhead_pct < 100);
+    benchmark_free(b);
+    compute_free(compute);
+    model_close(m);
+    synth_free(s);
+    assert_int_equal(mem_alive(), alive);
+}
+
+static void names_say_what_is_measured(void **state)
+{
+    (void)state;
+    char out[BENCHMARK_NAME];
+    const struct benchmark_test a = {BENCHMARK_PREFILL, 512, 0, 1, 1}, b = {BENCHMARK_DECODE, 32, 4096, 16, 1};
+    assert_string_equal(benchmark_name(&a, out), "pp512");
+    assert_string_equal(benchmark_name(&b, out), "tg32x16@4096");
+    double odd[] = {3, 1, 2}, even[] = {4, 1, 3, 2};
+    assert_true(benchmark_median(odd, 3) == 2);
+    assert_true(benchmark_median(even, 4) == 2.5);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -141,6 +192,8 @@ int main(void)
         cmocka_unit_test(test_no_room_for_weights_names_the_options),
         cmocka_unit_test(test_weights_leave_room_for_the_default_tests),
         cmocka_unit_test(test_a_refused_cache_names_the_options_of_bench),
+        cmocka_unit_test(random_fp8_weights_run),
+        cmocka_unit_test(names_say_what_is_measured),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,91 @@
+#!/usr/bin/env bash
+# The rows of the speed table in docs/measurements.md, one command each.
+#
+#     bench/rows.sh                 lists the rows and their commands
+#     bench/rows.sh ROW…            runs them; `all` runs every one
+#
+# FATHOM=build/fathom  MODELS=folder for the files that are made once (up to 17 GB each)  RUNS=5  THREADS=all
+# COMPARE=llama.cpp|ik_llama.cpp|none   PEER=its llama-bench or a python3 with llama_cpp (else looked for in PATH)
+# SMOLLM2=the model's .gguf (else the registered smollm2)   REPORT=folder for a page per row (none)
+# LLAMA_CPP_LIB_PATH names another build of llama.cpp's libraries for the Python package.
+#
+# Ours and the peer's runs alternate; ratios are of medians. A row whose file does not fit in memory beside the
+# peer's copy is mapped by both. BF16 and FP8 of the V2-Lite shape have no peer: 31 GB fit no 24 GB machine
+# (layers then share weights, which no file can), and GGUF holds no FP8.
+set -euo pipefail
+here=$PWD
+cd "$(dirname "$(readlink -f "$0")")/.."
+fathom=${FATHOM:-build/fathom}
+models=${MODELS:-$here/bench-models}
+runs=${RUNS:-5}
+common=(--runs "$runs" ${THREADS:+--threads "$THREADS"})
+peer=()
+if [ "${COMPARE:-llama.cpp}" != none ]; then
+    peer=(--compare "${COMPARE:-llama.cpp}" ${PEER:+--peer "$PEER"})
+fi
+
+# name | file made of shape and type, - for random weights in memory, @smollm2 | peer? | options
+table() {
+    cat <<'ROWS'
+prefill-q4_k_m   | v2-lite  q4_k_m | peer | --prompt 512,2048 --steps 0
+prefill-q8_0     | v2-lite  q8_0   | peer | --prompt 512 --steps 0
+prefill-mxfp4    | v2-lite  mxfp4  | peer | --prompt 512 --steps 0
+prefill-bf16     | -v2-lite bf16   | none | --prompt 512 --steps 0
+prefill-fp8      | -v2-lite fp8    | none | --prompt 512 --steps 0
+decode-q4_k_m    | v2-lite  q4_k_m | peer | --prompt 0 --steps 32 --depth 0,4096
+decode-q8_0      | v2-lite  q8_0   | peer | --prompt 0 --steps 32 --depth 0,4096
+batch-q4_k_m     | v2-lite  q4_k_m | peer | --prompt 0 --steps 16 --depth 0 --batch 4,16
+frontier-q4_k_m  | v2-lite  q4_k_m | none | --prompt 512 --steps 16 --frontier
+smollm2          | @smollm2        | peer | --prompt 512 --steps 64 --depth 0,4096
+moe-100m         | moe-100m q8_0   | peer | --prompt 512 --steps 64 --depth 0,4096
+start            | v2-lite  q4_k_m | none | --prompt 0 --steps 0
+ROWS
+}
+
+# The command of a row into the array `command`; makes its file when asked to.
+compose() { # source peer? options make?
+    local shape type file
+    read -r shape type <<<"$1"
+    case $shape in
+    @smollm2) command=("$fathom" bench "${SMOLLM2:-smollm2}") ;;
+    -*) command=("$fathom" bench --shape "${shape#-}" --type "$type") ;;
+    *)
+        file=$models/$shape-$type.gguf
+        command=("$fathom" bench "$file")
+        if [ "$4" = make ] && [ ! -e "$file" ]; then
+            mkdir -p "$models"
+            "$fathom" bench --shape "$shape" --type "$type" --write "$file" --prompt 0 --steps 0
+        fi
+        ;;
+    esac
+    # shellcheck disable=SC2206  # options are words
+    command+=($3 "${common[@]}")
+    if [ "$2" = peer ]; then
+        command+=("${peer[@]}")
+    fi
+}
+
+found=0
+while IFS='|' read -r name source with options; do
+    name=${name// /} with=${with// /}
+    if [ $# -eq 0 ]; then
+        compose "$source" "$with" "$options" show
+        printf '%-16s %s\n' "$name" "${command[*]}"
+        continue
+    fi
+    for wanted in "$@"; do
+        if [ "$wanted" = "$name" ] || [ "$wanted" = all ]; then
+            found=1
+            compose "$source" "$with" "$options" make
+            if [ -n "${REPORT:-}" ]; then
+                command+=(--report "$REPORT/$name")
+            fi
+            printf '\n## %s\n%s\n' "$name" "${command[*]}"
+            "${command[@]}" </dev/null
+        fi
+    done
+done < <(table)
+if [ $# -gt 0 ] && [ $found -eq 0 ]; then
+    echo "rows.sh: no such row: $*" >&2
+    exit 2
+fi
