@@ -269,7 +269,7 @@ static err drafter_predict(struct drafter *d, struct session *s, const struct sa
     TRY(mtpdraft_guess(&d->mtp, s, sampling, k, draft, &n, &caught_up, info));
     double seconds = progress_clock() - start;
     if (n > 0) {
-        if (caught_up <= DRAFTER_MOST) {
+        if (caught_up <= DRAFTER_FAST_ROWS) { /* not after a pause */
             speculation_guessed(costs, n, seconds);
         }
         drafter_open(d, s, SPECULATION_MTP, n, true, seconds);

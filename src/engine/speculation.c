@@ -5,6 +5,7 @@
 
 enum {
     SPECULATION_AVERAGE = 12,  /* steps a running mean of times looks back */
+    SPECULATION_IDLE = 8,      /* steps of one row after which a measurement is old */
     SPECULATION_SINGLES = 4,   /* steps of one row to see before anything is tried */
     SPECULATION_REFRESH = 32,  /* steps with guesses after which one without is due */
     SPECULATION_MIDDLE_AT = 6, /* tokens that agree */
@@ -55,6 +56,15 @@ static void speculation_mean(double *mean, size_t n, double x)
     *mean += (x - *mean) / share;
 }
 
+/* Steps of one row have changed by this factor. */
+static void speculation_age(struct speculation_costs *c, double factor)
+{
+    for (size_t i = 2; i <= SPECULATION_ROWS_MAX; i++) {
+        struct speculation_pace *p = &c->pace[i];
+        p->rate *= ++p->idle > SPECULATION_IDLE ? factor : 1;
+    }
+}
+
 void speculation_measured(struct speculation_costs *c, size_t rows, size_t position, size_t experts,
                           double seconds)
 {
@@ -66,9 +76,14 @@ void speculation_measured(struct speculation_costs *c, size_t rows, size_t posit
     } else if (p->n > 0 && p->n < SPECULATION_SINGLES && rate < p->rate / SPECULATION_OUTLIER) {
         p->rate = rate; /* the first steps found their weights still on disk */
     }
+    double before = p->rate;
     speculation_mean(&p->rate, p->n, rate);
     speculation_mean(&p->experts, p->n, per_layer);
+    if (rows == 1 && p->n > 0) {
+        speculation_age(c, p->rate / before);
+    }
     p->n++;
+    p->idle = 0;
 }
 
 /* Seconds per byte: as measured, else on the line through one row and the nearest number of rows that

@@ -8,7 +8,8 @@
  * before it were; guesses that were not tried are watched too, for nothing.
  * Time: bytes a step reads times seconds per byte. Bytes: dense weights once, the experts of every row
  * (as many different ones as steps of so many rows were seen to touch; before that, rows that choose
- * independently), the cache. Seconds per byte: measured, for each number of rows by itself.
+ * independently), the cache. Seconds per byte: measured, for each number of rows by itself; what was not
+ * measured for a while is taken to have become faster or slower as steps of one row have.
  * Losing: every step earns one hundredth of its time, every step that tried guesses is charged what it took
  * longer than its tokens would have taken one by one. Drafts that look slightly bad are tried again out of
  * what was earned; with debts of two steps nothing is tried at all.
@@ -38,6 +39,7 @@ struct speculation_pace { /* steps of one number of rows */
     double rate;    /* seconds per byte */
     double experts; /* different experts per layer */
     size_t n;       /* steps measured */
+    size_t idle;    /* steps of one row since */
 };
 
 struct speculation_costs {

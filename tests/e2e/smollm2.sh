@@ -53,3 +53,19 @@ while IFS=$'\t' read -r prompt ids; do
     fi
 done <tests/golden/smollm2/answers.tsv
 echo "[       OK ] greedy_answers_are_the_exact_ones"
+
+# Guessing ahead changes the speed alone: a text that repeats itself, whose tokens are mostly guessed right.
+poem='The apples fall, the wind comes down, the ladder leans, the lantern moves from tree to tree. '
+said() { # how
+    "$fathom" run smollm2 --raw --prompt "$poem$poem$poem" --temperature 0 --repeat-penalty 1 --allow-loops \
+        --max-tokens 120 --speculate "$1" --json
+}
+said off >"$work/off"
+said auto >"$work/auto"
+tokens() { sed 's/.*"tokens": *\[\([0-9,]*\)\].*/\1/' "$1"; }
+if [ "$(tokens "$work/off")" != "$(tokens "$work/auto")" ] ||
+    ! awk -F'"accepted_tokens":' '$2 + 0 >= 20 { ok = 1 } END { exit !ok }' "$work/auto"; then
+    cat "$work/off" "$work/auto"
+    exit 1
+fi
+echo "[       OK ] guesses_change_no_token"

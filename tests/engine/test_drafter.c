@@ -184,7 +184,7 @@ static void test_steps_of_few_rows_round_as_single_ones(void **state)
     enginefixture_each_level(each_weight_type);
 }
 
-/* Few tokens to choose from: then the layer, whose weights are random, is right now and then. */
+/* Three tokens to choose from: then the layer, whose weights are random, is right now and then. */
 static const int32_t few_ids[] = {3, 40, 77};
 static const float few_values[] = {60, 60, 60};
 static const struct sampling biased = {.temperature = 1, .bias_ids = few_ids, .bias_values = few_values,
@@ -224,6 +224,98 @@ static void test_penalties_bias_and_truncation_of_the_set(void **state)
         the_same(*state, &all[i], (struct generate_options){.max_tokens = ANSWER, .ignore_eos = true}, 0,
                  SESSION_SPECULATE_LOOKUP);
     }
+}
+
+/* Four tokens and no others: so that guesses are right and wrong often enough, and all can be counted. */
+enum { SEEDS = 5000, FOUR = 4, HOT = 2 };
+static const int32_t four[FOUR] = {3, 40, 77, 90};
+static const float four_values[FOUR] = {80, 80, 80, 80};
+
+/* How far counts of the four are from the model's distribution over them at temperature HOT: chi-square, 3
+ * degrees. */
+static double chi_square(struct session *s, const size_t counts[FOUR])
+{
+    struct errinfo info = {0};
+    must(session_prefill(s, NULL, NULL, &info), &info);
+    const float *logits = session_logits(s);
+    double p[FOUR], sum = 0, total = 0, chi = 0;
+    for (int i = 0; i < FOUR; i++) {
+        p[i] = exp(((double)logits[four[i]] - (double)logits[four[0]]) / HOT);
+        sum += p[i];
+        total += (double)counts[i];
+    }
+    assert_true(total > 300);
+    for (int i = 0; i < FOUR; i++) {
+        double want = total * p[i] / sum;
+        chi += ((double)counts[i] - want) * ((double)counts[i] - want) / want;
+    }
+    return chi;
+}
+
+static size_t which(int32_t id)
+{
+    for (size_t i = 0; i < FOUR; i++) {
+        if (four[i] == id) {
+            return i;
+        }
+    }
+    fail_msg("token %d is none of the four", id);
+    return 0;
+}
+
+/* Over many seeds, the third token after each pair of first ones, whether guesses were right or wrong there,
+ * is distributed as the model says. The limit is what one case in 100,000 exceeds; 16 are looked at. */
+static void check_distribution(const char *path, enum session_speculation how)
+{
+    static size_t counts[FOUR][FOUR][FOUR];
+    struct engine *e = enginefixture_open(path, 1, false, 0);
+    struct session *s = enginefixture_session(e, 100);
+    struct errinfo info = {0};
+    struct generate_result r;
+    struct rng random;
+    size_t right = 0, wrong = 0;
+    const struct generate_options o = {.max_tokens = 5, .speculation = how, .draft_always = true,
+                                       .ignore_eos = true};
+    struct sampling p = {.temperature = HOT, .bias_ids = four, .bias_values = four_values, .n_bias = FOUR};
+    int32_t prompt[PROMPT];
+    rng_seed(&random, 4);
+    for (int i = 0; i < PROMPT; i++) {
+        prompt[i] = four[rng_u64(&random) % FOUR];
+    }
+    enginefixture_append(s, prompt, PROMPT);
+    memset(counts, 0, sizeof counts);
+    for (p.seed = 1; p.seed <= SEEDS; p.seed++) {
+        must(session_generate(s, &p, &o, NULL, NULL, &r, &info), &info);
+        const int32_t *t = session_tokens(s) + PROMPT;
+        counts[which(t[0])][which(t[1])][which(t[2])]++;
+        right += r.accepted_tokens;
+        wrong += r.drafted_tokens - r.accepted_tokens;
+        must(session_rewind(s, PROMPT, &info), &info);
+    }
+    assert_true(right > SEEDS / 10 && wrong > SEEDS / 10);
+    size_t looked_at = 0;
+    for (size_t i = 0; i < FOUR * FOUR; i++) {
+        const size_t *n = counts[i / FOUR][i % FOUR];
+        if (n[0] + n[1] + n[2] + n[3] > 300) {
+            enginefixture_append(s, (int32_t[]){four[i / FOUR], four[i % FOUR]}, 2);
+            double chi = chi_square(s, n);
+            if (chi > 26) {
+                fail_msg("%s after %d, %d: chi-square %.1f", path, four[i / FOUR], four[i % FOUR], chi);
+            }
+            must(session_rewind(s, PROMPT, &info), &info);
+            looked_at++;
+        }
+    }
+    assert_true(looked_at >= 4);
+    session_free(s);
+    engine_close(e);
+}
+
+static void test_sampled_tokens_follow_the_models_distribution(void **state)
+{
+    (void)state;
+    check_distribution("tests/golden/model/v3", SESSION_SPECULATE_LOOKUP);
+    check_distribution("tests/golden/model/v3-mtp", SESSION_SPECULATE_MTP);
 }
 
 static void test_every_way_an_answer_ends(void **state)
@@ -328,6 +420,7 @@ int main(void)
         cmocka_unit_test(test_steps_of_few_rows_round_as_single_ones),
         cmocka_unit_test(test_the_same_bits_with_the_models_own_guesses),
         cmocka_unit_test(test_penalties_bias_and_truncation_of_the_set),
+        cmocka_unit_test(test_sampled_tokens_follow_the_models_distribution),
         cmocka_unit_test(test_every_way_an_answer_ends),
         cmocka_unit_test(test_the_cost_model_decides_the_same_tokens),
         cmocka_unit_test(test_what_cannot_be_asked_for),

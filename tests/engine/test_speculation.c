@@ -84,6 +84,27 @@ static void test_slow_first_steps_and_moments_elsewhere_are_forgotten(void **sta
     assert_true(speculation_seconds(&c, 1, 0) < 0.062);
 }
 
+static void test_old_times_follow_the_machine(void **state)
+{
+    (void)state;
+    struct speculation_costs c = measured_singles(dense, 20e9);
+    for (int i = 0; i < 20; i++) {
+        speculation_measured(&c, 4, 100, 0, 0.08);
+    }
+    double single = speculation_seconds(&c, 1, 100), four = speculation_seconds(&c, 4, 100);
+    for (int i = 0; i < 300; i++) {
+        speculation_measured(&c, 1, 100, 0, single * 1.6);
+    }
+    double grown = speculation_seconds(&c, 4, 100) / four;
+    assert_true(grown > 1.2 && grown < 1.61);
+    struct speculation_costs d = measured_singles(dense, 20e9);
+    speculation_measured(&d, 4, 100, 0, 0.08);
+    for (int i = 0; i < 4; i++) { /* what is fresh stands for itself */
+        speculation_measured(&d, 1, 100, 0, single * 1.6);
+    }
+    assert_near(speculation_seconds(&d, 4, 100), 0.08);
+}
+
 static void test_chances_are_learnt_for_each_place_and_fade(void **state)
 {
     (void)state;
@@ -211,6 +232,7 @@ int main(void)
         cmocka_unit_test(test_unique_experts_are_expected_and_then_seen),
         cmocka_unit_test(test_steps_are_priced_by_what_they_read),
         cmocka_unit_test(test_slow_first_steps_and_moments_elsewhere_are_forgotten),
+        cmocka_unit_test(test_old_times_follow_the_machine),
         cmocka_unit_test(test_chances_are_learnt_for_each_place_and_fade),
         cmocka_unit_test(test_good_guesses_are_used),
         cmocka_unit_test(test_nothing_is_ever_lost),

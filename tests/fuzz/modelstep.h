@@ -44,7 +44,7 @@ static inline void modelstep_demand(bool good, const struct errinfo *info, const
     }
 }
 
-/* Reads `ids` and answers one token. What does not fit the bounds above is left alone; what does must
+/* Reads `ids`, answers one token and then a few with guesses. What does not fit the bounds above is left alone; what does must
  * succeed, unless the weights give nothing but NaN: a model that opens can be run. */
 static inline void modelstep_answer(const struct model *m, const int32_t *ids, size_t n, bool exact)
 {
@@ -71,6 +71,9 @@ static inline void modelstep_answer(const struct model *m, const int32_t *ids, s
         modelstep_check(answered == ERR_OK
                             ? result.prompt_tokens == n && result.completion_tokens == 1
                             : strstr(info.message, "no usable logit") != NULL, &info);
+        const struct generate_options more = {.max_tokens = 3, .ignore_eos = true, .draft_always = true};
+        answered = session_generate(s, NULL, &more, NULL, NULL, NULL, &info);
+        modelstep_check(answered == ERR_OK || strstr(info.message, "no usable logit") != NULL, &info);
         modelstep_passes++;
     }
     session_free(s);
