@@ -389,7 +389,8 @@ int cmd_bench(int argc, char **argv)
         options_string("shape", "NAME", &b.shape,
                        "random weights of a published shape instead of a file: v2-lite, v2, v3, "
                        "distill-1.5b … distill-70b, moe-100m, smollm2-135m"),
-        options_string("type", "TYPE", &b.type, "weights of --shape: a type or a mix of quantize's, or fp8 (q4_k_m)"),
+        options_string("type", "TYPE", &b.type,
+                       "weights of --shape: a type or a mix of quantize's, or fp8 (q4_k_m)"),
         options_string("write", "FILE", &b.write, "also keep the weights of --shape as a GGUF file"),
         options_string("prompt", "LIST", &b.prompts, "prefill lengths, 0 for none (512)"),
         options_size("steps", "N", 0, 1 << 16, &b.steps, "tokens decoded per run, 0 for none (32)"),

@@ -2,9 +2,9 @@
  * fast and how large a model would be before downloading it.
  *
  * Weights are cut from a pool of normal values (standard deviation 0.02) quantised once per dtype, so
- * gigabytes are made at memory speed. FP8 tensors share one array of equal block scales. When the whole model exceeds the memory budget, later layers of
- * one kind share the memory of earlier ones: arithmetic and, as long as one layer is larger than the
- * caches, memory traffic per token stay those of the real model. */
+ * gigabytes are made at memory speed; FP8 tensors share one array of equal block scales. When the whole
+ * model exceeds the memory budget, later layers of one kind share the memory of earlier ones: arithmetic and,
+ * as long as one layer is larger than the caches, memory traffic per token stay those of the real model. */
 #ifndef MODEL_SYNTH_H
 #define MODEL_SYNTH_H
 
