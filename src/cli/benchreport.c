@@ -236,7 +236,8 @@ static void benchreport_row(const struct benchtable *t, const struct benchtable_
         htmltext_printf(h, "<td>%.2f</td><td>%.2f … %.2f</td><td>%.2f×</td>", row->peer.median, row->peer.min,
                         row->peer.max, row->peer.ratio);
     } else if (t->peer_title[0]) {
-        htmltext_put(h, "<td colspan=\"3\">no such test</td>");
+        htmltext_put(h, t->peer_failed.message[0] ? "<td colspan=\"3\">failed</td>"
+                                         : "<td colspan=\"3\">no such test</td>");
     }
     htmltext_put(h, "</tr>\n");
 }
@@ -301,6 +302,9 @@ static void benchreport_facts(const struct benchtable *t, struct htmltext *h)
         snprintf(text, sizeof text, "%.24s: %.200s%s%.380s; its runs alternate with ours", t->peer_name,
                  t->peer_title, t->peer_system[0] ? ", " : "", t->peer_system);
         benchreport_fact(h, "peer", text);
+    }
+    if (t->peer_failed.message[0]) {
+        benchreport_fact(h, "the peer failed", t->peer_failed.message);
     }
     benchreport_fact(h, "date", t->date);
     benchreport_fact(h, "fathom", FATHOM_VERSION);

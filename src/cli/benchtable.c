@@ -134,7 +134,7 @@ void benchtable_print_row(const struct benchtable *t, const struct benchtable_ro
         printf(" %12.2f %9.2f … %-9.2f %6.2fx", row->peer.median, row->peer.min, row->peer.max,
                row->peer.ratio);
     } else if (t->peer_title[0]) {
-        printf(" %12s", "no such test");
+        printf(" %12s", t->peer_failed.message[0] ? "failed" : "no such test");
     }
     putchar('\n');
     fflush(stdout);
@@ -238,9 +238,11 @@ json_t *benchtable_json(const struct benchtable *t)
             tests = NULL;
         }
     }
-    json_t *peer = t->peer_title[0] ? json_pack("{s:s, s:s, s:s}", "name", t->peer_name, "version",
-                                                t->peer_title, "system", t->peer_system)
-                                    : json_null();
+    const char *failed = t->peer_failed.message[0] ? t->peer_failed.message : NULL;
+    json_t *peer = t->peer_title[0]
+                       ? json_pack("{s:s, s:s, s:s, s:s?}", "name", t->peer_name, "version",
+                                   t->peer_title, "system", t->peer_system, "error", failed)
+                       : json_null();
     return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "command", t->command, "date", t->date,
                      "machine", benchtable_machine_json(t), "model", benchtable_model_json(t),
                      "start", benchtable_start_json(t), "peer", peer, "tests", tests);

@@ -38,6 +38,7 @@ struct benchtable {
     /* the peer; "" without one */
     const char *peer_name; /* "llama.cpp" */
     char peer_title[BENCHTABLE_TEXT], peer_system[BENCHTABLE_TEXT];
+    struct errinfo peer_failed;       /* why it was dropped; no message when it was not */
     char command[BENCHTABLE_TEXT]; /* that repeats it, quoted for a shell */
     char date[32];
     struct benchtable_row rows[BENCHTABLE_ROWS_MAX];

@@ -260,23 +260,36 @@ static err cmd_bench_find_peer(struct cmd_bench *b, struct errinfo *info)
     return ERR_OK;
 }
 
+/* A peer that fails is no reason to lose our own numbers: it is said, and the tests go on without it. */
+static void cmd_bench_drop_peer(struct cmd_bench *b, const struct errinfo *why)
+{
+    b->table.peer_failed = *why;
+    fprintf(stderr, "fathom bench: %s failed: %s; going on without it\n", b->table.peer_name,
+            why->message);
+    peer_free(b->peer);
+    b->peer = NULL;
+}
+
 /* One test: our run and the peer's in turn, so that both meet the same moments of the machine. */
 static err cmd_bench_test(struct cmd_bench *b, const struct benchmark_test *t,
                           struct benchtable_row *row, struct errinfo *info)
 {
     struct benchmark_sample samples[BENCHMARK_RUNS_MAX];
     double theirs[BENCHMARK_RUNS_MAX];
+    struct errinfo peer_info = {0};
     bool both = b->peer && peer_can(b->peer, t);
     *row = (struct benchtable_row){.test = *t};
     TRY(benchmark_start(b->benchmark, t, info));
-    if (both) {
-        TRY(peer_start(b->peer, t, info));
-    }
+    err failed = both ? peer_start(b->peer, t, &peer_info) : ERR_OK;
     for (size_t i = 0; i < t->runs; i++) {
         TRY(benchmark_once(b->benchmark, &samples[i], info));
-        if (both) {
-            TRY(peer_once(b->peer, &theirs[i], info));
+        if (both && failed == ERR_OK) {
+            failed = peer_once(b->peer, &theirs[i], &peer_info);
         }
+    }
+    if (failed != ERR_OK) {
+        cmd_bench_drop_peer(b, &peer_info);
+        both = false;
     }
     benchmark_summary(b->benchmark, samples, t->runs, &row->ours);
     if (both) {

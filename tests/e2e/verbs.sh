@@ -60,6 +60,17 @@ expect bench_writes_a_report 0 '"start": {' '' \
     "$fathom" bench $model --prompt 8 --steps 2 --frontier --batch 1,2 --runs 2 --json --report "$FATHOM_MODELS/report"
 expect the_report_is_a_page 0 '<h1>chatmodel</h1>' '' cat "$FATHOM_MODELS/report/index.html"
 expect the_report_has_its_numbers 0 '"name": "tg2x2"' '' cat "$FATHOM_MODELS/report/bench.json"
+"$fathom" convert $model "$FATHOM_MODELS/chat.gguf" >"$out" 2>&1
+cat >"$FATHOM_MODELS/python3" <<'PEER'
+#!/bin/sh
+echo '{"peer":"played","version":"1","system":""}'
+read -r x; echo '{"ready":true}'; read -r x; echo '{"tokens_per_s":5}'
+echo 'GGML_ASSERT: played' >&2
+PEER
+chmod +x "$FATHOM_MODELS/python3"
+expect bench_goes_on_when_the_peer_fails 0 '"name": "tg2"' 'llama.cpp failed: .*GGML_ASSERT: played; going on' \
+    "$fathom" bench "$FATHOM_MODELS/chat.gguf" --prompt 4 --steps 2 --depth 0 --runs 1 --json --compare llama.cpp \
+    --peer "$FATHOM_MODELS/python3"
 expect pull_of_nonsense_is_wrong_usage 2 '' 'neither a name' "$fathom" pull nonsense
 expect an_empty_prompt_is_wrong_usage 2 '' 'the prompt is empty' "$fathom" run $model --prompt ''
 expect logprobs_need_json 2 '' 'add --json' "$fathom" run $model --prompt hello --logprobs 2
