@@ -2,7 +2,7 @@
 """What each weight type and each CPU level's kernels cost in accuracy, as the Markdown tables of docs/numerics.md.
 
     python bench/accuracy_table.py SmolLM2-135M-Instruct.Q4_1.gguf TEXT [--bytes 6000] [--types q8_0,q4_k]
-        [--levels avx2,avx512,amx] [--fathom build/fathom] [--keep FOLDER]
+        [--levels avx2,avx512,amx] [--ways prompt,answer] [--fathom build/fathom] [--keep FOLDER]
 
 The model is brought to float32 and to 768 columns (bench/widen_smollm2.py: the same function, but every block type
 fits), then quantised to every type by `fathom quantize`, and to FP8 by the script. Judged by `fathom eval
@@ -68,6 +68,7 @@ def main():
     p.add_argument("--bytes", type=int, default=6000)
     p.add_argument("--types", default=",".join(TYPES))
     p.add_argument("--levels", default="avx2,avx512,amx")
+    p.add_argument("--ways", default="prompt,answer")
     p.add_argument("--fathom", default="build/fathom")
     p.add_argument("--keep", help="a folder for the models, which may hold them already")
     args = p.parse_args()
@@ -88,8 +89,8 @@ def main():
             print(rows_type[-1], file=sys.stderr, flush=True)
             for level in args.levels.split(","):
                 cells = []
-                for way, options in WAYS.items():
-                    k = judge(args, model, model, *options, cpu=level)
+                for way in args.ways.split(","):
+                    k = judge(args, model, model, *WAYS[way], cpu=level)
                     cells += [percent(k), small(k["kl"]), small(k["logprob_rms"]), f"{100 * k['same_best']:.1f}%"]
                 rows_kernel.append(f"| {name} | {level} | " + " | ".join(cells) + " |")
                 print(rows_kernel[-1], file=sys.stderr, flush=True)
@@ -98,8 +99,9 @@ def main():
               f"{percent(r)}, KL {small(r['kl'])}.\n")
         print("| weights | perplexity | against f32 | KL | same best token |\n|---|---|---|---|---|")
         print("\n".join(rows_type))
-        print("\n| weights | level | prompt: perplexity | KL | rms | same best | answer: perplexity | KL | rms | same best |")
-        print("|---|---|---|---|---|---|---|---|---|---|")
+        ways = args.ways.split(",")
+        print("\n| weights | level |" + "".join(f" {w}: perplexity | KL | rms | same best |" for w in ways))
+        print("|---" * (2 + 4 * len(ways)) + "|")
         print("\n".join(rows_kernel))
 
 

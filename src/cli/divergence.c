@@ -18,7 +18,8 @@ struct divergence_run {
     const int32_t *ids;
     size_t vocab_size, piece; /* tokens read by one, then by the other */
     float *rows;              /* [piece, vocab_size]: the reference's */
-    size_t at;                /* ids[at] is what the first row of a piece predicts */
+    int32_t *window;          /* its tokens */
+    size_t at, scored;        /* ids[at] is what the first row of a piece predicts */
     struct divergence *sum;
     struct progress progress;
     size_t before;
@@ -71,14 +72,6 @@ void divergence_add(struct divergence *d, const float *logits, const float *refe
 
 /* ---- the windows ---- */
 
-static bool divergence_progress(void *user, size_t done, size_t total)
-{
-    struct divergence_run *r = user;
-    (void)total;
-    progress_update(&r->progress, r->before + done);
-    return !interrupt_pending();
-}
-
 static bool divergence_keep(void *user, size_t first, size_t n, const float *logits)
 {
     struct divergence_run *r = user;
@@ -95,35 +88,47 @@ static void divergence_compare(struct divergence_run *r, size_t at, const float 
     r->sum->reference.bytes += bytes;
 }
 
+/* Row i of a piece predicts ids[at + i]; what lies before `scored` is context. */
 static bool divergence_rows(void *user, size_t first, size_t n, const float *logits)
 {
     struct divergence_run *r = user;
     for (size_t i = 0; i < n; i++) {
-        divergence_compare(r, r->at + first + i, logits + i * r->vocab_size,
-                           r->rows + (first + i) * r->vocab_size);
+        if (r->at + first + i >= r->scored) {
+            divergence_compare(r, r->at + first + i, logits + i * r->vocab_size,
+                               r->rows + (first + i) * r->vocab_size);
+        }
     }
-    return divergence_progress(r, 0, 0);
+    progress_update(&r->progress, r->before + first + n);
+    return !interrupt_pending();
 }
 
+/* ids[at - 1 …) read by one model, then by the other. */
+static err divergence_piece(struct divergence_run *r, const int32_t *ids, size_t n,
+                            struct errinfo *info)
+{
+    TRY(session_append(r->reference_session, ids, n, info));
+    TRY(session_prefill_rows(r->reference_session, divergence_keep, r, info));
+    TRY(session_append(r->session, ids, n, info));
+    return session_prefill_rows(r->session, divergence_rows, r, info);
+}
+
+/* Everything but the window's last token, whose own prediction is not scored, in pieces of nearly one size:
+ * a small rest would go through the kernels that answers go through. */
 static err divergence_window(void *user, size_t start, size_t scored, size_t end,
                              struct errinfo *info)
 {
     struct divergence_run *r = user;
-    const struct tokenizer *t = engine_tokenizer(r->engine);
-    struct session *mine = r->session, *theirs = r->reference_session;
-    TRY(perplexity_context(theirs, t, r->ids, start, scored, NULL, NULL, info));
-    TRY(perplexity_context(mine, t, r->ids, start, scored, divergence_progress, r, info));
-    r->before += scored - start;
-    divergence_compare(r, scored, session_logits(mine), session_logits(theirs));
-    for (size_t done = scored; done + 1 < end;) { /* the last token's own prediction is not scored */
-        size_t n = end - 1 - done < r->piece ? end - 1 - done : r->piece;
-        r->at = done + 1;
-        TRY(session_append(theirs, r->ids + done, n, info));
-        TRY(session_prefill_rows(theirs, divergence_keep, r, info));
-        TRY(session_append(mine, r->ids + done, n, info));
-        TRY(session_prefill_rows(mine, divergence_rows, r, info));
+    size_t total = end - 1 - start, pieces = (total + r->piece - 1) / r->piece;
+    TRY(session_rewind(r->session, 0, info));
+    TRY(session_rewind(r->reference_session, 0, info));
+    memcpy(r->window, r->ids + start, total * sizeof *r->window);
+    r->window[0] = perplexity_first(engine_tokenizer(r->engine), r->ids, start);
+    r->scored = scored;
+    for (size_t i = 0; i < pieces; i++) {
+        size_t from = total * i / pieces, n = total * (i + 1) / pieces - from;
+        r->at = start + from + 1;
+        TRY(divergence_piece(r, r->window + from, n, info));
         r->before += n;
-        done += n;
     }
     r->before++;
     return ERR_OK;
@@ -143,8 +148,10 @@ static err divergence_prepare(struct divergence_run *r, size_t window, struct er
     TRY(session_new(r->engine, &options, &r->session, info));
     TRY(session_new(r->reference, &options, &r->reference_session, info));
     r->rows = mem_alloc_aligned(r->piece * vocab * sizeof *r->rows);
-    return r->rows ? ERR_OK
-                   : err_set(info, ERR_NOMEM, "out of memory for the logits of %zu tokens", r->piece);
+    r->window = mem_calloc(window, sizeof *r->window);
+    return r->rows && r->window
+               ? ERR_OK
+               : err_set(info, ERR_NOMEM, "out of memory for the logits of %zu tokens", r->piece);
 }
 
 err divergence_of(struct engine *e, struct engine *reference, const int32_t *ids, size_t n,
@@ -161,6 +168,7 @@ err divergence_of(struct engine *e, struct engine *reference, const int32_t *ids
         progress_finish(&r.progress);
     }
     mem_free_aligned(r.rows);
+    mem_free(r.window);
     session_free(r.session);
     session_free(r.reference_session);
     TRY(result);

@@ -26,14 +26,26 @@ static bool perplexity_progress(void *user, size_t done, size_t total)
     return !interrupt_pending();
 }
 
-err perplexity_context(struct session *s, const struct tokenizer *t, const int32_t *ids, size_t start,
-                       size_t scored, session_progress progress, void *user, struct errinfo *info)
+int32_t perplexity_first(const struct tokenizer *t, const int32_t *ids, size_t start)
 {
-    int32_t first = start > 0 && tokenizer_add_bos(t) ? tokenizer_bos(t) : ids[start];
+    return start > 0 && tokenizer_add_bos(t) ? tokenizer_bos(t) : ids[start];
+}
+
+/* Reads ids[start … scored) and appends the rest. A context of one token is left to the scoring, which gives it
+ * 0: read by itself it would go through the kernels that answers go through. */
+static err perplexity_context(struct perplexity_run *r, size_t start, size_t scored, size_t end,
+                              struct errinfo *info)
+{
+    struct session *s = r->session;
+    int32_t first = perplexity_first(engine_tokenizer(r->engine), r->ids, start);
     TRY(session_rewind(s, 0, info));
     TRY(session_append(s, &first, 1, info));
-    TRY(session_append(s, ids + start + 1, scored - start - 1, info));
-    return session_prefill(s, progress, user, info);
+    TRY(session_append(s, r->ids + start + 1, scored - start - 1, info));
+    if (scored - start > 1) {
+        TRY(session_prefill(s, perplexity_progress, r, info));
+        r->before += scored - start;
+    }
+    return session_append(s, r->ids + scored, end - scored, info);
 }
 
 static err perplexity_window(void *user, size_t start, size_t scored, size_t end,
@@ -41,14 +53,12 @@ static err perplexity_window(void *user, size_t start, size_t scored, size_t end
 {
     struct perplexity_run *r = user;
     const struct tokenizer *t = engine_tokenizer(r->engine);
-    struct session *s = r->session;
-    TRY(perplexity_context(s, t, r->ids, start, scored, perplexity_progress, r, info));
-    TRY(session_append(s, r->ids + scored, end - scored, info));
-    r->before += scored - start;
-    TRY(session_score(s, r->scores, perplexity_progress, r, info));
-    r->before += end - scored;
+    size_t unread = scored - start > 1 ? 0 : 1; /* of the context */
+    TRY(perplexity_context(r, start, scored, end, info));
+    TRY(session_score(r->session, r->scores, perplexity_progress, r, info));
+    r->before += unread + end - scored;
     for (size_t i = scored; i < end; i++) {
-        r->sum->nats -= (double)r->scores[i - scored];
+        r->sum->nats -= (double)r->scores[unread + i - scored];
         r->sum->bytes += tokenizer_bytes(t, r->ids[i]).len;
     }
     r->sum->tokens += end - scored;

@@ -32,10 +32,8 @@ ERR_MUST_USE err perplexity_walk(size_t n, size_t window, size_t stride, perplex
                                  void *user, struct errinfo *info);
 /* Tokens of all those windows together; 0 for what perplexity_walk refuses. */
 size_t perplexity_total(size_t n, size_t window, size_t stride);
-/* Empties the session and makes it read a window's context; t is the model's tokenizer. */
-ERR_MUST_USE err perplexity_context(struct session *s, const struct tokenizer *t, const int32_t *ids,
-                                    size_t start, size_t scored, session_progress progress, void *user,
-                                    struct errinfo *info);
+/* The first token of the window that begins at ids[start]: bos in its place where the model wants one. */
+int32_t perplexity_first(const struct tokenizer *t, const int32_t *ids, size_t start);
 
 double perplexity_value(const struct perplexity *p);         /* exp(nats / tokens) */
 double perplexity_bits_per_byte(const struct perplexity *p); /* nats / ln 2 / bytes */
