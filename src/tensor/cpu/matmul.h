@@ -22,7 +22,7 @@ enum {
     MATMUL_CHUNK = 512,       /* k per unpacked float32 panel; a multiple of MATMUL_RUN */
     MATMUL_WIDTH = 3,         /* most tiles that a bfloat16 product takes at once */
     MATMUL_TILE_BYTES = 1024, /* 16 rows of 32 bfloat16 */
-    MATMUL_TASK_X = 1 << 20,  /* bytes of a bfloat16 task's activations, about: half the second cache */
+    MATMUL_TASK_X = 3 << 17,  /* bytes of a bfloat16 task's activations, about: they stay in the second cache */
     MATMUL_KEPT = 1 << 20,    /* most bytes of weights that a bfloat16 task keeps unpacked */
 };
 

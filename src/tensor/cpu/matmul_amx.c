@@ -117,13 +117,11 @@ UNPACK_INLINE void matmul_scales(enum dtype type, const struct matmul_source *s,
         size_t runs = s->k / MATMUL_RUN, run = piece / 2, half = piece % 2 * 16;
         const uint8_t *p = s->data + (run < runs ? run : runs - 1) * 144;
         unit_scales_q4_k(p + half * s->row_bytes, s->row_bytes, s->scales[run % 2] + half);
-    } else if (type == DTYPE_Q8_0 || type == DTYPE_Q5_0) {
-        const size_t size = type == DTYPE_Q8_0 ? 34 : 22;
+    } else if (unit_block_bytes(type)) {
         size_t units = s->k / UNIT_K;
-        const uint8_t *p = s->data + (piece < units ? piece : units - 1) * 2 * size;
+        const uint8_t *p = s->data + (piece < units ? piece : units - 1) * 2 * unit_block_bytes(type);
         for (size_t half = 0; half < UNIT_ROWS; half += 16, p += 16 * s->row_bytes) {
-            unit_scales_small(p, s->row_bytes, size, type == DTYPE_Q8_0 ? UNIT_Q8_0_OFFSET : 0,
-                              s->scales[piece % 2] + half);
+            unit_scales_small(type, p, s->row_bytes, s->scales[piece % 2] + half);
         }
     }
 }
@@ -147,21 +145,17 @@ UNPACK_INLINE void matmul_rows(enum dtype type, const struct matmul_source *s, s
     for (size_t r = first; r < last; r++, p += s->row_bytes, scales++, to += 64) {
         switch (type) {
         case DTYPE_Q4_K: unit_row_q4_k(c, p, scales, to); break;
-        case DTYPE_Q8_0:
-            unit_block_q8_0(c, p, scales, to);
-            unit_block_q8_0(c, p + 34, scales + 2 * UNIT_ROWS, to + UNIT_GROUP_BYTES);
-            break;
-        case DTYPE_Q5_0:
-            unit_block_q5_0(c, p, scales, to);
-            unit_block_q5_0(c, p + 22, scales + 2 * UNIT_ROWS, to + UNIT_GROUP_BYTES);
-            break;
         case DTYPE_BF16:
             memcpy(to, p, 64);
             memcpy(to + UNIT_GROUP_BYTES, p + 64, 64);
             break;
-        default:
+        case MATMUL_ANY:
             s->unpack(p, MATMUL_RUN, matmulpanel_scale(s->w, s->row + r, u * MATMUL_RUN), to,
                       UNIT_GROUP_BYTES);
+            break;
+        default:
+            unit_block(type, c, p, scales, to);
+            unit_block(type, c, p + unit_block_bytes(type), scales + 2 * UNIT_ROWS, to + UNIT_GROUP_BYTES);
         }
     }
 }
@@ -306,6 +300,8 @@ typedef void matmul_pass_fn(const struct matmul_source *s, size_t turn, const ch
 MATMUL_PASSES(q4_k, DTYPE_Q4_K, true)
 MATMUL_PASSES(q8_0, DTYPE_Q8_0, true)
 MATMUL_PASSES(q5_0, DTYPE_Q5_0, true)
+MATMUL_PASSES(q4_0, DTYPE_Q4_0, true)
+MATMUL_PASSES(mxfp4, DTYPE_MXFP4, true)
 MATMUL_PASSES(bf16, DTYPE_BF16, true)
 MATMUL_PASSES(any, MATMUL_ANY, true)
 MATMUL_PASSES(kept_units, DTYPE_BF16, false)
@@ -330,7 +326,7 @@ static struct matmul_source matmul_source(const struct matmul_task *t, size_t pr
                               .row_bytes = tensor_row_bytes(t->w),
                               .k = tensor_cols(t->w),
                               .scales = (float(*)[UNIT_SCALES])(void *)((char *)t->panel + at.scales),
-                              .constants = unit_begin()};
+                              .constants = unit_begin(t->w->dtype)};
     const uint8_t *data = (const uint8_t *)t->w->data + t->row * s.row_bytes;
     s.data = t->n < MATMUL_PANEL ? matmul_padded(t, data, (char *)t->panel + at.rows) : data;
     s.ahead = data + t->ahead * s.row_bytes;
@@ -366,6 +362,8 @@ static void matmul_amx_product(const struct matmul_task *t)
     case DTYPE_Q4_K: passes = matmul_q4_k; break;
     case DTYPE_Q8_0: passes = matmul_q8_0; break;
     case DTYPE_Q5_0: passes = matmul_q5_0; break;
+    case DTYPE_Q4_0: passes = matmul_q4_0; break;
+    case DTYPE_MXFP4: passes = matmul_mxfp4; break;
     case DTYPE_BF16: passes = matmul_bf16; break;
     default: passes = matmul_any, kept = matmul_kept_runs;
     }

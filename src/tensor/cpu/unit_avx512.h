@@ -27,16 +27,17 @@ enum {
 struct unit_constants {
     __m512 up;          /* 0, 1 … 15 */
     __m512i ones, one;  /* 16-bit */
-    __m512 low;         /* Q5_0: -16 … -1 */
+    __m512 low;         /* Q5_0: -16 … -1; Q4_0: -8 … 7; MXFP4: twice e2m1 */
     __m512i byte, base; /* Q8_0 */
 };
 
-UNPACK_INLINE struct unit_constants unit_begin(void)
+UNPACK_INLINE struct unit_constants unit_begin(enum dtype t)
 {
     const __m512 up = _mm512_set_ps(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
-    struct unit_constants c = {up, _mm512_set1_epi16(-1), _mm512_set1_epi16(1),
-                               _mm512_sub_ps(up, _mm512_set1_ps(16)), _mm512_set1_epi32(0xff00),
-                               _mm512_set1_epi32(0x47008000)};
+    const __m512 e2m1 = _mm512_set_ps(-12, -8, -6, -4, -3, -2, -1, -0.0f, 12, 8, 6, 4, 3, 2, 1, 0);
+    __m512 low = t == DTYPE_MXFP4 ? e2m1 : _mm512_sub_ps(up, _mm512_set1_ps(t == DTYPE_Q5_0 ? 16 : 8));
+    struct unit_constants c = {up, _mm512_set1_epi16(-1), _mm512_set1_epi16(1), low,
+                               _mm512_set1_epi32(0xff00), _mm512_set1_epi32(0x47008000)};
     /* GCC would make them anew at every use. */
     __asm__("" : "+v"(c.up), "+v"(c.ones), "+v"(c.one), "+v"(c.low), "+v"(c.byte), "+v"(c.base));
     return c;
@@ -60,6 +61,18 @@ UNPACK_INLINE void unit_heads(const uint8_t *p, size_t row_bytes, __m512i head[4
     head[1] = _mm512_unpackhi_epi64(a, c);
     head[2] = _mm512_unpacklo_epi64(b, d);
     head[3] = _mm512_unpackhi_epi64(b, d);
+}
+
+/* Bytes of a block of 32; 0: no type that has units of such blocks. */
+UNPACK_INLINE size_t unit_block_bytes(enum dtype t)
+{
+    switch (t) {
+    case DTYPE_Q8_0: return 34;
+    case DTYPE_Q5_0: return 22;
+    case DTYPE_Q4_0: return 18;
+    case DTYPE_MXFP4: return 17;
+    default: return 0;
+    }
 }
 
 UNPACK_INLINE __m512 unit_halves(__m512i dwords)
@@ -99,19 +112,26 @@ UNPACK_INLINE void unit_scales_q4_k(const uint8_t *p, size_t row_bytes, float *o
     unit_scale_bytes(t, m, out + 12 * UNIT_ROWS);
 }
 
-/* 16 rows of a type with one half float per block of 32: the block's scale, times UNIT_CUT, and that
- * times `offset`, of both blocks of a unit. */
-UNPACK_INLINE void unit_scales_small(const uint8_t *p, size_t row_bytes, size_t block_bytes,
-                                     float offset, float *out)
+/* 16 rows of a type with one scale per block of 32, of both blocks of a unit. A half float, times UNIT_CUT,
+ * and for Q8_0 that times UNIT_Q8_0_OFFSET; or half of MXFP4's power of two, which makes weights that are not
+ * cut at all (as in unpack_mxfp4, the two smallest powers are zero). */
+UNPACK_INLINE void unit_scales_small(enum dtype t, const uint8_t *p, size_t row_bytes, float *out)
 {
+    const size_t block_bytes = unit_block_bytes(t);
     const __m512i rows = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
     __m512i at = _mm512_mullo_epi32(rows, _mm512_set1_epi32((int)row_bytes));
     for (size_t i = 0; i < 2; i++, out += 2 * UNIT_ROWS) {
         __m512i heads = _mm512_i32gather_epi32(at, (const int *)(const void *)(p + i * block_bytes), 1);
+        if (t == DTYPE_MXFP4) {
+            __m512i e = _mm512_and_si512(heads, _mm512_set1_epi32(255));
+            e = _mm512_slli_epi32(_mm512_subs_epu16(e, _mm512_set1_epi32(1)), 23);
+            _mm512_storeu_si512(out, e);
+            continue;
+        }
         __m512 d = _mm512_mul_ps(unit_halves(heads), _mm512_set1_ps(UNIT_CUT));
         _mm512_storeu_ps(out, d);
-        if (offset != 0) {
-            _mm512_storeu_ps(out + UNIT_ROWS, _mm512_mul_ps(d, _mm512_set1_ps(offset)));
+        if (t == DTYPE_Q8_0) {
+            _mm512_storeu_ps(out + UNIT_ROWS, _mm512_mul_ps(d, _mm512_set1_ps(UNIT_Q8_0_OFFSET)));
         }
     }
 }
@@ -139,16 +159,31 @@ UNPACK_INLINE void unit_row_q4_k(const struct unit_constants *c, const uint8_t *
     _mm512_storeu_si512(dst + UNIT_GROUP_BYTES, _mm512_permutexvar_epi16(i1, _mm512_castps_si512(b)));
 }
 
+/* 16 bytes to the low 4-bit values of all of them, then the high ones, as 16-bit numbers whose bits above the
+ * fourth are anything. */
+UNPACK_INLINE __m512i unit_nibbles(const uint8_t *p)
+{
+    const __m512i shift = _mm512_inserti64x4(_mm512_setzero_si512(), _mm256_set1_epi16(4), 1);
+    __m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
+    return _mm512_srlv_epi16(_mm512_cvtepu8_epi16(_mm256_broadcastsi128_si256(v)), shift);
+}
+
+/* A block of Q4_0 (nibbles from byte 2 on) or MXFP4 (from byte 1 on). */
+UNPACK_INLINE void unit_block_q4(const struct unit_constants *c, const uint8_t *nibbles, const float *s,
+                                 char *dst)
+{
+    __m512 table = _mm512_mul_ps(c->low, _mm512_set1_ps(*s));
+    __m512i q = _mm512_shldi_epi16(unit_nibbles(nibbles), c->ones, 1);
+    _mm512_storeu_si512(dst, _mm512_permutexvar_epi16(q, _mm512_castps_si512(table)));
+}
+
 /* A block of Q5_0: a table of all 32 values, those with the fifth bit in the odd halves. */
 UNPACK_INLINE void unit_block_q5_0(const struct unit_constants *c, const uint8_t *p, const float *s,
                                    char *dst)
 {
-    const __m512i shift = _mm512_inserti64x4(_mm512_setzero_si512(), _mm256_set1_epi16(4), 1);
     __m512 d = _mm512_set1_ps(*s);
     __m512i table = unit_merge(_mm512_mul_ps(c->low, d), _mm512_mul_ps(c->up, d));
-    __m128i v = _mm_loadu_si128((const __m128i *)(const void *)(p + 6));
-    __m512i q = _mm512_srlv_epi16(_mm512_cvtepu8_epi16(_mm256_broadcastsi128_si256(v)), shift);
-    __m512i two = _mm512_add_epi16(q, q);
+    __m512i q = unit_nibbles(p + 6), two = _mm512_add_epi16(q, q);
     q = _mm512_mask_add_epi16(two, unpack_u32(p + 2), two, c->one);
     _mm512_storeu_si512(dst, _mm512_permutexvar_epi16(q, table));
 }
@@ -165,6 +200,17 @@ UNPACK_INLINE void unit_block_q8_0(const struct unit_constants *c, const uint8_t
     __m512 d = _mm512_set1_ps(s[0]), offset = _mm512_set1_ps(s[UNIT_ROWS]);
     _mm512_storeu_si512(dst, unit_merge(_mm512_fmsub_ps(_mm512_castsi512_ps(even), d, offset),
                                         _mm512_fmsub_ps(_mm512_castsi512_ps(odd), d, offset)));
+}
+
+/* A block of one of the types of unit_block_bytes. */
+UNPACK_INLINE void unit_block(enum dtype t, const struct unit_constants *c, const uint8_t *p,
+                              const float *s, char *dst)
+{
+    switch (t) {
+    case DTYPE_Q8_0: unit_block_q8_0(c, p, s, dst); break;
+    case DTYPE_Q5_0: unit_block_q5_0(c, p, s, dst); break;
+    default: unit_block_q4(c, p + (t == DTYPE_Q4_0 ? 2 : 1), s, dst);
+    }
 }
 
 #endif
