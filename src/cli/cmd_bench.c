@@ -241,6 +241,20 @@ static err cmd_bench_resolve(struct cmd_bench *b, struct errinfo *info)
     return ERR_OK;
 }
 
+/* Beside a peer's copy the mapped file may no longer fit: then both read the disk, and no number means
+ * anything. */
+static void cmd_bench_warn_memory(const struct cmd_bench *b)
+{
+    char have[MEMINFO_TEXT], need[MEMINFO_TEXT];
+    size_t available = meminfo_available(), weights = model_weight_bytes(b->model);
+    if (!b->shape && available < weights + weights / 8) {
+        fprintf(stderr,
+                "fathom bench: %s of memory is left beside %s for %s of mapped weights: these numbers "
+                "may be the disk's\n",
+                meminfo_text(available, have), b->table.peer_name, meminfo_text(weights, need));
+    }
+}
+
 static err cmd_bench_find_peer(struct cmd_bench *b, struct errinfo *info)
 {
     if (b->peer_name == 0) {
@@ -257,6 +271,7 @@ static err cmd_bench_find_peer(struct cmd_bench *b, struct errinfo *info)
     b->table.peer_name = cmd_bench_peers[b->peer_name];
     snprintf(b->table.peer_title, sizeof b->table.peer_title, "%s", peer_title(b->peer));
     snprintf(b->table.peer_system, sizeof b->table.peer_system, "%s", peer_system(b->peer));
+    cmd_bench_warn_memory(b);
     return ERR_OK;
 }
 
