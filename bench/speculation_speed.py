@@ -2,7 +2,7 @@
 """What guessing ahead brings: the same prompts with and without, in turn, in one run.
 
     python bench/speculation_speed.py smollm2 [--fathom build/fathom] [--rounds 5] [--tokens 256]
-        [--how auto] [--deterministic]
+        [--how auto] [--deterministic] [--only copied]
 
 Three kinds of text: copied (everything was there before), edited (most was), and new. Prints medians of tokens
 per second with their spread, the ratio of medians, and how many tokens were guessed and right. The tokens must
@@ -57,9 +57,12 @@ def main():
     parser.add_argument("--tokens", type=int, default=256)
     parser.add_argument("--how", default="auto", choices=["auto", "lookup", "mtp"])
     parser.add_argument("--deterministic", action="store_true")
+    parser.add_argument("--only", choices=TEXTS)
     options = parser.parse_args()
     different = False
     for name, (prompt, sampling) in TEXTS.items():
+        if options.only not in (None, name):
+            continue
         speeds = {"off": [], options.how: []}
         last = {}
         for _ in range(options.rounds):

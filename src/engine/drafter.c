@@ -152,7 +152,8 @@ model_observer drafter_observer(const struct drafter *d)
 static void drafter_close(struct drafter *d, const struct session *s)
 {
     if (d->n > 0 && d->is_read) {
-        speculation_settle(&d->speculation, &s->engine->costs, d->place, d->seconds, d->right + 1);
+        speculation_settle(&d->speculation, &s->engine->costs, d->place, d->seconds, d->n + 1,
+                           d->right + 1);
     }
     d->n = 0;
 }

@@ -8,11 +8,13 @@ enum {
     SPECULATION_IDLE = 8,      /* steps of one row after which a measurement is old */
     SPECULATION_SINGLES = 4,   /* steps of one row to see before anything is tried */
     SPECULATION_REFRESH = 32,  /* steps with guesses after which one without is due */
+    SPECULATION_SOON = 4,      /* the same when little is gained */
     SPECULATION_MIDDLE_AT = 6, /* tokens that agree */
     SPECULATION_LONG_AT = 16
 };
 
 static const double SPECULATION_MARGIN = 1.05;  /* what a draft must promise */
+static const double SPECULATION_CLEAR = 1.25;   /* what is not little */
 static const double SPECULATION_EARN = 0.01;    /* share of its time that a step earns */
 static const double SPECULATION_SAVED = 4;      /* most that is kept, in steps of one row */
 static const double SPECULATION_DEBT = 2;       /* most that is owed, likewise */
@@ -20,7 +22,8 @@ static const double SPECULATION_SLOWER = 0.15;  /* a row more, before it is meas
 static const double SPECULATION_OUTLIER = 2;    /* times the mean: what a step may count for */
 static const double SPECULATION_DECAY = 0.95;   /* of experience, by experience */
 static const double SPECULATION_FADE = 0.998;   /* of experience, by tokens without any */
-static const double SPECULATION_WEIGHT = 2;     /* of the chance before experience, in guesses */
+static const double SPECULATION_WEIGHT = 4;     /* of the chance before experience, in guesses */
+static const double SPECULATION_CREDIT = 2;     /* at the start, in steps of one row */
 static const double SPECULATION_WORTH = 1.2;    /* tokens a draft must promise to be tried at a loss */
 
 /* Chances before experience: first guess, later ones. */
@@ -87,7 +90,7 @@ void speculation_measured(struct speculation_costs *c, size_t rows, size_t posit
 }
 
 /* Seconds per byte: as measured, else on the line through one row and the nearest number of rows that
- * was. */
+ * was, but no less than for fewer rows. */
 static double speculation_rate(const struct speculation_costs *c, size_t rows)
 {
     double single = c->pace[1].rate;
@@ -97,8 +100,9 @@ static double speculation_rate(const struct speculation_costs *c, size_t rows)
     for (size_t d = 1; d < SPECULATION_ROWS_MAX; d++) {
         size_t near = rows > d + 1 && c->pace[rows - d].n ? rows - d : rows + d;
         if (near <= SPECULATION_ROWS_MAX && c->pace[near].n) {
-            return single +
-                   (c->pace[near].rate - single) * (double)(rows - 1) / (double)(near - 1);
+            double known = c->pace[near].rate;
+            double line = single + (known - single) * (double)(rows - 1) / (double)(near - 1);
+            return near < rows && line < known ? known : line;
         }
     }
     return single * (1 + SPECULATION_SLOWER * (double)(rows - 1));
@@ -166,13 +170,20 @@ static void speculation_earn(struct speculation *s, double seconds, double singl
     s->balance += seconds;
     if (s->balance > SPECULATION_SAVED * single) {
         s->balance = SPECULATION_SAVED * single;
+    } else if (s->balance < -4 * SPECULATION_DEBT * single) {
+        s->balance = -4 * SPECULATION_DEBT * single; /* a program that was stopped comes back */
     }
 }
 
 void speculation_single(struct speculation *s, const struct speculation_costs *c, size_t position,
                         double seconds)
 {
-    speculation_earn(s, seconds * SPECULATION_EARN, speculation_seconds(c, 1, position));
+    double single = speculation_seconds(c, 1, position);
+    if (!s->has_credit) {
+        s->has_credit = true;
+        s->balance = SPECULATION_CREDIT * single;
+    }
+    speculation_earn(s, seconds * SPECULATION_EARN, single);
     for (size_t i = 0; i < SPECULATION_SOURCES * SPECULATION_PLACES; i++) {
         struct speculation_odds *o = &s->odds[i / SPECULATION_PLACES][i % SPECULATION_PLACES];
         o->right *= SPECULATION_FADE;
@@ -182,9 +193,11 @@ void speculation_single(struct speculation *s, const struct speculation_costs *c
 }
 
 void speculation_settle(struct speculation *s, const struct speculation_costs *c, size_t position,
-                        double seconds, size_t tokens)
+                        double seconds, size_t rows, size_t tokens)
 {
     double single = speculation_seconds(c, 1, position);
+    double most = SPECULATION_OUTLIER * single * (double)rows; /* more is not the guesses' doing */
+    seconds = seconds < most ? seconds : most;
     speculation_earn(s, (double)tokens * single - seconds * (1 - SPECULATION_EARN), single);
     s->since_single++;
 }
@@ -210,5 +223,7 @@ size_t speculation_choose(const struct speculation *s, const struct speculation_
             k = i;
         }
     }
-    return k;
+    /* A small gain may be one of an outdated clock. */
+    bool is_small = best * single < SPECULATION_CLEAR;
+    return is_small && s->since_single >= SPECULATION_SOON ? 0 : k;
 }

@@ -11,8 +11,8 @@
  * independently), the cache. Seconds per byte: measured, for each number of rows by itself; what was not
  * measured for a while is taken to have become faster or slower as steps of one row have.
  * Losing: every step earns one hundredth of its time, every step that tried guesses is charged what it took
- * longer than its tokens would have taken one by one. Drafts that look slightly bad are tried again out of
- * what was earned; with debts of two steps nothing is tried at all.
+ * longer than its tokens would have taken one by one. Drafts that look slightly bad are tried out of what was
+ * earned and a credit of two steps to begin with; with debts of two steps nothing is tried at all.
  *
  * No model is run here and no clock is read. Thread rule: costs belong to the engine, the rest to a session. */
 #ifndef ENGINE_SPECULATION_H
@@ -78,6 +78,7 @@ struct speculation_odds { /* decayed counts */
 struct speculation {
     struct speculation_odds odds[SPECULATION_SOURCES][SPECULATION_PLACES];
     double balance;      /* seconds */
+    bool has_credit;     /* which a session starts with */
     size_t since_single; /* steps with guesses since one without */
 };
 
@@ -91,9 +92,9 @@ double speculation_tokens(const struct speculation *s, enum speculation_source s
 /* After a step without guesses of so many seconds: earns, and lets old experience fade. */
 void speculation_single(struct speculation *s, const struct speculation_costs *c, size_t position,
                         double seconds);
-/* After a step with guesses that took so long, guessing included, and made `tokens`. */
+/* After a step of `rows` rows that took so long, guessing included, and made `tokens`. */
 void speculation_settle(struct speculation *s, const struct speculation_costs *c, size_t position,
-                        double seconds, size_t tokens);
+                        double seconds, size_t rows, size_t tokens);
 
 /* How many guesses to try of at most `most`; 0: none. guess_seconds: what each costs to make. */
 size_t speculation_choose(const struct speculation *s, const struct speculation_costs *c,

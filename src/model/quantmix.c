@@ -127,6 +127,7 @@ static enum dtype quantmix_wish(const struct quantmix *m, const char *name)
         return m->base;
     }
     bool head = strcmp(name, "output.weight") == 0 ||
+                strstr(name, ".nextn.shared_head_head.") != NULL ||
                 (m->tied && strcmp(name, "token_embd.weight") == 0);
     if (head) {
         return m->base == DTYPE_Q8_0 ? DTYPE_Q8_0 : DTYPE_Q6_K;
