@@ -3,6 +3,7 @@
 #include "tensor/cpu/matmul_avx2.h"
 #include "tensor/cpu/unpack_avx2.h"
 
+enum { DOT_STREAMS = 4 };
 typedef __m256 dot_vec;
 
 static inline dot_vec dot_zero(void)
@@ -29,11 +30,17 @@ static float dot_largest(__m256 a, __m256 b)
     return _mm_cvtss_f32(_mm_castsi128_ps(m));
 }
 
-void dot_avx2_quantize(struct matmul_q8 *q, const float *x, size_t k)
+static void dot_store_bytes(int8_t *dst, __m256i words)
+{
+    __m128i b = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+    _mm_storeu_si128((__m128i *)(void *)dst, b);
+}
+
+void dot_avx2_quantize(struct matmul_q15 *q, const float *x, size_t k)
 {
     size_t groups = matmul_round(k, MATMUL_RUN) / 16;
     for (size_t g = 0; g < groups; g++) {
-        struct matmul_q8 *run = q + g / 16;
+        struct matmul_q15 *run = q + g / 16;
         size_t left = k > 16 * g ? k - 16 * g : 0;
         float part[16] = {0};
         const float *p = x + 16 * g;
@@ -43,28 +50,30 @@ void dot_avx2_quantize(struct matmul_q8 *q, const float *x, size_t k)
         }
         __m256 a = _mm256_loadu_ps(p), b = _mm256_loadu_ps(p + 8);
         float max = dot_largest(a, b);
-        __m256 inverse = _mm256_set1_ps(max < 1e-30f ? 0.0f : 127.0f / max);
+        __m256 inverse = _mm256_set1_ps(max < 1e-30f ? 0.0f : (float)MATMUL_Q15_MAX / max);
         __m256i i = _mm256_cvtps_epi32(_mm256_mul_ps(a, inverse));
         __m256i j = _mm256_cvtps_epi32(_mm256_mul_ps(b, inverse));
         __m256i w = _mm256_permute4x64_epi64(_mm256_packs_epi32(i, j), 0xd8);
-        __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(w), _mm256_extracti128_si256(w, 1));
-        _mm_storeu_si128((__m128i *)(void *)(run->q + g % 16 * 16), bytes);
+        __m256i high = _mm256_srai_epi16(_mm256_add_epi16(w, _mm256_set1_epi16(64)), 7);
+        dot_store_bytes(run->high + g % 16 * 16, high);
+        dot_store_bytes(run->low + g % 16 * 16, _mm256_sub_epi16(w, _mm256_slli_epi16(high, 7)));
         __m256 sum = _mm256_cvtepi32_ps(_mm256_add_epi32(i, j));
-        run->d[g % 16] = max / 127.0f;
-        run->s[g % 16] = max / 127.0f * dot_sum(sum);
+        run->d[g % 16] = max / (float)MATMUL_Q15_MAX;
+        run->s[g % 16] = max / (float)MATMUL_Q15_MAX * dot_sum(sum);
     }
 }
 
-/* Sums of four neighbouring products of bytes. */
-UNPACK_INLINE __m256i dot_bytes(enum dtype t, __m256i w, __m256i x)
+/* Sums of four neighbouring products of bytes, times `factor`. */
+UNPACK_INLINE __m256i dot_bytes(enum dtype t, __m256i w, const int8_t *x, short factor)
 {
-    __m256i p = t == DTYPE_Q8_0 ? _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w))
-                                : _mm256_maddubs_epi16(w, x);
-    return _mm256_madd_epi16(p, _mm256_set1_epi16(1));
+    __m256i v = _mm256_loadu_si256((const __m256i *)(const void *)x);
+    __m256i p = t == DTYPE_Q8_0 ? _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(v, w))
+                                : _mm256_maddubs_epi16(w, v);
+    return _mm256_madd_epi16(p, _mm256_set1_epi16(factor));
 }
 
 /* One run of one weight row times one activation run. */
-UNPACK_INLINE dot_vec dot_run(enum dtype t, const struct unpack_run *w, const struct matmul_q8 *x,
+UNPACK_INLINE dot_vec dot_run(enum dtype t, const struct unpack_run *w, const struct matmul_q15 *x,
                               dot_vec acc)
 {
     _Alignas(32) float scale[16];
@@ -75,13 +84,24 @@ UNPACK_INLINE dot_vec dot_run(enum dtype t, const struct unpack_run *w, const st
         }
     }
     for (int i = 0; i < 8; i++) {
-        __m256i p = dot_bytes(t, w->q[i],
-                              _mm256_loadu_si256((const __m256i *)(const void *)(x->q + 32 * i)));
+        __m256i p = _mm256_add_epi32(dot_bytes(t, w->q[i], x->high + 32 * i, 128),
+                                     dot_bytes(t, w->q[i], x->low + 32 * i, 1));
         __m256 s = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_broadcast_ss(scale + 2 * i)),
                                         _mm_broadcast_ss(scale + 2 * i + 1), 1);
         acc = _mm256_fmadd_ps(_mm256_cvtepi32_ps(p), s, acc);
     }
     return acc;
+}
+
+UNPACK_INLINE void dot_scales(enum dtype t, const uint8_t *const *row, size_t at,
+                              struct unpack_run w[DOT_STREAMS])
+{
+    (void)t, (void)row, (void)at, (void)w;
+}
+
+UNPACK_INLINE void dot_unpack(enum dtype t, const uint8_t *p, struct unpack_run *w)
+{
+    unpack_run(t, p, w);
 }
 
 #include "tensor/cpu/dot_body.h"

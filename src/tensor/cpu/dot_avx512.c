@@ -3,6 +3,7 @@
 #include "tensor/cpu/matmul_avx512.h"
 #include "tensor/cpu/unpack_avx512.h"
 
+enum { DOT_STREAMS = 4 };
 typedef __m512 dot_vec;
 
 static inline dot_vec dot_zero(void)
@@ -15,11 +16,11 @@ static inline float dot_sum(dot_vec v)
     return _mm512_reduce_add_ps(v);
 }
 
-void dot_avx512_quantize(struct matmul_q8 *q, const float *x, size_t k)
+void dot_avx512_quantize(struct matmul_q15 *q, const float *x, size_t k)
 {
     size_t groups = matmul_round(k, MATMUL_RUN) / 16;
     for (size_t g = 0; g < groups; g++) {
-        struct matmul_q8 *run = q + g / 16;
+        struct matmul_q15 *run = q + g / 16;
         size_t left = k > 16 * g ? k - 16 * g : 0;
         __mmask16 m = (__mmask16)(left >= 16 ? 0xffff : (1u << left) - 1);
         __m512 v = _mm512_maskz_loadu_ps(m, x + 16 * g);
@@ -29,24 +30,92 @@ void dot_avx512_quantize(struct matmul_q8 *q, const float *x, size_t k)
             uint32_t u;
             float f;
         } max = {.u = _mm512_reduce_max_epu32(bits)};
-        float inverse = max.f < 1e-30f ? 0.0f : 127.0f / max.f;
+        float inverse = max.f < 1e-30f ? 0.0f : (float)MATMUL_Q15_MAX / max.f;
         __m512i i = _mm512_cvtps_epi32(_mm512_mul_ps(v, _mm512_set1_ps(inverse)));
-        _mm_storeu_si128((__m128i *)(void *)(run->q + g % 16 * 16), _mm512_cvtsepi32_epi8(i));
-        run->d[g % 16] = max.f / 127.0f;
-        run->s[g % 16] = max.f / 127.0f * _mm512_reduce_add_ps(_mm512_cvtepi32_ps(i));
+        __m512i high = _mm512_srai_epi32(_mm512_add_epi32(i, _mm512_set1_epi32(64)), 7);
+        __m512i low = _mm512_sub_epi32(i, _mm512_slli_epi32(high, 7));
+        _mm_storeu_si128((__m128i *)(void *)(run->high + g % 16 * 16), _mm512_cvtepi32_epi8(high));
+        _mm_storeu_si128((__m128i *)(void *)(run->low + g % 16 * 16), _mm512_cvtepi32_epi8(low));
+        run->d[g % 16] = max.f / (float)MATMUL_Q15_MAX;
+        run->s[g % 16] = max.f / (float)MATMUL_Q15_MAX * _mm512_reduce_add_ps(_mm512_cvtepi32_ps(i));
+    }
+    for (size_t r = 0; r < groups / 16; r++) {
+        for (size_t g = 0; g < 8; g++) {
+            q[r].t[g] = 0;
+            q[r].t[8 + g] = q[r].s[2 * g] + q[r].s[2 * g + 1];
+        }
+    }
+}
+
+/* The scales (lanes 0 to 7) and minima (8 to 15) of a run of Q4_K or Q5_K of each row, in w[s].s: the six bits of
+ * all of them put together as bytes of one register, a row per 128 bits. */
+UNPACK_INLINE void dot_k_scales(const uint8_t *const *row, size_t at, struct unpack_run w[DOT_STREAMS])
+{
+    __m512i h = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)(const void *)(row[0] + at)));
+    h = _mm512_inserti32x4(h, _mm_loadu_si128((const __m128i *)(const void *)(row[1] + at)), 1);
+    h = _mm512_inserti32x4(h, _mm_loadu_si128((const __m128i *)(const void *)(row[2] + at)), 2);
+    h = _mm512_inserti32x4(h, _mm_loadu_si128((const __m128i *)(const void *)(row[3] + at)), 3);
+    const __m512i low = _mm512_broadcast_i32x4(
+        _mm_setr_epi8(4, 5, 6, 7, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15));
+    const __m512i low_bits = _mm512_broadcast_i32x4(
+        _mm_setr_epi32(0x3f3f3f3f, 0x0f0f0f0f, 0x3f3f3f3f, 0x0f0f0f0f));
+    const __m512i top = _mm512_broadcast_i32x4(
+        _mm_setr_epi8(-1, -1, -1, -1, 4, 5, 6, 7, -1, -1, -1, -1, 8, 9, 10, 11));
+    __m512i a = _mm512_shuffle_epi8(h, low);
+    a = _mm512_mask_srli_epi32(a, 0x8888, a, 4); /* the minima of groups 4 to 7 */
+    __m512i b = _mm512_srli_epi16(_mm512_shuffle_epi8(h, top), 2);
+    /* 0xf8: a | (b & c) */
+    __m512i six = _mm512_ternarylogic_epi32(_mm512_and_si512(a, low_bits), b,
+                                            _mm512_set1_epi8(0x30), 0xf8);
+    _Alignas(64) uint8_t bytes[64];
+    _mm512_store_si512(bytes, six);
+    UNPACK_IN_MEMORY(bytes);
+    const __m512i heads = _mm512_set_epi32(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 12, 8, 4, 0);
+    __m128i d = _mm512_castsi512_si128(_mm512_permutexvar_epi32(heads, h));
+    __m512 dd = _mm512_castps256_ps512(_mm256_cvtph_ps(d)); /* d, dmin of each row */
+#pragma GCC unroll 4
+    for (int s = 0; s < DOT_STREAMS; s++) {
+        __m512i which = _mm512_inserti64x4(_mm512_set1_epi32(2 * s), _mm256_set1_epi32(2 * s + 1), 1);
+        __m512i v = _mm512_cvtepu8_epi32(_mm_load_si128((const __m128i *)(const void *)(bytes + 16 * s)));
+        w[s].s = _mm512_mul_ps(_mm512_cvtepi32_ps(v), _mm512_permutexvar_ps(which, dd));
+    }
+}
+
+UNPACK_INLINE void dot_scales(enum dtype t, const uint8_t *const *row, size_t at,
+                              struct unpack_run w[DOT_STREAMS])
+{
+    if (t == DTYPE_Q4_K || t == DTYPE_Q5_K) {
+        dot_k_scales(row, at, w);
+    }
+}
+
+UNPACK_INLINE void dot_unpack(enum dtype t, const uint8_t *p, struct unpack_run *w)
+{
+    switch (t) {
+    case DTYPE_Q4_K: unpack_q4_k_bytes(p, w); break;
+    case DTYPE_Q5_K: unpack_q5_k_bytes(p, w); break;
+    default: unpack_run(t, p, w);
     }
 }
 
 /* One run of one weight row times one activation run. */
-UNPACK_INLINE dot_vec dot_run(enum dtype t, const struct unpack_run *w, const struct matmul_q8 *x,
+UNPACK_INLINE dot_vec dot_run(enum dtype t, const struct unpack_run *w, const struct matmul_q15 *x,
                               dot_vec acc)
 {
-    (void)t;
-    __m512 scale = _mm512_mul_ps(w->s, _mm512_loadu_ps(x->d));
-    acc = _mm512_fmadd_ps(w->m, _mm512_loadu_ps(x->s), acc);
+    __m512 s = w->s;
+    if (t == DTYPE_Q4_K || t == DTYPE_Q5_K) {
+        const __m512i twice = _mm512_set_epi32(7, 7, 6, 6, 5, 5, 4, 4, 3, 3, 2, 2, 1, 1, 0, 0);
+        acc = _mm512_fnmadd_ps(s, _mm512_loadu_ps(x->t), acc);
+        s = _mm512_permutexvar_ps(twice, s);
+    } else {
+        acc = _mm512_fmadd_ps(w->m, _mm512_loadu_ps(x->s), acc);
+    }
+    __m512 scale = _mm512_mul_ps(s, _mm512_loadu_ps(x->d));
     for (int i = 0; i < 4; i++) {
         __m512i p = _mm512_dpbusd_epi32(_mm512_setzero_si512(), w->q[i],
-                                        _mm512_loadu_si512(x->q + 64 * i));
+                                        _mm512_loadu_si512(x->high + 64 * i));
+        p = _mm512_dpbusd_epi32(_mm512_slli_epi32(p, 7), w->q[i],
+                                _mm512_loadu_si512(x->low + 64 * i));
         const __m512i lanes = _mm512_set_epi32(3, 3, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0);
         __m512i idx = _mm512_add_epi32(lanes, _mm512_set1_epi32(4 * i));
         acc = _mm512_fmadd_ps(_mm512_cvtepi32_ps(p), _mm512_permutexvar_ps(idx, scale), acc);

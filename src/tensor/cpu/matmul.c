@@ -19,7 +19,7 @@ struct matmul_pack {
     size_t n_rows, x_stride, k;
     enum matmul_form form;
     size_t data;      /* offset in the scratch */
-    size_t tile_size; /* bytes of a unit: 16 rows, or one row of Q8 */
+    size_t tile_size; /* bytes of a unit: 16 rows, or one row of Q15 */
     size_t unit;      /* number of the first unit among all packs */
 };
 
@@ -55,7 +55,7 @@ static enum matmul_form matmul_choose(const struct compute *c, const struct matm
                                       const struct matmul_job *j)
 {
     if (!c->deterministic && j->n_rows <= k->dot_rows) {
-        return matmul_is_plain(j->w.dtype) ? MATMUL_PLAIN : MATMUL_Q8;
+        return matmul_is_plain(j->w.dtype) ? MATMUL_PLAIN : MATMUL_Q15;
     }
     bool exact = j->w.dtype == DTYPE_F32 || j->w.dtype == DTYPE_F16;
     return k->product_bf16 && !exact ? MATMUL_BF16 : MATMUL_F32;
@@ -67,7 +67,7 @@ static size_t matmul_unit_size(enum matmul_form form, size_t k)
     switch (form) {
     case MATMUL_F32: return padded * MATMUL_TILE * sizeof(float);
     case MATMUL_BF16: return padded * MATMUL_TILE * sizeof(uint16_t);
-    case MATMUL_Q8: return matmul_round(k, MATMUL_RUN) / MATMUL_RUN * sizeof(struct matmul_q8);
+    case MATMUL_Q15: return matmul_round(k, MATMUL_RUN) / MATMUL_RUN * sizeof(struct matmul_q15);
     default: return 0;
     }
 }
@@ -101,7 +101,7 @@ static size_t matmul_pack_add(struct matmul_plan *plan, struct matmul_pack p)
         }
     }
     size_t units = p.form == MATMUL_PLAIN ? 0
-                   : p.form == MATMUL_Q8  ? 1
+                   : p.form == MATMUL_Q15  ? 1
                                           : (p.n_rows + MATMUL_TILE - 1) / MATMUL_TILE;
     p.tile_size = matmul_round(matmul_unit_size(p.form, p.k), MATMUL_LINE);
     p.unit = plan->n_units;
@@ -122,7 +122,7 @@ static void matmul_part_add(struct matmul_plan *plan, const struct compute *c,
     *part = (struct matmul_part){.job = j, .task = plan->n_tasks, .block = j->n_rows};
     part->form = matmul_choose(c, plan->kern, j);
     struct matmul_pack p = {.k = k, .form = part->form};
-    if (part->form == MATMUL_Q8 || part->form == MATMUL_PLAIN) {
+    if (part->form == MATMUL_Q15 || part->form == MATMUL_PLAIN) {
         p.n_rows = 1;
         for (size_t t = 0; t < j->n_rows; t++) {
             p.x = j->x + (j->rows ? j->rows[t] : t) * j->x_stride;
@@ -173,8 +173,8 @@ static void matmul_plan_make(struct matmul_plan *plan, const struct compute *c,
 static void matmul_pack_unit(const struct matmul_plan *plan, const struct matmul_pack *p, size_t i)
 {
     char *out = plan->scratch + p->data + i * p->tile_size;
-    if (p->form == MATMUL_Q8) {
-        plan->kern->quantize((struct matmul_q8 *)(void *)out, p->x, p->k);
+    if (p->form == MATMUL_Q15) {
+        plan->kern->quantize((struct matmul_q15 *)(void *)out, p->x, p->k);
         return;
     }
     const float *x[MATMUL_TILE];

@@ -4,7 +4,7 @@
 
 #include "tensor/cpu/matmul.h"
 
-void dot_avx2_quantize(struct matmul_q8 *q, const float *x, size_t k);
+void dot_avx2_quantize(struct matmul_q15 *q, const float *x, size_t k);
 void dot_avx2(const struct matmul_task *t);
 
 #endif

@@ -10,7 +10,7 @@ void matmul_avx512_pack(void *tile, const float *const *x, size_t n, size_t k);
 void matmul_avx512_product(const struct matmul_task *t);
 
 /* dot_avx512.c */
-void dot_avx512_quantize(struct matmul_q8 *q, const float *x, size_t k);
+void dot_avx512_quantize(struct matmul_q15 *q, const float *x, size_t k);
 void dot_avx512(const struct matmul_task *t);
 
 /* Swaps rows and columns of 16 x 16 32-bit values in registers. */

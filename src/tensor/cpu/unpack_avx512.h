@@ -84,18 +84,17 @@ UNPACK_INLINE void unpack_k_scales(const uint8_t *p, __m512 *s, __m512 *m)
 /* Keeps GCC from turning broadcasts from memory back into two shuffles each. */
 #define UNPACK_IN_MEMORY(p) __asm__ volatile("" ::"r"(p) : "memory")
 
-UNPACK_INLINE void unpack_q4_k(const uint8_t *p, struct unpack_run *r)
+/* The bytes alone, of Q4_K and Q5_K. */
+UNPACK_INLINE void unpack_q4_k_bytes(const uint8_t *p, struct unpack_run *r)
 {
-    unpack_k_scales(p, &r->s, &r->m);
     const __m512i shift = unpack_halves(0, 4), mask = _mm512_set1_epi8(15);
     for (int c = 0; c < 4; c++) {
         r->q[c] = _mm512_and_si512(_mm512_srlv_epi16(unpack_twice(p + 16 + 32 * c), shift), mask);
     }
 }
 
-UNPACK_INLINE void unpack_q5_k(const uint8_t *p, struct unpack_run *r)
+UNPACK_INLINE void unpack_q5_k_bytes(const uint8_t *p, struct unpack_run *r)
 {
-    unpack_k_scales(p, &r->s, &r->m);
     const __m512i shift = unpack_halves(0, 4), mask = _mm512_set1_epi8(15);
     const __m512i bit = unpack_halves(0x0101, 0x0202), sixteen = _mm512_set1_epi8(16);
     __m512i high = unpack_twice(p + 16);
@@ -294,8 +293,14 @@ UNPACK_INLINE void unpack_run(enum dtype t, const uint8_t *p, struct unpack_run 
         break;
     case DTYPE_Q2_K: unpack_q2_k(p, r); break;
     case DTYPE_Q3_K: unpack_q3_k(p, r); break;
-    case DTYPE_Q4_K: unpack_q4_k(p, r); break;
-    case DTYPE_Q5_K: unpack_q5_k(p, r); break;
+    case DTYPE_Q4_K:
+        unpack_k_scales(p, &r->s, &r->m);
+        unpack_q4_k_bytes(p, r);
+        break;
+    case DTYPE_Q5_K:
+        unpack_k_scales(p, &r->s, &r->m);
+        unpack_q5_k_bytes(p, r);
+        break;
     case DTYPE_Q6_K: unpack_q6_k(p, r); break;
     default: unpack_mxfp4(p, r); break;
     }

@@ -136,21 +136,21 @@ static struct compute *compute_at(enum cpuinfo_level level, int threads, bool de
     return c;
 }
 
-enum path { PATH_F32, PATH_BF16, PATH_Q8 };
+enum path { PATH_F32, PATH_BF16, PATH_Q15 };
 
 static enum path path_of(const struct compute *c, enum dtype t, size_t rows)
 {
     bool plain = dtype_info(t)->block_elems == 1;
     if (!c->deterministic && rows <= 4) {
-        return plain ? PATH_F32 : PATH_Q8;
+        return plain ? PATH_F32 : PATH_Q15;
     }
     return c->level == CPUINFO_AMX && t != DTYPE_F32 && t != DTYPE_F16 ? PATH_BF16 : PATH_F32;
 }
 
 /* The largest error the arithmetic of a path may make: every term's rounding, all in one direction.
  * float32 sums: 1e-5 of sum |x w|. bfloat16: rounding takes 2^-9 of an operand at most, 2^-8 of one just
- * above a power of two; cutting Q4_K off 0.0050: 2^-7 for the two covers both. int8: each x is off by half
- * of 1/127 of the largest of 16. */
+ * above a power of two; cutting Q4_K off 0.0050: 2^-7 for the two covers both. 15 bits: each x is off by
+ * half of 1/16256 of the largest of 16. */
 static double bound_of(enum path p, const float *w, const float *x, size_t k)
 {
     double b = 0;
@@ -161,7 +161,7 @@ static double bound_of(enum path p, const float *w, const float *x, size_t k)
             sum += fabs((double)w[i]);
             prod += fabs((double)x[i] * (double)w[i]);
         }
-        b += p == PATH_Q8 ? max / 254 * sum * 1.001 : 0;
+        b += p == PATH_Q15 ? max / 32512 * sum * 1.001 : 0;
         b += prod * (p == PATH_BF16 ? 0x1p-7 + 1e-4 : 1e-5);
     }
     return b + 1e-30;
