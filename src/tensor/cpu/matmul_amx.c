@@ -109,14 +109,19 @@ static inline size_t matmul_unit_k(enum dtype type)
     return type == MATMUL_ANY ? (size_t)MATMUL_RUN : (size_t)UNIT_K;
 }
 
-/* Makes scales, piece after piece: half the rows' of a run, or those of a unit. Past the end the last
- * ones again, read by nobody. */
+/* Makes scales, piece after piece: half the rows' of a run, those of a unit, or every other time a table for
+ * two units. Past the end the last ones again, read by nobody. */
 UNPACK_INLINE void matmul_scales(enum dtype type, const struct matmul_source *s, size_t piece)
 {
     if (type == DTYPE_Q4_K) {
         size_t runs = s->k / MATMUL_RUN, run = piece / 2, half = piece % 2 * 16;
         const uint8_t *p = s->data + (run < runs ? run : runs - 1) * 144;
         unit_scales_q4_k(p + half * s->row_bytes, s->row_bytes, s->scales[run % 2] + half);
+    } else if (type == DTYPE_F8_E4M3) {
+        size_t units = s->k / UNIT_K, at = (piece < units ? piece : units - 1) * UNIT_K;
+        if (piece % 2 == 0) {
+            unit_table_e4m3(*matmulpanel_scale(s->w, s->row, at), s->scales[piece / 2 % 2]);
+        }
     } else if (unit_block_bytes(type)) {
         size_t units = s->k / UNIT_K;
         const uint8_t *p = s->data + (piece < units ? piece : units - 1) * 2 * unit_block_bytes(type);
@@ -141,10 +146,15 @@ UNPACK_INLINE void matmul_rows(enum dtype type, const struct matmul_source *s, s
         const struct dtype_info *d = dtype_info(type == MATMUL_ANY ? s->w->dtype : type);
         p += u * (matmul_unit_k(type) / d->block_elems * d->block_bytes);
     }
+    struct unit_e4m3 table;
+    if (type == DTYPE_F8_E4M3) {
+        memcpy(&table, s->scales[u / 2 % 2], sizeof table);
+    }
 #pragma GCC unroll 8
     for (size_t r = first; r < last; r++, p += s->row_bytes, scales++, to += 64) {
         switch (type) {
         case DTYPE_Q4_K: unit_row_q4_k(c, p, scales, to); break;
+        case DTYPE_F8_E4M3: unit_row_e4m3(c, &table, p, to); break;
         case DTYPE_BF16:
             memcpy(to, p, 64);
             memcpy(to + UNIT_GROUP_BYTES, p + 64, 64);
@@ -302,6 +312,7 @@ MATMUL_PASSES(q8_0, DTYPE_Q8_0, true)
 MATMUL_PASSES(q5_0, DTYPE_Q5_0, true)
 MATMUL_PASSES(q4_0, DTYPE_Q4_0, true)
 MATMUL_PASSES(mxfp4, DTYPE_MXFP4, true)
+MATMUL_PASSES(f8_e4m3, DTYPE_F8_E4M3, true)
 MATMUL_PASSES(bf16, DTYPE_BF16, true)
 MATMUL_PASSES(any, MATMUL_ANY, true)
 MATMUL_PASSES(kept_units, DTYPE_BF16, false)
@@ -364,6 +375,7 @@ static void matmul_amx_product(const struct matmul_task *t)
     case DTYPE_Q5_0: passes = matmul_q5_0; break;
     case DTYPE_Q4_0: passes = matmul_q4_0; break;
     case DTYPE_MXFP4: passes = matmul_mxfp4; break;
+    case DTYPE_F8_E4M3: passes = matmul_f8_e4m3; break;
     case DTYPE_BF16: passes = matmul_bf16; break;
     default: passes = matmul_any, kept = matmul_kept_runs;
     }

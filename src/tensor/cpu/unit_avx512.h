@@ -29,6 +29,7 @@ struct unit_constants {
     __m512i ones, one;  /* 16-bit */
     __m512 low;         /* Q5_0: -16 … -1; Q4_0: -8 … 7; MXFP4: twice e2m1 */
     __m512i byte, base; /* Q8_0 */
+    __m512i sign, turn; /* F8_E4M3 */
 };
 
 UNPACK_INLINE struct unit_constants unit_begin(enum dtype t)
@@ -37,9 +38,11 @@ UNPACK_INLINE struct unit_constants unit_begin(enum dtype t)
     const __m512 e2m1 = _mm512_set_ps(-12, -8, -6, -4, -3, -2, -1, -0.0f, 12, 8, 6, 4, 3, 2, 1, 0);
     __m512 low = t == DTYPE_MXFP4 ? e2m1 : _mm512_sub_ps(up, _mm512_set1_ps(t == DTYPE_Q5_0 ? 16 : 8));
     struct unit_constants c = {up, _mm512_set1_epi16(-1), _mm512_set1_epi16(1), low,
-                               _mm512_set1_epi32(0xff00), _mm512_set1_epi32(0x47008000)};
+                               _mm512_set1_epi32(0xff00), _mm512_set1_epi32(0x47008000),
+                               _mm512_set1_epi8(-128), _mm512_set_epi64(7, 3, 6, 2, 5, 1, 4, 0)};
     /* GCC would make them anew at every use. */
     __asm__("" : "+v"(c.up), "+v"(c.ones), "+v"(c.one), "+v"(c.low), "+v"(c.byte), "+v"(c.base));
+    __asm__("" : "+v"(c.sign), "+v"(c.turn));
     return c;
 }
 
@@ -134,6 +137,54 @@ UNPACK_INLINE void unit_scales_small(enum dtype t, const uint8_t *p, size_t row_
             _mm512_storeu_ps(out + UNIT_ROWS, _mm512_mul_ps(d, _mm512_set1_ps(UNIT_Q8_0_OFFSET)));
         }
     }
+}
+
+/* F8_E4M3: the 128 magnitudes times a scale as bfloat16, their low bytes and their high bytes. */
+struct unit_e4m3 {
+    __m512i low[2], high[2];
+};
+
+/* A table, rounded, to out. Eight values share an exponent; v[j] holds those of two exponents, so that packing
+ * by 128-bit lanes leaves them in order: v[0] 0 and 2, v[1] 1 and 3, v[2] 4 and 6, v[3] 5 and 7; then 8 on. */
+UNPACK_INLINE void unit_table_e4m3(float scale, float *out)
+{
+    const __m512 up = _mm512_set_ps(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    const __m512i ff = _mm512_set1_epi16(255);
+    /* Exponents 1 and 3: 8 to 15 times 2^-9 and 2^-7; 0 and 2: 0 to 7 times 2^-9, 8 to 15 times 2^-8. */
+    const __m512 one = _mm512_mul_ps(_mm512_mask_add_ps(up, 0xff, up, _mm512_set1_ps(8)),
+                                     _mm512_mask_blend_ps(0xff00, _mm512_set1_ps(0x1p-9f),
+                                                          _mm512_set1_ps(0x1p-7f)));
+    const __m512 zero = _mm512_mask_sub_ps(_mm512_mul_ps(one, _mm512_set1_ps(0.5f)), 0xff, one,
+                                           _mm512_set1_ps(0x1p-6f));
+    const __m512 s = _mm512_set1_ps(scale);
+    struct unit_e4m3 table;
+    for (int i = 0; i < 2; i++) {
+        __m512 v[4];
+        for (int j = 0; j < 4; j++) {
+            static const float size[8] = {1, 1, 8, 16, 128, 256, 2048, 4096};
+            v[j] = _mm512_mul_ps(_mm512_mul_ps(i + j ? one : zero, _mm512_set1_ps(size[4 * i + j])), s);
+        }
+        if (i == 1) {
+            v[3] = _mm512_mask_mov_ps(v[3], 0x8000, _mm512_castsi512_ps(_mm512_set1_epi32(0x7fc00000)));
+        }
+        __m512i a = (__m512i)_mm512_cvtne2ps_pbh(v[2], v[0]), b = (__m512i)_mm512_cvtne2ps_pbh(v[3], v[1]);
+        table.low[i] = _mm512_packus_epi16(_mm512_and_si512(a, ff), _mm512_and_si512(b, ff));
+        table.high[i] = _mm512_packus_epi16(_mm512_srli_epi16(a, 8), _mm512_srli_epi16(b, 8));
+    }
+    memcpy(out, &table, sizeof table);
+}
+
+/* 64 weights of a row. The bytes themselves are indices; the sign is put back into the high bytes. */
+UNPACK_INLINE void unit_row_e4m3(const struct unit_constants *c, const struct unit_e4m3 *table,
+                                 const uint8_t *p, char *dst)
+{
+    /* Each lane's low half for the first group, its high half for the second. */
+    __m512i w = _mm512_permutexvar_epi64(c->turn, _mm512_loadu_si512(p));
+    __m512i low = _mm512_permutex2var_epi8(table->low[0], w, table->low[1]);
+    __m512i high = _mm512_permutex2var_epi8(table->high[0], w, table->high[1]);
+    high = _mm512_ternarylogic_epi32(high, w, c->sign, 0x78); /* a ^ (b & c) */
+    _mm512_storeu_si512(dst, _mm512_unpacklo_epi8(low, high));
+    _mm512_storeu_si512(dst + UNIT_GROUP_BYTES, _mm512_unpackhi_epi8(low, high));
 }
 
 /* Even and odd halves from float32 `even` and `odd`, cut off. */

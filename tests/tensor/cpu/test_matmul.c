@@ -402,6 +402,39 @@ static void test_nan_and_infinity_reach_every_output_of_their_row_only(void **st
     }
 }
 
+/* One weight of each product counts, so that its value and its block's scale show. */
+static void test_every_f8_byte_has_its_value_in_every_block_and_nan_its_row(void **state)
+{
+    (void)state;
+    enum { N = 160, K = 448, ROWS = 16 };
+    static float x[ROWS * K], y[ROWS * N], want[K];
+    rng_seed(&test_rng, 19);
+    struct weight w = weight_new(DTYPE_F8_E4M3, N, K);
+    for (size_t i = 0; i < (size_t)N * K; i++) {
+        uint8_t byte = (uint8_t)(i / K * 7 + i % K * 11);
+        w.data[i] = (byte & 0x7f) == 0x7f ? 0 : byte;
+    }
+    w.data[3 * K + 5] = 0x7f;
+    w.data[130 * K + 200] = 0xff;
+    for (size_t t = 0; t < ROWS; t++) {
+        x[t * K + t * 29] = 1;
+    }
+    for (int level = FIRST_LEVEL; level <= (int)cpuinfo_best(); level++) {
+        struct compute *c = compute_at((enum cpuinfo_level)level, 2, true);
+        struct matmul_job j = {.w = w.t, .x = x, .y = y, .n_rows = ROWS, .x_stride = K, .y_stride = N};
+        assert_int_equal(ops_matmul(c, &j, 1), ERR_OK);
+        for (size_t n = 0; n < N; n++) {
+            dequant_row(&w.t, n, want);
+            for (size_t t = 0; t < ROWS; t++) {
+                double got = (double)y[t * N + n], v = (double)want[t * 29];
+                assert_true(n == 3 || n == 130 ? isnan(got) : fabs(got - v) <= fabs(v) * 0x1p-8);
+            }
+        }
+        compute_free(c);
+    }
+    weight_free(&w);
+}
+
 static void test_memory_shortage_is_an_error(void **state)
 {
     (void)state;
@@ -482,6 +515,7 @@ int main(void)
         cmocka_unit_test(test_deterministic_rows_do_not_depend_on_company_or_threads),
         cmocka_unit_test(test_many_jobs_of_mixed_types_and_sizes_equal_single_calls),
         cmocka_unit_test(test_nan_and_infinity_reach_every_output_of_their_row_only),
+        cmocka_unit_test(test_every_f8_byte_has_its_value_in_every_block_and_nan_its_row),
         cmocka_unit_test(test_memory_shortage_is_an_error),
         cmocka_unit_test(test_speed_of_every_type_and_level),
     };
