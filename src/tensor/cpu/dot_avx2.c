@@ -72,6 +72,17 @@ UNPACK_INLINE __m256i dot_bytes(enum dtype t, __m256i w, const int8_t *x, short 
     return _mm256_madd_epi16(p, _mm256_set1_epi16(factor));
 }
 
+/* Forgets all but the first groups of 16. */
+UNPACK_INLINE void dot_cut(struct unpack_run *w, size_t groups)
+{
+    for (int h = 0; h < 2; h++) {
+        __m256i at = _mm256_add_epi32(_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), _mm256_set1_epi32(8 * h));
+        __m256 m = _mm256_castsi256_ps(_mm256_cmpgt_epi32(_mm256_set1_epi32((int)groups), at));
+        w->s[h] = _mm256_and_ps(w->s[h], m);
+        w->m[h] = _mm256_and_ps(w->m[h], m);
+    }
+}
+
 /* One run of one weight row times one activation run. */
 UNPACK_INLINE dot_vec dot_run(enum dtype t, const struct unpack_run *w, const struct matmul_q15 *x,
                               dot_vec acc)

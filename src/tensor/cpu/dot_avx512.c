@@ -47,8 +47,8 @@ void dot_avx512_quantize(struct matmul_q15 *q, const float *x, size_t k)
     }
 }
 
-/* The scales (lanes 0 to 7) and minima (8 to 15) of a run of Q4_K or Q5_K of each row, in w[s].s: the six bits of
- * all of them put together as bytes of one register, a row per 128 bits. */
+/* The scales (lanes 0 to 7) and minima (8 to 15) of a run of Q4_K or Q5_K of each row, in w[s].s: the six
+ * bits of all of them put together as bytes of one register, a row per 128 bits. */
 UNPACK_INLINE void dot_k_scales(const uint8_t *const *row, size_t at, struct unpack_run w[DOT_STREAMS])
 {
     __m512i h = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)(const void *)(row[0] + at)));
@@ -96,6 +96,14 @@ UNPACK_INLINE void dot_unpack(enum dtype t, const uint8_t *p, struct unpack_run 
     case DTYPE_Q5_K: unpack_q5_k_bytes(p, w); break;
     default: unpack_run(t, p, w);
     }
+}
+
+/* Forgets all but the first groups of 16. */
+UNPACK_INLINE void dot_cut(struct unpack_run *w, size_t groups)
+{
+    __mmask16 m = (__mmask16)((1u << groups) - 1);
+    w->s = _mm512_maskz_mov_ps(m, w->s);
+    w->m = _mm512_maskz_mov_ps(m, w->m);
 }
 
 /* One run of one weight row times one activation run. */

@@ -4,6 +4,7 @@
  *   dot_vec, dot_zero(), dot_sum()   a register of float sums
  *   dot_scales()                     what is quicker made for DOT_STREAMS rows at once
  *   dot_unpack()                     the rest of one run of a weight row
+ *   dot_cut()                        the first groups of it alone
  *   dot_run()                        adds that times one activation run
  * and after it dot_plain_rows. At the end stands dot_fns, a function per type. */
 enum { DOT_AHEAD = 1024 };
@@ -20,9 +21,10 @@ UNPACK_INLINE void dot_prefetch(const uint8_t *p, size_t bytes)
     }
 }
 
-/* Weight rows row[0..4) times `rows` activation rows. */
-UNPACK_INLINE void dot_block_rows(enum dtype t, size_t rows, const uint8_t *const *row, size_t k,
-                                  size_t run_bytes, const void *const *x, float out[][DOT_STREAMS])
+/* Weight rows row[0..4) times `rows` activation rows; the weight's bytes end at `end`. */
+UNPACK_INLINE void dot_block_rows(enum dtype t, size_t rows, const uint8_t *const *row,
+                                  const uint8_t *end, size_t k, size_t run_bytes,
+                                  const void *const *x, float out[][DOT_STREAMS])
 {
     dot_vec acc[DOT_STREAMS][MATMUL_DOT_ROWS];
     for (size_t s = 0; s < DOT_STREAMS; s++) {
@@ -45,12 +47,18 @@ UNPACK_INLINE void dot_block_rows(enum dtype t, size_t rows, const uint8_t *cons
         }
     }
     if (k % MATMUL_RUN) { /* never of the types that dot_scales serves */
+        size_t left = k % MATMUL_RUN / MATMUL_GROUP, bytes = left * run_bytes / (MATMUL_RUN / MATMUL_GROUP);
         for (size_t s = 0; s < DOT_STREAMS; s++) {
-            uint8_t last[MATMUL_RUN / MATMUL_GROUP * 34] = {0};
-            memcpy(last, row[s] + runs * run_bytes,
-                   k % MATMUL_RUN / MATMUL_GROUP * run_bytes / (MATMUL_RUN / MATMUL_GROUP));
+            uint8_t copy[MATMUL_RUN / MATMUL_GROUP * 34];
+            const uint8_t *p = row[s] + runs * run_bytes;
+            if ((size_t)(end - p) < run_bytes) { /* elsewhere the next row is read and cut off again */
+                memcpy(copy, p, bytes);
+                memset(copy + bytes, 0, sizeof copy - bytes);
+                p = copy;
+            }
             struct unpack_run w;
-            dot_unpack(t, last, &w);
+            dot_unpack(t, p, &w);
+            dot_cut(&w, 2 * left);
             for (size_t i = 0; i < rows; i++) {
                 acc[s][i] = dot_run(t, &w, (const struct matmul_q15 *)x[i] + runs, acc[s][i]);
             }
@@ -68,6 +76,7 @@ UNPACK_INLINE void dot_task(enum dtype type, size_t rows, const struct matmul_ta
 {
     const struct tensor *w = t->w;
     size_t k = tensor_cols(w), row_bytes = tensor_row_bytes(w);
+    const uint8_t *end = (const uint8_t *)w->data + tensor_rows(w) * row_bytes;
     size_t quarter = (t->n + DOT_STREAMS - 1) / DOT_STREAMS;
     size_t scales = (k + TENSOR_FP8_BLOCK - 1) / TENSOR_FP8_BLOCK;
     for (size_t n = 0; n < quarter; n++) {
@@ -84,7 +93,7 @@ UNPACK_INLINE void dot_task(enum dtype type, size_t rows, const struct matmul_ta
             dot_plain_rows(type, rows, row, k, scale, t->dot_x, out);
         } else {
             const struct dtype_info *d = dtype_info(type);
-            dot_block_rows(type, rows, row, k, MATMUL_RUN / d->block_elems * d->block_bytes,
+            dot_block_rows(type, rows, row, end, k, MATMUL_RUN / d->block_elems * d->block_bytes,
                            t->dot_x, out);
         }
         for (size_t i = 0; i < rows; i++) {
