@@ -51,6 +51,7 @@ UNPACK_INLINE void dot_block_rows(enum dtype t, size_t rows, const uint8_t *cons
         for (size_t s = 0; s < DOT_STREAMS; s++) {
             uint8_t copy[MATMUL_RUN / MATMUL_GROUP * 34];
             const uint8_t *p = row[s] + runs * run_bytes;
+            dot_prefetch(p, bytes);
             if ((size_t)(end - p) < run_bytes) { /* elsewhere the next row is read and cut off again */
                 memcpy(copy, p, bytes);
                 memset(copy + bytes, 0, sizeof copy - bytes);
