@@ -180,8 +180,9 @@ UNPACK_INLINE __m256 unpack_head_f16(__m256i heads)
  * blocks: a gather takes twice as long. */
 UNPACK_INLINE __m256 unpack_heads_f16(const uint8_t *p, int size)
 {
-    const int size2 = size / 2, third = size == 34 ? 128 : 8 * size - 64, n = size == 34 ? 4 : size == 18 ? 8 : 6;
-    __m128i at = _mm_mullo_epi16(_mm_setr_epi16(0, 1, 2, 3, 4, 5, 6, 7), _mm_set1_epi16((short)size2));
+    const int third = size == 34 ? 128 : 8 * size - 64; /* where the next register begins */
+    const int n = size == 34 ? 4 : size == 18 ? 8 : 6;  /* heads in the first two */
+    __m128i at = _mm_mullo_epi16(_mm_setr_epi16(0, 1, 2, 3, 4, 5, 6, 7), _mm_set1_epi16((short)(size / 2)));
     __m512i first = _mm512_castsi128_si512(at);
     __m512i rest = _mm512_castsi128_si512(_mm_sub_epi16(at, _mm_set1_epi16((short)(third / 2))));
     __m512i h = _mm512_permutex2var_epi16(_mm512_loadu_si512(p), first, _mm512_loadu_si512(p + 64));
