@@ -109,14 +109,26 @@ static inline size_t matmul_unit_k(enum dtype type)
     return type == MATMUL_ANY ? (size_t)MATMUL_RUN : (size_t)UNIT_K;
 }
 
+/* Types whose scales are made for a run of four units. */
+static inline bool matmul_by_runs(enum dtype type)
+{
+    return type == DTYPE_Q4_K || type == DTYPE_Q6_K;
+}
+
 /* Makes scales, piece after piece: half the rows' of a run, those of a unit, or every other time a table for
  * two units. Past the end the last ones again, read by nobody. */
 UNPACK_INLINE void matmul_scales(enum dtype type, const struct matmul_source *s, size_t piece)
 {
-    if (type == DTYPE_Q4_K) {
+    if (matmul_by_runs(type)) {
         size_t runs = s->k / MATMUL_RUN, run = piece / 2, half = piece % 2 * 16;
-        const uint8_t *p = s->data + (run < runs ? run : runs - 1) * 144;
-        unit_scales_q4_k(p + half * s->row_bytes, s->row_bytes, s->scales[run % 2] + half);
+        const uint8_t *p = s->data + half * s->row_bytes;
+        float *out = s->scales[run % 2] + half;
+        run = run < runs ? run : runs - 1;
+        if (type == DTYPE_Q4_K) {
+            unit_scales_q4_k(p + run * 144, s->row_bytes, out);
+        } else {
+            unit_scales_q6_k(p + run * 210 + 192, s->row_bytes, out);
+        }
     } else if (type == DTYPE_F8_E4M3) {
         size_t units = s->k / UNIT_K, at = (piece < units ? piece : units - 1) * UNIT_K;
         if (piece % 2 == 0) {
@@ -142,18 +154,24 @@ UNPACK_INLINE void matmul_rows(enum dtype type, const struct matmul_source *s, s
     if (type == DTYPE_Q4_K) {
         p += u / 4 * 144 + 16 + u % 4 * 32;
         scales = s->scales[u / 4 % 2] + u % 4 * 2 * UNIT_ROWS + first;
+    } else if (type == DTYPE_Q6_K) {
+        p += u / 4 * 210 + u / 2 % 2 * 64;
+        scales = s->scales[u / 4 % 2] + u % 4 * 4 * UNIT_ROWS + first;
     } else {
         const struct dtype_info *d = dtype_info(type == MATMUL_ANY ? s->w->dtype : type);
         p += u * (matmul_unit_k(type) / d->block_elems * d->block_bytes);
     }
+    const uint8_t *top = p + 128 - u / 2 % 2 * 32;
+    struct unit_q6_k turns = unit_turns_q6_k(u);
     struct unit_e4m3 table;
     if (type == DTYPE_F8_E4M3) {
         memcpy(&table, s->scales[u / 2 % 2], sizeof table);
     }
 #pragma GCC unroll 8
-    for (size_t r = first; r < last; r++, p += s->row_bytes, scales++, to += 64) {
+    for (size_t r = first; r < last; r++, p += s->row_bytes, top += s->row_bytes, scales++, to += 64) {
         switch (type) {
         case DTYPE_Q4_K: unit_row_q4_k(c, p, scales, to); break;
+        case DTYPE_Q6_K: unit_row_q6_k(c, &turns, p, top, scales, to); break;
         case DTYPE_F8_E4M3: unit_row_e4m3(c, &table, p, to); break;
         case DTYPE_BF16:
             memcpy(to, p, 64);
@@ -236,9 +254,9 @@ UNPACK_INLINE void matmul_units(enum dtype type, bool fills, size_t tiles, const
         const char *w = panel + (u & turn) * bytes;
         b.u = u + 1;
         b.to = panel + ((u + 1) & turn) * bytes;
-        if (fills && type == DTYPE_Q4_K && u % 2 == 0) {
+        if (fills && matmul_by_runs(type) && u % 2 == 0) {
             matmul_scales(type, s, u / 2 + 2);
-        } else if (fills && type != DTYPE_Q4_K) {
+        } else if (fills && !matmul_by_runs(type)) {
             matmul_scales(type, s, u + 2);
         }
 #pragma GCC unroll 8
@@ -308,6 +326,7 @@ typedef void matmul_pass_fn(const struct matmul_source *s, size_t turn, const ch
     static matmul_pass_fn *const matmul_##name[MATMUL_WIDTH] = {                                   \
         matmul_##name##_1, matmul_##name##_2, matmul_##name##_3};
 MATMUL_PASSES(q4_k, DTYPE_Q4_K, true)
+MATMUL_PASSES(q6_k, DTYPE_Q6_K, true)
 MATMUL_PASSES(q8_0, DTYPE_Q8_0, true)
 MATMUL_PASSES(q5_0, DTYPE_Q5_0, true)
 MATMUL_PASSES(q4_0, DTYPE_Q4_0, true)
@@ -371,6 +390,7 @@ static void matmul_amx_product(const struct matmul_task *t)
     matmul_pass_fn *const *passes, *const *kept = matmul_kept_units;
     switch (t->w->dtype) {
     case DTYPE_Q4_K: passes = matmul_q4_k; break;
+    case DTYPE_Q6_K: passes = matmul_q6_k; break;
     case DTYPE_Q8_0: passes = matmul_q8_0; break;
     case DTYPE_Q5_0: passes = matmul_q5_0; break;
     case DTYPE_Q4_0: passes = matmul_q4_0; break;

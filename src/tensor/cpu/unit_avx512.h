@@ -30,6 +30,7 @@ struct unit_constants {
     __m512 low;         /* Q5_0: -16 … -1; Q4_0: -8 … 7; MXFP4: twice e2m1 */
     __m512i byte, base; /* Q8_0 */
     __m512i sign, turn; /* F8_E4M3 */
+    __m512i spread, above; /* Q6_K: where the even values are; 128.0f */
 };
 
 UNPACK_INLINE struct unit_constants unit_begin(enum dtype t)
@@ -39,10 +40,12 @@ UNPACK_INLINE struct unit_constants unit_begin(enum dtype t)
     __m512 low = t == DTYPE_MXFP4 ? e2m1 : _mm512_sub_ps(up, _mm512_set1_ps(t == DTYPE_Q5_0 ? 16 : 8));
     struct unit_constants c = {up, _mm512_set1_epi16(-1), _mm512_set1_epi16(1), low,
                                _mm512_set1_epi32(0xff00), _mm512_set1_epi32(0x47008000),
-                               _mm512_set1_epi8(-128), _mm512_set_epi64(7, 3, 6, 2, 5, 1, 4, 0)};
+                               _mm512_set1_epi8(-128), _mm512_set_epi64(7, 3, 6, 2, 5, 1, 4, 0),
+                               _mm512_slli_epi32(_mm512_cvtps_epi32(up), 17),
+                               _mm512_set1_epi32(0x43000000)};
     /* GCC would make them anew at every use. */
     __asm__("" : "+v"(c.up), "+v"(c.ones), "+v"(c.one), "+v"(c.low), "+v"(c.byte), "+v"(c.base));
-    __asm__("" : "+v"(c.sign), "+v"(c.turn));
+    __asm__("" : "+v"(c.sign), "+v"(c.turn), "+v"(c.spread), "+v"(c.above));
     return c;
 }
 
@@ -113,6 +116,21 @@ UNPACK_INLINE void unit_scales_q4_k(const uint8_t *p, size_t row_bytes, float *o
     unit_scale_bytes(s, d, out + 4 * UNIT_ROWS);
     unit_scale_bytes(_mm512_and_si512(h[2], six), m, out + 8 * UNIT_ROWS);
     unit_scale_bytes(t, m, out + 12 * UNIT_ROWS);
+}
+
+/* The sixteen scales of 16 rows of a Q6_K run, times UNIT_CUT. p: at their bytes. */
+UNPACK_INLINE void unit_scales_q6_k(const uint8_t *p, size_t row_bytes, float *out)
+{
+    const __m512i rows = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    __m512i at = _mm512_mullo_epi32(rows, _mm512_set1_epi32((int)row_bytes));
+    __m512i tails = _mm512_i32gather_epi32(at, (const int *)(const void *)(p + 14), 1);
+    __m512 d = _mm512_mul_ps(unit_halves(_mm512_srli_epi32(tails, 16)), _mm512_set1_ps(UNIT_CUT));
+    __m512i h[4];
+    unit_heads(p, row_bytes, h);
+    for (unsigned i = 0; i < 16; i++, out += UNIT_ROWS) {
+        __m512i byte = _mm512_srai_epi32(_mm512_slli_epi32(h[i / 4], 24 - i % 4 * 8), 24);
+        _mm512_storeu_ps(out, _mm512_mul_ps(_mm512_cvtepi32_ps(byte), d));
+    }
 }
 
 /* 16 rows of a type with one scale per block of 32, of both blocks of a unit. A half float, times UNIT_CUT,
@@ -208,6 +226,42 @@ UNPACK_INLINE void unit_row_q4_k(const struct unit_constants *c, const uint8_t *
     __m512i i1 = _mm512_or_si512(_mm512_srli_epi16(bytes, 3), c->one);
     _mm512_storeu_si512(dst, _mm512_permutexvar_epi16(i0, _mm512_castps_si512(a)));
     _mm512_storeu_si512(dst + UNIT_GROUP_BYTES, _mm512_permutexvar_epi16(i1, _mm512_castps_si512(b)));
+}
+
+/* Which bits of a Q6_K run's bytes a unit takes: how far the dwords of the low four bits and of both groups'
+ * top two are turned to the left. Units take the low nibbles and the high nibbles by turns. */
+struct unit_q6_k {
+    __m512i low, top;
+};
+
+UNPACK_INLINE struct unit_q6_k unit_turns_q6_k(size_t u)
+{
+    static const uint32_t turns[2][4] = {{0, 0, 4, 2}, {28, 28, 0, 30}};
+    const uint32_t *t = turns[u % 2];
+    return (struct unit_q6_k){_mm512_set1_epi32((int)t[0]),
+                              _mm512_mask_set1_epi32(_mm512_set1_epi32((int)t[2]), 0xff00, (int)t[3])};
+}
+
+/* A row of Q6_K, low bits of 64 values at p and top bits at q: a value becomes byte 2 of a float32 between 128
+ * and 192 (160 more than the weight), from which one multiplication makes the weight. s: this row's first of
+ * four scales. */
+UNPACK_INLINE void unit_row_q6_k(const struct unit_constants *c, const struct unit_q6_k *turns,
+                                 const uint8_t *p, const uint8_t *q, const float *s, char *dst)
+{
+    const __m512i low = _mm512_set1_epi8(15), top = _mm512_set1_epi8(0x30);
+    __m512i v = _mm512_and_si512(_mm512_rolv_epi32(_mm512_loadu_si512(p), turns->low), low);
+    /* 0xf8: a | (b & c) */
+    v = _mm512_ternarylogic_epi32(v, _mm512_rolv_epi32(unpack_twice(q), turns->top), top, 0xf8);
+    for (int g = 0; g < 2; g++, s += 2 * UNIT_ROWS, dst += UNIT_GROUP_BYTES) {
+        __m512i at = _mm512_add_epi32(c->spread, _mm512_set1_epi32(g << 21));
+        __m512i at_odd = _mm512_add_epi32(at, _mm512_set1_epi32(1 << 16));
+        __m512i even = _mm512_mask_permutexvar_epi8(c->above, 0x4444444444444444, at, v);
+        __m512i odd = _mm512_mask_permutexvar_epi8(c->above, 0x4444444444444444, at_odd, v);
+        __m512 d = _mm512_mask_blend_ps(0xff00, _mm512_set1_ps(s[0]), _mm512_set1_ps(s[UNIT_ROWS]));
+        __m512 offset = _mm512_mul_ps(d, _mm512_set1_ps(160));
+        _mm512_storeu_si512(dst, unit_merge(_mm512_fmsub_ps(_mm512_castsi512_ps(even), d, offset),
+                                            _mm512_fmsub_ps(_mm512_castsi512_ps(odd), d, offset)));
+    }
 }
 
 /* 16 bytes to the low 4-bit values of all of them, then the high ones, as 16-bit numbers whose bits above the
