@@ -112,7 +112,7 @@ static inline size_t matmul_unit_k(enum dtype type)
 /* Types whose scales are made for a run of four units. */
 static inline bool matmul_by_runs(enum dtype type)
 {
-    return type == DTYPE_Q4_K || type == DTYPE_Q6_K;
+    return type == DTYPE_Q4_K || type == DTYPE_Q5_K || type == DTYPE_Q6_K;
 }
 
 /* Makes scales, piece after piece: half the rows' of a run, those of a unit, or every other time a table for
@@ -124,10 +124,10 @@ UNPACK_INLINE void matmul_scales(enum dtype type, const struct matmul_source *s,
         const uint8_t *p = s->data + half * s->row_bytes;
         float *out = s->scales[run % 2] + half;
         run = run < runs ? run : runs - 1;
-        if (type == DTYPE_Q4_K) {
-            unit_scales_q4_k(p + run * 144, s->row_bytes, out);
-        } else {
+        if (type == DTYPE_Q6_K) {
             unit_scales_q6_k(p + run * 210 + 192, s->row_bytes, out);
+        } else {
+            unit_scales_q4_k(p + run * (type == DTYPE_Q4_K ? 144 : 176), s->row_bytes, out);
         }
     } else if (type == DTYPE_F8_E4M3) {
         size_t units = s->k / UNIT_K, at = (piece < units ? piece : units - 1) * UNIT_K;
@@ -154,6 +154,9 @@ UNPACK_INLINE void matmul_rows(enum dtype type, const struct matmul_source *s, s
     if (type == DTYPE_Q4_K) {
         p += u / 4 * 144 + 16 + u % 4 * 32;
         scales = s->scales[u / 4 % 2] + u % 4 * 2 * UNIT_ROWS + first;
+    } else if (type == DTYPE_Q5_K) {
+        p += u / 4 * 176 + 48 + u % 4 * 32;
+        scales = s->scales[u / 4 % 2] + u % 4 * 2 * UNIT_ROWS + first;
     } else if (type == DTYPE_Q6_K) {
         p += u / 4 * 210 + u / 2 % 2 * 64;
         scales = s->scales[u / 4 % 2] + u % 4 * 4 * UNIT_ROWS + first;
@@ -161,7 +164,8 @@ UNPACK_INLINE void matmul_rows(enum dtype type, const struct matmul_source *s, s
         const struct dtype_info *d = dtype_info(type == MATMUL_ANY ? s->w->dtype : type);
         p += u * (matmul_unit_k(type) / d->block_elems * d->block_bytes);
     }
-    const uint8_t *top = p + 128 - u / 2 % 2 * 32;
+    const uint8_t *top = type == DTYPE_Q5_K ? p - 32 - u % 4 * 32 : p + 128 - u / 2 % 2 * 32;
+    const __m512i bit = _mm512_set1_epi16((short)(u % 4 * 2));
     struct unit_q6_k turns = unit_turns_q6_k(u);
     struct unit_e4m3 table;
     if (type == DTYPE_F8_E4M3) {
@@ -171,6 +175,7 @@ UNPACK_INLINE void matmul_rows(enum dtype type, const struct matmul_source *s, s
     for (size_t r = first; r < last; r++, p += s->row_bytes, top += s->row_bytes, scales++, to += 64) {
         switch (type) {
         case DTYPE_Q4_K: unit_row_q4_k(c, p, scales, to); break;
+        case DTYPE_Q5_K: unit_row_q5_k(c, p, top, bit, scales, to); break;
         case DTYPE_Q6_K: unit_row_q6_k(c, &turns, p, top, scales, to); break;
         case DTYPE_F8_E4M3: unit_row_e4m3(c, &table, p, to); break;
         case DTYPE_BF16:
@@ -326,6 +331,7 @@ typedef void matmul_pass_fn(const struct matmul_source *s, size_t turn, const ch
     static matmul_pass_fn *const matmul_##name[MATMUL_WIDTH] = {                                   \
         matmul_##name##_1, matmul_##name##_2, matmul_##name##_3};
 MATMUL_PASSES(q4_k, DTYPE_Q4_K, true)
+MATMUL_PASSES(q5_k, DTYPE_Q5_K, true)
 MATMUL_PASSES(q6_k, DTYPE_Q6_K, true)
 MATMUL_PASSES(q8_0, DTYPE_Q8_0, true)
 MATMUL_PASSES(q5_0, DTYPE_Q5_0, true)
@@ -390,6 +396,7 @@ static void matmul_amx_product(const struct matmul_task *t)
     matmul_pass_fn *const *passes, *const *kept = matmul_kept_units;
     switch (t->w->dtype) {
     case DTYPE_Q4_K: passes = matmul_q4_k; break;
+    case DTYPE_Q5_K: passes = matmul_q5_k; break;
     case DTYPE_Q6_K: passes = matmul_q6_k; break;
     case DTYPE_Q8_0: passes = matmul_q8_0; break;
     case DTYPE_Q5_0: passes = matmul_q5_0; break;

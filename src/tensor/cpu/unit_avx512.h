@@ -97,7 +97,7 @@ UNPACK_INLINE void unit_scale_bytes(__m512i v, __m512 d, float *out)
     }
 }
 
-/* The eight scales and eight minima of 16 rows of a Q4_K run, times UNIT_CUT. */
+/* The eight scales and eight minima of 16 rows of a Q4_K or Q5_K run, times UNIT_CUT. */
 UNPACK_INLINE void unit_scales_q4_k(const uint8_t *p, size_t row_bytes, float *out)
 {
     const __m512i six = _mm512_set1_epi32(0x3f3f3f3f), four = _mm512_set1_epi32(0x0f0f0f0f);
@@ -226,6 +226,26 @@ UNPACK_INLINE void unit_row_q4_k(const struct unit_constants *c, const uint8_t *
     __m512i i1 = _mm512_or_si512(_mm512_srli_epi16(bytes, 3), c->one);
     _mm512_storeu_si512(dst, _mm512_permutexvar_epi16(i0, _mm512_castps_si512(a)));
     _mm512_storeu_si512(dst + UNIT_GROUP_BYTES, _mm512_permutexvar_epi16(i1, _mm512_castps_si512(b)));
+}
+
+/* A row of Q5_K, four bits of 64 values at p, fifth bits at high, the first group's at `bit` of each byte:
+ * tables of all 32 values, those with the fifth bit in the odd halves. s: as for Q4_K. */
+UNPACK_INLINE void unit_row_q5_k(const struct unit_constants *c, const uint8_t *p, const uint8_t *high,
+                                 __m512i bit, const float *s, char *dst)
+{
+    const __m512 up16 = _mm512_add_ps(c->up, _mm512_set1_ps(16));
+    __m512i bytes = _mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i *)(const void *)p));
+    __m512i top = _mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i *)(const void *)high));
+    top = _mm512_srlv_epi16(top, bit);
+    /* 2 q plus the fifth bit; the bits above do not count. 0xca: a ? b : c */
+    __m512i i0 = _mm512_ternarylogic_epi32(c->one, top, _mm512_add_epi16(bytes, bytes), 0xca);
+    __m512i i1 = _mm512_ternarylogic_epi32(c->one, _mm512_srli_epi16(top, 1),
+                                           _mm512_srli_epi16(bytes, 3), 0xca);
+    for (int g = 0; g < 2; g++, s += UNIT_ROWS, dst += UNIT_GROUP_BYTES) {
+        __m512 d = _mm512_set1_ps(s[0]), m = _mm512_set1_ps(s[8 * UNIT_ROWS]);
+        __m512i table = unit_merge(_mm512_fmsub_ps(c->up, d, m), _mm512_fmsub_ps(up16, d, m));
+        _mm512_storeu_si512(dst, _mm512_permutexvar_epi16(g ? i1 : i0, table));
+    }
 }
 
 /* Which bits of a Q6_K run's bytes a unit takes: how far the dwords of the low four bits and of both groups'
