@@ -218,8 +218,8 @@ UNPACK_BLOCK(q5_1, DTYPE_Q5_1)
 UNPACK_BLOCK(q2_k, DTYPE_Q2_K)
 UNPACK_BLOCK(q3_k, DTYPE_Q3_K)
 UNPACK_BLOCK_F32(q4_k, DTYPE_Q4_K)
-UNPACK_BLOCK(q5_k, DTYPE_Q5_K)
-UNPACK_BLOCK(q6_k, DTYPE_Q6_K)
+UNPACK_BLOCK_F32(q5_k, DTYPE_Q5_K)
+UNPACK_BLOCK_F32(q6_k, DTYPE_Q6_K)
 UNPACK_BLOCK(mxfp4, DTYPE_MXFP4)
 
 static unpack_fn *const unpack_fns[DTYPE_COMPUTABLE][2] = {
@@ -235,8 +235,8 @@ static unpack_fn *const unpack_fns[DTYPE_COMPUTABLE][2] = {
     [DTYPE_Q2_K] = {unpack_q2_k_f32, unpack_q2_k_bf16},
     [DTYPE_Q3_K] = {unpack_q3_k_f32, unpack_q3_k_bf16},
     [DTYPE_Q4_K] = {unpack_q4_k_f32, NULL},
-    [DTYPE_Q5_K] = {unpack_q5_k_f32, unpack_q5_k_bf16},
-    [DTYPE_Q6_K] = {unpack_q6_k_f32, unpack_q6_k_bf16},
+    [DTYPE_Q5_K] = {unpack_q5_k_f32, NULL},
+    [DTYPE_Q6_K] = {unpack_q6_k_f32, NULL},
     [DTYPE_MXFP4] = {unpack_mxfp4_f32, unpack_mxfp4_bf16},
 };
 

@@ -326,6 +326,6 @@ UNPACK_INLINE void unpack_run(enum dtype t, const uint8_t *p, struct unpack_run 
 }
 
 unpack_fn *unpack_avx512_f32(enum dtype t);
-unpack_fn *unpack_avx512_bf16(enum dtype t); /* not F32, F16; Q4_K has units */
+unpack_fn *unpack_avx512_bf16(enum dtype t); /* not F32, F16; Q4_K, Q5_K and Q6_K have units */
 
 #endif
