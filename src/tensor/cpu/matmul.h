@@ -24,7 +24,6 @@ enum {
     MATMUL_WIDTH = 3,         /* most tiles that a bfloat16 product takes at once */
     MATMUL_TILE_BYTES = 1024, /* 16 rows of 32 bfloat16 */
     MATMUL_TASK_X = 3 << 17,  /* bytes of a bfloat16 task's activations, about: they stay in the second cache */
-    MATMUL_KEPT = 1 << 20,    /* most bytes of weights that a bfloat16 task keeps unpacked */
 };
 
 /* MATMUL_RUN activations as integers of 15 bits in two bytes, each of which multiplies with bytes of weights:
@@ -105,18 +104,14 @@ static inline size_t matmul_block_tiles(size_t n_rows, size_t k)
     return matmul_round(block, MATMUL_WIDTH);
 }
 
-/* A thread's scratch for the bfloat16 product of a weight, in bytes from its start: the unpacked
- * weights (all of them, or two runs of k in turn), the sums of a width, two sets of scales, and the rows of a
- * panel with fewer than MATMUL_PANEL. */
+/* A thread's scratch for the bfloat16 product of a weight, in bytes from its start: two runs of k unpacked, the
+ * sums of a width, two sets of scales, and the rows of a panel with fewer than MATMUL_PANEL. */
 struct matmul_bf16_panel {
-    bool kept;
     size_t sums, scales, rows, size;
 };
 static inline struct matmul_bf16_panel matmul_bf16_panel(const struct tensor *w)
 {
-    size_t k = matmul_round(tensor_cols(w), MATMUL_RUN);
-    struct matmul_bf16_panel p = {.kept = k * MATMUL_PANEL * 2 <= MATMUL_KEPT};
-    p.sums = (p.kept ? k : 2 * (size_t)MATMUL_RUN) * MATMUL_PANEL * 2;
+    struct matmul_bf16_panel p = {.sums = 2 * MATMUL_RUN * MATMUL_PANEL * 2};
     p.scales = p.sums + MATMUL_WIDTH * 2 * MATMUL_TILE_BYTES;
     p.rows = p.scales + 2 * MATMUL_PANEL * 16 * sizeof(float);
     p.size = p.rows + (tensor_rows(w) % MATMUL_PANEL ? MATMUL_PANEL * tensor_row_bytes(w) : 0);

@@ -5,8 +5,8 @@
  *
  * The tile unit and the vector units work side by side as long as the instructions alternate: the next unit
  * of weights (64 k of 32 rows, 4 KiB) is unpacked between the tile products of the one before, a few rows
- * after each. Where more than MATMUL_WIDTH activation tiles use the weights, the first pass over k keeps
- * what it unpacks for the others. */
+ * after each. More than MATMUL_WIDTH activation tiles unpack them again, in the shadow of their products:
+ * keeping them in the second cache takes longer (measured). */
 #include <string.h>
 
 #include "tensor/cpu/matmul_avx512.h"
@@ -248,17 +248,16 @@ UNPACK_INLINE void matmul_step(enum dtype type, size_t tiles, size_t step, size_
     matmul_slot(type, s, b, slot, slots);
 }
 
-/* Multiplies units [u, end), all unpacked except, where `fills`, those after u: unit i is at panel +
- * (i & turn) * its bytes. */
+/* Multiplies units [u, end), which take turns in the panel, and where `fills` unpacks the one after each. */
 UNPACK_INLINE void matmul_units(enum dtype type, bool fills, size_t tiles, const struct matmul_source *s,
-                                size_t u, size_t end, size_t turn, const char *x, char *panel)
+                                size_t u, size_t end, const char *x, char *panel)
 {
     const size_t steps = matmul_unit_k(type) / MATMUL_GROUP, bytes = steps * UNIT_GROUP_BYTES;
     struct matmul_beside b = {.ahead = s->ahead};
     for (; u < end; u++, x += steps * tiles * MATMUL_TILE_BYTES) {
-        const char *w = panel + (u & turn) * bytes;
+        const char *w = panel + u % 2 * bytes;
         b.u = u + 1;
-        b.to = panel + ((u + 1) & turn) * bytes;
+        b.to = panel + (u + 1) % 2 * bytes;
         if (fills && matmul_by_runs(type) && u % 2 == 0) {
             matmul_scales(type, s, u / 2 + 2);
         } else if (fills && !matmul_by_runs(type)) {
@@ -273,11 +272,11 @@ UNPACK_INLINE void matmul_units(enum dtype type, bool fills, size_t tiles, const
 }
 
 /* The last columns, less than a unit: after all others, by themselves. */
-UNPACK_INLINE void matmul_rest(bool fills, size_t tiles, const struct matmul_source *s, size_t at,
-                               const char *x, char *w)
+UNPACK_INLINE void matmul_rest(size_t tiles, const struct matmul_source *s, size_t at, const char *x,
+                               char *w)
 {
     const struct dtype_info *d = dtype_info(s->w->dtype);
-    for (size_t r = 0; fills && r < MATMUL_PANEL; r++) {
+    for (size_t r = 0; r < MATMUL_PANEL; r++) {
         s->unpack(s->data + r * s->row_bytes + at / d->block_elems * d->block_bytes, s->k - at,
                   matmulpanel_scale(s->w, s->row + r, at), w + 64 * r, UNIT_GROUP_BYTES);
     }
@@ -288,60 +287,53 @@ UNPACK_INLINE void matmul_rest(bool fills, size_t tiles, const struct matmul_sou
     }
 }
 
-/* `tiles` activation tiles times the task's rows: sums [tile][32 weight rows][16]. `fills`: unpacks the
- * weights to the panel; otherwise they are all there. */
-UNPACK_INLINE void matmul_pass(enum dtype type, bool fills, size_t tiles,
-                               const struct matmul_source *source, size_t turn, const char *x,
-                               char *panel, char *sums)
+/* `tiles` activation tiles times the task's rows: sums [tile][32 weight rows][16]. */
+UNPACK_INLINE void matmul_pass(enum dtype type, size_t tiles, const struct matmul_source *source,
+                               const char *x, char *panel, char *sums)
 {
     const struct matmul_source copy = *source, *s = &copy; /* in registers, whatever is written */
     const size_t unit = matmul_unit_k(type), units = s->k / unit;
+    const size_t x_bytes = unit / MATMUL_GROUP * tiles * MATMUL_TILE_BYTES;
     matmul_sums_zero();
     if (units) {
-        if (fills) {
-            matmul_scales(type, s, 0);
-            matmul_scales(type, s, 1);
-            matmul_rows(type, s, 0, 0, MATMUL_PANEL, panel);
-            matmul_units(type, true, tiles, s, 0, units - 1, turn, x, panel);
-            x += (units - 1) * unit / MATMUL_GROUP * tiles * MATMUL_TILE_BYTES;
-        }
-        matmul_units(type, false, tiles, s, fills ? units - 1 : 0, units, turn, x, panel);
-        x += (fills ? 1 : units) * unit / MATMUL_GROUP * tiles * MATMUL_TILE_BYTES;
+        matmul_scales(type, s, 0);
+        matmul_scales(type, s, 1);
+        matmul_rows(type, s, 0, 0, MATMUL_PANEL, panel);
+        matmul_units(type, true, tiles, s, 0, units - 1, x, panel);
+        matmul_units(type, false, tiles, s, units - 1, units, x + (units - 1) * x_bytes, panel);
     }
     if (units * unit < s->k) {
-        matmul_rest(fills, tiles, s, units * unit, x, panel + (units & turn) * unit * MATMUL_PANEL * 2);
+        matmul_rest(tiles, s, units * unit, x + units * x_bytes,
+                    panel + units % 2 * unit * MATMUL_PANEL * 2);
     }
     matmul_sums_store(tiles, sums);
 }
 
 /* A pass of each type and width, each a function of its own: together they are more than a compiler keeps
  * registers for. */
-typedef void matmul_pass_fn(const struct matmul_source *s, size_t turn, const char *x, char *panel,
-                            char *sums);
-#define MATMUL_PASS(name, type, fills, tiles)                                                      \
+typedef void matmul_pass_fn(const struct matmul_source *s, const char *x, char *panel, char *sums);
+#define MATMUL_PASS(name, type, tiles)                                                             \
     static __attribute__((noinline)) void matmul_##name##_##tiles(                                 \
-        const struct matmul_source *s, size_t turn, const char *x, char *panel, char *sums)        \
+        const struct matmul_source *s, const char *x, char *panel, char *sums)                     \
     {                                                                                              \
-        matmul_pass(type, fills, tiles, s, turn, x, panel, sums);                                  \
+        matmul_pass(type, tiles, s, x, panel, sums);                                               \
     }
-#define MATMUL_PASSES(name, type, fills)                                                           \
-    MATMUL_PASS(name, type, fills, 1)                                                              \
-    MATMUL_PASS(name, type, fills, 2)                                                              \
-    MATMUL_PASS(name, type, fills, 3)                                                              \
+#define MATMUL_PASSES(name, type)                                                                  \
+    MATMUL_PASS(name, type, 1)                                                                     \
+    MATMUL_PASS(name, type, 2)                                                                     \
+    MATMUL_PASS(name, type, 3)                                                                     \
     static matmul_pass_fn *const matmul_##name[MATMUL_WIDTH] = {                                   \
         matmul_##name##_1, matmul_##name##_2, matmul_##name##_3};
-MATMUL_PASSES(q4_k, DTYPE_Q4_K, true)
-MATMUL_PASSES(q5_k, DTYPE_Q5_K, true)
-MATMUL_PASSES(q6_k, DTYPE_Q6_K, true)
-MATMUL_PASSES(q8_0, DTYPE_Q8_0, true)
-MATMUL_PASSES(q5_0, DTYPE_Q5_0, true)
-MATMUL_PASSES(q4_0, DTYPE_Q4_0, true)
-MATMUL_PASSES(mxfp4, DTYPE_MXFP4, true)
-MATMUL_PASSES(f8_e4m3, DTYPE_F8_E4M3, true)
-MATMUL_PASSES(bf16, DTYPE_BF16, true)
-MATMUL_PASSES(any, MATMUL_ANY, true)
-MATMUL_PASSES(kept_units, DTYPE_BF16, false)
-MATMUL_PASSES(kept_runs, MATMUL_ANY, false)
+MATMUL_PASSES(q4_k, DTYPE_Q4_K)
+MATMUL_PASSES(q5_k, DTYPE_Q5_K)
+MATMUL_PASSES(q6_k, DTYPE_Q6_K)
+MATMUL_PASSES(q8_0, DTYPE_Q8_0)
+MATMUL_PASSES(q5_0, DTYPE_Q5_0)
+MATMUL_PASSES(q4_0, DTYPE_Q4_0)
+MATMUL_PASSES(mxfp4, DTYPE_MXFP4)
+MATMUL_PASSES(f8_e4m3, DTYPE_F8_E4M3)
+MATMUL_PASSES(bf16, DTYPE_BF16)
+MATMUL_PASSES(any, MATMUL_ANY)
 
 /* Fewer than MATMUL_PANEL rows: a copy of them, the last one repeated. */
 static const uint8_t *matmul_padded(const struct matmul_task *t, const uint8_t *data, char *copy)
@@ -392,8 +384,7 @@ static void matmul_amx_product(const struct matmul_task *t)
     size_t tiles = (t->n_rows + MATMUL_TILE - 1) / MATMUL_TILE, width = matmul_width(tiles);
     char *panel = t->panel, *sums = panel + at.sums;
     struct matmul_source s = matmul_source(t, 2 * width * steps);
-    bool keeps = at.kept && tiles > width;
-    matmul_pass_fn *const *passes, *const *kept = matmul_kept_units;
+    matmul_pass_fn *const *passes;
     switch (t->w->dtype) {
     case DTYPE_Q4_K: passes = matmul_q4_k; break;
     case DTYPE_Q5_K: passes = matmul_q5_k; break;
@@ -404,13 +395,12 @@ static void matmul_amx_product(const struct matmul_task *t)
     case DTYPE_MXFP4: passes = matmul_mxfp4; break;
     case DTYPE_F8_E4M3: passes = matmul_f8_e4m3; break;
     case DTYPE_BF16: passes = matmul_bf16; break;
-    default: passes = matmul_any, kept = matmul_kept_runs;
+    default: passes = matmul_any;
     }
     for (size_t i = 0; i < tiles; i += width) {
         width = matmul_width(tiles - i);
         const char *x = (const char *)t->x + i * steps * MATMUL_TILE_BYTES;
-        matmul_pass_fn *pass = keeps && i > 0 ? kept[width - 1] : passes[width - 1];
-        pass(&s, keeps ? SIZE_MAX : 1, x, panel, sums);
+        passes[width - 1](&s, x, panel, sums);
         matmul_sums_finish(t, i * MATMUL_TILE, width, sums);
     }
 }
