@@ -46,6 +46,25 @@ static inline struct engine *enginefixture_open(const char *path, int threads, b
     return e;
 }
 
+/* The small chat model as the state of a test group: with two threads in deterministic mode, or one and fast. */
+static inline int enginefixture_chat_exact(void **state)
+{
+    *state = enginefixture_open(ENGINEFIXTURE_CHAT, 2, true, 0);
+    return 0;
+}
+
+static inline int enginefixture_chat_fast(void **state)
+{
+    *state = enginefixture_open(ENGINEFIXTURE_CHAT, 1, false, 0);
+    return 0;
+}
+
+static inline int enginefixture_close(void **state)
+{
+    engine_close(*state);
+    return 0;
+}
+
 static inline struct session *enginefixture_session(struct engine *e, size_t context)
 {
     struct errinfo info = {0};

@@ -401,18 +401,6 @@ static void test_every_failing_allocation_leaves_a_usable_session(void **state)
     engine_close(e);
 }
 
-static int open_chat(void **state)
-{
-    *state = enginefixture_open(ENGINEFIXTURE_CHAT, 1, false, 0);
-    return 0;
-}
-
-static int close_chat(void **state)
-{
-    engine_close(*state);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -426,5 +414,5 @@ int main(void)
         cmocka_unit_test(test_what_cannot_be_asked_for),
         cmocka_unit_test(test_every_failing_allocation_leaves_a_usable_session),
     };
-    return cmocka_run_group_tests(tests, open_chat, close_chat);
+    return cmocka_run_group_tests(tests, enginefixture_chat_fast, enginefixture_close);
 }

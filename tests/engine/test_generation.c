@@ -258,18 +258,6 @@ static void test_bad_requests_are_refused(void **state)
     session_free(empty);
 }
 
-static int open_chat(void **state)
-{
-    *state = enginefixture_open(ENGINEFIXTURE_CHAT, 2, true, 0);
-    return 0;
-}
-
-static int close_chat(void **state)
-{
-    engine_close(*state);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -278,12 +266,12 @@ int main(void)
         cmocka_unit_test(test_stop_ids_and_ignore_eos),
         cmocka_unit_test(test_a_cut_character_comes_with_the_continuation),
         cmocka_unit_test(test_a_full_context_is_length),
-    cmocka_unit_test(test_an_endless_answer_is_a_loop),
+        cmocka_unit_test(test_an_endless_answer_is_a_loop),
         cmocka_unit_test(test_logprobs_agree_with_scores),
         cmocka_unit_test(test_cancelled_goes_on_as_if_nothing_happened),
         cmocka_unit_test(test_cancelled_prefill_is_a_finish_reason),
         cmocka_unit_test(test_penalties_count_the_answer_across_calls),
         cmocka_unit_test(test_bad_requests_are_refused),
     };
-    return cmocka_run_group_tests(tests, open_chat, close_chat);
+    return cmocka_run_group_tests(tests, enginefixture_chat_exact, enginefixture_close);
 }
