@@ -21,9 +21,9 @@ enum {
     MATMUL_DOT_ROWS = 4,      /* most activation rows of a dot task */
     MATMUL_Q15_MAX = 127 * 128, /* most of a quantised activation */
     MATMUL_CHUNK = 512,       /* k per unpacked float32 panel; a multiple of MATMUL_RUN */
-    MATMUL_WIDTH = 3,         /* most tiles that a bfloat16 product takes at once */
+    MATMUL_WIDTH = 4,         /* most tiles that a bfloat16 product takes at once */
     MATMUL_TILE_BYTES = 1024, /* 16 rows of 32 bfloat16 */
-    MATMUL_TASK_X = 3 << 17,  /* bytes of a bfloat16 task's activations, about: they stay in the second cache */
+    MATMUL_TASK_X = 4 << 17,  /* bytes of a bfloat16 task's activations, about: they stay in the second cache */
 };
 
 /* MATMUL_RUN activations as integers of 15 bits in two bytes, each of which multiplies with bytes of weights:
@@ -86,34 +86,33 @@ static inline size_t matmul_round(size_t n, size_t to)
     return (n + to - 1) / to * to;
 }
 
-/* How many tiles a bfloat16 product takes next when `left` are left of its block: three, but four
- * are two and two. */
+/* How many tiles a bfloat16 product takes next when `left` are left of its block. */
 static inline size_t matmul_width(size_t left)
 {
-    return left == 4 ? 2 : left < MATMUL_WIDTH ? left : MATMUL_WIDTH;
+    return left <= MATMUL_WIDTH ? left : left < 2 * MATMUL_WIDTH ? (left + 1) / 2 : MATMUL_WIDTH;
 }
 
 /* Tiles of a bfloat16 task of n_rows activation rows: equal blocks of at most MATMUL_TASK_X bytes or
- * two widths. */
+ * a width. */
 static inline size_t matmul_block_tiles(size_t n_rows, size_t k)
 {
     size_t tiles = (n_rows + MATMUL_TILE - 1) / MATMUL_TILE;
     size_t most = MATMUL_TASK_X / (matmul_round(k, MATMUL_GROUP) * MATMUL_TILE * 2);
-    most = most < 2 * MATMUL_WIDTH ? 2 * MATMUL_WIDTH : most;
-    size_t blocks = (tiles + most - 1) / most, block = (tiles + blocks - 1) / blocks;
-    return matmul_round(block, MATMUL_WIDTH);
+    most = most < MATMUL_WIDTH ? MATMUL_WIDTH : most;
+    size_t blocks = (tiles + most - 1) / most;
+    return (tiles + blocks - 1) / blocks;
 }
 
-/* A thread's scratch for the bfloat16 product of a weight, in bytes from its start: two runs of k unpacked, the
- * sums of a width, two sets of scales, and the rows of a panel with fewer than MATMUL_PANEL. */
+/* A thread's scratch for the bfloat16 product of a weight, in bytes from its start: two runs of k of 16 rows
+ * unpacked, the sums of a width, two sets of scales, and the rows of a panel with fewer than MATMUL_PANEL. */
 struct matmul_bf16_panel {
     size_t sums, scales, rows, size;
 };
 static inline struct matmul_bf16_panel matmul_bf16_panel(const struct tensor *w)
 {
-    struct matmul_bf16_panel p = {.sums = 2 * MATMUL_RUN * MATMUL_PANEL * 2};
-    p.scales = p.sums + MATMUL_WIDTH * 2 * MATMUL_TILE_BYTES;
-    p.rows = p.scales + 2 * MATMUL_PANEL * 16 * sizeof(float);
+    struct matmul_bf16_panel p = {.sums = 2 * MATMUL_RUN / MATMUL_GROUP * MATMUL_TILE_BYTES};
+    p.scales = p.sums + MATMUL_WIDTH * MATMUL_TILE_BYTES;
+    p.rows = p.scales + 2 * 16 * 16 * sizeof(float);
     p.size = p.rows + (tensor_rows(w) % MATMUL_PANEL ? MATMUL_PANEL * tensor_row_bytes(w) : 0);
     return p;
 }

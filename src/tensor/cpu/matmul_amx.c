@@ -1,12 +1,16 @@
 /* tensor/cpu/matmul_amx.c: the bfloat16 product of the AMX level. A tile of weights is 16 rows of 32
  * values along k, as unpacked; a tile of activations 16 pairs along k of 16 rows; a tile of
  * sums [16 weight rows][16 activation rows] float32. TDPBF16PS adds the pairs of a sum in the order of
- * k whatever is beside it. Tiles 0 to 5 hold sums, 6 weights, 7 activations.
+ * k whatever is beside it. Tiles 0 to 3 hold sums, 6 weights, 7 activations.
  *
  * The tile unit and the vector units work side by side as long as the instructions alternate: the next unit
- * of weights (64 k of 32 rows, 4 KiB) is unpacked between the tile products of the one before, a few rows
- * after each. More than MATMUL_WIDTH activation tiles unpack them again, in the shadow of their products:
- * keeping them in the second cache takes longer (measured). */
+ * of weights (64 k of 16 rows) is unpacked between the tile instructions of the one before, a row after each.
+ *
+ * While the other hardware thread of a core is busy, two things cost (docs/measurements.md): tile instructions
+ * that follow each other at once, and tiles that hold something, because the core has few registers left to
+ * rename them to. So there is always something between two of them, and at most four sums: with six,
+ * fewer loads, a product takes half as long again. More than four tiles of activations unpack the weights
+ * again: keeping them in the second cache takes longer. */
 #include <string.h>
 
 #include "tensor/cpu/matmul_avx512.h"
@@ -60,6 +64,7 @@ static void matmul_amx_pack(void *tile, size_t step, const float *const *x, size
     }
 }
 
+/* All sums, and the tiles that are not used: they may not hold anything. */
 static inline void matmul_sums_zero(void)
 {
     TILE_ZERO(0);
@@ -70,22 +75,22 @@ static inline void matmul_sums_zero(void)
     TILE_ZERO(5);
 }
 
-/* Sums [tile][32 weight rows][16 activation rows]. */
+/* Sums [tile][16 weight rows][16 activation rows]. */
 UNPACK_INLINE void matmul_sums_store(size_t tiles, char *s)
 {
     TILE_STORE(0, s);
-    TILE_STORE(3, s + MATMUL_TILE_BYTES);
     if (tiles > 1) {
-        TILE_STORE(1, s + 2 * MATMUL_TILE_BYTES);
-        TILE_STORE(4, s + 3 * MATMUL_TILE_BYTES);
+        TILE_STORE(1, s + MATMUL_TILE_BYTES);
     }
     if (tiles > 2) {
-        TILE_STORE(2, s + 4 * MATMUL_TILE_BYTES);
-        TILE_STORE(5, s + 5 * MATMUL_TILE_BYTES);
+        TILE_STORE(2, s + 2 * MATMUL_TILE_BYTES);
+    }
+    if (tiles > 3) {
+        TILE_STORE(3, s + 3 * MATMUL_TILE_BYTES);
     }
 }
 
-/* The weight side of a task.
+/* The weight side of 16 rows of a task.
  *   scales  two sets, used in turn by units or by runs
  *   ahead   what this thread will probably read next. It is asked for a line or two after each product,
  *           into the second cache: a burst of requests would keep the tile loads waiting, and rows read in
@@ -93,7 +98,7 @@ UNPACK_INLINE void matmul_sums_store(size_t tiles, char *s)
 struct matmul_source {
     const struct tensor *w;
     unpack_fn *unpack;   /* for types without units of their own, and for what is less than a unit */
-    const uint8_t *data; /* the task's first row; MATMUL_PANEL of them can be read */
+    const uint8_t *data; /* the first row; all 16 can be read */
     size_t row, row_bytes, k;
     float (*scales)[UNIT_SCALES];
     const uint8_t *ahead;
@@ -115,19 +120,17 @@ static inline bool matmul_by_runs(enum dtype type)
     return type == DTYPE_Q4_K || type == DTYPE_Q5_K || type == DTYPE_Q6_K;
 }
 
-/* Makes scales, piece after piece: half the rows' of a run, those of a unit, or every other time a table for
- * two units. Past the end the last ones again, read by nobody. */
+/* Makes scales, piece after piece: those of a run, those of a unit, or every other time a table for two units.
+ * Past the end the last ones again, read by nobody. */
 UNPACK_INLINE void matmul_scales(enum dtype type, const struct matmul_source *s, size_t piece)
 {
     if (matmul_by_runs(type)) {
-        size_t runs = s->k / MATMUL_RUN, run = piece / 2, half = piece % 2 * 16;
-        const uint8_t *p = s->data + half * s->row_bytes;
-        float *out = s->scales[run % 2] + half;
-        run = run < runs ? run : runs - 1;
+        size_t runs = s->k / MATMUL_RUN, run = piece < runs ? piece : runs - 1;
         if (type == DTYPE_Q6_K) {
-            unit_scales_q6_k(p + run * 210 + 192, s->row_bytes, out);
+            unit_scales_q6_k(s->data + run * 210 + 192, s->row_bytes, s->scales[piece % 2]);
         } else {
-            unit_scales_q4_k(p + run * (type == DTYPE_Q4_K ? 144 : 176), s->row_bytes, out);
+            size_t size = type == DTYPE_Q4_K ? 144 : 176;
+            unit_scales_q4_k(s->data + run * size, s->row_bytes, s->scales[piece % 2]);
         }
     } else if (type == DTYPE_F8_E4M3) {
         size_t units = s->k / UNIT_K, at = (piece < units ? piece : units - 1) * UNIT_K;
@@ -137,9 +140,7 @@ UNPACK_INLINE void matmul_scales(enum dtype type, const struct matmul_source *s,
     } else if (unit_block_bytes(type)) {
         size_t units = s->k / UNIT_K;
         const uint8_t *p = s->data + (piece < units ? piece : units - 1) * 2 * unit_block_bytes(type);
-        for (size_t half = 0; half < UNIT_ROWS; half += 16, p += 16 * s->row_bytes) {
-            unit_scales_small(type, p, s->row_bytes, s->scales[piece % 2] + half);
-        }
+        unit_scales_small(type, p, s->row_bytes, s->scales[piece % 2]);
     }
 }
 
@@ -200,15 +201,20 @@ struct matmul_beside {
     const uint8_t *ahead;
 };
 
-/* What is done after product `slot` of `slots` that a unit's multiplication takes; nothing without b. */
+/* What is done after tile instruction `op` of the `ops` that a unit's multiplication takes; without b there is
+ * nothing to do. asks: for what is ahead, too. */
 UNPACK_INLINE void matmul_slot(enum dtype type, const struct matmul_source *s, struct matmul_beside *b,
-                               size_t slot, size_t slots)
+                               size_t op, size_t ops, bool asks)
 {
+    const size_t first = UNIT_ROWS * op / ops, last = UNIT_ROWS * (op + 1) / ops;
     if (!b) {
         return;
     }
-    matmul_rows(type, s, b->u, MATMUL_PANEL * slot / slots, MATMUL_PANEL * (slot + 1) / slots, b->to);
-    for (size_t i = 0; i < s->ahead_each; i++, b->ahead += s->ahead_step) {
+    if (type == DTYPE_BF16) { /* hardly anything is unpacked */
+        __asm__ volatile("nop; nop; nop; nop; nop; nop");
+    }
+    matmul_rows(type, s, b->u, first, last, b->to);
+    for (size_t i = 0; asks && i < s->ahead_each; i++, b->ahead += s->ahead_step) {
         _mm_prefetch((const char *)b->ahead, _MM_HINT_T1);
     }
 }
@@ -218,34 +224,34 @@ UNPACK_INLINE void matmul_slot(enum dtype type, const struct matmul_source *s, s
 UNPACK_INLINE void matmul_step(enum dtype type, size_t tiles, size_t step, size_t steps, const char *w,
                                const char *x, const struct matmul_source *s, struct matmul_beside *b)
 {
-    size_t slots = steps * tiles * 2, slot = step * tiles * 2;
+    const size_t ops = 2 * tiles + 1;
+    size_t op = 0; /* every other one asks: as many as there are products */
+#define THEN() matmul_slot(type, s, b, step * ops + op, steps * ops, op % 2), op++
     TILE_LOAD(6, w);
+    THEN();
     TILE_LOAD(7, x);
+    THEN();
     TILE_ADD(0, 7, 6);
-    matmul_slot(type, s, b, slot++, slots);
+    THEN();
     if (tiles > 1) {
         TILE_LOAD(7, x + MATMUL_TILE_BYTES);
+        THEN();
         TILE_ADD(1, 7, 6);
-        matmul_slot(type, s, b, slot++, slots);
+        THEN();
     }
     if (tiles > 2) {
         TILE_LOAD(7, x + 2 * MATMUL_TILE_BYTES);
+        THEN();
         TILE_ADD(2, 7, 6);
-        matmul_slot(type, s, b, slot++, slots);
+        THEN();
     }
-    TILE_LOAD(6, w + MATMUL_TILE_BYTES); /* the last activation tile is still there */
-    if (tiles > 2) {
-        TILE_ADD(5, 7, 6);
-        matmul_slot(type, s, b, slot++, slots);
-        TILE_LOAD(7, x + MATMUL_TILE_BYTES);
+    if (tiles > 3) {
+        TILE_LOAD(7, x + 3 * MATMUL_TILE_BYTES);
+        THEN();
+        TILE_ADD(3, 7, 6);
+        THEN();
     }
-    if (tiles > 1) {
-        TILE_ADD(4, 7, 6);
-        matmul_slot(type, s, b, slot++, slots);
-        TILE_LOAD(7, x);
-    }
-    TILE_ADD(3, 7, 6);
-    matmul_slot(type, s, b, slot, slots);
+#undef THEN
 }
 
 /* Multiplies units [u, end), which take turns in the panel, and where `fills` unpacks the one after each. */
@@ -258,10 +264,10 @@ UNPACK_INLINE void matmul_units(enum dtype type, bool fills, size_t tiles, const
         const char *w = panel + u % 2 * bytes;
         b.u = u + 1;
         b.to = panel + (u + 1) % 2 * bytes;
-        if (fills && matmul_by_runs(type) && u % 2 == 0) {
-            matmul_scales(type, s, u / 2 + 2);
-        } else if (fills && !matmul_by_runs(type)) {
+        if (fills && !matmul_by_runs(type)) {
             matmul_scales(type, s, u + 2);
+        } else if (fills && u % 4 == 0) {
+            matmul_scales(type, s, u / 4 + 1);
         }
 #pragma GCC unroll 8
         for (size_t i = 0; i < steps; i++) {
@@ -276,7 +282,7 @@ UNPACK_INLINE void matmul_rest(size_t tiles, const struct matmul_source *s, size
                                char *w)
 {
     const struct dtype_info *d = dtype_info(s->w->dtype);
-    for (size_t r = 0; r < MATMUL_PANEL; r++) {
+    for (size_t r = 0; r < UNIT_ROWS; r++) {
         s->unpack(s->data + r * s->row_bytes + at / d->block_elems * d->block_bytes, s->k - at,
                   matmulpanel_scale(s->w, s->row + r, at), w + 64 * r, UNIT_GROUP_BYTES);
     }
@@ -287,7 +293,7 @@ UNPACK_INLINE void matmul_rest(size_t tiles, const struct matmul_source *s, size
     }
 }
 
-/* `tiles` activation tiles times the task's rows: sums [tile][32 weight rows][16]. */
+/* `tiles` activation tiles times 16 rows: sums [tile][16 weight rows][16]. */
 UNPACK_INLINE void matmul_pass(enum dtype type, size_t tiles, const struct matmul_source *source,
                                const char *x, char *panel, char *sums)
 {
@@ -298,13 +304,12 @@ UNPACK_INLINE void matmul_pass(enum dtype type, size_t tiles, const struct matmu
     if (units) {
         matmul_scales(type, s, 0);
         matmul_scales(type, s, 1);
-        matmul_rows(type, s, 0, 0, MATMUL_PANEL, panel);
+        matmul_rows(type, s, 0, 0, UNIT_ROWS, panel);
         matmul_units(type, true, tiles, s, 0, units - 1, x, panel);
         matmul_units(type, false, tiles, s, units - 1, units, x + (units - 1) * x_bytes, panel);
     }
     if (units * unit < s->k) {
-        matmul_rest(tiles, s, units * unit, x + units * x_bytes,
-                    panel + units % 2 * unit * MATMUL_PANEL * 2);
+        matmul_rest(tiles, s, units * unit, x + units * x_bytes, panel + units % 2 * unit * UNIT_ROWS * 2);
     }
     matmul_sums_store(tiles, sums);
 }
@@ -322,8 +327,9 @@ typedef void matmul_pass_fn(const struct matmul_source *s, const char *x, char *
     MATMUL_PASS(name, type, 1)                                                                     \
     MATMUL_PASS(name, type, 2)                                                                     \
     MATMUL_PASS(name, type, 3)                                                                     \
+    MATMUL_PASS(name, type, 4)                                                                     \
     static matmul_pass_fn *const matmul_##name[MATMUL_WIDTH] = {                                   \
-        matmul_##name##_1, matmul_##name##_2, matmul_##name##_3};
+        matmul_##name##_1, matmul_##name##_2, matmul_##name##_3, matmul_##name##_4};
 MATMUL_PASSES(q4_k, DTYPE_Q4_K)
 MATMUL_PASSES(q5_k, DTYPE_Q5_K)
 MATMUL_PASSES(q6_k, DTYPE_Q6_K)
@@ -345,6 +351,7 @@ static const uint8_t *matmul_padded(const struct matmul_task *t, const uint8_t *
     return (const uint8_t *)copy;
 }
 
+/* products: those of a pass. */
 static struct matmul_source matmul_source(const struct matmul_task *t, size_t products)
 {
     struct matmul_bf16_panel at = matmul_bf16_panel(t->w);
@@ -359,49 +366,62 @@ static struct matmul_source matmul_source(const struct matmul_task *t, size_t pr
     s.data = t->n < MATMUL_PANEL ? matmul_padded(t, data, (char *)t->panel + at.rows) : data;
     s.ahead = data + t->ahead * s.row_bytes;
     /* A request brings two lines. */
-    size_t bytes = MATMUL_PANEL * s.row_bytes, each = bytes / products / 128 + 1;
+    size_t bytes = UNIT_ROWS * s.row_bytes, each = bytes / products / 128 + 1;
     s.ahead_each = each;
     s.ahead_step = bytes / products / each + 1;
     return s;
 }
 
-/* The sums of `width` activation tiles from row `first` on, to y. */
-static void matmul_sums_finish(const struct matmul_task *t, size_t first, size_t width, const char *sums)
+/* Goes on to the next 16 rows. */
+static void matmul_source_next(struct matmul_source *s)
 {
-    for (size_t j = 0; j < width; j++, first += MATMUL_TILE) {
-        for (size_t r = 0; r < t->n; r += 16) {
-            matmul_store_tile((const float *)(const void *)sums + (j * MATMUL_PANEL + r) * 16,
-                              t->y + first * t->y_stride + t->row + r, t->y_stride, t->n - r,
-                              t->n_rows - first);
+    s->data += UNIT_ROWS * s->row_bytes;
+    s->ahead += UNIT_ROWS * s->row_bytes;
+    s->row += UNIT_ROWS;
+}
+
+static matmul_pass_fn *const *matmul_passes(enum dtype type)
+{
+    switch (type) {
+    case DTYPE_Q4_K: return matmul_q4_k;
+    case DTYPE_Q5_K: return matmul_q5_k;
+    case DTYPE_Q6_K: return matmul_q6_k;
+    case DTYPE_Q8_0: return matmul_q8_0;
+    case DTYPE_Q5_0: return matmul_q5_0;
+    case DTYPE_Q4_0: return matmul_q4_0;
+    case DTYPE_MXFP4: return matmul_mxfp4;
+    case DTYPE_F8_E4M3: return matmul_f8_e4m3;
+    case DTYPE_BF16: return matmul_bf16;
+    default: return matmul_any;
+    }
+}
+
+/* `width` activation tiles from row `first` on. */
+static void matmul_amx_width(const struct matmul_task *t, size_t first, size_t width)
+{
+    size_t steps = matmul_round(tensor_cols(t->w), MATMUL_GROUP) / MATMUL_GROUP;
+    matmul_pass_fn *pass = matmul_passes(t->w->dtype)[width - 1];
+    struct matmul_source s = matmul_source(t, width * steps);
+    const char *x = (const char *)t->x + first / MATMUL_TILE * steps * MATMUL_TILE_BYTES;
+    char *panel = t->panel, *sums = panel + matmul_bf16_panel(t->w).sums;
+    for (size_t r = 0; r < t->n; r += UNIT_ROWS) {
+        pass(&s, x, panel, sums);
+        for (size_t j = 0; j < width; j++) {
+            size_t at = first + j * MATMUL_TILE;
+            matmul_store_tile((const float *)(const void *)(sums + j * MATMUL_TILE_BYTES),
+                              t->y + at * t->y_stride + t->row + r, t->y_stride, t->n - r,
+                              t->n_rows - at);
         }
+        matmul_source_next(&s);
     }
 }
 
 static void matmul_amx_product(const struct matmul_task *t)
 {
-    struct matmul_bf16_panel at = matmul_bf16_panel(t->w);
-    size_t steps = matmul_round(tensor_cols(t->w), MATMUL_GROUP) / MATMUL_GROUP;
-    size_t tiles = (t->n_rows + MATMUL_TILE - 1) / MATMUL_TILE, width = matmul_width(tiles);
-    char *panel = t->panel, *sums = panel + at.sums;
-    struct matmul_source s = matmul_source(t, 2 * width * steps);
-    matmul_pass_fn *const *passes;
-    switch (t->w->dtype) {
-    case DTYPE_Q4_K: passes = matmul_q4_k; break;
-    case DTYPE_Q5_K: passes = matmul_q5_k; break;
-    case DTYPE_Q6_K: passes = matmul_q6_k; break;
-    case DTYPE_Q8_0: passes = matmul_q8_0; break;
-    case DTYPE_Q5_0: passes = matmul_q5_0; break;
-    case DTYPE_Q4_0: passes = matmul_q4_0; break;
-    case DTYPE_MXFP4: passes = matmul_mxfp4; break;
-    case DTYPE_F8_E4M3: passes = matmul_f8_e4m3; break;
-    case DTYPE_BF16: passes = matmul_bf16; break;
-    default: passes = matmul_any;
-    }
-    for (size_t i = 0; i < tiles; i += width) {
+    size_t tiles = (t->n_rows + MATMUL_TILE - 1) / MATMUL_TILE;
+    for (size_t i = 0, width; i < tiles; i += width) {
         width = matmul_width(tiles - i);
-        const char *x = (const char *)t->x + i * steps * MATMUL_TILE_BYTES;
-        passes[width - 1](&s, x, panel, sums);
-        matmul_sums_finish(t, i * MATMUL_TILE, width, sums);
+        matmul_amx_width(t, i * MATMUL_TILE, width);
     }
 }
 

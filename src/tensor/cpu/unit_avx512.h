@@ -1,5 +1,5 @@
 /* tensor/cpu/unit_avx512.h: units of weights for the AMX product: UNIT_K (64) weights of each of UNIT_ROWS
- * (32) rows, as bfloat16, [2 groups of 32 k][32 rows][32 k]. A unit's scales are made ahead of its weights,
+ * (16) rows, as bfloat16, [2 groups of 32 k][16 rows][32 k]. A unit's scales are made ahead of its weights,
  * all rows side by side, [value][row], from where a row reads its own as broadcasts from memory: they cost
  * no vector instruction. Layouts: ggml's blocks; formulas in ref/dequant.h. */
 #ifndef TENSOR_CPU_UNIT_AVX512_H
@@ -9,9 +9,8 @@
 
 enum {
     UNIT_K = 64,
-    UNIT_ROWS = 32,
+    UNIT_ROWS = 16,
     UNIT_GROUP_BYTES = UNIT_ROWS * 64, /* 32 k of all rows */
-    UNIT_BYTES = 2 * UNIT_GROUP_BYTES,
     UNIT_SCALES = 16 * UNIT_ROWS, /* floats of one set of scales */
 };
 
