@@ -1,8 +1,9 @@
 /* tensor/cpu/attention_amx.c: see attention.h. Scores are made as keys x rows: a tile of 16 keys
  * comes straight from the cache, only the queries are packed (once), and rows lie in lanes for the
  * softmax. Values are read once per block and packed in pairs of keys; probabilities are turned
- * into rows x keys by a register transpose. Tiles 0-3 sum, 4-5 left operands, 6-7 right
- * operands. */
+ * into rows x keys by a register transpose. Tiles 0-3 sum, 6 is a left operand, 7 a right one: more
+ * tiles in use, or one tile instruction right after another, cost time while the other hardware thread of the core
+ * is busy (matmul_amx.c). */
 #include "tensor/cpu/vec_avx512.h"
 
 enum {
@@ -111,6 +112,14 @@ static struct attention_keys attention_keys_at(const struct attention_work *w,
     return (struct attention_keys){attention_key(t, key), t->a->k_stride * sizeof(uint16_t)};
 }
 
+#define ATTENTION_APART() __asm__ volatile("nop; nop; nop; nop; nop; nop; nop; nop")
+#define ATTENTION_LOAD(tile, p, stride) \
+    _tile_loadd(tile, p, stride);       \
+    ATTENTION_APART()
+#define ATTENTION_ADD(sum)      \
+    _tile_dpbf16ps(sum, 6, 7); \
+    ATTENTION_APART()
+
 /* 32 keys x 32 rows. `stride`: floats between rows of q and of score. */
 static void attention_score_2x2(float *score, const float *q, size_t stride,
                                 const struct attention_keys k[2], size_t k_dim)
@@ -121,14 +130,15 @@ static void attention_score_2x2(float *score, const float *q, size_t stride,
     _tile_zero(3);
     for (size_t i = 0; i < k_dim; i += ATTENTION_STEP) {
         const float *at = q + i / 2 * stride;
-        _tile_loadd(6, at, stride * sizeof *q);
-        _tile_loadd(4, k[0].at + i, k[0].stride);
-        _tile_dpbf16ps(0, 4, 6);
-        _tile_loadd(5, k[1].at + i, k[1].stride);
-        _tile_dpbf16ps(2, 5, 6);
-        _tile_loadd(7, at + VEC_N, stride * sizeof *q);
-        _tile_dpbf16ps(1, 4, 7);
-        _tile_dpbf16ps(3, 5, 7);
+        ATTENTION_LOAD(6, k[0].at + i, k[0].stride);
+        ATTENTION_LOAD(7, at, stride * sizeof *q);
+        ATTENTION_ADD(0);
+        ATTENTION_LOAD(6, k[1].at + i, k[1].stride);
+        ATTENTION_ADD(2);
+        ATTENTION_LOAD(7, at + VEC_N, stride * sizeof *q);
+        ATTENTION_ADD(3);
+        ATTENTION_LOAD(6, k[0].at + i, k[0].stride);
+        ATTENTION_ADD(1);
     }
     _tile_stored(0, score, stride * sizeof *score);
     _tile_stored(1, score + VEC_N, stride * sizeof *score);
@@ -145,15 +155,15 @@ static void attention_score_4x1(float *score, const float *q, size_t stride,
     _tile_zero(2);
     _tile_zero(3);
     for (size_t i = 0; i < k_dim; i += ATTENTION_STEP) {
-        _tile_loadd(6, q + i / 2 * stride, stride * sizeof *q);
-        _tile_loadd(4, k[0].at + i, k[0].stride);
-        _tile_dpbf16ps(0, 4, 6);
-        _tile_loadd(5, k[1].at + i, k[1].stride);
-        _tile_dpbf16ps(1, 5, 6);
-        _tile_loadd(4, k[2].at + i, k[2].stride);
-        _tile_dpbf16ps(2, 4, 6);
-        _tile_loadd(5, k[3].at + i, k[3].stride);
-        _tile_dpbf16ps(3, 5, 6);
+        ATTENTION_LOAD(7, q + i / 2 * stride, stride * sizeof *q);
+        ATTENTION_LOAD(6, k[0].at + i, k[0].stride);
+        ATTENTION_ADD(0);
+        ATTENTION_LOAD(6, k[1].at + i, k[1].stride);
+        ATTENTION_ADD(1);
+        ATTENTION_LOAD(6, k[2].at + i, k[2].stride);
+        ATTENTION_ADD(2);
+        ATTENTION_LOAD(6, k[3].at + i, k[3].stride);
+        ATTENTION_ADD(3);
     }
     _tile_stored(0, score, stride * sizeof *score);
     _tile_stored(1, score + 1 * VEC_N * stride, stride * sizeof *score);
@@ -166,9 +176,9 @@ static void attention_score_1x1(float *score, const float *q, size_t stride,
 {
     _tile_zero(0);
     for (size_t i = 0; i < k_dim; i += ATTENTION_STEP) {
-        _tile_loadd(4, k.at + i, k.stride);
-        _tile_loadd(6, q + i / 2 * stride, stride * sizeof *q);
-        _tile_dpbf16ps(0, 4, 6);
+        ATTENTION_LOAD(6, k.at + i, k.stride);
+        ATTENTION_LOAD(7, q + i / 2 * stride, stride * sizeof *q);
+        ATTENTION_ADD(0);
     }
     _tile_stored(0, score, stride * sizeof *score);
 }
@@ -266,14 +276,15 @@ static void attention_mix_2x2(float *out, size_t v_dim, const float *p, const fl
     _tile_loadd(3, below + VEC_N, stride);
     for (size_t i = 0; i < steps; i++) {
         const float *left = p + i * VEC_N, *right = v + i * VEC_N * v_dim;
-        _tile_loadd(4, left, ATTENTION_KEYS * 2);
-        _tile_loadd(6, right, stride);
-        _tile_dpbf16ps(0, 4, 6);
-        _tile_loadd(7, right + VEC_N, stride);
-        _tile_dpbf16ps(1, 4, 7);
-        _tile_loadd(5, left + VEC_N * (ATTENTION_KEYS / 2), ATTENTION_KEYS * 2);
-        _tile_dpbf16ps(2, 5, 6);
-        _tile_dpbf16ps(3, 5, 7);
+        ATTENTION_LOAD(6, left, ATTENTION_KEYS * 2);
+        ATTENTION_LOAD(7, right, stride);
+        ATTENTION_ADD(0);
+        ATTENTION_LOAD(7, right + VEC_N, stride);
+        ATTENTION_ADD(1);
+        ATTENTION_LOAD(6, left + VEC_N * (ATTENTION_KEYS / 2), ATTENTION_KEYS * 2);
+        ATTENTION_ADD(3);
+        ATTENTION_LOAD(7, right, stride);
+        ATTENTION_ADD(2);
     }
     _tile_stored(0, out, stride);
     _tile_stored(1, out + VEC_N, stride);
@@ -290,11 +301,11 @@ static void attention_mix_1x2(float *out, size_t v_dim, const float *p, const fl
     _tile_loadd(1, out + VEC_N, stride);
     for (size_t i = 0; i < steps; i++) {
         const float *right = v + i * VEC_N * v_dim;
-        _tile_loadd(4, p + i * VEC_N, ATTENTION_KEYS * 2);
-        _tile_loadd(6, right, stride);
-        _tile_dpbf16ps(0, 4, 6);
-        _tile_loadd(7, right + VEC_N, stride);
-        _tile_dpbf16ps(1, 4, 7);
+        ATTENTION_LOAD(6, p + i * VEC_N, ATTENTION_KEYS * 2);
+        ATTENTION_LOAD(7, right, stride);
+        ATTENTION_ADD(0);
+        ATTENTION_LOAD(7, right + VEC_N, stride);
+        ATTENTION_ADD(1);
     }
     _tile_stored(0, out, stride);
     _tile_stored(1, out + VEC_N, stride);
