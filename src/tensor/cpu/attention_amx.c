@@ -2,8 +2,8 @@
  * comes straight from the cache, only the queries are packed (once), and rows lie in lanes for the
  * softmax. Values are read once per block and packed in pairs of keys; probabilities are turned
  * into rows x keys by a register transpose. Tiles 0-3 sum, 6 is a left operand, 7 a right one: more
- * tiles in use, or one tile instruction right after another, cost time while the other hardware thread of the core
- * is busy (matmul_amx.c). */
+ * tiles in use, or one tile instruction right after another, cost time while the other hardware thread
+ * of the core is busy (matmul_amx.c). */
 #include "tensor/cpu/vec_avx512.h"
 
 enum {
