@@ -16,34 +16,55 @@ static inline float dot_sum(dot_vec v)
     return _mm512_reduce_add_ps(v);
 }
 
+/* Half of 32 activations at group g, from their largest magnitude. */
+static void dot_quantize_half(struct matmul_q15 *run, size_t g, __m512 v, float max)
+{
+    float inverse = max < 1e-30f ? 0.0f : (float)MATMUL_Q15_MAX / max;
+    __m512i i = _mm512_cvtps_epi32(_mm512_mul_ps(v, _mm512_set1_ps(inverse)));
+    __m512i high = _mm512_srai_epi32(_mm512_add_epi32(i, _mm512_set1_epi32(64)), 7);
+    __m512i low = _mm512_sub_epi32(i, _mm512_slli_epi32(high, 7));
+    _mm_storeu_si128((__m128i *)(void *)(run->high + 16 * g), _mm512_cvtepi32_epi8(high));
+    _mm_storeu_si128((__m128i *)(void *)(run->low + 16 * g), _mm512_cvtepi32_epi8(low));
+    run->d[g] = max / (float)MATMUL_Q15_MAX;
+    run->s[g] = max / (float)MATMUL_Q15_MAX * _mm512_reduce_add_ps(_mm512_cvtepi32_ps(i));
+}
+
+/* What a run holds for Q4_K, from the rest. */
+static void dot_quantize_k(struct matmul_q15 *run)
+{
+    for (size_t g = 0; g < 16; g++) { /* 16 activations: 0, 1 low halves, 2, 3 high ones of 32 bytes */
+        memcpy(run->k_high + g % 4 * 64 + g / 4 * 16, run->high + 16 * g, 16);
+        memcpy(run->k_low + g % 4 * 64 + g / 4 * 16, run->low + 16 * g, 16);
+        run->k_d[0][g] = run->d[g / 4 * 4];
+        run->k_d[1][g] = run->d[g / 4 * 4 + 2] / 16;
+    }
+    for (size_t g = 0; g < 8; g++) {
+        run->k_s[g] = 0;
+        run->k_s[8 + g] = run->s[2 * g] + run->s[2 * g + 1];
+    }
+}
+
 void dot_avx512_quantize(struct matmul_q15 *q, const float *x, size_t k)
 {
-    size_t groups = matmul_round(k, MATMUL_RUN) / 16;
-    for (size_t g = 0; g < groups; g++) {
-        struct matmul_q15 *run = q + g / 16;
-        size_t left = k > 16 * g ? k - 16 * g : 0;
-        __mmask16 m = (__mmask16)(left >= 16 ? 0xffff : (1u << left) - 1);
-        __m512 v = _mm512_maskz_loadu_ps(m, x + 16 * g);
+    const __m512i abs = _mm512_set1_epi32(0x7fffffff);
+    size_t runs = matmul_round(k, MATMUL_RUN) / MATMUL_RUN;
+    for (size_t g = 0; g < 8 * runs; g++) {
+        size_t left = k > 32 * g ? k - 32 * g : 0;
+        uint32_t m = left >= 32 ? 0xffffffffu : (1u << left) - 1;
+        __m512 v = _mm512_maskz_loadu_ps((__mmask16)m, x + 32 * g);
+        __m512 w = _mm512_maskz_loadu_ps((__mmask16)(m >> 16), x + 32 * g + 16);
         /* As integers, so that a NaN is the largest and spoils its whole group. */
-        __m512i bits = _mm512_and_si512(_mm512_castps_si512(v), _mm512_set1_epi32(0x7fffffff));
         union {
             uint32_t u;
             float f;
-        } max = {.u = _mm512_reduce_max_epu32(bits)};
-        float inverse = max.f < 1e-30f ? 0.0f : (float)MATMUL_Q15_MAX / max.f;
-        __m512i i = _mm512_cvtps_epi32(_mm512_mul_ps(v, _mm512_set1_ps(inverse)));
-        __m512i high = _mm512_srai_epi32(_mm512_add_epi32(i, _mm512_set1_epi32(64)), 7);
-        __m512i low = _mm512_sub_epi32(i, _mm512_slli_epi32(high, 7));
-        _mm_storeu_si128((__m128i *)(void *)(run->high + g % 16 * 16), _mm512_cvtepi32_epi8(high));
-        _mm_storeu_si128((__m128i *)(void *)(run->low + g % 16 * 16), _mm512_cvtepi32_epi8(low));
-        run->d[g % 16] = max.f / (float)MATMUL_Q15_MAX;
-        run->s[g % 16] = max.f / (float)MATMUL_Q15_MAX * _mm512_reduce_add_ps(_mm512_cvtepi32_ps(i));
+        } max = {.u = _mm512_reduce_max_epu32(
+                     _mm512_max_epu32(_mm512_and_si512(_mm512_castps_si512(v), abs),
+                                      _mm512_and_si512(_mm512_castps_si512(w), abs)))};
+        dot_quantize_half(q + g / 8, g % 8 * 2, v, max.f);
+        dot_quantize_half(q + g / 8, g % 8 * 2 + 1, w, max.f);
     }
-    for (size_t r = 0; r < groups / 16; r++) {
-        for (size_t g = 0; g < 8; g++) {
-            q[r].t[g] = 0;
-            q[r].t[8 + g] = q[r].s[2 * g] + q[r].s[2 * g + 1];
-        }
+    for (size_t r = 0; r < runs; r++) {
+        dot_quantize_k(q + r);
     }
 }
 
@@ -89,10 +110,22 @@ UNPACK_INLINE void dot_scales(enum dtype t, const uint8_t *const *row, size_t at
     }
 }
 
+/* The bytes of a Q4_K run in the order of matmul_q15.k_high, the high halves times 16. */
+UNPACK_INLINE void dot_unpack_q4_k(const uint8_t *p, struct unpack_run *w)
+{
+    const __m512i low = _mm512_set1_epi8(15);
+    __m512i a = _mm512_loadu_si512(p + 16), b = _mm512_loadu_si512(p + 80);
+    __m512i first = _mm512_shuffle_i64x2(a, b, 0x88), second = _mm512_shuffle_i64x2(a, b, 0xdd);
+    w->q[0] = _mm512_and_si512(first, low);
+    w->q[1] = _mm512_and_si512(second, low);
+    w->q[2] = _mm512_andnot_si512(low, first);
+    w->q[3] = _mm512_andnot_si512(low, second);
+}
+
 UNPACK_INLINE void dot_unpack(enum dtype t, const uint8_t *p, struct unpack_run *w)
 {
     switch (t) {
-    case DTYPE_Q4_K: unpack_q4_k_bytes(p, w); break;
+    case DTYPE_Q4_K: dot_unpack_q4_k(p, w); break;
     case DTYPE_Q5_K: unpack_q5_k_bytes(p, w); break;
     default: unpack_run(t, p, w);
     }
@@ -106,24 +139,48 @@ UNPACK_INLINE void dot_cut(struct unpack_run *w, size_t groups)
     w->m = _mm512_maskz_mov_ps(m, w->m);
 }
 
+/* Vectors i and j of weights times those of activations, as integers; without j, i alone. */
+UNPACK_INLINE __m512i dot_integers(const struct unpack_run *w, const int8_t *high, const int8_t *low, int i,
+                                   int j)
+{
+    __m512i p = _mm512_dpbusd_epi32(_mm512_setzero_si512(), w->q[i], _mm512_loadu_si512(high + 64 * i));
+    if (j >= 0) {
+        p = _mm512_dpbusd_epi32(p, w->q[j], _mm512_loadu_si512(high + 64 * j));
+    }
+    p = _mm512_dpbusd_epi32(_mm512_slli_epi32(p, 7), w->q[i], _mm512_loadu_si512(low + 64 * i));
+    return j >= 0 ? _mm512_dpbusd_epi32(p, w->q[j], _mm512_loadu_si512(low + 64 * j)) : p;
+}
+
+/* Q4_K: in its order every lane of two vectors has the same scale, and they add up as integers. */
+UNPACK_INLINE dot_vec dot_run_q4_k(const struct unpack_run *w, const struct matmul_q15 *x, dot_vec acc)
+{
+    const __m512i even = _mm512_set_epi32(6, 6, 6, 6, 4, 4, 4, 4, 2, 2, 2, 2, 0, 0, 0, 0);
+    const __m512i odd = _mm512_set_epi32(7, 7, 7, 7, 5, 5, 5, 5, 3, 3, 3, 3, 1, 1, 1, 1);
+    acc = _mm512_fnmadd_ps(w->s, _mm512_loadu_ps(x->k_s), acc);
+    __m512 s = _mm512_mul_ps(_mm512_permutexvar_ps(even, w->s), _mm512_loadu_ps(x->k_d[0]));
+    acc = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot_integers(w, x->k_high, x->k_low, 0, 1)), s, acc);
+    s = _mm512_mul_ps(_mm512_permutexvar_ps(odd, w->s), _mm512_loadu_ps(x->k_d[1]));
+    return _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot_integers(w, x->k_high, x->k_low, 2, 3)), s, acc);
+}
+
 /* One run of one weight row times one activation run. */
 UNPACK_INLINE dot_vec dot_run(enum dtype t, const struct unpack_run *w, const struct matmul_q15 *x,
                               dot_vec acc)
 {
     __m512 s = w->s;
-    if (t == DTYPE_Q4_K || t == DTYPE_Q5_K) {
+    if (t == DTYPE_Q4_K) {
+        return dot_run_q4_k(w, x, acc);
+    }
+    if (t == DTYPE_Q5_K) {
         const __m512i twice = _mm512_set_epi32(7, 7, 6, 6, 5, 5, 4, 4, 3, 3, 2, 2, 1, 1, 0, 0);
-        acc = _mm512_fnmadd_ps(s, _mm512_loadu_ps(x->t), acc);
+        acc = _mm512_fnmadd_ps(s, _mm512_loadu_ps(x->k_s), acc);
         s = _mm512_permutexvar_ps(twice, s);
     } else {
         acc = _mm512_fmadd_ps(w->m, _mm512_loadu_ps(x->s), acc);
     }
     __m512 scale = _mm512_mul_ps(s, _mm512_loadu_ps(x->d));
     for (int i = 0; i < 4; i++) {
-        __m512i p = _mm512_dpbusd_epi32(_mm512_setzero_si512(), w->q[i],
-                                        _mm512_loadu_si512(x->high + 64 * i));
-        p = _mm512_dpbusd_epi32(_mm512_slli_epi32(p, 7), w->q[i],
-                                _mm512_loadu_si512(x->low + 64 * i));
+        __m512i p = dot_integers(w, x->high, x->low, i, -1);
         const __m512i lanes = _mm512_set_epi32(3, 3, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0);
         __m512i idx = _mm512_add_epi32(lanes, _mm512_set1_epi32(4 * i));
         acc = _mm512_fmadd_ps(_mm512_cvtepi32_ps(p), _mm512_permutexvar_ps(idx, scale), acc);

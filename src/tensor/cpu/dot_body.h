@@ -46,7 +46,7 @@ UNPACK_INLINE void dot_block_rows(enum dtype t, size_t rows, const uint8_t *cons
             }
         }
     }
-    if (k % MATMUL_RUN) { /* never of the types that dot_scales serves */
+    if (k % MATMUL_RUN && t != DTYPE_Q4_K && t != DTYPE_Q5_K) { /* never of those, which dot_scales serves */
         size_t left = k % MATMUL_RUN / MATMUL_GROUP, bytes = left * run_bytes / (MATMUL_RUN / MATMUL_GROUP);
         for (size_t s = 0; s < DOT_STREAMS; s++) {
             uint8_t copy[MATMUL_RUN / MATMUL_GROUP * 34];
