@@ -108,10 +108,9 @@ static void cmd_doctor_print(const struct doctor *d)
                d->threads, d->threads == 1 ? "" : "s", d->roof.read_gbs_one);
         printf("computes    %.0f GFLOP/s (%s), %.0f GOP/s (%s)\n", d->roof.float_flops * 1e-9,
                d->roof.float_name, d->roof.int8_ops * 1e-9, d->roof.int8_name);
-        printf(
-            "decoding    reads every active weight once per token: at most %.1f tokens/s for each\n"
-            "            GB of them\n",
-            d->roof.read_gbs);
+        printf("decoding    reads every active weight once per token: at most %.1f tokens/s divided by their\n"
+               "            GB, as in %.1f / 4 GB = %.1f\n",
+               d->roof.read_gbs, d->roof.read_gbs, d->roof.read_gbs / 4);
     }
     printf("models      %zu in %s, %s free there\n", d->n_models, d->models,
            meminfo_text((size_t)d->models_free, a));

@@ -5,6 +5,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/cpuinfo.h"
 #include "base/mem.h"
 #include "tensor/cpu/roofloop.h"
 
@@ -190,8 +191,10 @@ err roof_gauge_new(struct compute *c, struct roof_gauge **out)
         mem_free(g);
         return ERR_NOMEM;
     }
-    size_t part = size / (size_t)c->n_threads / ROOF_GRAIN * ROOF_GRAIN;
-    *g = (struct roof_gauge){.n_threads = c->n_threads,
+    /* Threads that take turns on a CPU would each find a moment when it is theirs alone, and be added up. */
+    int n_threads = c->n_threads < cpuinfo_cores() ? c->n_threads : cpuinfo_cores();
+    size_t part = size / (size_t)n_threads / ROOF_GRAIN * ROOF_GRAIN;
+    *g = (struct roof_gauge){.n_threads = n_threads,
                              .loops = roof_loops_of(c->level),
                              .buffer = buffer,
                              .part = part};

@@ -7,7 +7,8 @@
 #include "tensor/compute.h"
 
 struct roof {
-    double read_gbs;         /* 1e9 bytes/s read from memory, all threads of the compute */
+    double read_gbs;         /* 1e9 bytes/s read from memory, all threads of the compute, but no more than
+                                CPUs the process may run on: so everywhere */
     double read_gbs_one;     /* the same, one thread */
     double float_flops;     /* FLOP/s of the level's fastest product with float32 sums, all threads;
                                a multiply-add counts as 2 */

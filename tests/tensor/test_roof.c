@@ -65,12 +65,27 @@ static void a_gauge_goes_on_measuring(void **state)
     compute_free(c);
 }
 
+static void more_threads_than_cpus_raise_no_roof(void **state)
+{
+    (void)state;
+    struct compute *few, *many;
+    struct roof a, b;
+    assert_int_equal(compute_new(cpuinfo_best(), 0, false, &few, NULL), ERR_OK);
+    assert_int_equal(compute_new(cpuinfo_best(), 64 * few->n_threads, false, &many, NULL), ERR_OK);
+    assert_int_equal(roof_measure(few, &a), ERR_OK);
+    assert_int_equal(roof_measure(many, &b), ERR_OK);
+    assert_true(b.read_gbs < 10 * a.read_gbs && b.float_flops < 10 * a.float_flops); /* it was 64 times */
+    compute_free(few);
+    compute_free(many);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_level_has_a_plausible_roof),
         cmocka_unit_test(no_memory_is_an_error_and_leaks_nothing),
         cmocka_unit_test(a_gauge_goes_on_measuring),
+        cmocka_unit_test(more_threads_than_cpus_raise_no_roof),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
