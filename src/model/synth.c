@@ -39,25 +39,51 @@ struct synth {
     size_t used;                 /* bytes of memory handed out */
 };
 
-/* The first layers of each kind are real; later ones borrow theirs. */
-static int synth_source_layer(const struct synth *s, int layer)
+static enum dtype synth_type(const struct synth *s, const struct inventory_item *item)
 {
-    if (layer < 0) {
-        return layer;
-    }
+    return item->is_matrix ? s->typer(s->user, item) : DTYPE_F32;
+}
+
+/* The type of the same tensor in another layer. */
+static enum dtype synth_type_in(const struct synth *s, const struct inventory_item *item, size_t layer)
+{
+    struct inventory_item other = *item;
+    snprintf(other.name, sizeof other.name, "blk.%zu%s", layer, strchr(item->name + 4, '.'));
+    other.layer = (int)layer;
+    return synth_type(s, &other);
+}
+
+/* The layer whose memory a tensor lies in. The first layers of each kind are real; later ones borrow theirs,
+ * tensor by tensor, from one that has the same type (a mix gives some layers more bits than others), so that a
+ * pass reads as many bytes as in the real model. The first that finds none is real, too. */
+static int synth_source_layer(const struct synth *s, const struct inventory_item *item)
+{
     size_t dense = s->config->n_routed_experts ? s->config->first_k_dense_replace
                                                : s->config->num_hidden_layers;
-    size_t i = (size_t)layer;
-    if (i < dense) {
-        return (int)(i % s->dense_kept);
+    size_t layer = (size_t)item->layer, first = layer < dense ? 0 : dense;
+    size_t kept = layer < dense ? s->dense_kept : s->moe_kept;
+    if (item->layer < 0 || layer - first < kept || layer >= s->config->num_hidden_layers) {
+        return item->layer;
     }
-    return (int)(dense + (i - dense) % s->moe_kept);
+    enum dtype type = synth_type(s, item);
+    for (size_t i = 0; i < kept; i++) {
+        size_t k = first + (layer - first + i) % kept;
+        if (synth_type_in(s, item, k) == type) {
+            return (int)k;
+        }
+    }
+    for (size_t k = first + kept; k < layer; k++) {
+        if (synth_type_in(s, item, k) == type) {
+            return (int)k;
+        }
+    }
+    return item->layer;
 }
 
 static err synth_item_tensor(const struct synth *s, const struct inventory_item *item,
                              struct tensor *t, size_t *padded)
 {
-    enum dtype type = item->is_matrix ? s->typer(s->user, item) : DTYPE_F32;
+    enum dtype type = synth_type(s, item);
     err e = tensor_init(t, type, item->rank, item->shape, NULL);
     if (e != ERR_OK) {
         return err_set(s->info, e, "%s cannot be stored as %s: its rows have %zu values", item->name,
@@ -89,7 +115,7 @@ static err synth_count(void *user, const struct inventory_item *item)
     TRY(synth_item_tensor(s, item, &t, &bytes));
     s->total_bytes += bytes;
     s->n_scales = synth_fp8_blocks(&t) > s->n_scales ? synth_fp8_blocks(&t) : s->n_scales;
-    if (synth_source_layer(s, item->layer) == item->layer) {
+    if (synth_source_layer(s, item) == item->layer) {
         s->memory_bytes += bytes;
     }
     return ERR_OK;
@@ -174,7 +200,7 @@ static err synth_make(void *user, const struct inventory_item *item)
     struct tensor t;
     size_t bytes = 0;
     TRY(synth_item_tensor(s, item, &t, &bytes));
-    int source = synth_source_layer(s, item->layer);
+    int source = synth_source_layer(s, item);
     if (source == item->layer) {
         TRY(synth_values(s, item, &t, s->memory + s->used));
         t.data = s->memory + s->used;

@@ -3,8 +3,9 @@
  *
  * Weights are cut from a pool of normal values (standard deviation 0.02) quantised once per dtype, so
  * gigabytes are made at memory speed; FP8 tensors share one array of equal block scales. When the whole
- * model exceeds the memory budget, later layers of one kind share the memory of earlier ones: arithmetic and,
- * as long as one layer is larger than the caches, memory traffic per token stay those of the real model. */
+ * model exceeds the memory budget, later layers of one kind share the memory of earlier ones, each tensor that
+ * of one of its type: arithmetic, bytes and, as long as one layer is larger than the caches, memory traffic per
+ * token stay those of the real model. */
 #ifndef MODEL_SYNTH_H
 #define MODEL_SYNTH_H
 
@@ -20,7 +21,7 @@ typedef enum dtype (*synth_typer)(void *user, const struct inventory_item *item)
 struct synth_size {
     size_t total_bytes;         /* what the real model would take */
     size_t memory_bytes;        /* what is made: less when later layers share */
-    size_t layers, layers_made; /* of the model; with weights of their own */
+    size_t layers, layers_made; /* of the model; with all weights their own */
 };
 /* The same numbers before anything is allocated, and the same errors. */
 ERR_MUST_USE err synth_measure(const struct config *c, synth_typer typer, void *user,

@@ -106,6 +106,32 @@ static void test_weights_leave_room_for_the_default_tests(void **state)
     assert_true(size.layers == 80 && size.layers_made >= 1 && size.layers_made < 80);
 }
 
+/* As mixes do: some layers get more bits. */
+static enum dtype uneven_typer(void *user, const struct inventory_item *item)
+{
+    (void)user;
+    return item->layer % 3 == 2 ? DTYPE_BF16 : DTYPE_Q8_0;
+}
+
+static void test_layers_that_share_weights_share_those_of_their_types(void **state)
+{
+    (void)state;
+    struct config c = shape("moe-100m");
+    struct synth *s;
+    struct model *m;
+    struct synth_size size;
+    struct errinfo info = {0};
+    assert_int_equal(synth_measure(&c, uneven_typer, NULL, 0, &size, &info), ERR_OK);
+    size_t budget = size.total_bytes / 4 * 3;
+    assert_int_equal(synth_new(&c, uneven_typer, NULL, budget, NULL, &s, &info), ERR_OK);
+    assert_true(synth_memory_bytes(s) <= budget);
+    assert_int_equal(synth_total_bytes(s), size.total_bytes);
+    assert_int_equal(model_from_tensors(&c, synth_tensors(s), &m, &info), ERR_OK);
+    assert_in_range(model_weight_bytes(m), size.total_bytes - size.total_bytes / 1000, size.total_bytes);
+    model_close(m);
+    synth_free(s);
+}
+
 /* A cache no machine holds, asked of a model that is there. */
 static void test_a_refused_cache_names_the_options_of_bench(void **state)
 {
@@ -191,6 +217,7 @@ int main(void)
         cmocka_unit_test(test_the_machine_keeps_a_gibibyte_or_an_eighth),
         cmocka_unit_test(test_no_room_for_weights_names_the_options),
         cmocka_unit_test(test_weights_leave_room_for_the_default_tests),
+        cmocka_unit_test(test_layers_that_share_weights_share_those_of_their_types),
         cmocka_unit_test(test_a_refused_cache_names_the_options_of_bench),
         cmocka_unit_test(random_fp8_weights_run),
         cmocka_unit_test(names_say_what_is_measured),
