@@ -165,6 +165,9 @@ err divergence_of(struct engine *e, struct engine *reference, const int32_t *ids
         interrupt_watch();
         result = perplexity_walk(n, window, stride, divergence_window, &r, info);
         interrupt_restore();
+        if (result == ERR_CANCELLED) {
+            perplexity_stopped(&r.progress, window < n ? window : n, info);
+        }
         progress_finish(&r.progress);
     }
     mem_free_aligned(r.rows);

@@ -100,6 +100,12 @@ size_t perplexity_total(size_t n, size_t window, size_t stride)
     return window * (stride == 0 ? n / window : (n - window + stride - 1) / stride + 1);
 }
 
+void perplexity_stopped(const struct progress *p, size_t window, struct errinfo *info)
+{
+    err_set(info, ERR_CANCELLED, "stopped after %llu of the %llu tokens in all windows of %zu",
+            (unsigned long long)p->done, (unsigned long long)p->total, window);
+}
+
 err perplexity_of(struct engine *e, const int32_t *ids, size_t n, size_t window, size_t stride,
                   struct perplexity *out, struct errinfo *info)
 {
@@ -113,6 +119,9 @@ err perplexity_of(struct engine *e, const int32_t *ids, size_t n, size_t window,
     err result = r.scores ? perplexity_walk(n, window, stride, perplexity_window, &r, info)
                           : err_set(info, ERR_NOMEM, "out of memory for %zu scores", options.context);
     interrupt_restore();
+    if (result == ERR_CANCELLED) {
+        perplexity_stopped(&r.progress, window < n ? window : n, info);
+    }
     progress_finish(&r.progress);
     mem_free(r.scores);
     session_free(r.session);

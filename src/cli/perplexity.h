@@ -9,6 +9,7 @@
 #ifndef CLI_PERPLEXITY_H
 #define CLI_PERPLEXITY_H
 
+#include "base/progress.h"
 #include "fathom.h"
 
 struct perplexity {
@@ -32,6 +33,8 @@ ERR_MUST_USE err perplexity_walk(size_t n, size_t window, size_t stride, perplex
                                  void *user, struct errinfo *info);
 /* Tokens of all those windows together; 0 for what perplexity_walk refuses. */
 size_t perplexity_total(size_t n, size_t window, size_t stride);
+/* Says in *info how much of perplexity_total was read before Ctrl-C; the session knows only its own piece. */
+void perplexity_stopped(const struct progress *p, size_t window, struct errinfo *info);
 /* The first token of the window that begins at ids[start]: bos in its place where the model wants one. */
 int32_t perplexity_first(const struct tokenizer *t, const int32_t *ids, size_t start);
 

@@ -67,6 +67,8 @@ static void repl_count(struct repl *r, const struct generate_result *g)
     r->made_tokens += g->completion_tokens;
     r->read_seconds += g->prefill_seconds;
     r->made_seconds += g->decode_seconds;
+    r->drafted_tokens += g->drafted_tokens;
+    r->accepted_tokens += g->accepted_tokens;
 }
 
 static void repl_after_answer(struct repl *r, const struct answer *a)
@@ -255,6 +257,19 @@ static err repl_retry(struct repl *r, const char *argument, struct errinfo *info
     return e;
 }
 
+/* What --speculate brought. */
+static void repl_stats_guesses(const struct repl *r)
+{
+    if (r->speculation == SESSION_SPECULATE_OFF) {
+        puts("guesses  off (--speculate off)");
+    } else if (r->drafted_tokens == 0) {
+        puts("guesses  none tried: only text that repeats itself and models that guess have any, and only "
+             "those that would save time are tried");
+    } else {
+        printf("guesses  %zu tokens guessed ahead, %zu right\n", r->drafted_tokens, r->accepted_tokens);
+    }
+}
+
 static err repl_stats(struct repl *r, const char *argument, struct errinfo *info)
 {
     (void)argument;
@@ -270,6 +285,7 @@ static err repl_stats(struct repl *r, const char *argument, struct errinfo *info
            r->made_tokens, steps && r->made_seconds > 0 ? (double)steps / r->made_seconds : 0.0,
            r->read_tokens, r->read_seconds > 0 ? (double)r->read_tokens / r->read_seconds : 0.0,
            r->reused_tokens);
+    repl_stats_guesses(r);
     printf("sampling temperature %g, top-p %g, seed %lld\n", (double)r->sampling.temperature,
            (double)r->sampling.top_p, (long long)r->conversation.seed);
     return ERR_OK;

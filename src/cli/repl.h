@@ -22,7 +22,7 @@ struct repl {
     const char *model; /* for people and files */
     bool interactive;
     /* over all answers, for /stats */
-    size_t answers, read_tokens, made_tokens, reused_tokens;
+    size_t answers, read_tokens, made_tokens, reused_tokens, drafted_tokens, accepted_tokens;
     double read_seconds, made_seconds;
 };
 

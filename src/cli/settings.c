@@ -71,7 +71,8 @@ void settings_sampling_rows(struct settings *s, struct options_row *rows, size_t
                        "guess tokens ahead where that is faster: auto, off, lookup, mtp; the answer "
                        "is the same (auto)"),
         options_size("draft", "N", 1, 15, &s->draft,
-                     "most tokens guessed at a time (3; 15 with --deterministic)"),
+                     "most tokens guessed at a time: 1 to 3, with --deterministic 1 to 15; fewer are tried "
+                     "where fewer pay (as many as may be)"),
         options_int("seed", "S", 0, INT64_MAX, &s->seed, "same seed, same answer (a new one each time)"),
     };
     memcpy(rows + *n, mine, sizeof mine);

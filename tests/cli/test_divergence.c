@@ -116,6 +116,17 @@ static void an_unknown_level_is_refused(void **state)
     assert_non_null(strstr(info.message, "CPU level mmx is unknown"));
 }
 
+/* Not in the session's piece of a window: its numbers mean nothing to people. */
+static void ctrl_c_is_told_in_tokens_of_all_windows(void **state)
+{
+    (void)state;
+    struct progress p = {.done = 600, .total = perplexity_total(3109, 512, 0)};
+    struct errinfo info = {0};
+    perplexity_stopped(&p, 512, &info);
+    assert_int_equal(info.code, ERR_CANCELLED);
+    assert_string_equal(info.message, "stopped after 600 of the 3072 tokens in all windows of 512");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -124,6 +135,7 @@ int main(void)
         cmocka_unit_test(levels_differ_by_their_rounding_alone),
         cmocka_unit_test(other_vocabularies_are_refused_with_both_sizes),
         cmocka_unit_test(an_unknown_level_is_refused),
+        cmocka_unit_test(ctrl_c_is_told_in_tokens_of_all_windows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

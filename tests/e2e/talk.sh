@@ -25,6 +25,8 @@ check chat_takes_a_system_option "1 2 3" "$(printf 'count\n' | chat --system 'Be
 out=$(printf 'hello\nagain\n/stats\n' | chat)
 has chat_reads_only_new_tokens 'read 50, .*; not read again 43$' "$out"
 has chat_counts_what_it_made 'answers  2; made 32 tokens' "$out"
+has chat_counts_guesses 'guesses  ([0-9]+ tokens guessed ahead, [0-9]+ right|none tried)' "$out"
+has chat_says_when_guessing_is_off 'guesses  off' "$(printf 'hello\n/stats\n' | chat --speculate off)"
 
 printf 'hello\n/save %s/chat.json\n' "$work" | chat >/dev/null
 check chat_goes_on_with_a_saved_talk "loaded 2 messages from $work/chat.json
