@@ -91,7 +91,7 @@ UNPACK_INLINE void matmul_sums_store(size_t tiles, char *s)
 }
 
 /* The weight side of 16 rows of a task.
- *   scales  two sets, used in turn by units or by runs
+ *   scales  two sets, used in turn
  *   ahead   what this thread will probably read next. It is asked for a line or two after each product,
  *           into the second cache: a burst of requests would keep the tile loads waiting, and rows read in
  *           columns are no pattern that the processor would foresee. */
@@ -114,33 +114,18 @@ static inline size_t matmul_unit_k(enum dtype type)
     return type == MATMUL_ANY ? (size_t)MATMUL_RUN : (size_t)UNIT_K;
 }
 
-/* Types whose scales are made for a run of four units. */
-static inline bool matmul_by_runs(enum dtype type)
-{
-    return type == DTYPE_Q4_K || type == DTYPE_Q5_K || type == DTYPE_Q6_K;
-}
-
-/* Makes scales, piece after piece: those of a run, those of a unit, or every other time a table for two units.
- * Past the end the last ones again, read by nobody. */
+/* Makes scales, piece after piece. Past the end the last ones again, read by nobody. */
 UNPACK_INLINE void matmul_scales(enum dtype type, const struct matmul_source *s, size_t piece)
 {
-    if (matmul_by_runs(type)) {
-        size_t runs = s->k / MATMUL_RUN, run = piece < runs ? piece : runs - 1;
-        if (type == DTYPE_Q6_K) {
-            unit_scales_q6_k(s->data + run * 210 + 192, s->row_bytes, s->scales[piece % 2]);
-        } else {
-            size_t size = type == DTYPE_Q4_K ? 144 : 176;
-            unit_scales_q4_k(s->data + run * size, s->row_bytes, s->scales[piece % 2]);
-        }
-    } else if (type == DTYPE_F8_E4M3) {
-        size_t units = s->k / UNIT_K, at = (piece < units ? piece : units - 1) * UNIT_K;
-        if (piece % 2 == 0) {
-            unit_table_e4m3(*matmulpanel_scale(s->w, s->row, at), s->scales[piece / 2 % 2]);
-        }
-    } else if (unit_block_bytes(type)) {
-        size_t units = s->k / UNIT_K;
-        const uint8_t *p = s->data + (piece < units ? piece : units - 1) * 2 * unit_block_bytes(type);
-        unit_scales_small(type, p, s->row_bytes, s->scales[piece % 2]);
+    const size_t units = unit_scales_units(type);
+    if (!units) {
+        return;
+    }
+    size_t last = (s->k / UNIT_K - 1) / units, at = piece < last ? piece : last;
+    if (type == DTYPE_F8_E4M3) {
+        unit_table_e4m3(*matmulpanel_scale(s->w, s->row, at * units * UNIT_K), s->scales[piece % 2]);
+    } else {
+        unit_scales(type, s->data, s->row_bytes, at, s->scales[piece % 2]);
     }
 }
 
@@ -148,48 +133,17 @@ UNPACK_INLINE void matmul_scales(enum dtype type, const struct matmul_source *s,
 UNPACK_INLINE void matmul_rows(enum dtype type, const struct matmul_source *s, size_t u, size_t first,
                                size_t last, char *to)
 {
-    const struct unit_constants *c = &s->constants;
-    const uint8_t *p = s->data + first * s->row_bytes;
-    const float *scales = s->scales[u % 2] + first;
-    to += 64 * first;
-    if (type == DTYPE_Q4_K) {
-        p += u / 4 * 144 + 16 + u % 4 * 32;
-        scales = s->scales[u / 4 % 2] + u % 4 * 2 * UNIT_ROWS + first;
-    } else if (type == DTYPE_Q5_K) {
-        p += u / 4 * 176 + 48 + u % 4 * 32;
-        scales = s->scales[u / 4 % 2] + u % 4 * 2 * UNIT_ROWS + first;
-    } else if (type == DTYPE_Q6_K) {
-        p += u / 4 * 210 + u / 2 % 2 * 64;
-        scales = s->scales[u / 4 % 2] + u % 4 * 4 * UNIT_ROWS + first;
-    } else {
-        const struct dtype_info *d = dtype_info(type == MATMUL_ANY ? s->w->dtype : type);
-        p += u * (matmul_unit_k(type) / d->block_elems * d->block_bytes);
-    }
-    const uint8_t *top = type == DTYPE_Q5_K ? p - 32 - u % 4 * 32 : p + 128 - u / 2 % 2 * 32;
-    const __m512i bit = _mm512_set1_epi16((short)(u % 4 * 2));
-    struct unit_q6_k turns = unit_turns_q6_k(u);
-    struct unit_e4m3 table;
-    if (type == DTYPE_F8_E4M3) {
-        memcpy(&table, s->scales[u / 2 % 2], sizeof table);
-    }
+    const size_t units = unit_scales_units(type);
+    const float *scales = s->scales[units ? u / units % 2 : 0];
 #pragma GCC unroll 8
-    for (size_t r = first; r < last; r++, p += s->row_bytes, top += s->row_bytes, scales++, to += 64) {
-        switch (type) {
-        case DTYPE_Q4_K: unit_row_q4_k(c, p, scales, to); break;
-        case DTYPE_Q5_K: unit_row_q5_k(c, p, top, bit, scales, to); break;
-        case DTYPE_Q6_K: unit_row_q6_k(c, &turns, p, top, scales, to); break;
-        case DTYPE_F8_E4M3: unit_row_e4m3(c, &table, p, to); break;
-        case DTYPE_BF16:
-            memcpy(to, p, 64);
-            memcpy(to + UNIT_GROUP_BYTES, p + 64, 64);
-            break;
-        case MATMUL_ANY:
-            s->unpack(p, MATMUL_RUN, matmulpanel_scale(s->w, s->row + r, u * MATMUL_RUN), to,
-                      UNIT_GROUP_BYTES);
-            break;
-        default:
-            unit_block(type, c, p, scales, to);
-            unit_block(type, c, p + unit_block_bytes(type), scales + 2 * UNIT_ROWS, to + UNIT_GROUP_BYTES);
+    for (size_t r = first; r < last; r++) {
+        const uint8_t *row = s->data + r * s->row_bytes;
+        if (type == MATMUL_ANY) {
+            const struct dtype_info *d = dtype_info(s->w->dtype);
+            s->unpack(row + u * MATMUL_RUN / d->block_elems * d->block_bytes, MATMUL_RUN,
+                      matmulpanel_scale(s->w, s->row + r, u * MATMUL_RUN), to + 64 * r, UNIT_GROUP_BYTES);
+        } else {
+            unit_row(type, &s->constants, row, u, type == DTYPE_F8_E4M3 ? scales : scales + r, to + 64 * r);
         }
     }
 }
@@ -259,15 +213,14 @@ UNPACK_INLINE void matmul_units(enum dtype type, bool fills, size_t tiles, const
                                 size_t u, size_t end, const char *x, char *panel)
 {
     const size_t steps = matmul_unit_k(type) / MATMUL_GROUP, bytes = steps * UNIT_GROUP_BYTES;
+    const size_t served = unit_scales_units(type);
     struct matmul_beside b = {.ahead = s->ahead};
     for (; u < end; u++, x += steps * tiles * MATMUL_TILE_BYTES) {
         const char *w = panel + u % 2 * bytes;
         b.u = u + 1;
         b.to = panel + (u + 1) % 2 * bytes;
-        if (fills && !matmul_by_runs(type)) {
-            matmul_scales(type, s, u + 2);
-        } else if (fills && u % 4 == 0) {
-            matmul_scales(type, s, u / 4 + 1);
+        if (fills && served && u % served == 0) {
+            matmul_scales(type, s, (u + 1) / served + 1);
         }
 #pragma GCC unroll 8
         for (size_t i = 0; i < steps; i++) {

@@ -12,6 +12,9 @@ enum {
     UNIT_ROWS = 16,
     UNIT_GROUP_BYTES = UNIT_ROWS * 64, /* 32 k of all rows */
     UNIT_SCALES = 16 * UNIT_ROWS, /* floats of one set of scales */
+    UNIT_Q4_K_BYTES = 144,        /* of a block of 256 */
+    UNIT_Q5_K_BYTES = 176,
+    UNIT_Q6_K_BYTES = 210,
 };
 
 /* Cutting a float32 off to a bfloat16 makes it smaller by this factor, on average over mantissas
@@ -334,6 +337,66 @@ UNPACK_INLINE void unit_block(enum dtype t, const struct unit_constants *c, cons
     case DTYPE_Q8_0: unit_block_q8_0(c, p, s, dst); break;
     case DTYPE_Q5_0: unit_block_q5_0(c, p, s, dst); break;
     default: unit_block_q4(c, p + (t == DTYPE_Q4_0 ? 2 : 1), s, dst);
+    }
+}
+
+/* How many units a set of scales serves: a K type's run, FP8's 128 columns; 0 where there are none. */
+UNPACK_INLINE size_t unit_scales_units(enum dtype t)
+{
+    switch (t) {
+    case DTYPE_Q4_K:
+    case DTYPE_Q5_K:
+    case DTYPE_Q6_K: return 4;
+    case DTYPE_F8_E4M3: return 2;
+    default: return unit_block_bytes(t) ? 1 : 0;
+    }
+}
+
+/* Set `at` of the scales of 16 rows from p on; not FP8's. */
+UNPACK_INLINE void unit_scales(enum dtype t, const uint8_t *p, size_t row_bytes, size_t at, float *out)
+{
+    switch (t) {
+    case DTYPE_Q4_K: unit_scales_q4_k(p + at * UNIT_Q4_K_BYTES, row_bytes, out); break;
+    case DTYPE_Q5_K: unit_scales_q4_k(p + at * UNIT_Q5_K_BYTES, row_bytes, out); break;
+    case DTYPE_Q6_K: unit_scales_q6_k(p + at * UNIT_Q6_K_BYTES + 192, row_bytes, out); break;
+    default: unit_scales_small(t, p + at * 2 * unit_block_bytes(t), row_bytes, out);
+    }
+}
+
+/* Unit u of a row. s: this row's first in the set that serves the unit; FP8's is the table. */
+UNPACK_INLINE void unit_row(enum dtype t, const struct unit_constants *c, const uint8_t *row, size_t u,
+                            const float *s, char *dst)
+{
+    const __m512i bit = _mm512_set1_epi16((short)(u % 4 * 2));
+    switch (t) {
+    case DTYPE_Q4_K:
+        unit_row_q4_k(c, row + u / 4 * UNIT_Q4_K_BYTES + 16 + u % 4 * 32, s + u % 4 * 2 * UNIT_ROWS, dst);
+        break;
+    case DTYPE_Q5_K:
+        row += u / 4 * UNIT_Q5_K_BYTES;
+        unit_row_q5_k(c, row + 48 + u % 4 * 32, row + 16, bit, s + u % 4 * 2 * UNIT_ROWS, dst);
+        break;
+    case DTYPE_Q6_K: {
+        struct unit_q6_k turns = unit_turns_q6_k(u);
+        row += u / 4 * UNIT_Q6_K_BYTES;
+        unit_row_q6_k(c, &turns, row + u / 2 % 2 * 64, row + 128 + u / 2 % 2 * 32, s + u % 4 * 4 * UNIT_ROWS,
+                      dst);
+        break;
+    }
+    case DTYPE_F8_E4M3: {
+        struct unit_e4m3 table;
+        memcpy(&table, s, sizeof table);
+        unit_row_e4m3(c, &table, row + u * UNIT_K, dst);
+        break;
+    }
+    case DTYPE_BF16:
+        memcpy(dst, row + u * 2 * UNIT_K, 64);
+        memcpy(dst + UNIT_GROUP_BYTES, row + u * 2 * UNIT_K + 64, 64);
+        break;
+    default:
+        row += u * 2 * unit_block_bytes(t);
+        unit_block(t, c, row, s, dst);
+        unit_block(t, c, row + unit_block_bytes(t), s + 2 * UNIT_ROWS, dst + UNIT_GROUP_BYTES);
     }
 }
 
