@@ -120,6 +120,14 @@ UNPACK_INLINE void unit_scales_q4_k(const uint8_t *p, size_t row_bytes, float *o
     unit_scale_bytes(t, m, out + 12 * UNIT_ROWS);
 }
 
+/* Without the last bits of the mantissa. What is multiplied by it and by an offset has to be exact, or a weight
+ * of zero would not be zero. */
+UNPACK_INLINE __m512 unit_short(__m512 v, unsigned bits)
+{
+    const __m512i mask = _mm512_set1_epi32((int)(0xffffffffu << bits));
+    return _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(v), mask));
+}
+
 /* The sixteen scales of 16 rows of a Q6_K run, times UNIT_CUT. p: at their bytes. */
 UNPACK_INLINE void unit_scales_q6_k(const uint8_t *p, size_t row_bytes, float *out)
 {
@@ -131,7 +139,8 @@ UNPACK_INLINE void unit_scales_q6_k(const uint8_t *p, size_t row_bytes, float *o
     unit_heads(p, row_bytes, h);
     for (unsigned i = 0; i < 16; i++, out += UNIT_ROWS) {
         __m512i byte = _mm512_srai_epi32(_mm512_slli_epi32(h[i / 4], 24 - i % 4 * 8), 24);
-        _mm512_storeu_ps(out, _mm512_mul_ps(_mm512_cvtepi32_ps(byte), d));
+        /* Times 160, which has three bits, is exact. */
+        _mm512_storeu_ps(out, unit_short(_mm512_mul_ps(_mm512_cvtepi32_ps(byte), d), 3));
     }
 }
 
@@ -152,6 +161,9 @@ UNPACK_INLINE void unit_scales_small(enum dtype t, const uint8_t *p, size_t row_
             continue;
         }
         __m512 d = _mm512_mul_ps(unit_halves(heads), _mm512_set1_ps(UNIT_CUT));
+        if (t == DTYPE_Q8_0) {
+            d = unit_short(d, 9); /* times UNIT_Q8_0_OFFSET, which has nine bits, is exact */
+        }
         _mm512_storeu_ps(out, d);
         if (t == DTYPE_Q8_0) {
             _mm512_storeu_ps(out + UNIT_ROWS, _mm512_mul_ps(d, _mm512_set1_ps(UNIT_Q8_0_OFFSET)));

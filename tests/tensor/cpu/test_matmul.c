@@ -149,14 +149,14 @@ static enum path path_of(const struct compute *c, enum dtype t, size_t rows)
 
 /* The largest error the arithmetic of a path may make: every term's rounding, all in one direction.
  * float32 sums: 1e-5 of sum |x w|. bfloat16: rounding takes 2^-9 of an operand at most, 2^-8 of one just
- * above a power of two; cutting Q4_K off 0.0050: 2^-7 for the two covers both. 15 bits: each x is off by
- * half of 1/16256 of the largest of 16. */
+ * above a power of two; cutting weights off 0.0050: 2^-7 for the two covers both. 15 bits: each x is off by
+ * half of 1/16256 of the largest of 32. */
 static double bound_of(enum path p, const float *w, const float *x, size_t k)
 {
     double b = 0;
-    for (size_t g = 0; g < k; g += 16) {
+    for (size_t g = 0; g < k; g += 32) {
         double max = 0, sum = 0, prod = 0;
-        for (size_t i = g; i < k && i < g + 16; i++) {
+        for (size_t i = g; i < k && i < g + 32; i++) {
             max = fmax(max, fabs((double)x[i]));
             sum += fabs((double)w[i]);
             prod += fabs((double)x[i] * (double)w[i]);
@@ -210,10 +210,10 @@ static size_t pick_k(enum dtype t, size_t i)
     }
 }
 
-static void one_case(struct compute *c, struct compute *ref, enum dtype t, size_t i,
-                     struct stats *st)
+static void one_case(struct compute *c, struct compute *ref, enum dtype t, size_t i, size_t rows,
+                     size_t k, struct stats *st)
 {
-    size_t rows = row_counts[i % 11], k = pick_k(t, i), n = 1 + (size_t)(rng_u64(&test_rng) % 75);
+    size_t n = 1 + (size_t)(rng_u64(&test_rng) % 75);
     size_t xs = k + i % 3, ys = n + i % 5, n_x = rows + 3;
     struct weight w = weight_new(t, n, k);
     float *x = mem_alloc(n_x * xs * sizeof *x), *y = mem_alloc((rows + 1) * ys * sizeof *y);
@@ -260,7 +260,7 @@ static void test_every_type_and_level_stays_within_its_rounding(void **state)
             for (int t = 0; t < DTYPE_COMPUTABLE; t++) {
                 struct stats st = {0};
                 for (size_t i = 0; i < 44; i++) {
-                    one_case(c, ref, (enum dtype)t, i, &st);
+                    one_case(c, ref, (enum dtype)t, i, row_counts[i % 11], pick_k((enum dtype)t, i), &st);
                 }
                 double rel = sqrt(st.err2 / st.ref2);
                 printf("  %-6s %-4s %-7s relative error %.2e\n", cpuinfo_level_name(c->level),
@@ -271,6 +271,62 @@ static void test_every_type_and_level_stays_within_its_rounding(void **state)
         }
     }
     compute_free(ref);
+}
+
+/* A task takes four tiles of 16 rows of so many activations at a time: these are three. */
+static void test_activations_of_several_blocks(void **state)
+{
+    (void)state;
+    struct compute *ref = compute_at(CPUINFO_REF, 2, true);
+    rng_seed(&test_rng, 5);
+    for (int level = FIRST_LEVEL; level <= (int)cpuinfo_best(); level++) {
+        struct compute *c = compute_at((enum cpuinfo_level)level, 2, false);
+        for (int t = 0; t < DTYPE_COMPUTABLE; t++) {
+            struct stats st = {0};
+            one_case(c, ref, (enum dtype)t, 0, 150, 5120, &st);
+        }
+        compute_free(c);
+    }
+    compute_free(ref);
+}
+
+/* Blocks of weights that are all zero, with a scale that is not. */
+static void test_zero_times_anything_is_zero(void **state)
+{
+    (void)state;
+    enum { N = 32, K = 1024, ROWS = 20 };
+    static const struct {
+        enum dtype type;
+        int bytes, from; /* of a block: `head` before this byte, `tail` from it on */
+        uint8_t head, tail;
+    } zero[] = {{DTYPE_Q8_0, 34, 2, 0, 0}, {DTYPE_Q4_0, 18, 2, 0, 0x88}, {DTYPE_Q5_0, 22, 6, 0xff, 0},
+                {DTYPE_Q6_K, 210, 128, 0, 0xaa}};
+    static float x[ROWS * K], y[ROWS * N];
+    rng_seed(&test_rng, 3);
+    for (size_t i = 0; i < ROWS * K; i++) {
+        x[i] = rand_f32();
+    }
+    for (int level = FIRST_LEVEL; level <= (int)cpuinfo_best(); level++) {
+        struct compute *c = compute_at((enum cpuinfo_level)level, 2, false);
+        for (size_t z = 0; z < sizeof zero / sizeof *zero; z++) {
+            struct weight w = weight_new(zero[z].type, N, K);
+            size_t bytes = tensor_row_bytes(&w.t) * N;
+            for (size_t i = 0; i < bytes; i++) {
+                int at = (int)(i % (size_t)zero[z].bytes);
+                w.data[i] = at < zero[z].from ? zero[z].head : zero[z].tail;
+            }
+            for (uint8_t *q = w.data; q < w.data + bytes; q += zero[z].bytes) {
+                put_f16(q + (zero[z].type == DTYPE_Q6_K ? 208 : 0), 0.0123f);
+            }
+            struct matmul_job j = {.w = w.t, .x = x, .y = y, .n_rows = ROWS, .x_stride = K, .y_stride = N};
+            assert_int_equal(ops_matmul(c, &j, 1), ERR_OK);
+            for (size_t i = 0; i < ROWS * N; i++) {
+                assert_true(y[i] == 0);
+            }
+            weight_free(&w);
+        }
+        compute_free(c);
+    }
 }
 
 /* Row t of a batch of `rows` starting at `first`, as its own call. */
@@ -512,6 +568,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_type_and_level_stays_within_its_rounding),
+        cmocka_unit_test(test_activations_of_several_blocks),
+        cmocka_unit_test(test_zero_times_anything_is_zero),
         cmocka_unit_test(test_deterministic_rows_do_not_depend_on_company_or_threads),
         cmocka_unit_test(test_many_jobs_of_mixed_types_and_sizes_equal_single_calls),
         cmocka_unit_test(test_nan_and_infinity_reach_every_output_of_their_row_only),
