@@ -51,7 +51,7 @@ void answer_print(FILE *to, bool terminal, const char *text, size_t len);
 
 /* "12 tokens, 34.5/s, 5 of 8 guesses right; read 20, 300/s": what was made and read, and how fast where that
  * was measured. */
-enum { ANSWER_SPEED_TEXT = 128 };
+enum { ANSWER_SPEED_TEXT = 192 };
 const char *answer_speed_text(const struct generate_result *r, char out[ANSWER_SPEED_TEXT]);
 
 /* Why the answer ended when that is worth a line ("[stopped]", "[cut at …]"): NULL when it ended by
