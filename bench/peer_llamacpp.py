@@ -117,7 +117,7 @@ def main():
     try:
         import llama_cpp
         path, threads, chunk = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-        peer = Peer(llama_cpp, path, threads, chunk)
+        peer = Peer(llama_cpp, path, threads, chunk) if path else None  # "" asks only who is here
         system = llama_cpp.llama_print_system_info().decode().strip()
     except Exception as e:  # whatever it is, the other side has to be told
         say(error=f"{type(e).__name__}: {e}")

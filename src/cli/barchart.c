@@ -129,8 +129,7 @@ static void barchart_roof(double roof, const struct barchart_scale *s, double x,
         htmltext_printf(h, "<line class=\"roof\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/>\n", x - 7,
                         x + w + 7, y, y);
     } else {
-        htmltext_printf(h, "<line class=\"roof\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%d\" y2=\"%d\"/>",
-                        x - 7, x + w + 7, BARCHART_TOP - 2, BARCHART_TOP - 2);
+        /* No line: at any height here it would be at a wrong one. */
         htmltext_printf(h, "<text class=\"soft\" x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">↑ %s</text>\n",
                         x + w / 2, BARCHART_TOP - 10, barchart_number(roof, number));
     }
@@ -152,6 +151,17 @@ static void barchart_group(const struct barchart *c, size_t i, const struct barc
                     BARCHART_BOTTOM + 20);
     htmltext_escaped(h, g->label);
     htmltext_put(h, "</text>\n");
+}
+
+bool barchart_roof_beyond(const struct barchart *c)
+{
+    struct barchart_scale s = barchart_scale_of(c);
+    for (size_t i = 0; i < c->n; i++) {
+        if (c->groups[i].roof > s.top) {
+            return true;
+        }
+    }
+    return false;
 }
 
 void barchart_draw(const struct barchart *c, struct htmltext *out)

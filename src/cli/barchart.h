@@ -1,7 +1,8 @@
 /* cli/barchart.h: a grouped bar chart as inline SVG: one or two bars per group with the range of the runs
  * as a whisker, and the roof above the first bar as a dashed line. Drawn here and not in the browser, so that
  * the page needs no script. Colours come from web/report.css; the second series is hatched, so that nothing
- * depends on colour alone. A roof far above all bars becomes a mark at the top edge with its number. */
+ * depends on colour alone. When some roof is far above all bars, the scale is theirs, and what does not fit
+ * becomes an arrow with its number, no line. */
 #ifndef CLI_BARCHART_H
 #define CLI_BARCHART_H
 
@@ -31,6 +32,8 @@ struct barchart {
     size_t n; /* 1 … BARCHART_GROUPS_MAX */
 };
 
+/* Whether some roof will be such an arrow, which then wants a word. */
+bool barchart_roof_beyond(const struct barchart *c);
 void barchart_draw(const struct barchart *c, struct htmltext *out);
 
 /* "1,234", "87.6", "0.52": three digits or more, thousands apart; returns out. */

@@ -83,7 +83,7 @@ static struct barchart benchreport_chart(const struct benchtable *t, enum benchr
     return c;
 }
 
-static void benchreport_keys(const struct benchtable *t, struct htmltext *h)
+static void benchreport_keys(const struct benchtable *t, const struct barchart *c, struct htmltext *h)
 {
     htmltext_put(h, "<figcaption><span class=\"key\"><svg viewBox=\"0 0 26 14\" aria-hidden=\"true\"><rect "
                     "class=\"ours\" width=\"26\" height=\"14\" rx=\"3\"/></svg>Fathom</span>");
@@ -95,8 +95,11 @@ static void benchreport_keys(const struct benchtable *t, struct htmltext *h)
         htmltext_put(h, "</span>");
     }
     htmltext_put(h, "<span class=\"key\"><svg viewBox=\"0 0 26 14\" aria-hidden=\"true\"><line class=\"roof\" "
-                    "x2=\"26\" y1=\"7\" y2=\"7\"/></svg>what this machine allows</span>"
-                    "<span>thin lines: slowest to fastest run</span></figcaption>");
+                    "x2=\"26\" y1=\"7\" y2=\"7\"/></svg>what this machine allows</span>");
+    if (barchart_roof_beyond(c)) {
+        htmltext_put(h, "<span>↑ the same, beyond the scale</span>");
+    }
+    htmltext_put(h, "<span>thin lines: slowest to fastest run</span></figcaption>");
 }
 
 static void benchreport_small_table(const struct benchtable *t, const struct barchart *c,
@@ -150,10 +153,13 @@ static void benchreport_section(const struct benchtable *t, enum benchreport_vie
     if (view == BENCHREPORT_BATCH && first->test.depth > 0) {
         htmltext_printf(h, " Each at depth %zu.", first->test.depth);
     }
-    htmltext_put(h, "</p><div class=\"pair\"><figure><div class=\"scroll\">");
+    htmltext_put(h, "</p><div class=\"pair\"><figure><p class=\"wide\">The plot is wider than this screen: "
+                    "move it sideways.</p><div class=\"scroll\" tabindex=\"0\" role=\"region\" "
+                    "aria-labelledby=\"h-");
+    htmltext_printf(h, "%s\">", c.id);
     barchart_draw(&c, h);
     htmltext_put(h, "</div>");
-    benchreport_keys(t, h);
+    benchreport_keys(t, &c, h);
     htmltext_put(h, "</figure>");
     benchreport_small_table(t, &c, benchreport_views[view].column, h);
     htmltext_put(h, "</div></section>\n");
@@ -205,16 +211,6 @@ static void benchreport_tiles(const struct benchtable *t, struct htmltext *h)
 
 /* ---- everything ---- */
 
-/* The lower end of a range, without its unit when the upper end has the same one. */
-static const char *benchreport_low(char *low, const char *high)
-{
-    size_t n = strcspn(low, " ");
-    if (strcmp(low + n, high + strcspn(high, " ")) == 0) {
-        low[n] = '\0';
-    }
-    return low;
-}
-
 static void benchreport_row(const struct benchtable *t, const struct benchtable_row *row,
                             struct htmltext *h)
 {
@@ -227,7 +223,7 @@ static void benchreport_row(const struct benchtable *t, const struct benchtable_
     if (r->roof_pct >= 0) {
         htmltext_printf(h, "<td>%.1f%%</td><td>%s</td><td>%s … %s</td>", r->roof_pct,
                         r->bound == WORKLOAD_COMPUTE ? "arithmetic" : "memory",
-                        benchreport_low(a, b), b);
+                        benchtable_low(a, b), b);
     } else {
         htmltext_put(h, "<td>–</td><td>–</td><td>–</td>");
     }
@@ -248,7 +244,10 @@ static void benchreport_all(const struct benchtable *t, struct htmltext *h)
                     "<p class=\"note\">pp: a prompt of so many tokens. tg: so many tokens written, x "
                     "sequences, @ positions in the cache before. The roof is the least time the work can take, "
                     "its arithmetic or its bytes over what this machine was measured to do right before and "
-                    "after each run. Overhead: time in neither matrix products nor attention.</p>"
+                    "after each run. Small models stay far below it: their threads wait for each other between "
+                    "operations, and unpacking weights takes longer than reading them; a model that fits the "
+                    "processor's last cache may be above it, as memory is not read then. Overhead: time in "
+                    "neither matrix products nor attention.</p>"
                     "<div class=\"scroll\" tabindex=\"0\" role=\"region\" "
                     "aria-labelledby=\"h-all\"><table><thead><tr><th scope=\"col\">test</th>"
                     "<th scope=\"col\">tokens/s</th><th scope=\"col\">range</th><th scope=\"col\">of the roof"

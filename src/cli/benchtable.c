@@ -69,23 +69,36 @@ void benchtable_entitle(struct benchtable *t, const char *path)
 
 /* ---- text ---- */
 
-const char *benchtable_rate(double per_s, enum workload_bound bound, char out[32])
+char *benchtable_low(char *low, const char *high)
+{
+    size_t n = strcspn(low, " ");
+    if (strcmp(low + n, high + strcspn(high, " ")) == 0) {
+        low[n] = '\0';
+    }
+    return low;
+}
+
+char *benchtable_rate(double per_s, enum workload_bound bound, char out[BENCHTABLE_RATE])
 {
     if (bound == WORKLOAD_MEMORY) {
-        snprintf(out, 32, "%.1f GB/s", per_s * 1e-9);
+        snprintf(out, BENCHTABLE_RATE, "%.1f GB/s", per_s * 1e-9);
     } else if (per_s >= 1e12) {
-        snprintf(out, 32, "%.2f TFLOP/s", per_s * 1e-12);
+        snprintf(out, BENCHTABLE_RATE, "%.2f TFLOP/s", per_s * 1e-12);
     } else {
-        snprintf(out, 32, "%.1f GFLOP/s", per_s * 1e-9);
+        snprintf(out, BENCHTABLE_RATE, "%.1f GFLOP/s", per_s * 1e-9);
     }
     return out;
 }
 
 void benchtable_print_machine(const struct benchtable *t)
 {
-    char read[32], flops[32];
+    char read[BENCHTABLE_RATE], flops[BENCHTABLE_RATE];
     printf("machine  %s, level %s, %d thread%s\n", cpuinfo_model(), t->level, t->threads,
            t->threads == 1 ? "" : "s");
+    if (t->cpus > 0 && t->threads > t->cpus) {
+        printf("         %d threads share %d CPU%s: the roof is that of %d\n", t->threads, t->cpus,
+               t->cpus == 1 ? "" : "s", t->cpus);
+    }
     printf("roof     %s read, %s %s\n",
            benchtable_rate(t->roof.read_gbs * 1e9, WORKLOAD_MEMORY, read),
            benchtable_rate(t->roof.float_flops, WORKLOAD_COMPUTE, flops), t->roof.float_name);
@@ -112,6 +125,11 @@ void benchtable_print_model(const struct benchtable *t)
         printf("peer     %s: %s%s%s\n", t->peer_name, t->peer_title, t->peer_system[0] ? ", " : "",
                t->peer_system);
     }
+    fflush(stdout);
+}
+
+void benchtable_print_head(const struct benchtable *t)
+{
     printf("\n%-14s %10s %21s %8s %-8s %9s", "test", "tokens/s", "min … max", "of roof", "", "overhead");
     if (t->peer_title[0]) {
         printf(" %12s %21s %7s", t->peer_name, "min … max", "ratio");
@@ -159,17 +177,18 @@ static bool benchtable_roof_range(const struct benchtable *t, enum workload_boun
 void benchtable_print_end(const struct benchtable *t)
 {
     double low = 0, high = 0;
-    char a[32], b[32];
-    const char *sep = "\nroof beside the runs: ";
+    char a[BENCHTABLE_RATE], b[BENCHTABLE_RATE];
+    const char *sep = "\nthe machine's own limit was measured beside every run: ";
     for (int bound = WORKLOAD_MEMORY; bound <= WORKLOAD_COMPUTE; bound++) {
         if (benchtable_roof_range(t, (enum workload_bound)bound, &low, &high)) {
-            printf("%s%s … %s", sep, benchtable_rate(low, (enum workload_bound)bound, a),
-                   benchtable_rate(high, (enum workload_bound)bound, b));
+            benchtable_rate(high, (enum workload_bound)bound, b);
+            benchtable_rate(low, (enum workload_bound)bound, a);
+            printf("%s%s to %s", sep, benchtable_low(a, b), b);
             sep = ", ";
         }
     }
     if (*sep == ',') {
-        printf("; each run is held against the better of the two taken before and after it\n");
+        putchar('\n');
     }
 }
 
@@ -184,14 +203,15 @@ static json_t *benchtable_row_json(const struct benchtable_row *row)
                                    row->peer.min, "max", row->peer.max)
                        : json_null();
     return json_pack(
-        "{s:s, s:f, s:f, s:f, s:o, s:s, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:f, s:f, s:o, s:o}", "name",
+        "{s:s, s:f, s:f, s:f, s:o, s:s, s:I, s:I, s:I, s:o, s:o, s:s?, s:o, s:o, s:f, s:f, s:o, s:o}", "name",
         r->name, "tokens_per_s", r->median, "min", r->min, "max", r->max, "roof_pct",
         roof ? json_real(r->roof_pct) : json_null(), "kind",
         row->test.kind == BENCHMARK_PREFILL ? "prefill" : "decode", "tokens",
         (json_int_t)row->test.tokens, "depth", (json_int_t)row->test.depth, "batch",
         (json_int_t)row->test.batch, "roof_bound",
         roof ? json_string(r->bound == WORKLOAD_COMPUTE ? "compute" : "memory") : json_null(),
-        "roof_tokens_per_s", roof ? json_real(r->roof_per_s) : json_null(), "roof_min",
+        "roof_tokens_per_s", roof ? json_real(r->roof_per_s) : json_null(), "roof_unit",
+        !roof ? NULL : r->bound == WORKLOAD_COMPUTE ? "FLOP/s" : "bytes/s", "roof_min",
         roof ? json_real(r->roof_min) : json_null(), "roof_max",
         roof ? json_real(r->roof_max) : json_null(), "overhead_pct", r->overhead_pct, "step_seconds",
         r->step_seconds, "peer", peer, "ratio",
@@ -200,8 +220,8 @@ static json_t *benchtable_row_json(const struct benchtable_row *row)
 
 static json_t *benchtable_machine_json(const struct benchtable *t)
 {
-    return json_pack("{s:s, s:s, s:i, s:b, s:f, s:f, s:f, s:s}", "cpu", cpuinfo_model(), "level",
-                     t->level, "threads", t->threads, "deterministic", t->deterministic,
+    return json_pack("{s:s, s:s, s:i, s:i, s:b, s:f, s:f, s:f, s:s}", "cpu", cpuinfo_model(), "level",
+                     t->level, "threads", t->threads, "cpus", t->cpus, "deterministic", t->deterministic,
                      "read_gb_per_s", t->roof.read_gbs, "read_gb_per_s_one_thread",
                      t->roof.read_gbs_one, "peak_flops", t->roof.float_flops, "peak_instruction",
                      t->roof.float_name);

@@ -8,7 +8,7 @@
 #include "engine/benchmark.h"
 #include "engine/opening.h"
 
-enum { BENCHTABLE_ROWS_MAX = 64, BENCHTABLE_TEXT = 640, BENCHTABLE_TITLE = 128 };
+enum { BENCHTABLE_ROWS_MAX = 64, BENCHTABLE_TEXT = 640, BENCHTABLE_TITLE = 128, BENCHTABLE_RATE = 32 };
 
 struct benchtable_peer {
     bool measured; /* false: this peer has no such test */
@@ -25,7 +25,7 @@ struct benchtable_row {
 struct benchtable {
     /* the machine */
     const char *level;
-    int threads;
+    int threads, cpus; /* cpus: that the process may run on; 0: not known */
     bool deterministic;
     struct roof roof; /* at the start */
     /* the model */
@@ -52,10 +52,13 @@ void benchtable_stamp(struct benchtable *t, int argc, char **argv);
 void benchtable_entitle(struct benchtable *t, const char *path);
 
 /* "33.1 GB/s", "4.60 TFLOP/s"; returns out. */
-const char *benchtable_rate(double per_s, enum workload_bound bound, char out[32]);
+char *benchtable_rate(double per_s, enum workload_bound bound, char out[BENCHTABLE_RATE]);
+/* The lower end of a range, without its unit when the upper end has the same one; returns low. */
+char *benchtable_low(char *low, const char *high);
 
 void benchtable_print_machine(const struct benchtable *t);
-void benchtable_print_model(const struct benchtable *t); /* and the head of the table */
+void benchtable_print_model(const struct benchtable *t);
+void benchtable_print_head(const struct benchtable *t); /* of the table */
 void benchtable_print_row(const struct benchtable *t, const struct benchtable_row *row);
 void benchtable_print_end(const struct benchtable *t);
 

@@ -21,6 +21,10 @@
 #include "model/synth.h"
 
 enum { CMD_BENCH_LIST_MAX = 16 };
+#define CMD_BENCH_PROMPTS "512"
+#define CMD_BENCH_DEPTHS "0,4096"
+#define CMD_BENCH_TYPE "q4_k_m"
+static const double CMD_BENCH_FILL = 1.8e9; /* bytes of random weights per second, for "about" */
 
 static const char *const cmd_bench_peers[] = {"none", "llama.cpp", "ik_llama.cpp", NULL};
 static const size_t cmd_bench_frontier[] = {0, 4096, 16384, 32768};
@@ -35,6 +39,8 @@ struct cmd_bench {
 
     char *path; /* of the model's file; owned */
     struct config config; /* of the shape */
+    struct quantmix mix;  /* and its types */
+    bool fp8;
     struct synth *synth;
     struct model *model;
     struct compute *compute;
@@ -75,7 +81,7 @@ static err cmd_bench_depths(struct cmd_bench *b, size_t out[CMD_BENCH_LIST_MAX],
                             struct errinfo *info)
 {
     if (!b->frontier) {
-        return cmd_bench_list("depth", b->depths ? b->depths : "0,4096", 0, 1 << 20, out, n, info);
+        return cmd_bench_list("depth", b->depths ? b->depths : CMD_BENCH_DEPTHS, 0, 1 << 20, out, n, info);
     }
     if (b->depths) {
         return err_set(info, ERR_ARGUMENT, "give either --depth or --frontier, not both");
@@ -90,7 +96,8 @@ static err cmd_bench_plan(struct cmd_bench *b, struct errinfo *info)
 {
     size_t prompts[CMD_BENCH_LIST_MAX], depths[CMD_BENCH_LIST_MAX], batches[CMD_BENCH_LIST_MAX];
     size_t n_prompts, n_depths, n_batches;
-    TRY(cmd_bench_list("prompt", b->prompts, 0, 1 << 20, prompts, &n_prompts, info));
+    TRY(cmd_bench_list("prompt", b->prompts ? b->prompts : CMD_BENCH_PROMPTS, 0, 1 << 20, prompts,
+                       &n_prompts, info));
     TRY(cmd_bench_depths(b, depths, &n_depths, info));
     TRY(cmd_bench_list("batch", b->batches, 1, BENCHMARK_BATCH_MAX, batches, &n_batches, info));
     if (n_prompts + n_depths * n_batches > BENCHTABLE_ROWS_MAX) {
@@ -115,6 +122,33 @@ static err cmd_bench_plan(struct cmd_bench *b, struct errinfo *info)
     return ERR_OK;
 }
 
+/* A test the model has no positions for is refused when it was asked for by its number; of --frontier's depths
+ * and of those that are there unasked, it is left out, and that is said. */
+static err cmd_bench_fit(struct cmd_bench *b, size_t most, struct errinfo *info)
+{
+    size_t n = 0, told = SIZE_MAX;
+    for (size_t i = 0; i < b->n_tests; i++) {
+        const struct benchmark_test t = b->tests[i];
+        bool prefill = t.kind == BENCHMARK_PREFILL;
+        if (t.depth + t.tokens <= most) {
+            b->tests[n++] = t;
+        } else if (prefill ? b->prompts != NULL : b->depths != NULL) {
+            return prefill
+                       ? err_set(info, ERR_ARGUMENT,
+                                 "--prompt %zu: this model was made for at most %zu positions", t.tokens, most)
+                       : err_set(info, ERR_ARGUMENT,
+                                 "--depth %zu and %zu --steps are %zu positions; this model was made for at "
+                                 "most %zu", t.depth, t.tokens, t.depth + t.tokens, most);
+        } else if (prefill || t.depth != told) {
+            told = prefill ? told : t.depth;
+            fprintf(stderr, "fathom bench: %s %zu left out: this model was made for at most %zu positions\n",
+                    prefill ? "the prompt of" : "depth", prefill ? t.tokens : t.depth, most);
+        }
+    }
+    b->n_tests = n;
+    return ERR_OK;
+}
+
 static enum dtype cmd_bench_type(void *user, const struct inventory_item *item)
 {
     const struct quantmix *mix = user;
@@ -136,8 +170,12 @@ static enum dtype cmd_bench_fp8_type(void *user, const struct inventory_item *it
 /* Before minutes of work: what is being made, and what is left out. On stderr, piped or not. */
 static void cmd_bench_announce(const struct cmd_bench *b, const struct synth_size *size)
 {
-    fprintf(stderr, "making %.2f GB of random weights for %s %s", (double)size->memory_bytes / 1e9,
-            b->shape, b->type);
+    fprintf(stderr, "making %.2f GB of random weights in memory for %s %s, about %.0f s",
+            (double)size->memory_bytes / 1e9, b->shape, b->type,
+            1 + (double)size->memory_bytes / CMD_BENCH_FILL);
+    if (b->write) {
+        fprintf(stderr, ", and writing %.2f GB of them", (double)size->total_bytes / 1e9);
+    }
     if (size->memory_bytes < size->total_bytes) {
         fprintf(stderr,
                 ": the whole %.2f GB do not fit in memory beside the tests, so weights are made for %zu "
@@ -151,27 +189,17 @@ static void cmd_bench_announce(const struct cmd_bench *b, const struct synth_siz
 /* Random weights of a published shape, as much of them as memory holds beside the tests. */
 static err cmd_bench_synthesize(struct cmd_bench *b, struct errinfo *info)
 {
-    TRY(shapes_find(b->shape, &b->config, info));
-    struct quantmix mix;
-    bool fp8 = strcasecmp(b->type, "fp8") == 0;
-    synth_typer typer = fp8 ? cmd_bench_fp8_type : cmd_bench_type;
-    if (fp8 && b->write) {
-        return err_set(info, ERR_ARGUMENT, "--write: GGUF files hold no FP8; choose another --type");
-    }
-    if (!fp8) {
-        TRY(weighttype_check(b->type, info));
-    }
-    TRY(quantmix_init(&mix, fp8 ? "bf16" : b->type, &b->config, info));
+    synth_typer typer = b->fp8 ? cmd_bench_fp8_type : cmd_bench_type;
     size_t need, budget;
     TRY(benchmark_bytes(&b->config, b->chunk, b->kv, b->tests, b->n_tests, &need, info));
     TRY(benchmark_weight_budget(meminfo_available(), need, &budget, info));
     struct synth_size size;
-    TRY(synth_measure(&b->config, typer, &mix, budget, &size, info));
+    TRY(synth_measure(&b->config, typer, &b->mix, budget, &size, info));
     cmd_bench_announce(b, &size);
     struct progress progress;
-    TRY(synth_new(&b->config, typer, &mix, budget, &progress, &b->synth, info));
+    TRY(synth_new(&b->config, typer, &b->mix, budget, &progress, &b->synth, info));
     if (b->write) {
-        TRY(synth_write(b->synth, b->write, mix.ggml_ftype, &progress, info));
+        TRY(synth_write(b->synth, b->write, b->mix.ggml_ftype, &progress, info));
     }
     return model_from_tensors(&b->config, synth_tensors(b->synth), &b->model, info);
 }
@@ -181,8 +209,10 @@ static err cmd_bench_check(const struct cmd_bench *b, struct errinfo *info)
     if (b->shape && b->model_name) {
         return err_set(info, ERR_ARGUMENT, "give either a MODEL or --shape, not both");
     }
-    if (b->write && !b->shape) {
-        return err_set(info, ERR_ARGUMENT, "--write goes with --shape");
+    if ((b->write || b->type) && !b->shape) {
+        return err_set(info, ERR_ARGUMENT,
+                       b->write ? "--write goes with --shape"
+                                : "--type goes with --shape; fathom quantize brings a file to another type");
     }
     if (b->write && file_exists(b->write)) {
         return err_set(info, ERR_ARGUMENT, "--write: %s is already there; name a new file", b->write);
@@ -200,6 +230,7 @@ static err cmd_bench_check(const struct cmd_bench *b, struct errinfo *info)
     return ERR_OK;
 }
 
+/* The model of random weights, or how fast the file's, which is open already, opens. */
 static err cmd_bench_open(struct cmd_bench *b, struct errinfo *info)
 {
     if (b->shape) {
@@ -210,25 +241,31 @@ static err cmd_bench_open(struct cmd_bench *b, struct errinfo *info)
     } else {
         benchtable_entitle(&b->table, b->path);
         TRY(opening_measure(b->path, b->compute, b->chunk, b->kv, b->runs, &b->table.opening, info));
-        TRY(model_open(b->path, &b->model, info));
     }
     b->table.model = b->model;
-    size_t most = model_config(b->model)->max_position_embeddings, n = 0;
-    for (size_t i = 0; b->frontier && i < b->n_tests; i++) {
-        if (b->tests[i].depth <= most) {
-            b->tests[n++] = b->tests[i];
-        }
-    }
-    b->n_tests = b->frontier ? n : b->n_tests;
     return ERR_OK;
+}
+
+/* --shape and --type. */
+static err cmd_bench_find_shape(struct cmd_bench *b, struct errinfo *info)
+{
+    b->type = b->type ? b->type : CMD_BENCH_TYPE;
+    b->fp8 = strcasecmp(b->type, "fp8") == 0 || strcasecmp(b->type, dtype_info(DTYPE_F8_E4M3)->name) == 0;
+    TRY(shapes_find(b->shape, &b->config, info));
+    if (b->fp8 && b->write) {
+        return err_set(info, ERR_ARGUMENT, "--write: GGUF files hold no FP8; choose another --type");
+    }
+    struct errinfo unknown = {0};
+    if (!b->fp8 && weighttype_check(b->type, &unknown) != ERR_OK) {
+        return err_set(info, unknown.code, "%s fp8", unknown.message); /* the list and what only bench knows */
+    }
+    return quantmix_init(&b->mix, b->fp8 ? "bf16" : b->type, &b->config, info);
 }
 
 /* The file that is measured, and whether the peer can open it too. */
 static err cmd_bench_resolve(struct cmd_bench *b, struct errinfo *info)
 {
-    if (!b->shape) {
-        TRY(modelref_resolve(b->model_name, &b->path, info));
-    }
+    TRY(b->shape ? cmd_bench_find_shape(b, info) : modelref_resolve(b->model_name, &b->path, info));
     const char *file = b->shape ? b->write : b->path;
     if (b->peer_name == 0) {
         return ERR_OK;
@@ -255,19 +292,22 @@ static void cmd_bench_warn_memory(const struct cmd_bench *b)
     }
 }
 
+/* With model "": whether there is one at all. */
+static err cmd_bench_try_peer(struct cmd_bench *b, const char *model, size_t threads, struct errinfo *info)
+{
+    struct peer_options o = {.path = b->peer_path, .model = model, .threads = threads, .chunk = b->chunk};
+    for (size_t i = 0; i < b->n_tests; i++) {
+        o.deep |= b->tests[i].depth > 0 || b->tests[i].batch > 1;
+    }
+    return peer_new(&o, &b->peer, info);
+}
+
 static err cmd_bench_find_peer(struct cmd_bench *b, struct errinfo *info)
 {
     if (b->peer_name == 0) {
         return ERR_OK;
     }
-    struct peer_options o = {.path = b->peer_path,
-                             .model = b->shape ? b->write : b->path,
-                             .threads = (size_t)b->compute->n_threads,
-                             .chunk = b->chunk};
-    for (size_t i = 0; i < b->n_tests; i++) {
-        o.deep |= b->tests[i].depth > 0 || b->tests[i].batch > 1;
-    }
-    TRY(peer_new(&o, &b->peer, info));
+    TRY(cmd_bench_try_peer(b, b->shape ? b->write : b->path, (size_t)b->compute->n_threads, info));
     b->table.peer_name = cmd_bench_peers[b->peer_name];
     snprintf(b->table.peer_title, sizeof b->table.peer_title, "%s", peer_title(b->peer));
     snprintf(b->table.peer_system, sizeof b->table.peer_system, "%s", peer_system(b->peer));
@@ -341,6 +381,7 @@ static err cmd_bench_machine(struct cmd_bench *b, struct errinfo *info)
     }
     b->table.level = cpuinfo_level_name(level);
     b->table.threads = b->compute->n_threads;
+    b->table.cpus = cpuinfo_cores();
     b->table.deterministic = b->deterministic;
     b->table.kv_type = dtype_info(b->kv)->name;
     b->table.chunk = b->chunk;
@@ -371,7 +412,8 @@ static err cmd_bench_finish(struct cmd_bench *b, struct errinfo *info)
     return ERR_OK;
 }
 
-static err cmd_bench_work(struct cmd_bench *b, struct errinfo *info)
+/* Everything that can be wrong with what was asked, before anything is measured or made. */
+static err cmd_bench_begin(struct cmd_bench *b, struct errinfo *info)
 {
     TRY(cmd_bench_check(b, info));
     TRY(cmd_bench_plan(b, info));
@@ -380,9 +422,21 @@ static err cmd_bench_work(struct cmd_bench *b, struct errinfo *info)
         (b->kv != DTYPE_F32 && b->kv != DTYPE_F16 && b->kv != DTYPE_BF16)) {
         return err_set(info, ERR_ARGUMENT, "--kv-type %s: use bf16, f16 or f32", b->kv_type);
     }
-    if (b->report) {
-        TRY(file_make_dirs(b->report, info)); /* minutes before it is needed */
+    if (!b->shape) {
+        TRY(model_open(b->path, &b->model, info));
     }
+    TRY(cmd_bench_fit(b, (b->shape ? &b->config : model_config(b->model))->max_position_embeddings, info));
+    if (b->peer_name) {
+        TRY(cmd_bench_try_peer(b, "", 1, info));
+        peer_free(b->peer);
+        b->peer = NULL;
+    }
+    return b->report ? file_make_dirs(b->report, info) : ERR_OK;
+}
+
+static err cmd_bench_work(struct cmd_bench *b, struct errinfo *info)
+{
+    TRY(cmd_bench_begin(b, info));
     TRY(cmd_bench_machine(b, info));
     if (!b->json) {
         benchtable_print_machine(&b->table);
@@ -392,6 +446,9 @@ static err cmd_bench_work(struct cmd_bench *b, struct errinfo *info)
     TRY(cmd_bench_find_peer(b, info));
     if (!b->json) {
         benchtable_print_model(&b->table);
+        if (b->n_tests > 0) {
+            benchtable_print_head(&b->table);
+        }
     }
     TRY(cmd_bench_tests(b, info));
     return cmd_bench_finish(b, info);
@@ -408,21 +465,42 @@ static void cmd_bench_close(struct cmd_bench *b)
     mem_free(b->path);
 }
 
+static const char cmd_bench_more[] =
+    "  fathom bench                                   the default model\n"
+    "  fathom bench --shape v2-lite --type q4_k_m     before downloading it\n"
+    "  fathom bench model.gguf --prompt 512,2048 --depth 0,4096,16384 --batch 1,4,16\n"
+    "  fathom bench model.gguf --frontier --report speed\n"
+    "  fathom bench model.gguf --compare llama.cpp\n"
+    "\n"
+    "the table:\n"
+    "  pp512         a prompt of 512 tokens is read (prefill)\n"
+    "  tg32x4@4096   32 tokens are written (decode) for each of 4 sequences together, with 4096 positions in\n"
+    "                each one's cache before; without x one sequence, without @ an empty cache\n"
+    "  tokens/s      the median of the runs; all sequences together\n"
+    "  min … max     the slowest and the fastest run\n"
+    "  of roof       the least time the work can take on this machine over the time it took. The work is\n"
+    "                the bytes that must be read (memory) or the arithmetic (compute), whichever takes\n"
+    "                longer; what the machine does at most is measured right before and after every run\n"
+    "  overhead      share of the time in neither matrix products nor attention\n"
+    "  Small models stay far below the roof: their threads wait for each other between operations, and\n"
+    "  unpacking weights takes longer than reading them. A model that fits the processor's last cache may\n"
+    "  be above 100%, as memory is not read then.\n";
+
 int cmd_bench(int argc, char **argv)
 {
-    struct cmd_bench b = {.type = "q4_k_m", .kv_type = "bf16", .prompts = "512",
-                          .batches = "1", .steps = 32, .runs = 5, .chunk = 512};
+    struct cmd_bench b = {.kv_type = "bf16", .batches = "1", .steps = 32, .runs = 5, .chunk = 512};
     const struct options_row rows[] = {
         options_operand("MODEL", &b.model_name, "a .gguf file, a folder or a name; else the default"),
         options_string("shape", "NAME", &b.shape,
                        "random weights of a published shape instead of a file: v2-lite, v2, v3, "
                        "distill-1.5b … distill-70b, moe-100m, smollm2-135m"),
         options_string("type", "TYPE", &b.type,
-                       "weights of --shape: a type or a mix of quantize's, or fp8 (q4_k_m)"),
+                       "weights of --shape: a type or a mix of quantize's, or fp8 (" CMD_BENCH_TYPE ")"),
         options_string("write", "FILE", &b.write, "also keep the weights of --shape as a GGUF file"),
-        options_string("prompt", "LIST", &b.prompts, "prefill lengths, 0 for none (512)"),
+        options_string("prompt", "LIST", &b.prompts, "prefill lengths, 0 for none (" CMD_BENCH_PROMPTS ")"),
         options_size("steps", "N", 0, 1 << 16, &b.steps, "tokens decoded per run, 0 for none (32)"),
-        options_string("depth", "LIST", &b.depths, "positions in the cache before decode (0,4096)"),
+        options_string("depth", "LIST", &b.depths,
+                       "positions in the cache before decode (" CMD_BENCH_DEPTHS ", as far as the model goes)"),
         options_flag("frontier", &b.frontier,
                      "depths 0, 4096, 16384 and 32768, as far as the model goes"),
         options_string("batch", "LIST", &b.batches, "sequences decoded together (1)"),
@@ -442,12 +520,7 @@ int cmd_bench(int argc, char **argv)
     };
     const struct options spec = {
         "bench", "measure prefill and decode, and the share of this machine's roof", rows,
-        sizeof rows / sizeof *rows,
-        "  fathom bench                                   the default model\n"
-        "  fathom bench --shape v2-lite --type q4_k_m     before downloading it\n"
-        "  fathom bench model.gguf --prompt 512,2048 --depth 0,4096,16384 --batch 1,4,16\n"
-        "  fathom bench model.gguf --frontier --report speed\n"
-        "  fathom bench model.gguf --compare llama.cpp\n"};
+        sizeof rows / sizeof *rows, cmd_bench_more};
     int status;
     if (!options_begin(&spec, argc, argv, &status)) {
         return status;

@@ -16,7 +16,7 @@ struct peer;
 
 struct peer_options {
     const char *path;  /* a llama-bench, a folder with one, or a python3; NULL: looked for in PATH */
-    const char *model; /* the .gguf file */
+    const char *model; /* the .gguf file; "": only to know whether there is such a peer */
     size_t threads, chunk;
     bool deep; /* some test has a depth or a batch: python3 is preferred to llama-bench */
 };

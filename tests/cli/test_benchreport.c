@@ -148,6 +148,25 @@ static void short_memory_is_an_error_wherever_it_strikes(void **state)
     assert_int_equal(e, ERR_OK);
 }
 
+/* A line at the height of another value would be a lie; an arrow with the number is none. */
+static void a_roof_beyond_the_scale_is_a_number_and_no_line(void **state)
+{
+    (void)state;
+    struct benchtable t = table;
+    assert_int_equal(benchreport_write(&t, folder, NULL), ERR_OK);
+    char *page = read_page(BENCHREPORT_PAGE);
+    assert_int_equal(count(page, "<line class=\"roof\" x1"), t.n_rows + 1); /* batch 1 at depth 0: in two plots */
+    assert_null(strstr(page, "↑"));
+    mem_free(page);
+    t.rows[3].ours.roof_per_s = 44000;
+    assert_int_equal(benchreport_write(&t, folder, NULL), ERR_OK);
+    page = read_page(BENCHREPORT_PAGE);
+    assert_int_equal(count(page, "<line class=\"roof\" x1"), t.n_rows);
+    assert_non_null(strstr(page, "↑ 44,000"));
+    assert_int_equal(count(page, "beyond the scale"), 1);
+    mem_free(page);
+}
+
 static void numbers_have_three_digits_or_all(void **state)
 {
     (void)state;
@@ -196,6 +215,7 @@ int main(void)
         cmocka_unit_test(names_cannot_become_markup),
         cmocka_unit_test(a_report_that_cannot_be_written_leaves_the_old_one),
         cmocka_unit_test(short_memory_is_an_error_wherever_it_strikes),
+        cmocka_unit_test(a_roof_beyond_the_scale_is_a_number_and_no_line),
         cmocka_unit_test(numbers_have_three_digits_or_all),
     };
     return cmocka_run_group_tests(tests, prepare, finish);

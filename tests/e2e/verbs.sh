@@ -53,11 +53,31 @@ expect tokenize_says_what_it_left_out 0 '"lost_bytes":2' '2 bytes left out' \
 expect tokenize_names_the_wrong_id 2 '' '--ids: "x" is not a whole number' "$fathom" tokenize $model --ids 1,x
 expect bench_names_the_option 2 '' '--prompt: "abc" is not a whole number' "$fathom" bench --prompt abc
 expect bench_wants_one_list_of_depths 2 '' 'either --depth or --frontier' "$fathom" bench $model --depth 0 --frontier
+expect bench_type_goes_with_shape 2 '' '--type goes with --shape' "$fathom" bench $model --type q8_0
+expect bench_lists_its_own_type_too 2 '' 'q2_k fp8$' "$fathom" bench --shape v3 --type nonsense
+expect bench_knows_its_shapes_before_it_measures 2 '' 'no published shape is called "x"' "$fathom" bench --shape x
+expect bench_takes_the_name_its_table_has 0 'mostly f8_e4m3' 'random weights in memory for moe-100m f8_e4m3, about' \
+    "$fathom" bench --shape moe-100m --type f8_e4m3 --prompt 4 --steps 0 --runs 1
+expect bench_refuses_depths_past_the_model 2 '' '--depth 600 and 32 --steps are 632 positions; .* at most 512' \
+    "$fathom" bench $model --depth 600
+expect bench_refuses_prompts_past_the_model 2 '' '--prompt 600: .* at most 512' "$fathom" bench $model --prompt 600
+expect bench_says_what_frontier_leaves_out 0 '"roof_unit": "bytes/s"' 'depth 16384 left out' \
+    "$fathom" bench $model --prompt 0 --steps 2 --frontier --runs 1 --json
+expect bench_says_that_threads_share_cpus 0 '512 threads share [0-9]* CPU' '' \
+    "$fathom" bench $model --prompt 0 --steps 0 --runs 1 --threads 512
+expect bench_without_tests_has_no_table 0 '^start ' '' \
+    bash -c "$fathom bench $model --prompt 0 --steps 0 --runs 1 >$FATHOM_MODELS/b; grep -v tokens/s $FATHOM_MODELS/b"
+expect bench_explains_its_table 0 'tg32x4@4096  *32 tokens' '' "$fathom" bench --help
+expect bench_tells_its_limit_plainly 0 'limit was measured beside every run: [0-9.]* to [0-9.]* GB/s' '' \
+    "$fathom" bench $model --prompt 0 --steps 2 --depth 0 --runs 1
+expect bench_misses_its_peer_at_once 1 '' 'there is no /nowhere/llama-bench' "$fathom" bench --shape v3 --type q8_0 \
+    --write "$FATHOM_MODELS/never.gguf" --compare llama.cpp --peer /nowhere/llama-bench
+expect doctor_divides 0 'tokens/s divided by their' '' "$fathom" doctor
 expect bench_peer_goes_with_compare 2 '' '--peer goes with --compare' "$fathom" bench $model --peer /bin/true
 expect bench_compares_only_files_both_open 2 '' 'fathom convert makes one' \
     "$fathom" bench $model --compare llama.cpp --prompt 4 --steps 0 --runs 1
 expect bench_writes_a_report 0 '"start": {' '' \
-    "$fathom" bench $model --prompt 8 --steps 2 --frontier --batch 1,2 --runs 2 --json --report "$FATHOM_MODELS/report"
+    "$fathom" bench $model --prompt 8 --steps 2 --depth 0 --batch 1,2 --runs 2 --json --report "$FATHOM_MODELS/report"
 expect the_report_is_a_page 0 '<h1>chatmodel</h1>' '' cat "$FATHOM_MODELS/report/index.html"
 expect the_report_has_its_numbers 0 '"name": "tg2x2"' '' cat "$FATHOM_MODELS/report/bench.json"
 "$fathom" convert $model "$FATHOM_MODELS/chat.gguf" >"$out" 2>&1
