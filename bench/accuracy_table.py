@@ -21,6 +21,10 @@ import subprocess
 import sys
 import tempfile
 
+import needed  # a package that is missing is said in one line
+import safetensors  # widen_smollm2.py needs these two: better known now than after minutes
+import torch
+
 TYPES = "f32 f16 bf16 fp8 q8_0 q6_k q5_k q5_1 q5_0 q4_k q4_1 q4_0 mxfp4 q3_k q2_k".split()
 WAYS = {"prompt": [], "answer": ["--chunk", "1"]}
 

@@ -15,6 +15,7 @@ import pathlib
 
 os.environ.setdefault("TQDM_DISABLE", "1")
 
+import needed  # a package that is missing is said in one line
 import torch
 import transformers
 

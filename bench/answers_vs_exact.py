@@ -30,6 +30,7 @@ import tempfile
 
 os.environ.setdefault("TQDM_DISABLE", "1")
 
+import needed  # a package that is missing is said in one line
 import gguf
 import llama_cpp
 import numpy as np

@@ -15,6 +15,7 @@ import argparse
 import json
 import pathlib
 
+import needed  # a package that is missing is said in one line
 import torch
 from safetensors.torch import save_file
 

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 
+import needed  # a package that is missing is said in one line
 import llama_cpp
 import numpy as np
 

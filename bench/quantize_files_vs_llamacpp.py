@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 
+import needed  # a package that is missing is said in one line
 import gguf
 import llama_cpp
 import numpy as np

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 
+import needed  # a package that is missing is said in one line
 import llama_cpp
 import numpy as np
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType as T

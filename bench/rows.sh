@@ -3,18 +3,31 @@
 #
 #     bench/rows.sh                 lists the rows and their commands
 #     bench/rows.sh ROW…            runs them; `all` runs every one
+#     bench/rows.sh --help          this text
 #
-# FATHOM=build/fathom  MODELS=folder for the files that are made once (up to 17 GB each)  RUNS=5  THREADS=all
-# COMPARE=llama.cpp|ik_llama.cpp|none   PEER=its llama-bench or a python3 with llama_cpp (else looked for in PATH)
-# SMOLLM2=the model's .gguf (else the registered smollm2)   REPORT=folder for a page per row (none)
-# LLAMA_CPP_LIB_PATH names another build of llama.cpp's libraries for the Python package.
+# Environment, with what holds without:
+#   COMPARE=llama.cpp     or ik_llama.cpp, or none: Fathom alone
+#   PEER=                 its llama-bench, a folder with one, or a python3 that has llama_cpp (looked for in PATH)
+#   LLAMA_CPP_LIB_PATH=   another build of llama.cpp's libraries for that python3
+#   MODELS=bench-models   folder for the files that are made once, up to 17 GB each
+#   SMOLLM2=smollm2       a .gguf file in place of the model of that name
+#   RUNS=5  THREADS=      counted runs of each test; threads (every core)
+#   REPORT=               a folder that gets a page for each row
+#   FATHOM=build/fathom   the program
 #
 # Ours and the peer's runs alternate; ratios are of medians. A row whose file does not fit in memory beside the
 # peer's copy is mapped by both. BF16 and FP8 of the V2-Lite shape have no peer: 31 GB fit no 24 GB machine
 # (layers then share weights, which no file can), and GGUF holds no FP8.
 set -euo pipefail
+self=$(readlink -f "$0")
+case ${1:-} in
+-h | --help)
+    sed -n '2,/^set /{/^#/!d;s/^# \{0,1\}//;p}' "$self"
+    exit
+    ;;
+esac
 here=$PWD
-cd "$(dirname "$(readlink -f "$0")")/.."
+cd "$(dirname "$self")/.."
 fathom=${FATHOM:-build/fathom}
 models=${MODELS:-$here/bench-models}
 runs=${RUNS:-5}
@@ -65,6 +78,19 @@ compose() { # source peer? options make?
     fi
 }
 
+# Better asked before a file of many gigabytes is made.
+need_peer() {
+    local name=${PEER:-}
+    case ${name##*/} in
+    '') command -v llama-bench >/dev/null || python3 -c 'import llama_cpp' 2>/dev/null ;;
+    python*) "$PEER" -c 'import llama_cpp' 2>/dev/null ;;
+    *) [ -x "$PEER" ] ;; # a program or a folder
+    esac && return
+    echo "rows.sh: no ${COMPARE:-llama.cpp} to compare with: neither ${PEER:-llama-bench in PATH} nor a python3" \
+        "that has llama_cpp. Name one: PEER=PATH; or measure Fathom alone: COMPARE=none" >&2
+    exit 1
+}
+
 found=0
 while IFS='|' read -r name source with options; do
     name=${name// /} with=${with// /}
@@ -76,6 +102,9 @@ while IFS='|' read -r name source with options; do
     for wanted in "$@"; do
         if [ "$wanted" = "$name" ] || [ "$wanted" = all ]; then
             found=1
+            if [ "$with" = peer ] && [ ${#peer[@]} -gt 0 ]; then
+                need_peer
+            fi
             compose "$source" "$with" "$options" make
             if [ -n "${REPORT:-}" ]; then
                 command+=(--report "$REPORT/$name")
@@ -85,7 +114,10 @@ while IFS='|' read -r name source with options; do
         fi
     done
 done < <(table)
-if [ $# -gt 0 ] && [ $found -eq 0 ]; then
-    echo "rows.sh: no such row: $*" >&2
+if [ $# -eq 0 ]; then
+    echo
+    sed -n '/^# Environment/,/^#$/{/^#$/d;s/^# //;p}' "$self"
+elif [ $found -eq 0 ]; then
+    echo "rows.sh: no such row: $*; without arguments all are listed" >&2
     exit 2
 fi

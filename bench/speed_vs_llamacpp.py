@@ -19,6 +19,7 @@ import statistics
 import subprocess
 import time
 
+import needed  # a package that is missing is said in one line
 import llama_cpp
 
 

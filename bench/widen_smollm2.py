@@ -15,6 +15,7 @@ import pathlib
 import shutil
 import sys
 
+import needed  # a package that is missing is said in one line
 import torch
 from safetensors.torch import load_file, save_file
 

@@ -72,6 +72,10 @@ expect bench_tells_its_limit_plainly 0 'limit was measured beside every run: [0-
     "$fathom" bench $model --prompt 0 --steps 2 --depth 0 --runs 1
 expect bench_misses_its_peer_at_once 1 '' 'there is no /nowhere/llama-bench' "$fathom" bench --shape v3 --type q8_0 \
     --write "$FATHOM_MODELS/never.gguf" --compare llama.cpp --peer /nowhere/llama-bench
+expect rows_explain_themselves 0 'COMPARE=llama.cpp  *or ik_llama.cpp, or none' '' bash bench/rows.sh --help
+expect rows_list_what_can_be_set 0 '^  MODELS=' '' bash bench/rows.sh
+expect rows_want_a_peer_before_they_make_a_file 1 '' 'measure Fathom alone: COMPARE=none' \
+    env PEER=/nowhere MODELS="$FATHOM_MODELS" bash bench/rows.sh moe-100m
 expect doctor_divides 0 'tokens/s divided by their' '' "$fathom" doctor
 expect bench_peer_goes_with_compare 2 '' '--peer goes with --compare' "$fathom" bench $model --peer /bin/true
 expect bench_compares_only_files_both_open 2 '' 'fathom convert makes one' \
