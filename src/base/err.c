@@ -17,12 +17,10 @@ static size_t err_text(const unsigned char *s, size_t left)
     return control ? 0 : utf8seq_length(s, left);
 }
 
-/* Messages quote names out of hostile files: what could steer a terminal or break a JSON answer
- * becomes '?'. */
-static void err_clean(char *message)
+void err_clean(char *text)
 {
-    unsigned char *end = (unsigned char *)message + strlen(message);
-    for (unsigned char *s = (unsigned char *)message; s < end;) {
+    unsigned char *end = (unsigned char *)text + strlen(text);
+    for (unsigned char *s = (unsigned char *)text; s < end;) {
         size_t n = err_text(s, (size_t)(end - s));
         if (n == 0) {
             *s = '?';

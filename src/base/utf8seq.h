@@ -4,6 +4,7 @@
 #define BASE_UTF8SEQ_H
 
 #include <stddef.h>
+#include <string.h>
 
 /* Length (1 to 4) of the sequence at s, of which `left` bytes may be read; 0 when it is not one. */
 static inline size_t utf8seq_length(const unsigned char *s, size_t left)
@@ -30,6 +31,23 @@ static inline size_t utf8seq_length(const unsigned char *s, size_t left)
         }
     }
     return n;
+}
+
+/* Takes off the beginning of a sequence that ends the text `s` before its own end: what cutting at a number of bytes
+ * leaves. */
+static inline void utf8seq_trim(char *s)
+{
+    size_t n = strlen(s), back = 1;
+    while (back <= 3 && back <= n && ((unsigned char)s[n - back] & 0xc0) == 0x80) {
+        back++;
+    }
+    if (back <= 3 && back <= n) {
+        unsigned char lead = (unsigned char)s[n - back];
+        size_t whole = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : lead >= 0xc0 ? 2 : 1;
+        if (whole > back) {
+            s[n - back] = '\0';
+        }
+    }
 }
 
 #endif

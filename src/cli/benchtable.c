@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "base/bytesize.h"
+#include "base/utf8seq.h"
 
 /* ---- the command ---- */
 
@@ -46,6 +47,8 @@ void benchtable_stamp(struct benchtable *t, int argc, char **argv)
         }
     }
     t->command[used] = '\0';
+    utf8seq_trim(t->command);
+    err_clean(t->command);
     time_t now = time(NULL);
     struct tm tm;
     if (!gmtime_r(&now, &tm) || strftime(t->date, sizeof t->date, "%Y-%m-%d %H:%M UTC", &tm) == 0) {
@@ -65,6 +68,8 @@ void benchtable_entitle(struct benchtable *t, const char *path)
     }
     n -= n - from > 5 && memcmp(path + n - 5, ".gguf", 5) == 0 ? 5 : 0;
     snprintf(t->title, sizeof t->title, "%.*s", (int)(n - from > 120 ? 120 : n - from), path + from);
+    utf8seq_trim(t->title);
+    err_clean(t->title);
 }
 
 /* ---- text ---- */

@@ -8,11 +8,18 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/utf8seq.h"
 #include "cli/subprocess.h"
 
 extern const unsigned char peerscript_text[]; /* bench/peer_llamacpp.py; tools/embed.sh */
 
-enum { PEER_NUMBER = 24, PEER_TITLE = 96, PEER_SYSTEM = 512 };
+enum { PEER_NUMBER = 24, PEER_TITLE = 96, PEER_SYSTEM = 512, PEER_BATCH = 2048 /* llama-bench's -b unless told */ };
+
+/* Tokens per second that a machine can reach; outside, a ratio of two would soon be no number. */
+static const double PEER_SLOWEST = 1e-9, PEER_FASTEST = 1e15;
+
+/* Opening a model and a test may take long; a list of options may not. */
+static const double PEER_REMIND_S = 60, PEER_HELP_S = 10;
 
 struct peer {
     char *program; /* owned */
@@ -32,6 +39,13 @@ static const char PEER_HOW[] =
     "looked for llama-bench in PATH and for a python3 that can import llama_cpp. Put llama.cpp's llama-bench "
     "into PATH, or: pip install llama-cpp-python (built with clang; gcc 12 miscompiles its AMX code), or "
     "name one: --peer PATH";
+
+/* A name in a buffer that may have cut it, as terminals and JSON can take it. */
+static void peer_clean(char *name)
+{
+    utf8seq_trim(name);
+    err_clean(name);
+}
 
 /* ---- python3 ---- */
 
@@ -78,6 +92,7 @@ static err peer_python_open(struct peer *p, struct errinfo *info)
     const char *argv[] = {p->program, "-c", (const char *)peerscript_text, p->options.model,
                           threads, chunk, NULL};
     TRY(subprocess_start(argv, &p->talk, info));
+    subprocess_patience(p->talk, PEER_REMIND_S, 0);
     TRY(peer_ask(p, NULL, &hello, info));
     err e = json_get_string(hello, "peer", "peer", &name, info);
     e = e == ERR_OK ? json_get_string(hello, "peer", "version", &version, info) : e;
@@ -85,6 +100,8 @@ static err peer_python_open(struct peer *p, struct errinfo *info)
     if (e == ERR_OK) {
         snprintf(p->title, sizeof p->title, "%s %s", name, version);
         peer_shorten(system, p->system);
+        peer_clean(p->title);
+        peer_clean(p->system);
     }
     json_decref(hello);
     return e;
@@ -118,10 +135,12 @@ static err peer_python_once(struct peer *p, double *tokens_per_s, struct errinfo
 
 /* ---- llama-bench ---- */
 
-static err peer_output(const char *const *argv, struct strbuf *out, struct errinfo *info)
+static err peer_output(const char *const *argv, double limit_s, struct strbuf *out,
+                       struct errinfo *info)
 {
     struct subprocess *s;
     TRY(subprocess_start(argv, &s, info));
+    subprocess_patience(s, PEER_REMIND_S, limit_s);
     err e = subprocess_finish(s, out, info);
     subprocess_close(s);
     return e;
@@ -131,7 +150,7 @@ static err peer_bench_open(struct peer *p, struct errinfo *info)
 {
     struct strbuf help = {0};
     const char *argv[] = {p->program, "--help", NULL};
-    err e = peer_output(argv, &help, info);
+    err e = peer_output(argv, PEER_HELP_S, &help, info);
     if (e == ERR_OK && (help.len == 0 || !strstr(help.data, "--n-gen"))) {
         e = err_set(info, ERR_UNSUPPORTED, "%s --help does not look like llama-bench's", p->program);
     }
@@ -152,13 +171,16 @@ static err peer_bench_read(struct peer *p, const struct strbuf *text, double *to
 {
     json_t *all = NULL;
     const char *commit = "?";
+    char name[33];
     size_t number = 0;
     TRY(json_parse(text->data ? text->data : "", text->len, "llama-bench's output", &all, info));
     json_t *first = json_array_get(all, 0);
     err e = json_get_double(first, "llama-bench's output", "avg_ts", tokens_per_s, info);
     if (e == ERR_OK && json_get_string(first, "", "build_commit", &commit, NULL) == ERR_OK &&
         json_get_size(first, "", "build_number", &number, NULL) == ERR_OK) {
-        snprintf(p->title, sizeof p->title, "llama-bench build %zu (%.32s)", number, commit);
+        snprintf(name, sizeof name, "%s", commit);
+        peer_clean(name);
+        snprintf(p->title, sizeof p->title, "llama-bench build %zu (%s)", number, name);
     }
     json_decref(all);
     return e;
@@ -175,6 +197,10 @@ static err peer_bench_once(struct peer *p, double *tokens_per_s, struct errinfo 
     const char *argv[24] = {p->program, "-m", p->options.model, "-o", "json", "-r", "1", "-t", threads,
                             "-ub", chunk, "-p", prefill ? tokens : "0", "-n", prefill ? "0" : tokens};
     size_t n = 15;
+    if (p->options.chunk > PEER_BATCH) {
+        argv[n++] = "-b"; /* which bounds -ub */
+        argv[n++] = chunk;
+    }
     if (p->test.depth > 0) {
         argv[n++] = p->depth_option;
         argv[n++] = depth;
@@ -184,7 +210,7 @@ static err peer_bench_once(struct peer *p, double *tokens_per_s, struct errinfo 
         argv[n++] = p->map_value;
     }
     struct strbuf out = {0};
-    err e = peer_output(argv, &out, info);
+    err e = peer_output(argv, 0, &out, info);
     e = e == ERR_OK ? peer_bench_read(p, &out, tokens_per_s, info) : e;
     strbuf_deinit(&out);
     return e;
@@ -311,6 +337,11 @@ err peer_start(struct peer *p, const struct benchmark_test *t, struct errinfo *i
 
 err peer_once(struct peer *p, double *tokens_per_s, struct errinfo *info)
 {
-    return p->python ? peer_python_once(p, tokens_per_s, info)
-                     : peer_bench_once(p, tokens_per_s, info);
+    double rate = 0;
+    TRY(p->python ? peer_python_once(p, &rate, info) : peer_bench_once(p, &rate, info));
+    if (!(rate >= PEER_SLOWEST && rate <= PEER_FASTEST)) {
+        return err_set(info, ERR_CORRUPT, "%s says it made %g tokens per second", p->program, rate);
+    }
+    *tokens_per_s = rate;
+    return ERR_OK;
 }

@@ -2,19 +2,24 @@
 #include "cli/subprocess.h"
 
 #include <errno.h>
-#include <spawn.h>
-#include <stdbool.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/mem.h"
-
-extern char **environ;
+#include "base/progress.h"
+#include "cli/interrupt.h"
 
 enum { SUBPROCESS_BLOCK = 4096, SUBPROCESS_LAST_WORDS = 300 };
+
+/* How long it may take to end by itself, once its stdin or its stdout is closed, and after a SIGTERM. */
+static const double SUBPROCESS_GRACE_S = 0.2, SUBPROCESS_FINISH_S = 2;
 
 struct subprocess {
     char name[128];
@@ -24,22 +29,47 @@ struct subprocess {
     FILE *errors; /* its stderr, a file without a name */
     struct strbuf heard;
     size_t used; /* of `heard`, by lines already given out */
+    double remind_s, limit_s; /* of one wait; 0: never */
+    double since;             /* when that wait began */
+    bool reminded;
 };
 
-/* Its stdin, stdout and stderr are ours of the moment. */
+/* In the child, which shares our memory until it is another program: its stdin, stdout and stderr, and its end with
+ * ours, however we end. Returns what failed. */
+static int subprocess_become(const char *const *argv, int theirs, int errors, pid_t parent,
+                             const sigset_t *mask)
+{
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || dup2(theirs, STDIN_FILENO) < 0 ||
+        dup2(theirs, STDOUT_FILENO) < 0 || dup2(errors, STDERR_FILENO) < 0) {
+        return errno;
+    }
+    if (getppid() != parent) {
+        return ECHILD;
+    }
+    sigprocmask(SIG_SETMASK, mask, NULL);
+    execvp(argv[0], (char *const *)argv);
+    return errno;
+}
+
+/* vfork, not fork: a copied page table of gigabytes of weights costs time, and page faults in the midst of what is
+ * measured. Not posix_spawn: it cannot say PR_SET_PDEATHSIG. */
 static int subprocess_spawn(struct subprocess *p, const char *const *argv, int theirs)
 {
-    posix_spawn_file_actions_t actions;
-    int e = posix_spawn_file_actions_init(&actions);
-    if (e != 0) {
-        return e;
+    volatile int failed = 0;
+    int errors = fileno(p->errors);
+    pid_t parent = getpid();
+    sigset_t all, mask;
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, &mask); /* no handler of ours runs in the child */
+    pid_t pid = vfork();
+    if (pid == 0) {
+        failed = subprocess_become(argv, theirs, errors, parent, &mask);
+        _exit(127);
     }
-    e = posix_spawn_file_actions_adddup2(&actions, theirs, STDIN_FILENO);
-    e = e ? e : posix_spawn_file_actions_adddup2(&actions, theirs, STDOUT_FILENO);
-    e = e ? e : posix_spawn_file_actions_adddup2(&actions, fileno(p->errors), STDERR_FILENO);
-    e = e ? e : posix_spawnp(&p->pid, argv[0], &actions, NULL, (char *const *)argv, environ);
-    posix_spawn_file_actions_destroy(&actions);
-    return e;
+    int error = pid < 0 ? errno : failed;
+    sigprocmask(SIG_SETMASK, &mask, NULL);
+    p->pid = pid;
+    return error;
 }
 
 err subprocess_start(const char *const *argv, struct subprocess **out, struct errinfo *info)
@@ -63,7 +93,6 @@ err subprocess_start(const char *const *argv, struct subprocess **out, struct er
     int failed = subprocess_spawn(p, argv, pair[1]);
     close(pair[1]);
     if (failed) {
-        p->pid = 0;
         subprocess_close(p);
         return err_set(info, failed == ENOENT || failed == EACCES ? ERR_NOTFOUND : ERR_IO,
                        "starting %s: %s", argv[0], strerror(failed));
@@ -91,28 +120,95 @@ static const char *subprocess_last_words(struct subprocess *p, char out[SUBPROCE
     return n > 0 ? out : "it gave no reason";
 }
 
-/* Waits for its end; true when that was a success. */
-static bool subprocess_reap(struct subprocess *p)
+/* Whether it has ended within that many seconds; *status as waitpid's. */
+static bool subprocess_ended(struct subprocess *p, double seconds, int *status)
 {
-    int status = 0;
-    pid_t got = 0;
-    while (p->pid > 0 && (got = waitpid(p->pid, &status, 0)) < 0 && errno == EINTR) {
+    double until = progress_clock() + seconds;
+    const struct timespec pause = {.tv_nsec = 2000000};
+    pid_t got;
+    while ((got = waitpid(p->pid, status, WNOHANG)) == 0 && progress_clock() < until) {
+        nanosleep(&pause, NULL);
+    }
+    return got != 0;
+}
+
+/* Waits for its end, and brings it about when that takes longer; true when it ended by itself with success. */
+static bool subprocess_reap(struct subprocess *p, double seconds)
+{
+    int status = 1;
+    if (p->pid <= 0) {
+        return false;
+    }
+    bool ended = subprocess_ended(p, seconds, &status);
+    bool success = ended && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    if (!ended) {
+        kill(p->pid, SIGTERM);
+        if (!subprocess_ended(p, SUBPROCESS_GRACE_S, &status)) {
+            kill(p->pid, SIGKILL);
+            while (waitpid(p->pid, &status, 0) < 0 && errno == EINTR) {
+            }
+        }
     }
     p->pid = 0;
-    return got > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    return success;
+}
+
+/* Its stdin ends; a well-meant program then ends too. */
+static void subprocess_hang_up(struct subprocess *p)
+{
+    if (p->socket >= 0) {
+        close(p->socket);
+        p->socket = -1;
+    }
 }
 
 static err subprocess_gone(struct subprocess *p, struct errinfo *info)
 {
     char words[SUBPROCESS_LAST_WORDS];
-    subprocess_reap(p);
+    subprocess_hang_up(p);
+    subprocess_reap(p, SUBPROCESS_GRACE_S);
     return err_set(info, ERR_IO, "%s ended too early: %s", p->name, subprocess_last_words(p, words));
+}
+
+void subprocess_patience(struct subprocess *p, double remind_s, double limit_s)
+{
+    p->remind_s = remind_s;
+    p->limit_s = limit_s;
+}
+
+static void subprocess_wait_begins(struct subprocess *p)
+{
+    p->since = progress_clock();
+    p->reminded = false;
+}
+
+/* Until there is something to receive. */
+static err subprocess_wait(struct subprocess *p, struct errinfo *info)
+{
+    struct pollfd fd = {.fd = p->socket, .events = POLLIN};
+    for (;;) {
+        int found = poll(&fd, 1, 100);
+        if (interrupt_pending()) {
+            return err_set(info, ERR_CANCELLED, "stopped");
+        }
+        double waited = progress_clock() - p->since;
+        if (p->limit_s > 0 && waited > p->limit_s) {
+            return err_set(info, ERR_IO, "%s did not answer within %g seconds", p->name, p->limit_s);
+        }
+        if (found > 0 || (found < 0 && errno != EINTR)) {
+            return ERR_OK;
+        }
+        if (p->remind_s > 0 && waited > p->remind_s && !p->reminded) {
+            p->reminded = true;
+            fprintf(stderr, "still waiting for %s after %.0f s; Ctrl-C stops\n", p->name, waited);
+        }
+    }
 }
 
 err subprocess_say(struct subprocess *p, const char *line, struct errinfo *info)
 {
     size_t n = strlen(line), done = 0;
-    while (done < n + 1) {
+    while (p->socket >= 0 && done < n + 1) {
         const char *from = done < n ? line + done : "\n";
         ssize_t sent = send(p->socket, from, done < n ? n - done : 1, MSG_NOSIGNAL);
         if (sent < 0 && errno != EINTR) {
@@ -120,13 +216,18 @@ err subprocess_say(struct subprocess *p, const char *line, struct errinfo *info)
         }
         done += sent > 0 ? (size_t)sent : 0;
     }
-    return ERR_OK;
+    return p->socket >= 0 ? ERR_OK : subprocess_gone(p, info);
 }
 
 /* More of its stdout; *ended when there is none. */
 static err subprocess_receive(struct subprocess *p, bool *ended, struct errinfo *info)
 {
     char block[SUBPROCESS_BLOCK];
+    *ended = p->socket < 0;
+    if (*ended) {
+        return ERR_OK;
+    }
+    TRY(subprocess_wait(p, info));
     ssize_t n = recv(p->socket, block, sizeof block, 0);
     *ended = n == 0 || (n < 0 && errno != EINTR);
     if (n <= 0) {
@@ -150,6 +251,7 @@ err subprocess_hear(struct subprocess *p, const char **line, struct errinfo *inf
         p->heard.len -= p->used;
         p->used = 0;
     }
+    subprocess_wait_begins(p);
     while (!(newline = p->heard.len ? memchr(p->heard.data, '\n', p->heard.len) : NULL)) {
         TRY(subprocess_receive(p, &ended, info));
         if (ended) {
@@ -167,10 +269,11 @@ err subprocess_finish(struct subprocess *p, struct strbuf *out, struct errinfo *
     bool ended = false;
     char words[SUBPROCESS_LAST_WORDS];
     shutdown(p->socket, SHUT_WR);
+    subprocess_wait_begins(p);
     while (!ended) {
         TRY(subprocess_receive(p, &ended, info));
     }
-    if (!subprocess_reap(p)) {
+    if (!subprocess_reap(p, SUBPROCESS_FINISH_S)) {
         return err_set(info, ERR_IO, "%s failed: %s", p->name, subprocess_last_words(p, words));
     }
     return p->heard.len == 0 || strbuf_append(out, p->heard.data, p->heard.len) == ERR_OK
@@ -183,8 +286,8 @@ void subprocess_close(struct subprocess *p)
     if (!p) {
         return;
     }
-    close(p->socket); /* its stdin ends; a well-meant program then ends too */
-    subprocess_reap(p);
+    subprocess_hang_up(p);
+    subprocess_reap(p, SUBPROCESS_GRACE_S);
     fclose(p->errors);
     strbuf_deinit(&p->heard);
     mem_free(p);

@@ -111,6 +111,33 @@ static void names_cannot_become_markup(void **state)
     mem_free(page);
 }
 
+/* JSON holds whole characters only; file names and commands hold any bytes and any length. */
+static void names_become_whole_characters(void **state)
+{
+    (void)state;
+    char words[2 * BENCHTABLE_TEXT + 1], verb[] = "bench", stray[] = "a\xff.gguf";
+    for (size_t shift = 0; shift < 2; shift++) {
+        memset(words, 'x', shift);
+        for (size_t i = shift; i + 1 < sizeof words; i += 2) {
+            memcpy(words + i, "ä", 3);
+        }
+        words[sizeof words - 1] = '\0';
+        char *argv[] = {verb, stray, words, NULL};
+        struct benchtable t = table;
+        benchtable_stamp(&t, 3, argv);
+        benchtable_entitle(&t, words);
+        size_t title = strlen(t.title);
+        assert_true(title >= 119 && title <= 120 && title % 2 == shift);
+        assert_non_null(strstr(t.command, "'a?.gguf'"));
+        json_t *all = benchtable_json(&t);
+        assert_non_null(all);
+        json_decref(all);
+    }
+    struct benchtable t = table;
+    benchtable_entitle(&t, "models/b\xc3(.gguf");
+    assert_string_equal(t.title, "b?(");
+}
+
 static void a_report_that_cannot_be_written_leaves_the_old_one(void **state)
 {
     (void)state;
@@ -213,6 +240,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_page_holds_every_test_and_needs_nothing_else),
         cmocka_unit_test(names_cannot_become_markup),
+        cmocka_unit_test(names_become_whole_characters),
         cmocka_unit_test(a_report_that_cannot_be_written_leaves_the_old_one),
         cmocka_unit_test(short_memory_is_an_error_wherever_it_strikes),
         cmocka_unit_test(a_roof_beyond_the_scale_is_a_number_and_no_line),

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
+#include "base/progress.h"
 #include "cli/peer.h"
 
 static char folder[] = "/tmp/fathom-test-XXXXXX";
@@ -35,11 +36,12 @@ static const char python[] =
     "*'\"batch\":2'*) echo '{\"error\": \"no batches today\"}' ;;\n"
     "*) echo '{\"ready\": true}' ;; esac; done\n";
 
-/* Says in its tokens per second how it was called: 100 times -d, 10 times -mmp, prefill or not. */
+/* Says in its tokens per second how it was called: 1000 times -b, 100 times -d, 10 times -mmp, prefill or not. */
 static const char bench[] =
     "case $* in *--help*) echo '--n-gen --n-depth --mmap'; exit ;; esac\n"
     "case $* in *'-p 64 -n 0'*) n=1 ;; *'-p 0 -n 8'*) n=2 ;; *) exit 1 ;; esac\n"
     "case $* in *'-d 100'*) n=$((n + 100)) ;; esac\n"
+    "case $* in *'-ub 4096'*' -b 4096'*) n=$((n + 1000)) ;; *' -b '*) exit 1 ;; esac\n"
     "case $* in *'-mmp 0'*) n=$((n + 10)) ;; esac\n"
     "echo \"[{\\\"build_commit\\\":\\\"abc\\\",\\\"build_number\\\":7,\\\"avg_ts\\\":$n.0}]\"\n";
 
@@ -87,6 +89,80 @@ static void llama_bench_is_called_for_each_run(void **state)
     assert_true(rate == 112);
     t.batch = 4;
     assert_false(peer_can(p, &t));
+    peer_free(p);
+}
+
+static void llama_bench_may_take_a_large_chunk_at_once(void **state)
+{
+    (void)state;
+    struct peer *p;
+    struct errinfo info = {0};
+    double rate = 0;
+    const struct peer_options o = {script("llama-bench", bench), "model.gguf", 2, 4096, true};
+    assert_int_equal(peer_new(&o, &p, &info), ERR_OK);
+    struct benchmark_test t = {BENCHMARK_PREFILL, 64, 0, 1, 1};
+    assert_int_equal(peer_start(p, &t, &info), ERR_OK);
+    assert_int_equal(peer_once(p, &rate, &info), ERR_OK);
+    assert_true(rate == 1011);
+    peer_free(p);
+}
+
+/* Numbers no table and no ratio can hold. */
+static void impossible_speeds_are_the_peers_failure(void **state)
+{
+    (void)state;
+    static const char *const rates[] = {"0", "-1.5", "NaN", "1e400", "1e-320", "\"fast\""};
+    for (size_t i = 0; i < sizeof rates / sizeof *rates; i++) {
+        char body[256];
+        struct peer *p;
+        double rate = 7;
+        struct errinfo info = {0};
+        snprintf(body, sizeof body,
+                 "case $* in *--help*) echo '--n-gen'; exit ;; esac\necho '[{\"avg_ts\":%s}]'\n", rates[i]);
+        const struct peer_options o = {script("llama-bench", body), "model.gguf", 2, 512, false};
+        assert_int_equal(peer_new(&o, &p, &info), ERR_OK);
+        struct benchmark_test t = {BENCHMARK_PREFILL, 64, 0, 1, 1};
+        assert_int_equal(peer_start(p, &t, &info), ERR_OK);
+        assert_int_equal(peer_once(p, &rate, &info), ERR_CORRUPT);
+        assert_true(rate == 7);
+        peer_free(p);
+    }
+}
+
+/* What it says first is no answer, and it lives on. */
+static void one_that_talks_nonsense_is_refused_and_ended(void **state)
+{
+    (void)state;
+    static const char *const words[] = {"not json", "{\"error\":\"boom\"}"};
+    double start = progress_clock();
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        char body[128];
+        struct peer *p = NULL;
+        struct errinfo info = {0};
+        snprintf(body, sizeof body, "echo '%s'\nexec sleep 303\n", words[i]);
+        const struct peer_options o = {script("python3", body), "m.gguf", 1, 512, false};
+        assert_int_equal(peer_new(&o, &p, &info), i == 0 ? ERR_CORRUPT : ERR_IO);
+        assert_null(p);
+    }
+    assert_true(progress_clock() - start < 60);
+}
+
+static void names_of_peers_are_whole_characters(void **state)
+{
+    (void)state;
+    struct peer *p;
+    struct errinfo info = {0};
+    double rate = 0;
+    const struct peer_options o = {script("llama-bench",
+                                          "case $* in *--help*) echo '--n-gen'; exit ;; esac\n"
+                                          "echo '[{\"avg_ts\":1.5,\"build_number\":7,\"build_commit\":"
+                                          "\"aäääääääääääääääääääääää\"}]'\n"),
+                                   "model.gguf", 2, 512, false};
+    assert_int_equal(peer_new(&o, &p, &info), ERR_OK);
+    struct benchmark_test t = {BENCHMARK_PREFILL, 64, 0, 1, 1};
+    assert_int_equal(peer_start(p, &t, &info), ERR_OK);
+    assert_int_equal(peer_once(p, &rate, &info), ERR_OK);
+    assert_string_equal(peer_title(p), "llama-bench build 7 (aäääääääääääääää)");
     peer_free(p);
 }
 
@@ -146,6 +222,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(python_is_asked_line_by_line),
         cmocka_unit_test(llama_bench_is_called_for_each_run),
+        cmocka_unit_test(llama_bench_may_take_a_large_chunk_at_once),
+        cmocka_unit_test(impossible_speeds_are_the_peers_failure),
+        cmocka_unit_test(one_that_talks_nonsense_is_refused_and_ended),
+        cmocka_unit_test(names_of_peers_are_whole_characters),
         cmocka_unit_test(what_is_no_peer_is_refused),
         cmocka_unit_test(none_on_the_machine_says_what_was_looked_for),
     };
