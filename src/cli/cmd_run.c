@@ -215,7 +215,9 @@ static void cmd_run_epilogue(const struct cmd_run *r, const struct session *s, c
         fprintf(stderr, dim ? "\033[2m%s\033[0m\n" : "%s\n", why);
     }
     if (isatty(STDERR_FILENO) && isatty(STDOUT_FILENO)) {
-        fprintf(stderr, dim ? "\033[2m[%s]\033[0m\n" : "[%s]\n", answer_speed_text(g, speed));
+        bool wanted = r->settings.speculate >= SESSION_SPECULATE_LOOKUP && g->drafted_tokens == 0;
+        fprintf(stderr, dim ? "\033[2m[%s%s]\033[0m\n" : "[%s%s]\n", answer_speed_text(g, speed),
+                wanted ? "; no guess seemed worth trying" : "");
     }
 }
 

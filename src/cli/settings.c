@@ -69,7 +69,7 @@ void settings_sampling_rows(struct settings *s, struct options_row *rows, size_t
                      "let an answer go on that says the same over and over"),
         options_choice("speculate", "HOW", settings_speculations, &s->speculate,
                        "guess tokens ahead where that is faster: auto, off, lookup, mtp; the answer "
-                       "is the same (auto)"),
+                       "is the same; how many were right is in the line after it, /stats and --json (auto)"),
         options_size("draft", "N", 1, 15, &s->draft,
                      "most tokens guessed at a time: 1 to 3, with --deterministic 1 to 15; fewer are tried "
                      "where fewer pay (as many as may be)"),

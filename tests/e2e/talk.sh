@@ -79,6 +79,7 @@ has run_json_has_null_where_nothing_was_timed '"completion_tokens":1,"prefill_tp
 loop() { # ends only by the guard, or at the context's end
     "$fathom" run $model --prompt hello --logit-bias 32=100 --json --context 300 "$@"
 }
+has run_help_says_what_a_draft_may_be "1 to 3, with --deterministic 1 to 15" "$("$fathom" run --help)"
 has run_stops_an_answer_that_loops '"finish_reason":"loop"' "$(loop)"
 has run_lets_loops_go_on_when_asked '"completion_tokens":276,.*"finish_reason":"length"' "$(loop --allow-loops)"
 printf 'count\n' | chat --logit-bias 32=100 >/dev/null
