@@ -68,6 +68,8 @@ if script -qec true /dev/null >/dev/null 2>&1 </dev/null; then
     check and_the_answer_after_them "That makes 5."$'\033[0m'"
 
 It is 5." "$(tail -n +2 <<<"$seen" | head -3)"
+    has a_terminal_shows_that_no_guess_was_tried 'no guess seemed worth trying' \
+        "$(talk sum --speculate lookup --max-tokens 1)"
 else
     echo "[  SKIPPED ] a_terminal_shows_thoughts_dimmed_before_the_answer: no script(1)"
 fi
