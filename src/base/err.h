@@ -45,8 +45,8 @@ err err_set(struct errinfo *info, err code, const char *fmt, ...) ERR_PRINTF(3, 
 /* Puts `fmt` in front of the message already in `info` ("while reading X: …"); returns info's code. */
 err err_prefix(struct errinfo *info, err code, const char *fmt, ...) ERR_PRINTF(3, 4);
 
-/* What err_set does to messages, for other text that quotes names from outside and goes to terminals and into JSON:
- * control characters and invalid UTF-8 become '?'. */
+/* What err_set does to messages, for other text that quotes names from outside and goes to terminals and
+ * into JSON: control characters and invalid UTF-8 become '?'. */
 void err_clean(char *text);
 
 /* Short English name of a code: "out of memory", "corrupt file" … Never NULL. */

@@ -150,8 +150,10 @@ err file_make_dirs(const char *path, struct errinfo *info)
         }
         char kept = *p;
         *p = '\0';
-        if (mkdir(copy, 0777) != 0 && errno != EEXIST) {
-            e = file_error(info, "make folder", copy);
+        if (mkdir(copy, 0777) != 0) {
+            int why = errno == EEXIST && !file_is_dir(copy) ? ENOTDIR : errno;
+            errno = why;
+            e = why == EEXIST ? ERR_OK : file_error(info, "make folder", copy);
         }
         *p = kept;
         if (kept == '\0') {

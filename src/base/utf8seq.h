@@ -33,8 +33,8 @@ static inline size_t utf8seq_length(const unsigned char *s, size_t left)
     return n;
 }
 
-/* Takes off the beginning of a sequence that ends the text `s` before its own end: what cutting at a number of bytes
- * leaves. */
+/* Takes off the beginning of a sequence that ends the text `s` before its own end: what cutting at a
+ * number of bytes leaves. */
 static inline void utf8seq_trim(char *s)
 {
     size_t n = strlen(s), back = 1;

@@ -195,6 +195,9 @@ void benchtable_print_end(const struct benchtable *t)
     if (*sep == ',') {
         putchar('\n');
     }
+    if (t->peer_learnt) {
+        printf("\npeer: %s\n", t->peer_title);
+    }
 }
 
 /* ---- JSON ---- */
@@ -208,12 +211,12 @@ static json_t *benchtable_row_json(const struct benchtable_row *row)
                                    row->peer.min, "max", row->peer.max)
                        : json_null();
     return json_pack(
-        "{s:s, s:f, s:f, s:f, s:o, s:s, s:I, s:I, s:I, s:o, s:o, s:s?, s:o, s:o, s:f, s:f, s:o, s:o}", "name",
-        r->name, "tokens_per_s", r->median, "min", r->min, "max", r->max, "roof_pct",
+        "{s:s, s:f, s:f, s:f, s:o, s:s, s:I, s:I, s:I, s:I, s:o, s:o, s:s?, s:o, s:o, s:f, s:f, s:o, s:o}",
+        "name", r->name, "tokens_per_s", r->median, "min", r->min, "max", r->max, "roof_pct",
         roof ? json_real(r->roof_pct) : json_null(), "kind",
         row->test.kind == BENCHMARK_PREFILL ? "prefill" : "decode", "tokens",
         (json_int_t)row->test.tokens, "depth", (json_int_t)row->test.depth, "batch",
-        (json_int_t)row->test.batch, "roof_bound",
+        (json_int_t)row->test.batch, "runs", (json_int_t)row->test.runs, "roof_bound",
         roof ? json_string(r->bound == WORKLOAD_COMPUTE ? "compute" : "memory") : json_null(),
         "roof_tokens_per_s", roof ? json_real(r->roof_per_s) : json_null(), "roof_unit",
         !roof ? NULL : r->bound == WORKLOAD_COMPUTE ? "FLOP/s" : "bytes/s", "roof_min",

@@ -17,7 +17,7 @@ struct benchtable_peer {
 };
 
 struct benchtable_row {
-    struct benchmark_test test;
+    struct benchmark_test test; /* runs: those that were made, fewer than asked for after Ctrl-C */
     struct benchmark_result ours;
     struct benchtable_peer peer;
 };
@@ -38,6 +38,7 @@ struct benchtable {
     /* the peer; "" without one */
     const char *peer_name; /* "llama.cpp" */
     char peer_title[BENCHTABLE_TEXT], peer_system[BENCHTABLE_TEXT];
+    bool peer_learnt; /* that title, after benchtable_print_model showed a shorter one */
     struct errinfo peer_failed;       /* why it was dropped; no message when it was not */
     char command[BENCHTABLE_TEXT]; /* that repeats it, quoted for a shell */
     char date[32];

@@ -11,6 +11,7 @@
 #include "base/meminfo.h"
 #include "cli/benchreport.h"
 #include "cli/benchtable.h"
+#include "cli/interrupt.h"
 #include "cli/modelref.h"
 #include "cli/options.h"
 #include "cli/peer.h"
@@ -50,6 +51,7 @@ struct cmd_bench {
     struct benchmark_test tests[BENCHTABLE_ROWS_MAX];
     size_t n_tests;
     struct benchtable table;
+    bool watching; /* Ctrl-C is a question */
 };
 
 /* "512,2048" → numbers in [min, max]; refused with the option's name otherwise. */
@@ -186,6 +188,20 @@ static void cmd_bench_announce(const struct cmd_bench *b, const struct synth_siz
     fputc('\n', stderr);
 }
 
+static bool cmd_bench_goes_on(void)
+{
+    return !interrupt_pending();
+}
+
+/* From where on Ctrl-C would lose something. */
+static void cmd_bench_watch(struct cmd_bench *b)
+{
+    if (!b->watching) {
+        b->watching = true;
+        interrupt_watch();
+    }
+}
+
 /* Random weights of a published shape, as much of them as memory holds beside the tests. */
 static err cmd_bench_synthesize(struct cmd_bench *b, struct errinfo *info)
 {
@@ -199,9 +215,36 @@ static err cmd_bench_synthesize(struct cmd_bench *b, struct errinfo *info)
     struct progress progress;
     TRY(synth_new(&b->config, typer, &b->mix, budget, &progress, &b->synth, info));
     if (b->write) {
+        cmd_bench_watch(b);
+        synth_watch(b->synth, cmd_bench_goes_on);
         TRY(synth_write(b->synth, b->write, b->mix.ggml_ftype, &progress, info));
     }
     return model_from_tensors(&b->config, synth_tensors(b->synth), &b->model, info);
+}
+
+/* Whether a file can appear at that path, before hours of work for it. */
+static err cmd_bench_try_file(const char *path, struct errinfo *info)
+{
+    struct file_writer *w = NULL;
+    TRY(file_writer_open(path, &w, info));
+    file_writer_close(w);
+    return ERR_OK;
+}
+
+/* The places of --write and --report. */
+static err cmd_bench_try_files(const struct cmd_bench *b, struct errinfo *info)
+{
+    if (b->write) {
+        TRY(cmd_bench_try_file(b->write, info));
+    }
+    if (!b->report) {
+        return ERR_OK;
+    }
+    TRY(file_make_dirs(b->report, info));
+    char *page = file_join(b->report, BENCHREPORT_PAGE);
+    err e = page ? cmd_bench_try_file(page, info) : err_set(info, ERR_NOMEM, "out of memory for --report");
+    mem_free(page);
+    return e;
 }
 
 static err cmd_bench_check(const struct cmd_bench *b, struct errinfo *info)
@@ -302,6 +345,15 @@ static err cmd_bench_try_peer(struct cmd_bench *b, const char *model, size_t thr
     return peer_new(&o, &b->peer, info);
 }
 
+/* As far as it is known: llama-bench says its version with its first result. */
+static void cmd_bench_name_peer(struct cmd_bench *b)
+{
+    struct benchtable *t = &b->table;
+    t->peer_learnt |= t->peer_title[0] && strcmp(t->peer_title, peer_title(b->peer)) != 0;
+    snprintf(t->peer_title, sizeof t->peer_title, "%s", peer_title(b->peer));
+    snprintf(t->peer_system, sizeof t->peer_system, "%s", peer_system(b->peer));
+}
+
 static err cmd_bench_find_peer(struct cmd_bench *b, struct errinfo *info)
 {
     if (b->peer_name == 0) {
@@ -309,8 +361,7 @@ static err cmd_bench_find_peer(struct cmd_bench *b, struct errinfo *info)
     }
     TRY(cmd_bench_try_peer(b, b->shape ? b->write : b->path, (size_t)b->compute->n_threads, info));
     b->table.peer_name = cmd_bench_peers[b->peer_name];
-    snprintf(b->table.peer_title, sizeof b->table.peer_title, "%s", peer_title(b->peer));
-    snprintf(b->table.peer_system, sizeof b->table.peer_system, "%s", peer_system(b->peer));
+    cmd_bench_name_peer(b);
     cmd_bench_warn_memory(b);
     return ERR_OK;
 }
@@ -325,7 +376,19 @@ static void cmd_bench_drop_peer(struct cmd_bench *b, const struct errinfo *why)
     b->peer = NULL;
 }
 
-/* One test: our run and the peer's in turn, so that both meet the same moments of the machine. */
+static void cmd_bench_peer_row(struct benchtable_row *row, double *theirs, size_t n)
+{
+    if (n > 0) {
+        row->peer.measured = true;
+        row->peer.median = benchmark_median(theirs, n);
+        row->peer.min = theirs[0];
+        row->peer.max = theirs[n - 1];
+        row->peer.ratio = row->ours.median / row->peer.median;
+    }
+}
+
+/* One test: our run and the peer's in turn, so that both meet the same moments of the machine. After Ctrl-C
+ * it has the runs that are complete, and is ERR_CANCELLED only without any. */
 static err cmd_bench_test(struct cmd_bench *b, const struct benchmark_test *t,
                           struct benchtable_row *row, struct errinfo *info)
 {
@@ -333,41 +396,55 @@ static err cmd_bench_test(struct cmd_bench *b, const struct benchmark_test *t,
     double theirs[BENCHMARK_RUNS_MAX];
     struct errinfo peer_info = {0};
     bool both = b->peer && peer_can(b->peer, t);
+    size_t n = 0, n_theirs = 0;
     *row = (struct benchtable_row){.test = *t};
     TRY(benchmark_start(b->benchmark, t, info));
     err failed = both ? peer_start(b->peer, t, &peer_info) : ERR_OK;
-    for (size_t i = 0; i < t->runs; i++) {
-        TRY(benchmark_once(b->benchmark, &samples[i], info));
+    while (n < t->runs && !(n > 0 && interrupt_pending())) {
+        err e = benchmark_once(b->benchmark, &samples[n], info);
+        if (e == ERR_CANCELLED && n > 0) {
+            break;
+        }
+        TRY(e);
+        n++;
         if (both && failed == ERR_OK) {
-            failed = peer_once(b->peer, &theirs[i], &peer_info);
+            failed = peer_once(b->peer, &theirs[n_theirs], &peer_info);
+            n_theirs += failed == ERR_OK;
         }
     }
-    if (failed != ERR_OK) {
-        cmd_bench_drop_peer(b, &peer_info);
-        both = false;
-    }
-    benchmark_summary(b->benchmark, samples, t->runs, &row->ours);
     if (both) {
-        row->peer.measured = true;
-        row->peer.median = benchmark_median(theirs, t->runs);
-        row->peer.min = theirs[0];
-        row->peer.max = theirs[t->runs - 1];
-        row->peer.ratio = row->ours.median / row->peer.median;
+        cmd_bench_name_peer(b);
     }
+    if (failed != ERR_OK && !interrupt_pending()) { /* Ctrl-C reaches the peer, too */
+        cmd_bench_drop_peer(b, &peer_info);
+        n_theirs = 0;
+    }
+    row->test.runs = n;
+    benchmark_summary(b->benchmark, samples, n, &row->ours);
+    cmd_bench_peer_row(row, theirs, n_theirs);
     return ERR_OK;
 }
 
 static err cmd_bench_tests(struct cmd_bench *b, struct errinfo *info)
 {
     struct benchtable *t = &b->table;
-    for (size_t i = 0; i < b->n_tests; i++) {
-        TRY(cmd_bench_test(b, &b->tests[i], &t->rows[i], info));
-        t->n_rows++;
-        if (!b->json) {
-            benchtable_print_row(t, &t->rows[i]);
+    size_t complete = 0;
+    err e = ERR_OK;
+    benchmark_watch(b->benchmark, cmd_bench_goes_on);
+    for (size_t i = 0; i < b->n_tests && e == ERR_OK && complete == i; i++) {
+        e = cmd_bench_test(b, &b->tests[i], &t->rows[i], info);
+        if (e == ERR_OK) {
+            t->n_rows++;
+            complete += t->rows[i].test.runs == b->tests[i].runs;
+            if (!b->json) {
+                benchtable_print_row(t, &t->rows[i]);
+            }
         }
     }
-    return ERR_OK;
+    return complete == b->n_tests || (e != ERR_OK && e != ERR_CANCELLED)
+               ? e
+               : err_set(info, ERR_CANCELLED, "stopped; %zu of %zu tests have all their runs", complete,
+                         b->n_tests);
 }
 
 /* The compute and its roof. */
@@ -389,18 +466,8 @@ static err cmd_bench_machine(struct cmd_bench *b, struct errinfo *info)
     return ERR_OK;
 }
 
-static err cmd_bench_finish(struct cmd_bench *b, struct errinfo *info)
+static err cmd_bench_print_json(const struct cmd_bench *b, struct errinfo *info)
 {
-    if (b->report) {
-        TRY(benchreport_write(&b->table, b->report, info));
-    }
-    if (!b->json) {
-        benchtable_print_end(&b->table);
-        if (b->report) {
-            printf("report: %s/%s\n", b->report, BENCHREPORT_PAGE);
-        }
-        return ERR_OK;
-    }
     json_t *all = benchtable_json(&b->table);
     char *text = json_text_dup(all, JSON_INDENT(1));
     json_decref(all);
@@ -409,6 +476,24 @@ static err cmd_bench_finish(struct cmd_bench *b, struct errinfo *info)
     }
     puts(text);
     mem_free(text);
+    return ERR_OK;
+}
+
+/* What was measured is printed before anything else can fail. */
+static err cmd_bench_finish(struct cmd_bench *b, struct errinfo *info)
+{
+    if (b->json) {
+        TRY(cmd_bench_print_json(b, info));
+    } else {
+        benchtable_print_end(&b->table);
+    }
+    fflush(stdout);
+    if (b->report) {
+        TRY(benchreport_write(&b->table, b->report, info));
+        if (!b->json) {
+            printf("report: %s/%s\n", b->report, BENCHREPORT_PAGE);
+        }
+    }
     return ERR_OK;
 }
 
@@ -431,7 +516,7 @@ static err cmd_bench_begin(struct cmd_bench *b, struct errinfo *info)
         peer_free(b->peer);
         b->peer = NULL;
     }
-    return b->report ? file_make_dirs(b->report, info) : ERR_OK;
+    return cmd_bench_try_files(b, info);
 }
 
 static err cmd_bench_work(struct cmd_bench *b, struct errinfo *info)
@@ -442,6 +527,7 @@ static err cmd_bench_work(struct cmd_bench *b, struct errinfo *info)
         benchtable_print_machine(&b->table);
     }
     TRY(cmd_bench_open(b, info));
+    cmd_bench_watch(b);
     TRY(benchmark_new(b->model, b->compute, b->gauge, b->chunk, b->kv, &b->benchmark, info));
     TRY(cmd_bench_find_peer(b, info));
     if (!b->json) {
@@ -450,8 +536,12 @@ static err cmd_bench_work(struct cmd_bench *b, struct errinfo *info)
             benchtable_print_head(&b->table);
         }
     }
-    TRY(cmd_bench_tests(b, info));
-    return cmd_bench_finish(b, info);
+    err e = cmd_bench_tests(b, info);
+    interrupt_restore();
+    if (e == ERR_OK || (e == ERR_CANCELLED && b->table.n_rows > 0)) {
+        TRY(cmd_bench_finish(b, info));
+    }
+    return e;
 }
 
 static void cmd_bench_close(struct cmd_bench *b)

@@ -25,8 +25,8 @@ struct peer_options {
 ERR_MUST_USE err peer_new(const struct peer_options *o, struct peer **out, struct errinfo *info);
 void peer_free(struct peer *p); /* NULL is fine */
 
-/* "llama-cpp-python 0.3.36" or "llama-bench build 1 (0c1e570)", only "llama-bench" before its first run; what its
- * build can do, "" when unknown. */
+/* "llama-cpp-python 0.3.36" or "llama-bench build 1 (0c1e570)", only "llama-bench" before its first run;
+ * what its build can do, "" when unknown. */
 const char *peer_title(const struct peer *p);
 const char *peer_system(const struct peer *p);
 

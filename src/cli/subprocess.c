@@ -34,8 +34,8 @@ struct subprocess {
     bool reminded;
 };
 
-/* In the child, which shares our memory until it is another program: its stdin, stdout and stderr, and its end with
- * ours, however we end. Returns what failed. */
+/* In the child, which shares our memory until it is another program: its stdin, stdout and stderr, and its
+ * end with ours, however we end. Returns what failed. */
 static int subprocess_become(const char *const *argv, int theirs, int errors, pid_t parent,
                              const sigset_t *mask)
 {
@@ -51,8 +51,8 @@ static int subprocess_become(const char *const *argv, int theirs, int errors, pi
     return errno;
 }
 
-/* vfork, not fork: a copied page table of gigabytes of weights costs time, and page faults in the midst of what is
- * measured. Not posix_spawn: it cannot say PR_SET_PDEATHSIG. */
+/* vfork, not fork: a copied page table of gigabytes of weights costs time, and page faults in the midst of
+ * what is measured. Not posix_spawn: it cannot say PR_SET_PDEATHSIG. */
 static int subprocess_spawn(struct subprocess *p, const char *const *argv, int theirs)
 {
     volatile int failed = 0;

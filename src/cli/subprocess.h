@@ -1,6 +1,6 @@
 /* cli/subprocess.h: another program run beside this one, talked to in lines: what is written here it reads
- * from its stdin, what it prints on stdout is read here. Its stderr is kept, so that a failure can be told. It lives
- * no longer than this program, however that ends (Linux: PR_SET_PDEATHSIG).
+ * from its stdin, what it prints on stdout is read here. Its stderr is kept, so that a failure can be told.
+ * It lives no longer than this program, however that ends (Linux: PR_SET_PDEATHSIG).
  * Thread rule: the main thread. */
 #ifndef CLI_SUBPROCESS_H
 #define CLI_SUBPROCESS_H
@@ -26,7 +26,8 @@ ERR_MUST_USE err subprocess_say(struct subprocess *p, const char *line, struct e
 ERR_MUST_USE err subprocess_hear(struct subprocess *p, const char **line, struct errinfo *info);
 /* Everything on its stdout until it ends; ERR_IO with the end of its stderr when it fails. */
 ERR_MUST_USE err subprocess_finish(struct subprocess *p, struct strbuf *out, struct errinfo *info);
-/* Closes its stdin and waits for its end; what has not ended after a fraction of a second is killed. NULL is fine. */
+/* Closes its stdin and waits for its end; what has not ended after a fraction of a second is killed. NULL is
+ * fine. */
 void subprocess_close(struct subprocess *p);
 
 #endif

@@ -36,6 +36,7 @@ struct benchmark {
     char name[BENCHMARK_NAME];
     struct progress progress; /* of that test */
     size_t tokens_done;
+    bool (*keep_going)(void); /* NULL: always */
 };
 
 static size_t benchmark_batch(const struct benchmark_test *t)
@@ -197,6 +198,19 @@ static err benchmark_prepare(struct benchmark *b, const struct benchmark_test *t
     return ERR_OK;
 }
 
+void benchmark_watch(struct benchmark *b, bool (*keep_going)(void))
+{
+    b->keep_going = keep_going;
+}
+
+/* Before each step. */
+static err benchmark_ask(const struct benchmark *b, struct errinfo *info)
+{
+    return !b->keep_going || b->keep_going()
+               ? ERR_OK
+               : err_set(info, ERR_CANCELLED, "stopped in the midst of %s", b->name);
+}
+
 static void benchmark_random_tokens(struct benchmark *b, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -214,6 +228,7 @@ static err benchmark_prefill(struct benchmark *b, size_t n, struct errinfo *info
 {
     for (size_t done = 0; done < n;) {
         size_t now = n - done < b->chunk ? n - done : b->chunk;
+        TRY(benchmark_ask(b, info));
         benchmark_random_tokens(b, now);
         struct model_segment s = {.cache = &b->caches[0].cache,
                                   .tokens = b->tokens,
@@ -231,6 +246,7 @@ static err benchmark_decode(struct benchmark *b, size_t steps, size_t batch, str
     struct model_segment segments[BENCHMARK_BATCH_MAX];
     size_t vocab = model_config(b->model)->vocab_size;
     for (size_t step = 0; step < steps; step++) {
+        TRY(benchmark_ask(b, info));
         benchmark_random_tokens(b, batch);
         for (size_t i = 0; i < batch; i++) {
             segments[i] = (struct model_segment){.cache = &b->caches[i].cache,

@@ -47,6 +47,9 @@ struct benchmark; /* a model, a compute and workspace; one thread */
 ERR_MUST_USE err benchmark_new(const struct model *m, struct compute *c, struct roof_gauge *gauge,
                                size_t chunk, enum dtype kv_type, struct benchmark **out,
                                struct errinfo *info);
+/* From now on asked before each step of a run: false makes that run ERR_CANCELLED. NULL: never asked, as
+ * without this call. */
+void benchmark_watch(struct benchmark *b, bool (*keep_going)(void));
 /* One test: start, which makes the caches and runs once uncounted, then as many runs as wanted, with
  * anything else in between. While a run lasts, stderr shows on a terminal how far the t->runs are. */
 ERR_MUST_USE err benchmark_start(struct benchmark *b, const struct benchmark_test *t,

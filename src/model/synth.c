@@ -28,6 +28,7 @@ struct synth {
     float *scales; /* what every FP8 tensor's blocks are multiplied with; as many as the largest has */
     size_t n_scales;
     struct rng rng;
+    bool (*keep_going)(void); /* while writing; NULL: always */
 
     /* while building */
     const struct config *config;
@@ -328,6 +329,11 @@ size_t synth_memory_bytes(const struct synth *s)
     return s->memory_bytes;
 }
 
+void synth_watch(struct synth *s, bool (*keep_going)(void))
+{
+    s->keep_going = keep_going;
+}
+
 static err synth_declare(const struct synth *s, struct gguf_writer *w, int ggml_ftype,
                          struct errinfo *info)
 {
@@ -349,6 +355,9 @@ static err synth_stream(const struct synth *s, struct gguf_writer *w, struct pro
     size_t done = 0;
     for (size_t i = 0; i < tensortable_count(s->table); i++) {
         const struct tensor *t = &tensortable_at(s->table, i)->tensor;
+        if (s->keep_going && !s->keep_going()) {
+            return err_set(info, ERR_CANCELLED, "stopped; nothing was kept of the file that was being written");
+        }
         TRY(gguf_writer_data(w, t->data, tensor_bytes(t), info));
         done += tensor_bytes(t);
         if (progress) {

@@ -38,6 +38,8 @@ const struct tensortable *synth_tensors(const struct synth *s); /* GGUF names */
 size_t synth_total_bytes(const struct synth *s);  /* what the real model would take */
 size_t synth_memory_bytes(const struct synth *s); /* what was allocated */
 
+/* From now on asked before each tensor is written: false makes synth_write ERR_CANCELLED. */
+void synth_watch(struct synth *s, bool (*keep_going)(void));
 /* Writes the model as a GGUF file (without a tokenizer; layers that share memory are written in full),
  * so that other programs can be measured on the same weights. ggml_ftype: general.file_type. */
 ERR_MUST_USE err synth_write(const struct synth *s, const char *path, int ggml_ftype,

@@ -94,6 +94,8 @@ static void folders_are_made_with_their_parents(void **state)
     tempdir_text(&t, "file", "");
     snprintf(deep, sizeof deep, "%s/file/b", t.path);
     assert_int_equal(file_make_dirs(deep, &info), ERR_IO);
+    assert_int_equal(file_make_dirs(tempdir_file(&t, "file"), &info), ERR_IO); /* it is there, and no folder */
+    assert_non_null(strstr(info.message, "Not a directory"));
     char *joined = file_join("a", "b.c");
     assert_string_equal(joined, "a/b.c");
     mem_free(joined);

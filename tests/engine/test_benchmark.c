@@ -3,7 +3,10 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -196,6 +199,50 @@ static void random_fp8_weights_run(void **state)
     assert_int_equal(mem_alive(), alive);
 }
 
+static int steps_left;
+
+static bool some_steps(void)
+{
+    return steps_left-- > 0;
+}
+
+/* A run is left between two of its steps, a file between two of its tensors, and nothing stays of it. */
+static void one_that_watches_can_stop(void **state)
+{
+    (void)state;
+    char folder[] = "/tmp/fathom-test-XXXXXX", path[64];
+    struct config c = shape("moe-100m");
+    enum dtype type = DTYPE_Q8_0;
+    struct synth *s;
+    struct model *m;
+    struct compute *compute;
+    struct benchmark *b;
+    struct benchmark_sample sample;
+    struct errinfo info = {0};
+    assert_int_equal(synth_new(&c, typer, &type, 0, NULL, &s, &info), ERR_OK);
+    assert_int_equal(model_from_tensors(&c, synth_tensors(s), &m, &info), ERR_OK);
+    assert_int_equal(compute_new(cpuinfo_best(), 1, false, &compute, &info), ERR_OK);
+    assert_int_equal(benchmark_new(m, compute, NULL, 16, DTYPE_BF16, &b, &info), ERR_OK);
+    benchmark_watch(b, some_steps);
+    const struct benchmark_test t = {BENCHMARK_DECODE, 2, 0, 1, 2};
+    steps_left = 5;
+    assert_int_equal(benchmark_start(b, &t, &info), ERR_OK);
+    assert_int_equal(benchmark_once(b, &sample, &info), ERR_OK);
+    assert_int_equal(benchmark_once(b, &sample, &info), ERR_CANCELLED);
+    assert_non_null(strstr(info.message, "tg2"));
+    benchmark_free(b);
+    compute_free(compute);
+    model_close(m);
+
+    assert_non_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/w.gguf", folder);
+    synth_watch(s, some_steps);
+    steps_left = 3;
+    assert_int_equal(synth_write(s, path, 7, NULL, &info), ERR_CANCELLED);
+    assert_int_equal(rmdir(folder), 0); /* it is empty */
+    synth_free(s);
+}
+
 static void names_say_what_is_measured(void **state)
 {
     (void)state;
@@ -220,6 +267,7 @@ int main(void)
         cmocka_unit_test(test_layers_that_share_weights_share_those_of_their_types),
         cmocka_unit_test(test_a_refused_cache_names_the_options_of_bench),
         cmocka_unit_test(random_fp8_weights_run),
+        cmocka_unit_test(one_that_watches_can_stop),
         cmocka_unit_test(names_say_what_is_measured),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
