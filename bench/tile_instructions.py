@@ -7,7 +7,7 @@ does something between any two tile instructions.
 
 Writes a C program into a temporary folder, compiles it with gcc and runs it on one CPU. Prints medians of ticks of the
 time stamp counter per product. The two states are told apart by how fast no-operations pass before and after each
-sample: beside a busy thread half as many do. A state that does not occur has no column; to make one, run something
+sample, held against multiplications that wait for each other: beside a busy thread half as many do. A state that does not occur has no column; to make one, run something
 on the core's other hardware thread. Needs a CPU with AMX. Run by hand, never by CI."""
 import argparse
 import pathlib
@@ -29,13 +29,20 @@ static int by_number(const void *a, const void *b)
     double p = *(const double *)a, q = *(const double *)b;
     return (p > q) - (p < q);
 }
-static uint64_t nops(void)
+/* 4000 no-operations take 700 cycles alone; 300 multiplications 900, alone or not. */
+static int is_shared(void)
 {
-    uint64_t start = __rdtsc();
+    uint64_t start = __rdtsc(), nops, product = 3;
     for (int i = 0; i < 400; i++) {
         __asm__ volatile("nop;nop;nop;nop;nop;nop;nop;nop;nop;nop");
     }
-    return __rdtsc() - start;
+    nops = __rdtsc() - start;
+    start = __rdtsc();
+    for (int i = 0; i < 30; i++) {
+        __asm__ volatile("imul %%0,%%0;imul %%0,%%0;imul %%0,%%0;imul %%0,%%0;imul %%0,%%0;"
+                         "imul %%0,%%0;imul %%0,%%0;imul %%0,%%0;imul %%0,%%0;imul %%0,%%0" : "+r"(product));
+    }
+    return nops > __rdtsc() - start;
 }
 #define LOOP(n, text) \
     for (int i = 0; i < n; i++) __asm__ volatile(text ::"r"(x), "r"((size_t)64) : "memory")
@@ -60,19 +67,14 @@ int main(void)
     __asm__ volatile("ldtilecfg %%0" ::"m"(c) : "memory");
     x = aligned_alloc(4096, 8192);
     memset(x, 0, 8192);
-    uint64_t fastest = UINT64_MAX;
-    for (int i = 0; i < 20000; i++) {
-        uint64_t t = nops();
-        fastest = t < fastest ? t : fastest;
-    }
     for (int r = 0; r < ROUNDS; r++) {
         for (int t = 0; t < TESTS; t++) {
             prepare[t]();
-            int before = nops() > fastest * 3 / 2;
+            int before = is_shared();
             uint64_t start = __rdtsc();
             run[t]();
             double each = (double)(__rdtsc() - start) / (50 * 6);
-            if (before == (nops() > fastest * 3 / 2)) {
+            if (before == is_shared()) {
                 ticks[before][t][n[before][t]++] = each;
             }
         }
