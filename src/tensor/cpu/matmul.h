@@ -30,10 +30,10 @@ enum {
  * x = d[i / 16] * (128 * high[i] + low[i]); s = the sums of 16 x, for weights with an offset. The tail of the
  * last run is zero. (One byte would be as fast where memory is the limit, but moves perplexity by 0.4%.)
  *
- * The rest is for Q4_K on AVX512, whose 64 weights of 32 bytes come as [4 times 16 low halves of bytes 0 to 15],
- * [… 16 to 31], then the high halves so: the same integers in this order; their scale in each lane of 4, of the low
- * halves and a sixteenth of that of the high ones (d is the same for 32); eight zeros, then the sums of s in
- * pairs. */
+ * The rest is for Q4_K on AVX512, which unpacks 128 bytes to [4 times 16 low halves of bytes 0 to 15 of 32],
+ * [… 16 to 31], then the high halves so: the same integers in this order; their scale in each lane of 4 of the
+ * low halves, and a sixteenth of that of the high ones (d is the same for 32 there); eight zeros, then the sums
+ * of s in pairs. */
 struct matmul_q15 {
     int8_t high[MATMUL_RUN], low[MATMUL_RUN];
     float d[MATMUL_RUN / 16];
