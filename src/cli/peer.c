@@ -32,7 +32,7 @@ struct peer {
     struct subprocess *talk; /* python3, as long as the peer lives */
 
     /* llama-bench's options, which differ between versions; "" where it has none. */
-    const char *depth_option;
+    const char *depth_option, *pair_option; /* -d DEPTH; -gp DEPTH,TOKENS: decode alone (ik_llama.cpp) */
     const char *map_option, *map_value; /* a copy in memory instead of a mapping */
 };
 
@@ -157,6 +157,7 @@ static err peer_bench_open(struct peer *p, struct errinfo *info)
     }
     if (e == ERR_OK) {
         p->depth_option = strstr(help.data, "--n-depth") ? "-d" : "";
+        p->pair_option = strstr(help.data, "-gp <pp,tg>") ? "-gp" : "";
         bool mode = strstr(help.data, "--load-mode") != NULL;
         p->map_option = mode ? "-lm" : strstr(help.data, "--mmap") ? "-mmp" : "";
         p->map_value = mode ? "none" : "0";
@@ -166,16 +167,20 @@ static err peer_bench_open(struct peer *p, struct errinfo *info)
     return e;
 }
 
-/* The one object of llama-bench's array. */
+/* The one object of llama-bench's array. ik_llama.cpp tells about the model between the brackets. */
 static err peer_bench_read(struct peer *p, const struct strbuf *text, double *tokens_per_s,
                            struct errinfo *info)
 {
-    json_t *all = NULL;
+    json_t *first = NULL;
     const char *commit = "?";
     char name[33];
     size_t number = 0;
-    TRY(json_parse(text->data ? text->data : "", text->len, "llama-bench's output", &all, info));
-    json_t *first = json_array_get(all, 0);
+    const char *said = text->data ? text->data : "";
+    const char *start = strchr(said, '{'), *end = strrchr(said, '}');
+    if (!start || !end || end < start) {
+        return err_set(info, ERR_CORRUPT, "llama-bench's output has no JSON object in it");
+    }
+    TRY(json_parse(start, (size_t)(end - start) + 1, "llama-bench's output", &first, info));
     err e = json_get_double(first, "llama-bench's output", "avg_ts", tokens_per_s, info);
     if (e == ERR_OK && json_get_string(first, "", "build_commit", &commit, NULL) == ERR_OK &&
         json_get_size(first, "", "build_number", &number, NULL) == ERR_OK) {
@@ -183,27 +188,28 @@ static err peer_bench_read(struct peer *p, const struct strbuf *text, double *to
         peer_clean(name);
         snprintf(p->title, sizeof p->title, "llama-bench build %zu (%s)", number, name);
     }
-    json_decref(all);
+    json_decref(first);
     return e;
 }
 
 static err peer_bench_once(struct peer *p, double *tokens_per_s, struct errinfo *info)
 {
-    char threads[PEER_NUMBER], chunk[PEER_NUMBER], tokens[PEER_NUMBER], depth[PEER_NUMBER];
+    char threads[PEER_NUMBER], chunk[PEER_NUMBER], tokens[PEER_NUMBER], depth[2 * PEER_NUMBER];
     bool prefill = p->test.kind == BENCHMARK_PREFILL;
+    bool pair = p->test.depth > 0 && !*p->depth_option;
     snprintf(threads, sizeof threads, "%zu", p->options.threads);
     snprintf(chunk, sizeof chunk, "%zu", p->options.chunk);
     snprintf(tokens, sizeof tokens, "%zu", p->test.tokens);
-    snprintf(depth, sizeof depth, "%zu", p->test.depth);
+    snprintf(depth, sizeof depth, "%zu%s%s", p->test.depth, pair ? "," : "", pair ? tokens : "");
     const char *argv[24] = {p->program, "-m", p->options.model, "-o", "json", "-r", "1", "-t", threads,
-                            "-ub", chunk, "-p", prefill ? tokens : "0", "-n", prefill ? "0" : tokens};
+                            "-ub", chunk, "-p", prefill ? tokens : "0", "-n", prefill || pair ? "0" : tokens};
     size_t n = 15;
     if (p->options.chunk > PEER_BATCH) {
         argv[n++] = "-b"; /* which bounds -ub */
         argv[n++] = chunk;
     }
     if (p->test.depth > 0) {
-        argv[n++] = p->depth_option;
+        argv[n++] = pair ? p->pair_option : p->depth_option;
         argv[n++] = depth;
     }
     if (*p->map_option) {
@@ -327,7 +333,11 @@ const char *peer_system(const struct peer *p)
 
 bool peer_can(const struct peer *p, const struct benchmark_test *t)
 {
-    return p->python || (t->batch == 1 && (t->depth == 0 || *p->depth_option));
+    if (p->python) {
+        return true;
+    }
+    bool deep = *p->depth_option || (*p->pair_option && t->kind == BENCHMARK_DECODE);
+    return t->batch == 1 && (t->depth == 0 || deep);
 }
 
 err peer_start(struct peer *p, const struct benchmark_test *t, struct errinfo *info)

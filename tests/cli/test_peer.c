@@ -92,6 +92,34 @@ static void llama_bench_is_called_for_each_run(void **state)
     peer_free(p);
 }
 
+/* It speaks between the array's brackets, and has -gp in place of -d. */
+static void ik_llama_bench_is_understood(void **state)
+{
+    (void)state;
+    struct peer *p;
+    struct errinfo info = {0};
+    double rate = 0;
+    const struct peer_options o = {
+        script("llama-bench", "case $* in *--help*) echo '--n-gen -gp <pp,tg> '; exit ;; esac\n"
+                              "echo '['; echo 'Computed blk.0.attn_kv_b.weight'\n"
+                              "case $* in *'-n 0 -gp 100,8'*) n=112 ;; *) n=11 ;; esac\n"
+                              "echo '  {\"avg_ts\":'$n; echo '  }'; echo ']'\n"),
+        "model.gguf", 2, 512, true};
+    assert_int_equal(peer_new(&o, &p, &info), ERR_OK);
+    struct benchmark_test t = {BENCHMARK_DECODE, 8, 100, 1, 1};
+    assert_true(peer_can(p, &t));
+    assert_int_equal(peer_start(p, &t, &info), ERR_OK);
+    assert_int_equal(peer_once(p, &rate, &info), ERR_OK);
+    assert_true(rate == 112);
+    t.kind = BENCHMARK_PREFILL;
+    assert_false(peer_can(p, &t));
+    t.depth = 0;
+    assert_int_equal(peer_start(p, &t, &info), ERR_OK);
+    assert_int_equal(peer_once(p, &rate, &info), ERR_OK);
+    assert_true(rate == 11);
+    peer_free(p);
+}
+
 static void llama_bench_may_take_a_large_chunk_at_once(void **state)
 {
     (void)state;
@@ -222,6 +250,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(python_is_asked_line_by_line),
         cmocka_unit_test(llama_bench_is_called_for_each_run),
+        cmocka_unit_test(ik_llama_bench_is_understood),
         cmocka_unit_test(llama_bench_may_take_a_large_chunk_at_once),
         cmocka_unit_test(impossible_speeds_are_the_peers_failure),
         cmocka_unit_test(one_that_talks_nonsense_is_refused_and_ended),
