@@ -18,6 +18,12 @@ static inline float dot_sum(dot_vec v)
     return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
 }
 
+static inline void dot_sums(dot_vec a, dot_vec b, dot_vec c, dot_vec d, float out[DOT_STREAMS])
+{
+    __m256 v = _mm256_hadd_ps(_mm256_hadd_ps(a, b), _mm256_hadd_ps(c, d));
+    _mm_storeu_ps(out, _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1)));
+}
+
 /* The largest magnitude of 16, compared as integers, so that a NaN is the largest. */
 static float dot_largest(__m256 a, __m256 b)
 {
@@ -128,9 +134,8 @@ UNPACK_INLINE __m256 dot_plain_load(enum dtype t, size_t size, const void *p, si
     return unpack_eight(t, p);
 }
 
-UNPACK_INLINE void dot_plain_rows(enum dtype t, size_t rows, const uint8_t *const *row, size_t k,
-                                  const float *const *scale, const void *const *x,
-                                  float out[][DOT_STREAMS])
+UNPACK_INLINE void dot_plain_rows(enum dtype t, size_t rows, const struct dot_rows *w, size_t k,
+                                  const void *const *x, float out[][DOT_STREAMS])
 {
     const size_t size = t == DTYPE_F32 ? 4 : t == DTYPE_F8_E4M3 ? 1 : 2;
     __m256 acc[DOT_STREAMS][MATMUL_DOT_ROWS];
@@ -147,21 +152,18 @@ UNPACK_INLINE void dot_plain_rows(enum dtype t, size_t rows, const uint8_t *cons
             v[i] = dot_plain_load(DTYPE_F32, 4, (const float *)x[i] + at, left);
         }
         for (size_t s = 0; s < DOT_STREAMS; s++) {
-            const uint8_t *p = row[s] + at * size;
-            _mm_prefetch((const char *)p + DOT_AHEAD, _MM_HINT_T0);
-            __m256 w = dot_plain_load(t, size, p, left);
+            _mm_prefetch((const char *)w->ahead[s] + at * size, _MM_HINT_T0);
+            __m256 eight = dot_plain_load(t, size, w->row[s] + at * size, left);
             if (t == DTYPE_F8_E4M3) {
-                w = _mm256_mul_ps(w, _mm256_set1_ps(scale[s][at / TENSOR_FP8_BLOCK]));
+                eight = _mm256_mul_ps(eight, _mm256_set1_ps(w->scale[s][at / TENSOR_FP8_BLOCK]));
             }
             for (size_t i = 0; i < rows; i++) {
-                acc[s][i] = _mm256_fmadd_ps(w, v[i], acc[s][i]);
+                acc[s][i] = _mm256_fmadd_ps(eight, v[i], acc[s][i]);
             }
         }
     }
-    for (size_t s = 0; s < DOT_STREAMS; s++) {
-        for (size_t i = 0; i < rows; i++) {
-            out[i][s] = dot_sum(acc[s][i]);
-        }
+    for (size_t i = 0; i < rows; i++) {
+        dot_sums(acc[0][i], acc[1][i], acc[2][i], acc[3][i], out[i]);
     }
 }
 

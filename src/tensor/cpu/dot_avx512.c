@@ -11,9 +11,13 @@ static inline dot_vec dot_zero(void)
     return _mm512_setzero_ps();
 }
 
-static inline float dot_sum(dot_vec v)
+static inline void dot_sums(dot_vec a, dot_vec b, dot_vec c, dot_vec d, float out[DOT_STREAMS])
 {
-    return _mm512_reduce_add_ps(v);
+    __m512 ab = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+    __m512 cd = _mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+    __m512 v = _mm512_add_ps(_mm512_shuffle_ps(ab, cd, 0x44), _mm512_shuffle_ps(ab, cd, 0xee));
+    __m256 w = _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
+    _mm_storeu_ps(out, _mm_add_ps(_mm256_castps256_ps128(w), _mm256_extractf128_ps(w, 1)));
 }
 
 /* Half of 32 activations at group g, from their largest magnitude. */
@@ -237,9 +241,8 @@ UNPACK_INLINE void dot_plain_step(enum dtype t, size_t size, size_t rows, const 
     }
 }
 
-UNPACK_INLINE void dot_plain_rows(enum dtype t, size_t rows, const uint8_t *const *row, size_t k,
-                                  const float *const *scale, const void *const *x,
-                                  float out[][DOT_STREAMS])
+UNPACK_INLINE void dot_plain_rows(enum dtype t, size_t rows, const struct dot_rows *w, size_t k,
+                                  const void *const *x, float out[][DOT_STREAMS])
 {
     const size_t size = t == DTYPE_F32 ? 4 : t == DTYPE_F8_E4M3 ? 1 : 2;
     __m512 acc[DOT_STREAMS][MATMUL_DOT_ROWS];
@@ -251,23 +254,17 @@ UNPACK_INLINE void dot_plain_rows(enum dtype t, size_t rows, const uint8_t *cons
     size_t whole = k / MATMUL_GROUP * MATMUL_GROUP;
     for (size_t at = 0; at < whole; at += MATMUL_GROUP) {
         for (size_t s = 0; s < DOT_STREAMS; s++) {
-            const uint8_t *p = row[s] + at * size;
-            _mm_prefetch((const char *)p + DOT_AHEAD, _MM_HINT_T0);
-            if (t == DTYPE_F32) {
-                _mm_prefetch((const char *)p + DOT_AHEAD + 64, _MM_HINT_T0);
-            }
-            const float *sc = t == DTYPE_F8_E4M3 ? scale[s] + at / TENSOR_FP8_BLOCK : NULL;
-            dot_plain_step(t, size, rows, p, sc, x, at, MATMUL_GROUP, acc[s]);
+            dot_prefetch(w->ahead[s] + at * size, MATMUL_GROUP * size);
+            const float *sc = t == DTYPE_F8_E4M3 ? w->scale[s] + at / TENSOR_FP8_BLOCK : NULL;
+            dot_plain_step(t, size, rows, w->row[s] + at * size, sc, x, at, MATMUL_GROUP, acc[s]);
         }
     }
     for (size_t s = 0; s < DOT_STREAMS && whole < k; s++) {
-        const float *sc = t == DTYPE_F8_E4M3 ? scale[s] + whole / TENSOR_FP8_BLOCK : NULL;
-        dot_plain_step(t, size, rows, row[s] + whole * size, sc, x, whole, k - whole, acc[s]);
+        const float *sc = t == DTYPE_F8_E4M3 ? w->scale[s] + whole / TENSOR_FP8_BLOCK : NULL;
+        dot_plain_step(t, size, rows, w->row[s] + whole * size, sc, x, whole, k - whole, acc[s]);
     }
-    for (size_t s = 0; s < DOT_STREAMS; s++) {
-        for (size_t i = 0; i < rows; i++) {
-            out[i][s] = _mm512_reduce_add_ps(acc[s][i]);
-        }
+    for (size_t i = 0; i < rows; i++) {
+        dot_sums(acc[0][i], acc[1][i], acc[2][i], acc[3][i], out[i]);
     }
 }
 

@@ -210,6 +210,23 @@ static void matmul_pack_all(const struct matmul_plan *plan, atomic_size_t *next)
     }
 }
 
+/* The weights of the task that a thread probably gets after number `task`, which is one of `part`. */
+static void matmul_find_next(const struct matmul_plan *plan, const struct matmul_part *part, size_t task,
+                             struct matmul_task *t)
+{
+    const struct matmul_part *end = plan->parts + plan->n_parts;
+    size_t next = task + (size_t)plan->n_threads;
+    next = next < plan->n_tasks ? next : task;
+    while (part + 1 < end && part[1].task <= next) {
+        part++;
+    }
+    const struct tensor *w = &part->job->w;
+    size_t row = (next - part->task) % part->panels * part->step, left = tensor_rows(w) - row;
+    size_t bytes = tensor_row_bytes(w);
+    t->next = (const uint8_t *)w->data + row * bytes;
+    t->next_quarter = ((left < part->step ? left : part->step) + 3) / 4 * bytes;
+}
+
 static void matmul_task_run(const struct matmul_plan *plan, const struct matmul_part *part,
                             size_t i, void *panel)
 {
@@ -235,6 +252,7 @@ static void matmul_task_run(const struct matmul_plan *plan, const struct matmul_
         plan->kern->product_bf16(&t);
         break;
     default:
+        matmul_find_next(plan, part, part->task + i, &t);
         for (size_t r = 0; r < j->n_rows; r++) {
             p = &plan->packs[part->pack[r]];
             t.dot_x[r] = part->form == MATMUL_PLAIN ? (const void *)p->x

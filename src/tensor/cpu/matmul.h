@@ -58,7 +58,9 @@ struct matmul_task {
     const void *dot_x[MATMUL_DOT_ROWS];    /* dot: one per activation row */
     float *y;
     size_t y_stride;
-    size_t ahead; /* weight rows from here to where this thread probably goes on */
+    size_t ahead; /* product: weight rows from here to where this thread probably goes on */
+    const uint8_t *next; /* dot: the weights of the task it probably does next */
+    size_t next_quarter; /* bytes of a quarter of their rows */
     void *panel;  /* this thread's scratch */
 };
 
