@@ -135,30 +135,43 @@ static void test_layers_that_share_weights_share_those_of_their_types(void **sta
     synth_free(s);
 }
 
-/* A cache no machine holds, asked of a model that is there. */
-static void test_a_refused_cache_names_the_options_of_bench(void **state)
-{
-    (void)state;
-    struct config c = shape("moe-100m");
-    enum dtype type = DTYPE_Q8_0;
+/* The 100M mixture of experts with random weights, ready to be measured. */
+struct bench_setup {
+    struct config c; /* s keeps its address, and type's */
+    enum dtype type;
     struct synth *s;
     struct model *m;
     struct compute *compute;
     struct benchmark *b;
+};
+
+static void setup_new(struct bench_setup *u, enum cpuinfo_level level)
+{
     struct errinfo info = {0};
-    assert_int_equal(synth_new(&c, typer, &type, 0, NULL, &s, &info), ERR_OK);
-    assert_int_equal(model_from_tensors(&c, synth_tensors(s), &m, &info), ERR_OK);
-    assert_int_equal(compute_new(CPUINFO_REF, 1, false, &compute, &info), ERR_OK);
-    assert_int_equal(benchmark_new(m, compute, NULL, 16, DTYPE_BF16, &b, &info), ERR_OK);
+    u->c = shape("moe-100m");
+    u->type = DTYPE_Q8_0;
+    assert_int_equal(synth_new(&u->c, typer, &u->type, 0, NULL, &u->s, &info), ERR_OK);
+    assert_int_equal(model_from_tensors(&u->c, synth_tensors(u->s), &u->m, &info), ERR_OK);
+    assert_int_equal(compute_new(level, 1, false, &u->compute, &info), ERR_OK);
+    assert_int_equal(benchmark_new(u->m, u->compute, NULL, 16, DTYPE_BF16, &u->b, &info), ERR_OK);
+}
+
+/* A cache no machine holds, asked of a model that is there. */
+static void test_a_refused_cache_names_the_options_of_bench(void **state)
+{
+    (void)state;
+    struct errinfo info = {0};
+    struct bench_setup u;
+    setup_new(&u, CPUINFO_REF);
     const struct benchmark_test t = {BENCHMARK_DECODE, 1, (size_t)1 << 40, 1, 1};
     struct benchmark_result r;
-    assert_int_equal(benchmark_run(b, &t, &r, &info), ERR_NOMEM);
+    assert_int_equal(benchmark_run(u.b, &t, &r, &info), ERR_NOMEM);
     assert_non_null(strstr(info.message, "--depth"));
     assert_null(strstr(info.message, "--context"));
-    benchmark_free(b);
-    compute_free(compute);
-    model_close(m);
-    synth_free(s);
+    benchmark_free(u.b);
+    compute_free(u.compute);
+    model_close(u.m);
+    synth_free(u.s);
 }
 
 /* As DeepSeek's own files: FP8 matrices, experts included, with block scales; kv_b's halves BF16. */
@@ -211,36 +224,28 @@ static void one_that_watches_can_stop(void **state)
 {
     (void)state;
     char folder[] = "/tmp/fathom-test-XXXXXX", path[64];
-    struct config c = shape("moe-100m");
-    enum dtype type = DTYPE_Q8_0;
-    struct synth *s;
-    struct model *m;
-    struct compute *compute;
-    struct benchmark *b;
     struct benchmark_sample sample;
     struct errinfo info = {0};
-    assert_int_equal(synth_new(&c, typer, &type, 0, NULL, &s, &info), ERR_OK);
-    assert_int_equal(model_from_tensors(&c, synth_tensors(s), &m, &info), ERR_OK);
-    assert_int_equal(compute_new(cpuinfo_best(), 1, false, &compute, &info), ERR_OK);
-    assert_int_equal(benchmark_new(m, compute, NULL, 16, DTYPE_BF16, &b, &info), ERR_OK);
-    benchmark_watch(b, some_steps);
+    struct bench_setup u;
+    setup_new(&u, cpuinfo_best());
+    benchmark_watch(u.b, some_steps);
     const struct benchmark_test t = {BENCHMARK_DECODE, 2, 0, 1, 2};
     steps_left = 5;
-    assert_int_equal(benchmark_start(b, &t, &info), ERR_OK);
-    assert_int_equal(benchmark_once(b, &sample, &info), ERR_OK);
-    assert_int_equal(benchmark_once(b, &sample, &info), ERR_CANCELLED);
+    assert_int_equal(benchmark_start(u.b, &t, &info), ERR_OK);
+    assert_int_equal(benchmark_once(u.b, &sample, &info), ERR_OK);
+    assert_int_equal(benchmark_once(u.b, &sample, &info), ERR_CANCELLED);
     assert_non_null(strstr(info.message, "tg2"));
-    benchmark_free(b);
-    compute_free(compute);
-    model_close(m);
+    benchmark_free(u.b);
+    compute_free(u.compute);
+    model_close(u.m);
 
     assert_non_null(mkdtemp(folder));
     snprintf(path, sizeof path, "%s/w.gguf", folder);
-    synth_watch(s, some_steps);
+    synth_watch(u.s, some_steps);
     steps_left = 3;
-    assert_int_equal(synth_write(s, path, 7, NULL, &info), ERR_CANCELLED);
+    assert_int_equal(synth_write(u.s, path, 7, NULL, &info), ERR_CANCELLED);
     assert_int_equal(rmdir(folder), 0); /* it is empty */
-    synth_free(s);
+    synth_free(u.s);
 }
 
 static void names_say_what_is_measured(void **state)
