@@ -497,6 +497,14 @@ static err cmd_bench_finish(struct cmd_bench *b, struct errinfo *info)
     return ERR_OK;
 }
 
+/* Whether memory holds the largest test beside a file's weights, which are mapped and need none. */
+static err cmd_bench_room(const struct cmd_bench *b, struct errinfo *info)
+{
+    size_t need, left;
+    TRY(benchmark_bytes(model_config(b->model), b->chunk, b->kv, b->tests, b->n_tests, &need, info));
+    return benchmark_weight_budget(meminfo_available(), need, &left, info);
+}
+
 /* Everything that can be wrong with what was asked, before anything is measured or made. */
 static err cmd_bench_begin(struct cmd_bench *b, struct errinfo *info)
 {
@@ -511,6 +519,7 @@ static err cmd_bench_begin(struct cmd_bench *b, struct errinfo *info)
         TRY(model_open(b->path, &b->model, info));
     }
     TRY(cmd_bench_fit(b, (b->shape ? &b->config : model_config(b->model))->max_position_embeddings, info));
+    TRY(b->shape ? ERR_OK : cmd_bench_room(b, info));
     if (b->peer_name) {
         TRY(cmd_bench_try_peer(b, "", 1, info));
         peer_free(b->peer);
@@ -538,7 +547,7 @@ static err cmd_bench_work(struct cmd_bench *b, struct errinfo *info)
     }
     err e = cmd_bench_tests(b, info);
     interrupt_restore();
-    if (e == ERR_OK || (e == ERR_CANCELLED && b->table.n_rows > 0)) {
+    if (e == ERR_OK || b->table.n_rows > 0) {
         TRY(cmd_bench_finish(b, info));
     }
     return e;

@@ -48,6 +48,24 @@ bench --shape moe-100m "${tests[@]}" --write /proc/x.gguf
 has a_file_needs_a_place 'cannot create /proc/x.gguf' "$e"
 check and_says_so_before_weights_are_made '' "$(grep making <<<"$e")"
 
+# A model that says it was made for a million positions: 512 bytes each.
+cp -r tests/golden/chatmodel "$work/long"
+sed -i 's/"max_position_embeddings": *[0-9]*/"max_position_embeddings": 1048576/' "$work/long/config.json"
+far=(--prompt 4 --steps 2 --depth 0,1000000 --runs 1 --threads 1 --kv-type f32 --json)
+available=$(awk '/^MemAvailable/ { print $2 }' /proc/meminfo)
+if [ "$available" -lt 120000000 ]; then
+    bench "$work/long" "${far[@]}" --batch 256
+    has what_no_memory_holds_is_refused 'the largest test needs 1[0-9.]* [TG]i?B beside the weights' "$e"
+    check and_says_so_before_measuring_anything '' "$o"
+fi
+# Sanitizers take terabytes of addresses.
+if [ "$available" -gt 6000000 ] && ! nm "$fathom" 2>/dev/null | grep -qE '__[a-z]+san_init'; then
+    (ulimit -v 1500000 && exec "$fathom" bench "$work/long" "${far[@]}" --batch 4) >"$work/out" 2>"$work/err" </dev/null
+    check memory_refused_in_the_midst_is_a_failure 1 $?
+    has and_is_told 'the system refused' "$(<"$work/err")"
+    has but_what_was_measured_is_printed '"name": "tg2x4"' "$(<"$work/out")"
+fi
+
 cp "$model" "$work/"$'b\xc3(.gguf'
 bench "$work/"$'b\xc3(.gguf' "${tests[@]}" --json
 has file_names_need_not_be_utf8 '"title": "b\?\("' "$o"
