@@ -92,6 +92,14 @@ static err cmd_eval_open_reference(const struct cmd_eval *v, struct engine **out
     return e;
 }
 
+/* What JSON cannot say, and what means nothing to people either. */
+static err cmd_eval_finite(double value, const char *whose, struct errinfo *info)
+{
+    return isfinite(value) ? ERR_OK
+                           : err_set(info, ERR_CORRUPT,
+                                     "%s predictions are no finite numbers: the weights are damaged", whose);
+}
+
 static err cmd_eval_divergence(const struct cmd_eval *v, struct engine *e,
                                const struct tokenizer_ids *ids, size_t window, struct errinfo *info)
 {
@@ -101,6 +109,8 @@ static err cmd_eval_divergence(const struct cmd_eval *v, struct engine *e,
     err result = divergence_of(e, reference, ids->data, ids->len, window, v->stride, &d, info);
     engine_close(reference);
     TRY(result);
+    TRY(cmd_eval_finite(perplexity_value(&d.reference), "the reference's", info));
+    TRY(cmd_eval_finite(perplexity_value(&d.model) + divergence_kl(&d), "the model's", info));
     cmd_eval_print_divergence(v, &d);
     return ERR_OK;
 }
@@ -113,6 +123,7 @@ static err cmd_eval_score(const struct cmd_eval *v, struct engine *e, const stru
         return cmd_eval_divergence(v, e, ids, window, info);
     }
     TRY(perplexity_of(e, ids->data, ids->len, window, v->stride, &p, info));
+    TRY(cmd_eval_finite(perplexity_value(&p), "the model's", info));
     cmd_eval_print_perplexity(v, &p);
     return ERR_OK;
 }

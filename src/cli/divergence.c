@@ -53,10 +53,10 @@ void divergence_add(struct divergence *d, const float *logits, const float *refe
     double lp = divergence_logsum(reference, n, (double)reference[best_ref]);
     double kl = 0;
     for (size_t i = 0; i < n; i++) {
-        double p = (double)reference[i] - lp, q = (double)logits[i] - lq;
-        kl += exp(p) * (p - q);
+        double p = (double)reference[i] - lp, q = (double)logits[i] - lq, share = exp(p);
+        kl += share == 0 ? 0 : share * (p - q); /* a NaN stays one */
     }
-    kl = kl > 0 ? kl : 0; /* rounding of a sum that is never negative */
+    kl = kl < 0 ? 0 : kl; /* rounding of a sum that is never negative */
     double p = (double)reference[id] - lp, q = (double)logits[id] - lq;
     d->kl += kl;
     d->kl_squared += kl * kl;

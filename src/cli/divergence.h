@@ -26,7 +26,8 @@ double divergence_ratio_error(const struct divergence *d); /* its standard error
 double divergence_rms(const struct divergence *d);         /* of ln p - ln q of the text's tokens */
 double divergence_same_best(const struct divergence *d);   /* share, 0 … 1 */
 
-/* Adds the comparison of two rows of logits [n], the text's token being `id`, to *d (bytes excepted). */
+/* Adds the comparison of two rows of logits [n], the text's token being `id`, to *d (bytes excepted). A row
+ * with a NaN makes the sums NaN. */
 void divergence_add(struct divergence *d, const float *logits, const float *reference, size_t n,
                     int32_t id);
 

@@ -53,6 +53,22 @@ static void two_rows_by_hand(void **state)
     assert_true(fabs(perplexity_value(&d.model) - 4) < 1e-5);
 }
 
+/* A broken model is not one without any divergence. */
+static void what_is_no_number_is_not_taken_for_none(void **state)
+{
+    (void)state;
+    const float p[3] = {1, 2, 3}, broken[3] = {1, NAN, 3}, never[3] = {1, -INFINITY, 3};
+    struct divergence d = {0};
+    divergence_add(&d, broken, p, 3, 0);
+    assert_true(isnan(d.kl));
+    d = (struct divergence){0};
+    divergence_add(&d, p, never, 3, 0); /* what never happens costs nothing */
+    assert_true(d.kl > 0 && isfinite(d.kl));
+    d = (struct divergence){0};
+    divergence_add(&d, never, p, 3, 0);
+    assert_true(isinf(d.kl));
+}
+
 static void a_model_is_no_way_from_itself(void **state)
 {
     (void)state;
@@ -131,6 +147,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(two_rows_by_hand),
+        cmocka_unit_test(what_is_no_number_is_not_taken_for_none),
         cmocka_unit_test(a_model_is_no_way_from_itself),
         cmocka_unit_test(levels_differ_by_their_rounding_alone),
         cmocka_unit_test(other_vocabularies_are_refused_with_both_sizes),

@@ -114,6 +114,15 @@ json=$(FATHOM_CPU=ref "$fathom" eval $model --perplexity "$work/text" --context 
 has eval_against_itself_finds_nothing '"ratio":1.00000000,.*"kl":0.000000000,.*"same_best":1.000000,"tokens":155,' "$json"
 "$fathom" eval $model --perplexity "$work/text" --against-cpu ref 2>"$work/stderr"
 check eval_wants_a_reference_for_its_level 2 $?
+cp -r $model "$work/broken" # the end of its weights is NaN
+printf '\377%.0s' {1..64} |
+    dd of="$work/broken/model.safetensors" bs=1 conv=notrunc status=none \
+        seek=$(($(stat -c %s $model/model.safetensors) - 64))
+for against in "" "--against $model" "--against $work/broken"; do
+    json=$("$fathom" eval "$work/broken" --perplexity "$work/text" --context 64 $against --json 2>"$work/stderr")
+    check eval_of_a_broken_model_is_a_failure '1 ' "$? $json"
+    has eval_says_what_is_broken 'predictions are no finite numbers' "$(cat "$work/stderr")"
+done
 "$fathom" eval $model --logits-out "$work/l.npy" --tokens 1,2,3 >/dev/null
 check eval_writes_numpy_files $((128 + 3 * 259 * 4)) "$(stat -c %s "$work/l.npy")"
 has eval_numpy_header_names_the_shape "'shape': \(3, 259\)" "$(head -c 128 "$work/l.npy" | tr -d '\0\223')"
