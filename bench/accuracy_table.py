@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What each weight type and each CPU level's kernels cost in accuracy, as the Markdown tables of docs/numerics.md.
 
-    python bench/accuracy_table.py SmolLM2-135M-Instruct.Q4_1.gguf TEXT [--bytes 6000] [--types q8_0,q4_k]
+    python3 bench/accuracy_table.py SmolLM2-135M-Instruct.Q4_1.gguf TEXT [--bytes 6000] [--types q8_0,q4_k]
         [--levels avx2,avx512,amx] [--ways prompt,answer] [--fathom build/fathom] [--keep FOLDER]
 
 The model is brought to float32 and to 768 columns (bench/widen_smollm2.py: the same function, but every block type

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What fewer bits in activations or weights would do to a model's predictions, before a kernel is written for them.
 
-    python bench/activation_bits.py model.gguf TEXT … [--tokens 4096]
+    python3 bench/activation_bits.py model.gguf TEXT … [--tokens 4096]
 
 The file's weights as float32 in PyTorch (transformers; windows of 512 tokens of each text), against the same with
 inputs (x) or weights (w) of its linear layers, the head apart, rounded: to bfloat16, or to whole numbers up to 127

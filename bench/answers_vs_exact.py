@@ -2,7 +2,7 @@
 """Whose greedy answers are right? Fathom and llama.cpp beside the exact answer: the same GGUF file's weights,
 dequantised by the gguf package, computed by PyTorch in float64 (transformers' Llama or Qwen2 class).
 
-    python bench/answers_vs_exact.py model.gguf [--tokens 64] [--fathom build/fathom] [--skip-f32]
+    python3 bench/answers_vs_exact.py model.gguf [--tokens 64] [--fathom build/fathom] [--skip-f32]
 
 needs: pip install torch transformers accelerate gguf llama-cpp-python numpy. Compared over five prompts, plain text:
   exact              float64

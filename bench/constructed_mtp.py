@@ -2,10 +2,10 @@
 """A V3-class checkpoint of 431 million parameters whose MTP layer guesses as well as asked, to see what its
 guesses bring before there is a trained one.
 
-    python bench/constructed_mtp.py FOLDER [--noise 0.3]     needs torch, safetensors
+    python3 bench/constructed_mtp.py FOLDER [--noise 0.3]     needs torch, safetensors
     cp tests/golden/chatmodel/tokenizer* FOLDER
     build/fathom convert FOLDER constructed.gguf --type q4_k_m
-    python bench/speculation_speed.py constructed.gguf --how mtp --only new
+    python3 bench/speculation_speed.py constructed.gguf --how mtp --only new
 
 All matrices are random but those that write to the residual stream, which are zero: attention and experts cost
 what they always cost and change nothing, so the next token depends on the last one alone. The MTP layer joins

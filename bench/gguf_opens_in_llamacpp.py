@@ -2,7 +2,7 @@
 """The tiny checkpoints of tests/golden/model, converted by `fathom convert`, opened in llama.cpp: are the
 logits there those that transformers computed?
 
-    python bench/gguf_opens_in_llamacpp.py [CLASS…]
+    python3 bench/gguf_opens_in_llamacpp.py [CLASS…]
 
 needs: pip install llama-cpp-python numpy; build/fathom. Exits 1 when one differs by more than 2% of its
 row's largest logit (llama.cpp keeps keys and values as f16)."""

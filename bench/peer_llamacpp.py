@@ -114,6 +114,9 @@ class Peer:
 
 
 def main():
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(__doc__)
+        return
     try:
         import llama_cpp
         path, threads, chunk = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])

@@ -2,7 +2,7 @@
 """Compares the perplexity of a text under fathom and under llama.cpp (through the llama-cpp-python package)
 on one GGUF file. Run by hand, never by CI:
 
-    python bench/perplexity_vs_llamacpp.py model.gguf text.txt [--context 512] [--chunks 8]
+    python3 bench/perplexity_vs_llamacpp.py model.gguf text.txt [--context 512] [--chunks 8]
 
 Both sides use windows of --context tokens, the second half scored, keys and values in f16. Exits 1 when they
 differ by more than 0.5%. Answers, token by token, have their own judge: answers_vs_exact.py."""

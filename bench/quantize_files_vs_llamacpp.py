@@ -2,7 +2,7 @@
 """GGUF files that `fathom quantize` writes beside those llama.cpp writes from the same file: does
 llama.cpp open ours, do the tensors have the same types, and how do the two perplexities compare there.
 
-    python bench/quantize_files_vs_llamacpp.py MODEL.gguf TEXT [TYPE…]
+    python3 bench/quantize_files_vs_llamacpp.py MODEL.gguf TEXT [TYPE…]
 
 needs: pip install llama-cpp-python gguf numpy; build/fathom. MODEL may be of any type; it is brought to
 f32 first. Prints one markdown row per type; exits 1 when a type differs, or when our perplexity is more

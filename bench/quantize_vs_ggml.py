@@ -2,7 +2,7 @@
 """Our quantizers beside ggml's on the same rows: error (root mean square, and with the weights of an
 importance matrix), equality of bytes, speed of one core. Run from the repository root:
 
-    python bench/quantize_vs_ggml.py [TYPE…]    # needs: pip install llama-cpp-python gguf numpy; gcc
+    python3 bench/quantize_vs_ggml.py [TYPE…]    # needs: pip install llama-cpp-python gguf numpy; gcc
 
 Prints one markdown row per type and distribution; exits 1 when our error is above 1.01 of ggml's, or
 when bytes that must be equal are not."""

@@ -7,7 +7,8 @@
 #
 # Environment, with what holds without:
 #   COMPARE=llama.cpp     or ik_llama.cpp, or none: Fathom alone
-#   PEER=                 its llama-bench, a folder with one, or a python3 that has llama_cpp (looked for in PATH)
+#   PEER=                 its llama-bench, a folder with one, or a python3 that has llama_cpp (llama.cpp's is looked
+#                         for in PATH, ik_llama.cpp's must be named)
 #   LLAMA_CPP_LIB_PATH=   another build of llama.cpp's libraries for that python3
 #   MODELS=bench-models   folder for the files that are made once, up to 17 GB each
 #   SMOLLM2=smollm2       a .gguf file in place of the model of that name
@@ -15,6 +16,7 @@
 #   REPORT=               a folder that gets a page for each row
 #   FATHOM=build/fathom   the program
 #
+# Relative paths begin at the folder rows.sh is called from.
 # Ours and the peer's runs alternate; ratios are of medians. A row whose file does not fit in memory beside the
 # peer's copy is mapped by both. BF16 and FP8 of the V2-Lite shape have no peer: 31 GB fit no 24 GB machine
 # (layers then share weights, which no file can), and GGUF holds no FP8.
@@ -26,16 +28,19 @@ case ${1:-} in
     exit
     ;;
 esac
-here=$PWD
-cd "$(dirname "$self")/.."
-fathom=${FATHOM:-build/fathom}
-models=${MODELS:-$here/bench-models}
+fathom=${FATHOM:-$(dirname "$(dirname "$self")")/build/fathom}
+models=${MODELS:-bench-models}
 runs=${RUNS:-5}
 common=(--runs "$runs" ${THREADS:+--threads "$THREADS"})
 peer=()
-if [ "${COMPARE:-llama.cpp}" != none ]; then
-    peer=(--compare "${COMPARE:-llama.cpp}" ${PEER:+--peer "$PEER"})
-fi
+case ${COMPARE:-llama.cpp} in
+none) ;;
+llama.cpp | ik_llama.cpp) peer=(--compare "${COMPARE:-llama.cpp}" ${PEER:+--peer "$PEER"}) ;;
+*)
+    echo "rows.sh: COMPARE=$COMPARE is none of llama.cpp, ik_llama.cpp and none" >&2
+    exit 2
+    ;;
+esac
 
 # name | file made of shape and type, - for random weights in memory, @smollm2 | peer? | options
 table() {
@@ -82,13 +87,22 @@ compose() { # source peer? options make?
 need_peer() {
     local name=${PEER:-}
     case ${name##*/} in
-    '') command -v llama-bench >/dev/null || python3 -c 'import llama_cpp' 2>/dev/null ;;
+    '') [ "${COMPARE:-llama.cpp}" = llama.cpp ] &&
+        { command -v llama-bench >/dev/null || python3 -c 'import llama_cpp' 2>/dev/null; } ;;
     python*) "$PEER" -c 'import llama_cpp' 2>/dev/null ;;
     *) [ -x "$PEER" ] ;; # a program or a folder
     esac && return
-    echo "rows.sh: no ${COMPARE:-llama.cpp} to compare with: neither ${PEER:-llama-bench in PATH} nor a python3" \
-        "that has llama_cpp. Name one: PEER=PATH; or measure Fathom alone: COMPARE=none" >&2
+    echo "rows.sh: no ${COMPARE:-llama.cpp} to compare with${PEER:+ at $PEER}. Name its llama-bench, or a python3 that" \
+        "has llama_cpp: PEER=PATH; or measure Fathom alone: COMPARE=none" >&2
     exit 1
+}
+
+# Words as a shell takes them.
+quoted() {
+    local line
+    printf -v line '%q ' "$@"
+    line=${line//\\,/,}
+    echo "${line% }"
 }
 
 found=0
@@ -96,7 +110,7 @@ while IFS='|' read -r name source with options; do
     name=${name// /} with=${with// /}
     if [ $# -eq 0 ]; then
         compose "$source" "$with" "$options" show
-        printf '%-16s %s\n' "$name" "${command[*]}"
+        printf '%-16s %s\n' "$name" "$(quoted "${command[@]}")"
         continue
     fi
     for wanted in "$@"; do
@@ -109,7 +123,7 @@ while IFS='|' read -r name source with options; do
             if [ -n "${REPORT:-}" ]; then
                 command+=(--report "$REPORT/$name")
             fi
-            printf '\n## %s\n%s\n' "$name" "${command[*]}"
+            printf '\n## %s\n%s\n' "$name" "$(quoted "${command[@]}")"
             "${command[@]}" </dev/null
         fi
     done

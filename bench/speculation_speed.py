@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What guessing ahead brings: the same prompts with and without, in turn, in one run.
 
-    python bench/speculation_speed.py smollm2 [--fathom build/fathom] [--rounds 5] [--tokens 256]
+    python3 bench/speculation_speed.py smollm2 [--fathom build/fathom] [--rounds 5] [--tokens 256]
         [--how auto] [--deterministic] [--only copied]
 
 Three kinds of text: copied (everything was there before), edited (most was), and new. Prints medians of tokens
@@ -42,7 +42,10 @@ def once(options, prompt, sampling, how):
                "--speculate", how, *prompt, *sampling]
     if options.deterministic:
         command.append("--deterministic")
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(done.stderr.strip())
+    return json.loads(done.stdout)
 
 
 def spread(speeds):

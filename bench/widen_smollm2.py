@@ -2,7 +2,7 @@
 """SmolLM2-135M made 768 wide, exactly the same function, so that every block type fits its rows (576 is no
 multiple of 256, and most matrices of a k-quant file would be of another type).
 
-    python bench/widen_smollm2.py FOLDER OUT [--fp8]
+    python3 bench/widen_smollm2.py FOLDER OUT [--fp8]
 
 FOLDER: the model as a Hugging Face folder (fathom convert smollm2.gguf FOLDER --type f32). Hidden states get 192
 zeros: the embedding's new columns, the new rows of what is added to the stream, and the new columns of what reads

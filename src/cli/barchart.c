@@ -153,6 +153,17 @@ static void barchart_group(const struct barchart *c, size_t i, const struct barc
     htmltext_put(h, "</text>\n");
 }
 
+bool barchart_roof_drawn(const struct barchart *c)
+{
+    struct barchart_scale s = barchart_scale_of(c);
+    for (size_t i = 0; i < c->n; i++) {
+        if (c->groups[i].roof > 0 && c->groups[i].roof <= s.top) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool barchart_roof_beyond(const struct barchart *c)
 {
     struct barchart_scale s = barchart_scale_of(c);

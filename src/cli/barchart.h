@@ -32,7 +32,8 @@ struct barchart {
     size_t n; /* 1 … BARCHART_GROUPS_MAX */
 };
 
-/* Whether some roof will be such an arrow, which then wants a word. */
+/* Whether some roof will be a line, and whether some will be such an arrow: each then wants a word. */
+bool barchart_roof_drawn(const struct barchart *c);
 bool barchart_roof_beyond(const struct barchart *c);
 void barchart_draw(const struct barchart *c, struct htmltext *out);
 

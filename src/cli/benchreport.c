@@ -94,10 +94,12 @@ static void benchreport_keys(const struct benchtable *t, const struct barchart *
         htmltext_escaped(h, t->peer_name);
         htmltext_put(h, "</span>");
     }
-    htmltext_put(h, "<span class=\"key\"><svg viewBox=\"0 0 26 14\" aria-hidden=\"true\"><line class=\"roof\" "
-                    "x2=\"26\" y1=\"7\" y2=\"7\"/></svg>what this machine allows</span>");
+    if (barchart_roof_drawn(c)) {
+        htmltext_put(h, "<span class=\"key\"><svg viewBox=\"0 0 26 14\" aria-hidden=\"true\"><line "
+                        "class=\"roof\" x2=\"26\" y1=\"7\" y2=\"7\"/></svg>what this machine allows</span>");
+    }
     if (barchart_roof_beyond(c)) {
-        htmltext_put(h, "<span>↑ the same, beyond the scale</span>");
+        htmltext_put(h, "<span>↑ what this machine allows, beyond the scale</span>");
     }
     htmltext_put(h, "<span>thin lines: slowest to fastest run</span></figcaption>");
 }
@@ -211,31 +213,34 @@ static void benchreport_tiles(const struct benchtable *t, struct htmltext *h)
 
 /* ---- everything ---- */
 
-static void benchreport_row(const struct benchtable *t, const struct benchtable_row *row,
-                            struct htmltext *h)
+static void benchreport_peer(const struct benchtable *t, const struct benchtable_row *row,
+                             struct htmltext *h)
 {
-    const struct benchmark_result *r = &row->ours;
-    char a[32], b[32];
-    benchtable_rate(r->roof_min, r->bound, a);
-    benchtable_rate(r->roof_max, r->bound, b);
-    htmltext_printf(h, "<tr><th scope=\"row\">%s</th><td>%.2f</td><td>%.2f … %.2f</td>", r->name,
-                    r->median, r->min, r->max);
-    if (r->roof_pct >= 0) {
-        htmltext_printf(h, "<td>%.1f%%</td><td>%s</td><td>%s … %s</td>", r->roof_pct,
-                        r->bound == WORKLOAD_COMPUTE ? "arithmetic" : "memory",
-                        benchtable_low(a, b), b);
-    } else {
-        htmltext_put(h, "<td>–</td><td>–</td><td>–</td>");
-    }
-    htmltext_printf(h, "<td>%.1f%%</td><td>%.3f</td>", r->overhead_pct, 1e3 * r->step_seconds);
     if (row->peer.measured) {
-        htmltext_printf(h, "<td>%.2f</td><td>%.2f … %.2f</td><td>%.2f×</td>", row->peer.median, row->peer.min,
-                        row->peer.max, row->peer.ratio);
+        htmltext_printf(h, "<td>%.2f</td><td>%.2f … %.2f</td><td>%.2f×</td>", row->peer.median,
+                        row->peer.min, row->peer.max, row->peer.ratio);
     } else if (t->peer_title[0]) {
         htmltext_put(h, t->peer_failed.message[0] ? "<td colspan=\"3\">failed</td>"
                                          : "<td colspan=\"3\">no such test</td>");
     }
-    htmltext_put(h, "</tr>\n");
+}
+
+static void benchreport_row(const struct benchtable *t, const struct benchtable_row *row,
+                            struct htmltext *h)
+{
+    const struct benchmark_result *r = &row->ours;
+    char rates[BENCHTABLE_RATES];
+    htmltext_printf(h, "<tr><th scope=\"row\">%s</th><td>%.2f</td><td>%.2f … %.2f</td>", r->name,
+                    r->median, r->min, r->max);
+    benchreport_peer(t, row, h);
+    if (r->roof_pct >= 0) {
+        htmltext_printf(h, "<td>%.1f%%</td><td>%s</td><td>%s</td>", r->roof_pct,
+                        r->bound == WORKLOAD_COMPUTE ? "arithmetic" : "memory",
+                        benchtable_rates(r->roof_min, r->roof_max, r->bound, " … ", rates));
+    } else {
+        htmltext_put(h, "<td>–</td><td>–</td><td>–</td>");
+    }
+    htmltext_printf(h, "<td>%.1f%%</td><td>%.3f</td></tr>\n", r->overhead_pct, 1e3 * r->step_seconds);
 }
 
 static void benchreport_all(const struct benchtable *t, struct htmltext *h)
@@ -244,21 +249,22 @@ static void benchreport_all(const struct benchtable *t, struct htmltext *h)
                     "<p class=\"note\">pp: a prompt of so many tokens. tg: so many tokens written, x "
                     "sequences, @ positions in the cache before. The roof is the least time the work can take, "
                     "its arithmetic or its bytes over what this machine was measured to do right before and "
-                    "after each run. Small models stay far below it: their threads wait for each other between "
-                    "operations, and unpacking weights takes longer than reading them; a model that fits the "
-                    "processor's last cache may be above it, as memory is not read then. Overhead: time in "
+                    "after each run. Small models stay far below it: at the end of each of their many short "
+                    "operations threads wait for each other, which counts as the operation's time, and "
+                    "unpacking weights takes longer than reading them; a model that fits the processor's last "
+                    "cache may be above it, as memory is not read then. Overhead: time in "
                     "neither matrix products nor attention.</p>"
                     "<div class=\"scroll\" tabindex=\"0\" role=\"region\" "
                     "aria-labelledby=\"h-all\"><table><thead><tr><th scope=\"col\">test</th>"
-                    "<th scope=\"col\">tokens/s</th><th scope=\"col\">range</th><th scope=\"col\">of the roof"
-                    "</th><th scope=\"col\">bound</th><th scope=\"col\">roof beside the runs</th>"
-                    "<th scope=\"col\">overhead</th><th scope=\"col\">ms per pass</th>");
+                    "<th scope=\"col\">tokens/s</th><th scope=\"col\">range</th>");
     if (t->peer_title[0]) {
         htmltext_put(h, "<th scope=\"col\">");
         htmltext_escaped(h, t->peer_name);
         htmltext_put(h, "</th><th scope=\"col\">range</th><th scope=\"col\">ratio</th>");
     }
-    htmltext_put(h, "</tr></thead><tbody>\n");
+    htmltext_put(h, "<th scope=\"col\">of the roof</th><th scope=\"col\">bound</th>"
+                    "<th scope=\"col\">roof beside the runs</th><th scope=\"col\">overhead</th>"
+                    "<th scope=\"col\">ms per pass</th></tr></thead><tbody>\n");
     for (size_t i = 0; i < t->n_rows; i++) {
         benchreport_row(t, &t->rows[i], h);
     }

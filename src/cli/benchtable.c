@@ -74,15 +74,6 @@ void benchtable_entitle(struct benchtable *t, const char *path)
 
 /* ---- text ---- */
 
-char *benchtable_low(char *low, const char *high)
-{
-    size_t n = strcspn(low, " ");
-    if (strcmp(low + n, high + strcspn(high, " ")) == 0) {
-        low[n] = '\0';
-    }
-    return low;
-}
-
 char *benchtable_rate(double per_s, enum workload_bound bound, char out[BENCHTABLE_RATE])
 {
     if (bound == WORKLOAD_MEMORY) {
@@ -91,6 +82,22 @@ char *benchtable_rate(double per_s, enum workload_bound bound, char out[BENCHTAB
         snprintf(out, BENCHTABLE_RATE, "%.2f TFLOP/s", per_s * 1e-12);
     } else {
         snprintf(out, BENCHTABLE_RATE, "%.1f GFLOP/s", per_s * 1e-9);
+    }
+    return out;
+}
+
+char *benchtable_rates(double low, double high, enum workload_bound bound, const char *between,
+                       char out[BENCHTABLE_RATES])
+{
+    char a[BENCHTABLE_RATE], b[BENCHTABLE_RATE];
+    benchtable_rate(low, bound, a);
+    benchtable_rate(high, bound, b);
+    size_t n = strcspn(a, " "); /* without its unit where the other has the same */
+    bool same_unit = strcmp(a + n, b + strcspn(b, " ")) == 0;
+    if (strcmp(a, b) == 0) {
+        snprintf(out, BENCHTABLE_RATES, "%s", b);
+    } else {
+        snprintf(out, BENCHTABLE_RATES, "%.*s%s%s", (int)(same_unit ? n : strlen(a)), a, between, b);
     }
     return out;
 }
@@ -182,13 +189,11 @@ static bool benchtable_roof_range(const struct benchtable *t, enum workload_boun
 void benchtable_print_end(const struct benchtable *t)
 {
     double low = 0, high = 0;
-    char a[BENCHTABLE_RATE], b[BENCHTABLE_RATE];
+    char rates[BENCHTABLE_RATES];
     const char *sep = "\nthe machine's own limit was measured beside every run: ";
     for (int bound = WORKLOAD_MEMORY; bound <= WORKLOAD_COMPUTE; bound++) {
         if (benchtable_roof_range(t, (enum workload_bound)bound, &low, &high)) {
-            benchtable_rate(high, (enum workload_bound)bound, b);
-            benchtable_rate(low, (enum workload_bound)bound, a);
-            printf("%s%s to %s", sep, benchtable_low(a, b), b);
+            printf("%s%s", sep, benchtable_rates(low, high, (enum workload_bound)bound, " to ", rates));
             sep = ", ";
         }
     }

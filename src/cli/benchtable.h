@@ -8,7 +8,13 @@
 #include "engine/benchmark.h"
 #include "engine/opening.h"
 
-enum { BENCHTABLE_ROWS_MAX = 64, BENCHTABLE_TEXT = 640, BENCHTABLE_TITLE = 128, BENCHTABLE_RATE = 32 };
+enum {
+    BENCHTABLE_ROWS_MAX = 64,
+    BENCHTABLE_TEXT = 640,
+    BENCHTABLE_TITLE = 128,
+    BENCHTABLE_RATE = 32,
+    BENCHTABLE_RATES = 80
+};
 
 struct benchtable_peer {
     bool measured; /* false: this peer has no such test */
@@ -54,8 +60,9 @@ void benchtable_entitle(struct benchtable *t, const char *path);
 
 /* "33.1 GB/s", "4.60 TFLOP/s"; returns out. */
 char *benchtable_rate(double per_s, enum workload_bound bound, char out[BENCHTABLE_RATE]);
-/* The lower end of a range, without its unit when the upper end has the same one; returns low. */
-char *benchtable_low(char *low, const char *high);
+/* "29.1 to 35.4 GB/s" with " to " between; one number where both read the same; returns out. */
+char *benchtable_rates(double low, double high, enum workload_bound bound, const char *between,
+                       char out[BENCHTABLE_RATES]);
 
 void benchtable_print_machine(const struct benchtable *t);
 void benchtable_print_model(const struct benchtable *t);

@@ -366,7 +366,8 @@ static err cmd_bench_find_peer(struct cmd_bench *b, struct errinfo *info)
     return ERR_OK;
 }
 
-/* A peer that fails is no reason to lose our own numbers: it is said, and the tests go on without it. */
+/* A peer that fails is no reason to lose our own numbers: it is said, and the tests go on without it. The end
+ * is a failure all the same: a comparison was asked for. */
 static void cmd_bench_drop_peer(struct cmd_bench *b, const struct errinfo *why)
 {
     b->table.peer_failed = *why;
@@ -550,6 +551,10 @@ static err cmd_bench_work(struct cmd_bench *b, struct errinfo *info)
     if (e == ERR_OK || b->table.n_rows > 0) {
         TRY(cmd_bench_finish(b, info));
     }
+    if (e == ERR_OK && b->table.peer_failed.message[0]) {
+        return err_set(info, b->table.peer_failed.code, "our numbers are complete, those of %s are not: %.900s",
+                       b->table.peer_name, b->table.peer_failed.message);
+    }
     return e;
 }
 
@@ -581,9 +586,9 @@ static const char cmd_bench_more[] =
     "                the bytes that must be read (memory) or the arithmetic (compute), whichever takes\n"
     "                longer; what the machine does at most is measured right before and after every run\n"
     "  overhead      share of the time in neither matrix products nor attention\n"
-    "  Small models stay far below the roof: their threads wait for each other between operations, and\n"
-    "  unpacking weights takes longer than reading them. A model that fits the processor's last cache may\n"
-    "  be above 100%, as memory is not read then.\n";
+    "  Small models stay far below the roof: at the end of each of their many short operations threads wait\n"
+    "  for each other, which counts as the operation's time, and unpacking weights takes longer than reading\n"
+    "  them. A model that fits the processor's last cache may be above 100%, as memory is not read then.\n";
 
 int cmd_bench(int argc, char **argv)
 {
@@ -609,10 +614,10 @@ int cmd_bench(int argc, char **argv)
                      "most tokens per forward pass (512)"),
         options_string("kv-type", "TYPE", &b.kv_type, "cache: bf16, f16 or f32 (bf16)"),
         options_choice("compare", "PEER", cmd_bench_peers, &b.peer_name,
-                       "also run llama.cpp (or ik_llama.cpp) on the same file, in turn, and print ratios"),
+                       "also run llama.cpp or ik_llama.cpp on the same file, in turn, and print ratios (none)"),
         options_string("peer", "PATH", &b.peer_path,
-                       "its llama-bench, a folder with one, or a python3 that has llama_cpp (looked for "
-                       "in PATH)"),
+                       "its llama-bench, a folder with one, or a python3 that has llama_cpp (llama.cpp's is "
+                       "looked for in PATH)"),
         options_string("report", "DIR", &b.report, "also write DIR/index.html, with plots, and DIR/bench.json"),
         options_flag("deterministic", &b.deterministic, "the mode whose results never vary"),
         options_flag("json", &b.json, "one JSON document on stdout"),

@@ -10,6 +10,7 @@
 
 #include "base/mem.h"
 #include "cli/modelref.h"
+#include "engine/drafter.h"
 #include "model/model.h"
 
 static const char *const settings_kv_types[] = {"bf16", "f16", "f32", NULL};
@@ -69,7 +70,8 @@ void settings_sampling_rows(struct settings *s, struct options_row *rows, size_t
                      "let an answer go on that says the same over and over"),
         options_choice("speculate", "HOW", settings_speculations, &s->speculate,
                        "guess tokens ahead where that is faster: auto, off, lookup, mtp; the answer "
-                       "is the same; how many were right is in the line after it, /stats and --json (auto)"),
+                       "is the same; how many were right is in the line after it on a terminal, in /stats and "
+                       "--json (auto)"),
         options_size("draft", "N", 1, 15, &s->draft,
                      "most tokens guessed at a time: 1 to 3, with --deterministic 1 to 15; fewer are tried "
                      "where fewer pay (as many as may be)"),
@@ -141,9 +143,23 @@ static void settings_advice(struct settings *s, const struct engine *e)
     s->repeat_penalty = s->repeat_penalty >= 0 ? s->repeat_penalty : smol ? 1.1 : 1;
 }
 
+/* --draft where it would be without effect is a mistake. */
+static err settings_check_draft(const struct settings *s, struct errinfo *info)
+{
+    if (s->draft > 0 && s->speculate == SESSION_SPECULATE_OFF) {
+        return err_set(info, ERR_ARGUMENT, "--draft %zu: nothing is guessed with --speculate off", s->draft);
+    }
+    if (s->draft > DRAFTER_FAST_ROWS - 1 && !s->deterministic) {
+        return err_set(info, ERR_ARGUMENT, "--draft %zu: 1 to %d tokens are guessed at a time, with "
+                       "--deterministic up to 15", s->draft, DRAFTER_FAST_ROWS - 1);
+    }
+    return ERR_OK;
+}
+
 err settings_sampling(struct settings *s, const struct engine *e, struct sampling *out,
                       struct errinfo *info)
 {
+    TRY(settings_check_draft(s, info));
     TRY(settings_bias(s, info));
     settings_advice(s, e);
     if (s->seed < 0) {

@@ -41,6 +41,16 @@ bench "$model" "${tests[@]}" --compare llama.cpp --peer "$work/llama-bench" --js
 check a_report_that_fails_is_a_failure 1 $status
 has but_the_numbers_are_printed '"name": "tg2"' "$o"
 
+# A peer that fails, at once or later, in the table and in JSON.
+peer 'echo boom >&2; exit 1'
+bench "$model" "${tests[@]}" --compare llama.cpp --peer "$work/llama-bench"
+check a_peer_that_fails_is_a_failure 1 $status
+has its_reason_is_told 'our numbers are complete, those of llama.cpp are not: .*boom' "$e"
+has our_numbers_are_printed '^tg2 .* failed' "$o"
+bench "$model" "${tests[@]}" --compare llama.cpp --peer "$work/llama-bench" --json
+check so_it_is_with_json 1 $status
+has and_json_is_whole '"name": "tg2"' "$o"
+
 bench "$model" "${tests[@]}" --report /dev/null
 has a_report_needs_a_folder 'cannot make folder /dev/null: Not a directory' "$e"
 check and_says_so_before_measuring '' "$o"

@@ -26,6 +26,8 @@ out=$(printf 'hello\nagain\n/stats\n' | chat)
 has chat_reads_only_new_tokens 'read 50, .*; not read again 43$' "$out"
 has chat_counts_what_it_made 'answers  2; made 32 tokens' "$out"
 has chat_counts_guesses 'guesses  ([0-9]+ tokens guessed ahead, [0-9]+ right|none tried)' "$out"
+has drafts_longer_than_are_made_are_refused '--draft 4: 1 to 3 tokens' "$(chat --draft 4 </dev/null; cat "$work/stderr")"
+has drafts_without_guessing_are_refused 'nothing is guessed' "$(chat --draft 2 --speculate off </dev/null; cat "$work/stderr")"
 has chat_says_when_guessing_is_off 'guesses  off' "$(printf 'hello\n/stats\n' | chat --speculate off)"
 
 printf 'hello\n/save %s/chat.json\n' "$work" | chat >/dev/null
