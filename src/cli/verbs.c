@@ -15,6 +15,8 @@ static const struct verbs_row verbs_table[] = {
     {"inspect", "what a model file is: class, config, tensors, sizes, hashes", cmd_inspect},
     {"eval", "how well a model predicts a text, answers tasks; its logits", cmd_eval},
     {"tokenize", "text to token ids, and back", cmd_tokenize},
+    {"tokenizer", "learn a vocabulary from text", cmd_tokenizer},
+    {"data", "text to shards of tokens for learning", cmd_data},
     {"bench", "speed of a model or a published shape, and the share of this machine's roof",
      cmd_bench},
     {"doctor", "what this machine can do", cmd_doctor},

@@ -354,3 +354,35 @@ size_t chat_think_ids(const struct tokenizer *t, int32_t ids[CHAT_THINK_MAX])
     }
     return n;
 }
+
+const char *const *chat_control_tokens(void)
+{
+    static const char *const tokens[] = {
+        CHAT_BOS,
+        CHAT_EOS,
+        "<｜▁pad▁｜>",
+        CHAT_USER_MARK,
+        CHAT_ASSISTANT_MARK,
+        CHAT_THINK,
+        CHAT_THINK_END,
+        "<｜fim▁hole｜>",
+        "<｜fim▁begin｜>",
+        "<｜fim▁end｜>",
+        "<｜tool▁calls▁begin｜>",
+        "<｜tool▁calls▁end｜>",
+        "<｜tool▁call▁begin｜>",
+        "<｜tool▁call▁end｜>",
+        "<｜tool▁outputs▁begin｜>",
+        "<｜tool▁outputs▁end｜>",
+        "<｜tool▁output▁begin｜>",
+        "<｜tool▁output▁end｜>",
+        "<｜tool▁sep｜>",
+        "<｜place▁holder▁no▁0｜>",
+        "<｜place▁holder▁no▁1｜>",
+        "<｜place▁holder▁no▁2｜>",
+        "<｜place▁holder▁no▁3｜>",
+        "<｜place▁holder▁no▁4｜>",
+        NULL,
+    };
+    return tokens;
+}

@@ -69,6 +69,11 @@ size_t chat_stop_ids(const struct tokenizer *t, enum chat_format f, int32_t ids[
 enum { CHAT_THINK_MAX = 2 };
 size_t chat_think_ids(const struct tokenizer *t, int32_t ids[CHAT_THINK_MAX]);
 
+/* The control tokens that a vocabulary of our own begins with, NULL after the last: what begins a text, ends it
+ * and fills up; the DeepSeek chat format's (V3 to V3.1: turns, thinking, tools, filling in the middle); and
+ * some without a meaning yet. */
+const char *const *chat_control_tokens(void);
+
 /* Splits a streamed answer at <think> / </think>. Bytes that might be the beginning of a tag are held
  * back until they are decided. */
 enum chat_part { CHAT_REASONING, CHAT_CONTENT };

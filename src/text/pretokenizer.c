@@ -77,6 +77,9 @@ static bool pretokenizer_in_step(const struct pretokenizer_step *step, const cha
     if (!step->ranges) {
         return unicodeclass_of(point) == step->cls;
     }
+    if (point < step->ranges[0].first) { /* most of most text */
+        return false;
+    }
     size_t low = 0, high = step->n_ranges;
     while (low < high) {
         size_t middle = (low + high) / 2;
