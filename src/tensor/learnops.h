@@ -1,0 +1,91 @@
+/* tensor/learnops.h: the operations that learning needs: forward where activations are kept, and backward.
+ * T tokens, D width, H heads, E experts, K experts per token. Every operation has a reference that takes mats of any
+ * type and computes in float64 (ref/learnref*.c, the judge: float64 mats all through give gradients that finite
+ * differences confirm), and fast versions for the types named at each.
+ *
+ * Gradients: dx is the gradient of the loss by x. "Adds": the output's old value counts. Positions: token t
+ * of a sequence attends to itself and the positions[t] tokens before it, so a 0 begins a document.
+ *
+ * Outputs may not overlap inputs, except where it is said. Thread rule: one op at a time per compute. */
+#ifndef TENSOR_LEARNOPS_H
+#define TENSOR_LEARNOPS_H
+
+#include <stdbool.h>
+
+#include "tensor/mat.h"
+#include "tensor/ops.h"
+
+/* Matrix products: y = x w^T [M, N] of x [M, K], w [N, K];  y = x w of x [M, K], w [K, N];
+ * y = x^T w of x [K, M], w [K, N]. Jobs run as one batch with one work queue. Fast: x and w bfloat16, y float32
+ * or bfloat16. */
+enum learnops_product { LEARNOPS_NT, LEARNOPS_NN, LEARNOPS_TN };
+struct learnops_matmul {
+    struct mat y, x, w;
+    bool add; /* adds to y */
+};
+ERR_MUST_USE err learnops_matmul(struct compute *c, enum learnops_product product,
+                                 const struct learnops_matmul *jobs, size_t n_jobs);
+
+/* y = x / sqrt(mean(x^2) + eps) * weight, per row; weight [1, D]. Backward adds to dx and dweight. */
+void learnops_rmsnorm(struct compute *c, struct mat y, struct mat x, struct mat weight, double eps);
+void learnops_rmsnorm_backward(struct compute *c, struct mat dx, struct mat dweight, struct mat dy, struct mat x,
+                               struct mat weight, double eps);
+
+/* Rotates dims [first, first + dim) of each of n_heads heads of x [T, n_heads * head_dim] in place by angle
+ * positions[t] * freqs[i]; back: by its negative, which is the gradient's way. */
+struct learnops_rope {
+    struct mat x;
+    size_t n_heads, head_dim, first, dim;
+    const int32_t *positions; /* [T] */
+    const float *freqs;       /* [dim / 2] */
+    enum rope_pairs pairs;
+    bool back;
+};
+void learnops_rope(struct compute *c, const struct learnops_rope *a);
+
+/* y = silu(gate) * up. Backward sets dgate and dup, which may be gate and up themselves. */
+void learnops_swiglu(struct compute *c, struct mat y, struct mat gate, struct mat up);
+void learnops_swiglu_backward(struct compute *c, struct mat dgate, struct mat dup, struct mat dy, struct mat gate,
+                              struct mat up);
+
+/* Attention, causal and within documents; head h reads the keys and values of head h / (n_heads / n_kv_heads).
+ * out and lse (the logarithm of the softmax's denominator, float32 or float64) are kept for the backward. */
+struct learnops_attention {
+    struct mat q;    /* [T, n_heads * k_dim] */
+    struct mat k, v; /* [T, n_kv_heads * k_dim], [T, n_kv_heads * v_dim] */
+    struct mat out;  /* [T, n_heads * v_dim] */
+    struct mat lse;  /* [T, n_heads] */
+    const int32_t *positions; /* [T], positions[t] <= t */
+    size_t n_heads, n_kv_heads, k_dim, v_dim;
+    double scale;
+};
+ERR_MUST_USE err learnops_attention(struct compute *c, const struct learnops_attention *a);
+/* Sets dq, dk, dv, shaped as q, k, v. */
+ERR_MUST_USE err learnops_attention_backward(struct compute *c, const struct learnops_attention *a, struct mat dout,
+                                             struct mat dq, struct mat dk, struct mat dv);
+
+/* The loss of next tokens: losses[t] = -log softmax(logits[t])[targets[t]] + z_loss * lse^2, lse being the
+ * logarithm of the softmax's denominator; 0 where targets[t] < 0. logits [T, V] become the gradient of
+ * sum_t losses[t] * scale. */
+void learnops_cross_entropy(struct compute *c, struct mat logits, const int32_t *targets, double *losses,
+                            double z_loss, double scale);
+
+/* y[t] = table[ids[t]]; backward adds dy[t] to dtable[ids[t]], in the order of t. */
+void learnops_embed(struct compute *c, struct mat y, struct mat table, const int32_t *ids);
+void learnops_embed_backward(struct compute *c, struct mat dtable, struct mat dy, const int32_t *ids);
+
+/* y[i] = x[rows[i]], and back: dx[rows[i]] adds dy[i], in the order of i. */
+void learnops_gather(struct compute *c, struct mat y, struct mat x, const uint32_t *rows);
+void learnops_gather_backward(struct compute *c, struct mat dx, struct mat dy, const uint32_t *rows);
+
+/* y[t] adds sum_k weight[t, k] x[slot[t * K + k]]. Backward sets dx[slot[t * K + k]] = weight[t, k] dy[t] and
+ * dweight[t, k] = dy[t] . x[slot[t * K + k]]. */
+void learnops_combine(struct compute *c, struct mat y, struct mat x, struct mat weight, const uint32_t *slot);
+void learnops_combine_backward(struct compute *c, struct mat dx, struct mat dweight, struct mat dy, struct mat x,
+                               struct mat weight, const uint32_t *slot);
+
+/* y adds x. y becomes x, in y's type. */
+void learnops_add(struct compute *c, struct mat y, struct mat x);
+void learnops_copy(struct compute *c, struct mat y, struct mat x);
+
+#endif

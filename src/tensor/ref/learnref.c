@@ -1,0 +1,203 @@
+/* tensor/ref/learnref.c: see learnref.h. Attention is in learnref_attention.c. */
+#include "tensor/ref/learnref.h"
+
+#include <math.h>
+
+static double learnref_x(enum learnops_product p, const struct mat *x, size_t m, size_t k)
+{
+    return p == LEARNOPS_TN ? mat_get(x, k, m) : mat_get(x, m, k);
+}
+
+static double learnref_w(enum learnops_product p, const struct mat *w, size_t k, size_t n)
+{
+    return p == LEARNOPS_NT ? mat_get(w, n, k) : mat_get(w, k, n);
+}
+
+void learnref_matmul(enum learnops_product product, const struct learnops_matmul *job)
+{
+    size_t n_k = product == LEARNOPS_TN ? job->x.rows : job->x.cols;
+    for (size_t m = 0; m < job->y.rows; m++) {
+        for (size_t n = 0; n < job->y.cols; n++) {
+            double sum = job->add ? mat_get(&job->y, m, n) : 0;
+            for (size_t k = 0; k < n_k; k++) {
+                sum += learnref_x(product, &job->x, m, k) * learnref_w(product, &job->w, k, n);
+            }
+            mat_set(&job->y, m, n, sum);
+        }
+    }
+}
+
+/* 1 / sqrt(mean of squares + eps) of a row. */
+static double learnref_inverse_rms(const struct mat *x, size_t t, double eps)
+{
+    double sum = 0;
+    for (size_t i = 0; i < x->cols; i++) {
+        double v = mat_get(x, t, i);
+        sum += v * v;
+    }
+    return 1 / sqrt(sum / (double)x->cols + eps);
+}
+
+void learnref_rmsnorm(struct mat y, struct mat x, struct mat weight, double eps)
+{
+    for (size_t t = 0; t < x.rows; t++) {
+        double r = learnref_inverse_rms(&x, t, eps);
+        for (size_t i = 0; i < x.cols; i++) {
+            mat_set(&y, t, i, mat_get(&x, t, i) * r * mat_get(&weight, 0, i));
+        }
+    }
+}
+
+/* With g = dy * weight:  dx = r (g - x r^2 mean(g x)),  dweight = sum over rows of dy x r. */
+void learnref_rmsnorm_backward(struct mat dx, struct mat dweight, struct mat dy, struct mat x, struct mat weight,
+                               double eps)
+{
+    for (size_t t = 0; t < x.rows; t++) {
+        double r = learnref_inverse_rms(&x, t, eps), dot = 0;
+        for (size_t i = 0; i < x.cols; i++) {
+            dot += mat_get(&dy, t, i) * mat_get(&weight, 0, i) * mat_get(&x, t, i);
+        }
+        for (size_t i = 0; i < x.cols; i++) {
+            double v = mat_get(&x, t, i), d = mat_get(&dy, t, i);
+            double g = d * mat_get(&weight, 0, i) - v * r * r * dot / (double)x.cols;
+            mat_set(&dx, t, i, mat_get(&dx, t, i) + r * g);
+            mat_set(&dweight, 0, i, mat_get(&dweight, 0, i) + d * v * r);
+        }
+    }
+}
+
+void learnref_rope(const struct learnops_rope *a)
+{
+    for (size_t t = 0; t < a->x.rows; t++) {
+        for (size_t h = 0; h < a->n_heads; h++) {
+            for (size_t i = 0; i < a->dim / 2; i++) {
+                bool half = a->pairs == ROPE_HALF;
+                size_t base = h * a->head_dim + a->first;
+                size_t p = base + (half ? i : 2 * i), q = base + (half ? i + a->dim / 2 : 2 * i + 1);
+                double angle = (double)a->positions[t] * a->freqs[i] * (a->back ? -1 : 1);
+                double u = mat_get(&a->x, t, p), v = mat_get(&a->x, t, q);
+                mat_set(&a->x, t, p, u * cos(angle) - v * sin(angle));
+                mat_set(&a->x, t, q, u * sin(angle) + v * cos(angle));
+            }
+        }
+    }
+}
+
+void learnref_swiglu(struct mat y, struct mat gate, struct mat up)
+{
+    for (size_t t = 0; t < y.rows; t++) {
+        for (size_t i = 0; i < y.cols; i++) {
+            double g = mat_get(&gate, t, i);
+            mat_set(&y, t, i, g / (1 + exp(-g)) * mat_get(&up, t, i));
+        }
+    }
+}
+
+/* silu'(g) = s (1 + g (1 - s)) with s the logistic function of g. */
+void learnref_swiglu_backward(struct mat dgate, struct mat dup, struct mat dy, struct mat gate, struct mat up)
+{
+    for (size_t t = 0; t < dy.rows; t++) {
+        for (size_t i = 0; i < dy.cols; i++) {
+            double g = mat_get(&gate, t, i), u = mat_get(&up, t, i), d = mat_get(&dy, t, i);
+            double s = 1 / (1 + exp(-g));
+            mat_set(&dgate, t, i, d * u * s * (1 + g * (1 - s)));
+            mat_set(&dup, t, i, d * g * s);
+        }
+    }
+}
+
+void learnref_cross_entropy(struct mat logits, const int32_t *targets, double *losses, double z_loss,
+                            double scale)
+{
+    for (size_t t = 0; t < logits.rows; t++) {
+        double most = -INFINITY, sum = 0;
+        for (size_t i = 0; i < logits.cols; i++) {
+            most = fmax(most, mat_get(&logits, t, i));
+        }
+        for (size_t i = 0; i < logits.cols; i++) {
+            sum += exp(mat_get(&logits, t, i) - most);
+        }
+        bool counts = targets[t] >= 0;
+        double lse = most + log(sum), each = counts ? scale * (1 + 2 * z_loss * lse) : 0;
+        losses[t] = counts ? lse - mat_get(&logits, t, (size_t)targets[t]) + z_loss * lse * lse : 0;
+        for (size_t i = 0; i < logits.cols; i++) {
+            double p = exp(mat_get(&logits, t, i) - lse);
+            mat_set(&logits, t, i, each * p - (counts && i == (size_t)targets[t] ? scale : 0));
+        }
+    }
+}
+
+/* to[a] = from[b], or adds. */
+static void learnref_row(const struct mat *to, size_t a, const struct mat *from, size_t b, double factor, bool add)
+{
+    for (size_t i = 0; i < to->cols; i++) {
+        mat_set(to, a, i, (add ? mat_get(to, a, i) : 0) + factor * mat_get(from, b, i));
+    }
+}
+
+void learnref_embed(struct mat y, struct mat table, const int32_t *ids)
+{
+    for (size_t t = 0; t < y.rows; t++) {
+        learnref_row(&y, t, &table, (size_t)ids[t], 1, false);
+    }
+}
+
+void learnref_embed_backward(struct mat dtable, struct mat dy, const int32_t *ids)
+{
+    for (size_t t = 0; t < dy.rows; t++) {
+        learnref_row(&dtable, (size_t)ids[t], &dy, t, 1, true);
+    }
+}
+
+void learnref_gather(struct mat y, struct mat x, const uint32_t *rows)
+{
+    for (size_t i = 0; i < y.rows; i++) {
+        learnref_row(&y, i, &x, rows[i], 1, false);
+    }
+}
+
+void learnref_gather_backward(struct mat dx, struct mat dy, const uint32_t *rows)
+{
+    for (size_t i = 0; i < dy.rows; i++) {
+        learnref_row(&dx, rows[i], &dy, i, 1, true);
+    }
+}
+
+void learnref_combine(struct mat y, struct mat x, struct mat weight, const uint32_t *slot)
+{
+    for (size_t t = 0; t < y.rows; t++) {
+        for (size_t k = 0; k < weight.cols; k++) {
+            learnref_row(&y, t, &x, slot[t * weight.cols + k], mat_get(&weight, t, k), true);
+        }
+    }
+}
+
+void learnref_combine_backward(struct mat dx, struct mat dweight, struct mat dy, struct mat x, struct mat weight,
+                               const uint32_t *slot)
+{
+    for (size_t t = 0; t < dy.rows; t++) {
+        for (size_t k = 0; k < weight.cols; k++) {
+            size_t row = slot[t * weight.cols + k];
+            double dot = 0;
+            for (size_t i = 0; i < dy.cols; i++) {
+                dot += mat_get(&dy, t, i) * mat_get(&x, row, i);
+            }
+            mat_set(&dweight, t, k, dot);
+            learnref_row(&dx, row, &dy, t, mat_get(&weight, t, k), false);
+        }
+    }
+}
+
+void learnref_add(struct mat y, struct mat x)
+{
+    for (size_t t = 0; t < y.rows; t++) {
+        learnref_row(&y, t, &x, t, 1, true);
+    }
+}
+
+void learnref_copy(struct mat y, struct mat x)
+{
+    for (size_t t = 0; t < y.rows; t++) {
+        learnref_row(&y, t, &x, t, 1, false);
+    }
+}
