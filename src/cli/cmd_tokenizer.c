@@ -132,7 +132,8 @@ static err cmd_tokenizer_print_json(const struct cmd_tokenizer *c, const struct 
                                     struct errinfo *info)
 {
     json_t *o = json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f}", "out", c->out,
-                          "vocab_size", (json_int_t)tokenizer_size(t), "merges", (json_int_t)tokenizer_merge_count(t),
+                          "vocab_size", (json_int_t)tokenizer_size(t), "merges",
+                          (json_int_t)tokenizer_merge_count(t),
                           "documents", (json_int_t)w->n_documents, "bytes", (json_int_t)w->n_bytes,
                           "bytes_that_are_no_utf8", (json_int_t)w->n_skipped, "words", (json_int_t)w->words.n,
                           "bytes_per_token", (double)w->n_bytes / (double)r->tokens, "seconds", r->seconds,

@@ -19,8 +19,8 @@ void learnops_rmsnorm(struct compute *c, struct mat y, struct mat x, struct mat 
     learnref_rmsnorm(y, x, weight, eps);
 }
 
-void learnops_rmsnorm_backward(struct compute *c, struct mat dx, struct mat dweight, struct mat dy, struct mat x,
-                               struct mat weight, double eps)
+void learnops_rmsnorm_backward(struct compute *c, struct mat dx, struct mat dweight, struct mat dy,
+                               struct mat x, struct mat weight, double eps)
 {
     (void)c;
     learnref_rmsnorm_backward(dx, dweight, dy, x, weight, eps);
@@ -38,8 +38,8 @@ void learnops_swiglu(struct compute *c, struct mat y, struct mat gate, struct ma
     learnref_swiglu(y, gate, up);
 }
 
-void learnops_swiglu_backward(struct compute *c, struct mat dgate, struct mat dup, struct mat dy, struct mat gate,
-                              struct mat up)
+void learnops_swiglu_backward(struct compute *c, struct mat dgate, struct mat dup, struct mat dy,
+                              struct mat gate, struct mat up)
 {
     (void)c;
     learnref_swiglu_backward(dgate, dup, dy, gate, up);
@@ -95,8 +95,8 @@ void learnops_combine(struct compute *c, struct mat y, struct mat x, struct mat 
     learnref_combine(y, x, weight, slot);
 }
 
-void learnops_combine_backward(struct compute *c, struct mat dx, struct mat dweight, struct mat dy, struct mat x,
-                               struct mat weight, const uint32_t *slot)
+void learnops_combine_backward(struct compute *c, struct mat dx, struct mat dweight, struct mat dy,
+                               struct mat x, struct mat weight, const uint32_t *slot)
 {
     (void)c;
     learnref_combine_backward(dx, dweight, dy, x, weight, slot);

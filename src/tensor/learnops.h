@@ -1,7 +1,7 @@
 /* tensor/learnops.h: the operations that learning needs: forward where activations are kept, and backward.
- * T tokens, D width, H heads, E experts, K experts per token. Every operation has a reference that takes mats of any
- * type and computes in float64 (ref/learnref*.c, the judge: float64 mats all through give gradients that finite
- * differences confirm), and fast versions for the types named at each.
+ * T tokens, D width, H heads, E experts, K experts per token. Every operation has a reference that takes mats
+ * of any type and computes in float64 (ref/learnref*.c, the judge: float64 mats all through give gradients that
+ * finite differences confirm), and fast versions for the types named at each.
  *
  * Gradients: dx is the gradient of the loss by x. "Adds": the output's old value counts. Positions: token t
  * of a sequence attends to itself and the positions[t] tokens before it, so a 0 begins a document.
@@ -28,8 +28,8 @@ ERR_MUST_USE err learnops_matmul(struct compute *c, enum learnops_product produc
 
 /* y = x / sqrt(mean(x^2) + eps) * weight, per row; weight [1, D]. Backward adds to dx and dweight. */
 void learnops_rmsnorm(struct compute *c, struct mat y, struct mat x, struct mat weight, double eps);
-void learnops_rmsnorm_backward(struct compute *c, struct mat dx, struct mat dweight, struct mat dy, struct mat x,
-                               struct mat weight, double eps);
+void learnops_rmsnorm_backward(struct compute *c, struct mat dx, struct mat dweight, struct mat dy,
+                               struct mat x, struct mat weight, double eps);
 
 /* Rotates dims [first, first + dim) of each of n_heads heads of x [T, n_heads * head_dim] in place by angle
  * positions[t] * freqs[i]; back: by its negative, which is the gradient's way. */
@@ -45,8 +45,8 @@ void learnops_rope(struct compute *c, const struct learnops_rope *a);
 
 /* y = silu(gate) * up. Backward sets dgate and dup, which may be gate and up themselves. */
 void learnops_swiglu(struct compute *c, struct mat y, struct mat gate, struct mat up);
-void learnops_swiglu_backward(struct compute *c, struct mat dgate, struct mat dup, struct mat dy, struct mat gate,
-                              struct mat up);
+void learnops_swiglu_backward(struct compute *c, struct mat dgate, struct mat dup, struct mat dy,
+                              struct mat gate, struct mat up);
 
 /* Attention, causal and within documents; head h reads the keys and values of head h / (n_heads / n_kv_heads).
  * out and lse (the logarithm of the softmax's denominator, float32 or float64) are kept for the backward. */
@@ -61,8 +61,8 @@ struct learnops_attention {
 };
 ERR_MUST_USE err learnops_attention(struct compute *c, const struct learnops_attention *a);
 /* Sets dq, dk, dv, shaped as q, k, v. */
-ERR_MUST_USE err learnops_attention_backward(struct compute *c, const struct learnops_attention *a, struct mat dout,
-                                             struct mat dq, struct mat dk, struct mat dv);
+ERR_MUST_USE err learnops_attention_backward(struct compute *c, const struct learnops_attention *a,
+                                             struct mat dout, struct mat dq, struct mat dk, struct mat dv);
 
 /* The loss of next tokens: losses[t] = -log softmax(logits[t])[targets[t]] + z_loss * lse^2, lse being the
  * logarithm of the softmax's denominator; 0 where targets[t] < 0. logits [T, V] become the gradient of
@@ -81,8 +81,8 @@ void learnops_gather_backward(struct compute *c, struct mat dx, struct mat dy, c
 /* y[t] adds sum_k weight[t, k] x[slot[t * K + k]]. Backward sets dx[slot[t * K + k]] = weight[t, k] dy[t] and
  * dweight[t, k] = dy[t] . x[slot[t * K + k]]. */
 void learnops_combine(struct compute *c, struct mat y, struct mat x, struct mat weight, const uint32_t *slot);
-void learnops_combine_backward(struct compute *c, struct mat dx, struct mat dweight, struct mat dy, struct mat x,
-                               struct mat weight, const uint32_t *slot);
+void learnops_combine_backward(struct compute *c, struct mat dx, struct mat dweight, struct mat dy,
+                               struct mat x, struct mat weight, const uint32_t *slot);
 
 /* y adds x. y becomes x, in y's type. */
 void learnops_add(struct compute *c, struct mat y, struct mat x);

@@ -49,8 +49,8 @@ void learnref_rmsnorm(struct mat y, struct mat x, struct mat weight, double eps)
 }
 
 /* With g = dy * weight:  dx = r (g - x r^2 mean(g x)),  dweight = sum over rows of dy x r. */
-void learnref_rmsnorm_backward(struct mat dx, struct mat dweight, struct mat dy, struct mat x, struct mat weight,
-                               double eps)
+void learnref_rmsnorm_backward(struct mat dx, struct mat dweight, struct mat dy, struct mat x,
+                               struct mat weight, double eps)
 {
     for (size_t t = 0; t < x.rows; t++) {
         double r = learnref_inverse_rms(&x, t, eps), dot = 0;
@@ -128,7 +128,8 @@ void learnref_cross_entropy(struct mat logits, const int32_t *targets, double *l
 }
 
 /* to[a] = from[b], or adds. */
-static void learnref_row(const struct mat *to, size_t a, const struct mat *from, size_t b, double factor, bool add)
+static void learnref_row(const struct mat *to, size_t a, const struct mat *from, size_t b, double factor,
+                         bool add)
 {
     for (size_t i = 0; i < to->cols; i++) {
         mat_set(to, a, i, (add ? mat_get(to, a, i) : 0) + factor * mat_get(from, b, i));
@@ -172,8 +173,8 @@ void learnref_combine(struct mat y, struct mat x, struct mat weight, const uint3
     }
 }
 
-void learnref_combine_backward(struct mat dx, struct mat dweight, struct mat dy, struct mat x, struct mat weight,
-                               const uint32_t *slot)
+void learnref_combine_backward(struct mat dx, struct mat dweight, struct mat dy, struct mat x,
+                               struct mat weight, const uint32_t *slot)
 {
     for (size_t t = 0; t < dy.rows; t++) {
         for (size_t k = 0; k < weight.cols; k++) {

@@ -7,14 +7,14 @@
 
 void learnref_matmul(enum learnops_product product, const struct learnops_matmul *job);
 void learnref_rmsnorm(struct mat y, struct mat x, struct mat weight, double eps);
-void learnref_rmsnorm_backward(struct mat dx, struct mat dweight, struct mat dy, struct mat x, struct mat weight,
-                               double eps);
+void learnref_rmsnorm_backward(struct mat dx, struct mat dweight, struct mat dy, struct mat x,
+                               struct mat weight, double eps);
 void learnref_rope(const struct learnops_rope *a);
 void learnref_swiglu(struct mat y, struct mat gate, struct mat up);
 void learnref_swiglu_backward(struct mat dgate, struct mat dup, struct mat dy, struct mat gate, struct mat up);
 err learnref_attention(const struct learnops_attention *a);
-err learnref_attention_backward(const struct learnops_attention *a, struct mat dout, struct mat dq, struct mat dk,
-                                struct mat dv);
+err learnref_attention_backward(const struct learnops_attention *a, struct mat dout, struct mat dq,
+                                struct mat dk, struct mat dv);
 void learnref_cross_entropy(struct mat logits, const int32_t *targets, double *losses, double z_loss,
                             double scale);
 void learnref_embed(struct mat y, struct mat table, const int32_t *ids);
@@ -22,8 +22,8 @@ void learnref_embed_backward(struct mat dtable, struct mat dy, const int32_t *id
 void learnref_gather(struct mat y, struct mat x, const uint32_t *rows);
 void learnref_gather_backward(struct mat dx, struct mat dy, const uint32_t *rows);
 void learnref_combine(struct mat y, struct mat x, struct mat weight, const uint32_t *slot);
-void learnref_combine_backward(struct mat dx, struct mat dweight, struct mat dy, struct mat x, struct mat weight,
-                               const uint32_t *slot);
+void learnref_combine_backward(struct mat dx, struct mat dweight, struct mat dy, struct mat x,
+                               struct mat weight, const uint32_t *slot);
 void learnref_add(struct mat y, struct mat x);
 void learnref_copy(struct mat y, struct mat x);
 

@@ -58,8 +58,8 @@ err learnref_attention(const struct learnops_attention *a)
 }
 
 /* With p = softmax(s), dp = dout . v:  ds = p (dp - sum over keys of p dp), and that sum is dout . out. */
-static void learnref_attend_backward(const struct learnops_attention *a, const struct mat *dout, size_t h, size_t t,
-                                     const struct learnref_sums *d)
+static void learnref_attend_backward(const struct learnops_attention *a, const struct mat *dout, size_t h,
+                                     size_t t, const struct learnref_sums *d)
 {
     size_t g = h / (a->n_heads / a->n_kv_heads);
     double both = 0, lse = mat_get(&a->lse, t, h);
@@ -92,8 +92,8 @@ static void learnref_put(const struct mat *to, size_t head, size_t dim, double *
     }
 }
 
-err learnref_attention_backward(const struct learnops_attention *a, struct mat dout, struct mat dq, struct mat dk,
-                                struct mat dv)
+err learnref_attention_backward(const struct learnops_attention *a, struct mat dout, struct mat dq,
+                                struct mat dk, struct mat dv)
 {
     size_t n = a->q.rows, group = a->n_heads / a->n_kv_heads, all;
     if (!checked_mul(n, 2 * a->k_dim + a->v_dim, &all)) {

@@ -1,0 +1,23 @@
+/* model/learnlayer.h: a decoder layer for learning: attention and feed-forward, forward and backward. */
+#ifndef MODEL_LEARNLAYER_H
+#define MODEL_LEARNLAYER_H
+
+#include "model/learnffn.h"
+#include "model/learnmla.h"
+#include "model/learnmoe.h"
+
+struct learnlayer {
+    struct learnmla mla;
+    struct mat x, h; /* between: wide [T, D], and normed */
+    struct learnffn ffn;
+    struct learnmoe moe;
+};
+
+/* Changes x. */
+ERR_MUST_USE err learnlayer_forward(const struct learnrun *r, const struct learnparams_layer *p, struct mat x,
+                                    struct learnlayer *kept);
+/* dx: as in learnmla_backward. balance_scale: as in learnrouter_backward. */
+ERR_MUST_USE err learnlayer_backward(const struct learnrun *r, const struct learnparams_layer *p,
+                                     const struct learnlayer *kept, double balance_scale, struct mat dx);
+
+#endif

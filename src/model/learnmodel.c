@@ -1,0 +1,431 @@
+/* model/learnmodel.c: see learnmodel.h. */
+#include "model/learnmodel.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+
+enum { LEARNMODEL_HEAD_ROWS = 512 }; /* tokens whose logits are made at a time */
+
+struct learnmodel {
+    struct config config;
+    struct learnmodel_options options;
+    struct learnparams *params;
+    struct compute *compute;
+    struct learnarena arena;
+    struct learnlayer *kept; /* [layers + MTP layers] */
+    struct mat *inputs;      /* with recompute: what went into each layer */
+    size_t n_layers;         /* MTP layers included */
+    uint64_t *load;          /* [n_layers * E] */
+    double *losses;          /* [LEARNMODEL_HEAD_ROWS] */
+    int32_t *further;        /* [T] targets one token further */
+};
+
+/* A batch on its way. */
+struct learnmodel_pass {
+    struct learnmodel *m;
+    struct learnrun run;
+    const struct learnmodel_batch *batch;
+    const struct learnmodel_scales *scales; /* NULL: losses alone */
+    struct learnmodel_losses losses;
+    struct mat x;            /* the residual stream, wide [T, D] */
+    struct mat last, output; /* before the final norm, and after it */
+    struct mat doutput;      /* wide */
+};
+
+static bool learnmodel_learns(const struct learnmodel_pass *a)
+{
+    return a->scales || a->run.counting;
+}
+
+/* ---- Layers. ---- */
+
+static void learnmodel_count_load(struct learnmodel_pass *a, size_t i)
+{
+    const struct config *c = a->run.config;
+    const struct learnmoe *moe = &a->m->kept[i].moe;
+    for (size_t k = 0; !a->run.counting && k < c->n_routed_experts; k++) {
+        a->m->load[i * c->n_routed_experts + k] += moe->first[k + 1] - moe->first[k];
+    }
+    a->losses.balance_sum += learnrouter_balance_loss(&a->run, &moe->router);
+}
+
+static err learnmodel_layer(struct learnmodel_pass *a, size_t i)
+{
+    struct learnmodel *m = a->m;
+    bool keeps = learnmodel_learns(a) && !m->options.recompute;
+    if (learnmodel_learns(a) && m->options.recompute) {
+        m->inputs[i] = learnrun_wide(&a->run, a->x.rows, a->x.cols);
+        if (!a->run.counting) {
+            learnops_copy(a->run.compute, m->inputs[i], a->x);
+        }
+    }
+    size_t mark = learnarena_mark(&m->arena);
+    TRY(learnlayer_forward(&a->run, &m->params->layers[i], a->x, &m->kept[i]));
+    if (m->params->layers[i].router) {
+        learnmodel_count_load(a, i);
+    }
+    if (!keeps) {
+        learnarena_release(&m->arena, mark);
+    }
+    return ERR_OK;
+}
+
+static err learnmodel_layer_backward(struct learnmodel_pass *a, size_t i, struct mat dx)
+{
+    struct learnmodel *m = a->m;
+    size_t mark = learnarena_mark(&m->arena);
+    double balance = a->scales ? a->scales->balance : 0;
+    if (m->options.recompute) { /* the input is not needed any more */
+        TRY(learnlayer_forward(&a->run, &m->params->layers[i], m->inputs[i], &m->kept[i]));
+    }
+    TRY(learnlayer_backward(&a->run, &m->params->layers[i], &m->kept[i], balance, dx));
+    learnarena_release(&m->arena, mark);
+    return ERR_OK;
+}
+
+/* ---- The head: losses of `output`'s tokens; their gradient adds to doutput. ---- */
+
+static err learnmodel_head_rows(struct learnmodel_pass *a, struct mat output, struct mat doutput,
+                                const int32_t *targets, double scale, double *sum)
+{
+    struct learnmodel *m = a->m;
+    const struct learnparam *head = m->params->head;
+    size_t mark = learnarena_mark(&m->arena);
+    struct mat logits = learnrun_wide(&a->run, output.rows, m->config.vocab_size);
+    TRY(learnrun_matmul(&a->run, LEARNOPS_NT, logits, output, head->work, false));
+    if (!a->run.counting) {
+        learnops_cross_entropy(m->compute, logits, targets, m->losses, m->options.z_loss, scale);
+    }
+    for (size_t t = 0; !a->run.counting && t < output.rows; t++) {
+        *sum += m->losses[t];
+    }
+    if (learnmodel_learns(a)) {
+        struct mat d = learnrun_narrowed(&a->run, logits);
+        TRY(learnrun_matmul(&a->run, LEARNOPS_TN, head->grad, d, output, true));
+        TRY(learnrun_matmul(&a->run, LEARNOPS_NN, doutput, d, head->work, true));
+    }
+    learnarena_release(&m->arena, mark);
+    return ERR_OK;
+}
+
+static err learnmodel_head(struct learnmodel_pass *a, struct mat output, struct mat doutput,
+                           const int32_t *targets, double scale, double *sum, size_t *n)
+{
+    for (size_t t = 0; t < output.rows; t += LEARNMODEL_HEAD_ROWS) {
+        size_t left = output.rows - t, rows = left < LEARNMODEL_HEAD_ROWS ? left : LEARNMODEL_HEAD_ROWS;
+        TRY(learnmodel_head_rows(a, mat_rows(output, t, rows), mat_rows(doutput, t, rows),
+                                 a->run.counting ? NULL : targets + t, scale, sum));
+    }
+    for (size_t t = 0; !a->run.counting && t < output.rows; t++) {
+        *n += targets[t] >= 0;
+    }
+    return ERR_OK;
+}
+
+/* ---- Multi-token prediction, one token further. ---- */
+
+struct learnmodel_mtp {
+    struct mat embedded, hidden; /* wide [T, D]: what the two norms got */
+    struct mat both;             /* [T, 2D], normed side by side */
+    struct mat x, output;        /* wide, what the last norm got; and gave */
+};
+
+static int32_t learnmodel_token(int32_t id)
+{
+    return id >= 0 ? id : 0; /* where there is none, nothing is predicted either */
+}
+
+/* What stands one token after the targets, where that is of the same document and row. */
+static void learnmodel_look_further(const struct learnmodel_pass *a)
+{
+    size_t context = a->m->options.context;
+    for (size_t t = 0; t < a->run.n_tokens; t++) {
+        bool goes_on = (t + 1) % context != 0 && a->batch->positions[t + 1] == a->batch->positions[t] + 1;
+        a->m->further[t] = goes_on && a->batch->targets[t] >= 0 ? a->batch->targets[t + 1] : -1;
+    }
+}
+
+static err learnmodel_mtp_forward(struct learnmodel_pass *a, struct learnmodel_mtp *k)
+{
+    struct learnmodel *m = a->m;
+    const struct learnrun *r = &a->run;
+    const struct learnparams_mtp *p = &m->params->mtp[0];
+    size_t t = r->n_tokens, d = m->config.hidden_size;
+    *k = (struct learnmodel_mtp){learnrun_wide(r, t, d), learnrun_wide(r, t, d), learnrun_narrow(r, t, 2 * d),
+                                 learnrun_wide(r, t, d), learnrun_narrow(r, t, d)};
+    if (!r->counting) {
+        learnmodel_look_further(a);
+        int32_t *next = learnarena_bytes(&m->arena, t * sizeof *next);
+        for (size_t i = 0; i < t; i++) {
+            next[i] = learnmodel_token(a->batch->targets[i]);
+        }
+        learnops_embed(m->compute, k->embedded, m->params->embed->value, next);
+        learnops_copy(m->compute, k->hidden, a->output);
+        learnops_rmsnorm(m->compute, mat_cols(k->both, 0, d), k->embedded, p->embed_norm->value,
+                         m->config.rms_norm_eps);
+        learnops_rmsnorm(m->compute, mat_cols(k->both, d, d), k->hidden, p->hidden_norm->value,
+                         m->config.rms_norm_eps);
+    } else {
+        learnarena_bytes(&m->arena, t * sizeof(int32_t));
+    }
+    TRY(learnrun_matmul(r, LEARNOPS_NT, a->x, k->both, p->join->work, false));
+    TRY(learnmodel_layer(a, m->config.num_hidden_layers));
+    if (!r->counting) {
+        learnops_copy(m->compute, k->x, a->x);
+        learnops_rmsnorm(m->compute, k->output, a->x, p->norm->value, m->config.rms_norm_eps);
+    }
+    return ERR_OK;
+}
+
+static err learnmodel_mtp_backward(struct learnmodel_pass *a, const struct learnmodel_mtp *k,
+                                   struct mat doutput)
+{
+    struct learnmodel *m = a->m;
+    const struct learnrun *r = &a->run;
+    const struct learnparams_mtp *p = &m->params->mtp[0];
+    size_t t = r->n_tokens, d = m->config.hidden_size;
+    struct mat dx = learnrun_wide(r, t, d), dboth = learnrun_wide(r, t, 2 * d);
+    struct mat dembedded = learnrun_wide(r, t, d);
+    learnrun_zero(r, dx);
+    learnrun_zero(r, dembedded);
+    if (!r->counting) {
+        learnops_rmsnorm_backward(m->compute, dx, p->norm->grad, doutput, k->x, p->norm->value,
+                                  m->config.rms_norm_eps);
+    }
+    TRY(learnmodel_layer_backward(a, m->config.num_hidden_layers, dx));
+    struct mat narrow = learnrun_narrowed(r, dx);
+    TRY(learnrun_matmul(r, LEARNOPS_TN, p->join->grad, narrow, k->both, true));
+    TRY(learnrun_matmul(r, LEARNOPS_NN, dboth, narrow, p->join->work, false));
+    int32_t *next = learnarena_bytes(&m->arena, t * sizeof *next);
+    if (!r->counting) {
+        for (size_t i = 0; i < t; i++) {
+            next[i] = learnmodel_token(a->batch->targets[i]);
+        }
+        learnops_rmsnorm_backward(m->compute, dembedded, p->embed_norm->grad, mat_cols(dboth, 0, d),
+                                  k->embedded,
+                                  p->embed_norm->value, m->config.rms_norm_eps);
+        learnops_embed_backward(m->compute, m->params->embed->grad, dembedded, next);
+        learnops_rmsnorm_backward(m->compute, a->doutput, p->hidden_norm->grad, mat_cols(dboth, d, d),
+                                  k->hidden,
+                                  p->hidden_norm->value, m->config.rms_norm_eps);
+    }
+    return ERR_OK;
+}
+
+/* The loss one token further, and what it adds to doutput. */
+static err learnmodel_mtp(struct learnmodel_pass *a)
+{
+    struct learnmodel *m = a->m;
+    struct learnmodel_mtp k;
+    size_t mark = learnarena_mark(&m->arena);
+    TRY(learnmodel_mtp_forward(a, &k));
+    struct mat doutput = learnrun_wide(&a->run, k.output.rows, k.output.cols);
+    learnrun_zero(&a->run, doutput);
+    TRY(learnmodel_head(a, k.output, doutput, m->further, a->scales ? a->scales->mtp : 0, &a->losses.mtp_sum,
+                        &a->losses.mtp_n));
+    if (learnmodel_learns(a)) {
+        TRY(learnmodel_mtp_backward(a, &k, doutput));
+    }
+    learnarena_release(&m->arena, mark);
+    return ERR_OK;
+}
+
+/* ---- The whole. ---- */
+
+static err learnmodel_forward(struct learnmodel_pass *a)
+{
+    struct learnmodel *m = a->m;
+    const struct learnrun *r = &a->run;
+    size_t t = r->n_tokens, d = m->config.hidden_size;
+    a->x = learnrun_wide(r, t, d);
+    if (!r->counting) {
+        learnops_embed(m->compute, a->x, m->params->embed->value, a->batch->tokens);
+    }
+    for (size_t i = 0; i < m->config.num_hidden_layers; i++) {
+        TRY(learnmodel_layer(a, i));
+    }
+    a->last = learnrun_wide(r, t, d);
+    a->output = learnrun_narrow(r, t, d);
+    a->doutput = learnrun_wide(r, t, d);
+    learnrun_zero(r, a->doutput);
+    if (!r->counting) {
+        learnops_copy(m->compute, a->last, a->x);
+        learnops_rmsnorm(m->compute, a->output, a->x, m->params->norm->value, m->config.rms_norm_eps);
+    }
+    TRY(learnmodel_head(a, a->output, a->doutput, r->counting ? NULL : a->batch->targets,
+                        a->scales ? a->scales->token : 0, &a->losses.sum, &a->losses.n));
+    return m->params->mtp ? learnmodel_mtp(a) : ERR_OK;
+}
+
+static err learnmodel_backward(struct learnmodel_pass *a)
+{
+    struct learnmodel *m = a->m;
+    const struct learnrun *r = &a->run;
+    struct mat dx = learnrun_wide(r, r->n_tokens, m->config.hidden_size);
+    learnrun_zero(r, dx);
+    if (!r->counting) {
+        learnops_rmsnorm_backward(m->compute, dx, m->params->norm->grad, a->doutput, a->last,
+                                  m->params->norm->value, m->config.rms_norm_eps);
+    }
+    for (size_t i = m->config.num_hidden_layers; i > 0; i--) {
+        TRY(learnmodel_layer_backward(a, i - 1, dx));
+    }
+    if (!r->counting) {
+        learnops_embed_backward(m->compute, m->params->embed->grad, dx, a->batch->tokens);
+    }
+    return ERR_OK;
+}
+
+static err learnmodel_pass(struct learnmodel_pass *a)
+{
+    learnarena_release(&a->m->arena, 0);
+    TRY(learnmodel_forward(a));
+    TRY(learnmodel_learns(a) ? learnmodel_backward(a) : ERR_OK);
+    if (a->m->arena.failed) {
+        return err_set(a->run.info, ERR_NOMEM, "the batch takes more memory than was planned for it");
+    }
+    return ERR_OK;
+}
+
+static struct learnmodel_pass learnmodel_begin(struct learnmodel *m, bool counting, struct errinfo *info)
+{
+    const struct learnmodel_options *o = &m->options;
+    return (struct learnmodel_pass){.m = m,
+                                    .run = {.compute = m->compute,
+                                            .config = &m->config,
+                                            .arena = &m->arena,
+                                            .wide = o->exact ? MAT_F64 : MAT_F32,
+                                            .narrow = o->exact ? MAT_F64 : MAT_BF16,
+                                            .n_tokens = o->n_sequences * o->context,
+                                            .n_sequences = o->n_sequences,
+                                            .counting = counting,
+                                            .info = info}};
+}
+
+static err learnmodel_check(const struct learnmodel *m, const struct learnmodel_batch *b, struct errinfo *info)
+{
+    for (size_t t = 0; t < m->options.n_sequences * m->options.context; t++) {
+        bool good = b->tokens[t] >= 0 && (size_t)b->tokens[t] < m->config.vocab_size && b->targets[t] >= -1 &&
+                    b->targets[t] < (int64_t)m->config.vocab_size;
+        if (!good) {
+            return err_set(info, ERR_ARGUMENT,
+                           "token %zu of the batch is %d, to predict is %d; the vocabulary has "
+                           "%zu", t, b->tokens[t], b->targets[t], m->config.vocab_size);
+        }
+        if (b->positions[t] < 0 || (size_t)b->positions[t] > t % m->options.context) {
+            return err_set(info, ERR_ARGUMENT, "the position of token %zu is %d, which is before its row", t,
+                           b->positions[t]);
+        }
+    }
+    return ERR_OK;
+}
+
+err learnmodel_step(struct learnmodel *m, const struct learnmodel_batch *batch,
+                    const struct learnmodel_scales *scales, struct learnmodel_losses *losses,
+                    struct errinfo *info)
+{
+    struct learnmodel_pass a = learnmodel_begin(m, false, info);
+    TRY(learnmodel_check(m, batch, info));
+    a.batch = batch;
+    a.scales = scales;
+    a.run.positions = batch->positions;
+    TRY(learnmodel_pass(&a));
+    *losses = a.losses;
+    return ERR_OK;
+}
+
+/* ---- Making. ---- */
+
+static err learnmodel_supports(const struct config *c, struct errinfo *info)
+{
+    if (!config_is_mla(c)) {
+        return err_set(info, ERR_UNSUPPORTED, "%s: only models with multi-head latent attention learn yet",
+                       c->name);
+    }
+    if (c->rope_gain != 1 || c->num_nextn_predict_layers > 1) {
+        return err_set(info, ERR_UNSUPPORTED, "%s: %s cannot learn yet", c->name,
+                       c->rope_gain != 1 ? "YaRN's factor on queries" :
+                           "more than one multi-token-prediction layer");
+    }
+    return ERR_OK;
+}
+
+static err learnmodel_memory(struct learnmodel *m, struct errinfo *info)
+{
+    const struct config *c = &m->config;
+    size_t tokens = m->options.n_sequences * m->options.context;
+    m->n_layers = c->num_hidden_layers + c->num_nextn_predict_layers;
+    m->kept = mem_calloc(m->n_layers, sizeof *m->kept);
+    m->inputs = mem_calloc(m->n_layers, sizeof *m->inputs);
+    m->load = mem_calloc(m->n_layers * (c->n_routed_experts + 1), sizeof *m->load);
+    m->losses = mem_calloc(LEARNMODEL_HEAD_ROWS, sizeof *m->losses);
+    m->further = mem_calloc(tokens, sizeof *m->further);
+    if (!m->kept || !m->inputs || !m->load || !m->losses || !m->further) {
+        return err_set(info, ERR_NOMEM, "out of memory making the model");
+    }
+    learnarena_init_counting(&m->arena);
+    struct learnmodel_pass a = learnmodel_begin(m, true, info);
+    TRY(learnmodel_pass(&a));
+    return learnarena_init(&m->arena, m->arena.most, info);
+}
+
+err learnmodel_new(const struct config *config, const struct learnmodel_options *options,
+                   struct compute *compute, struct learnmodel **out, struct errinfo *info)
+{
+    TRY(learnmodel_supports(config, info));
+    struct learnmodel *m = mem_calloc(1, sizeof *m);
+    if (!m) {
+        return err_set(info, ERR_NOMEM, "out of memory making the model");
+    }
+    m->config = *config;
+    m->options = *options;
+    m->compute = compute;
+    err e = learnparams_new(config, options->exact, &m->params, info);
+    e = e == ERR_OK ? learnmodel_memory(m, info) : e;
+    if (e != ERR_OK) {
+        learnmodel_free(m);
+        return e;
+    }
+    *out = m;
+    return ERR_OK;
+}
+
+void learnmodel_free(struct learnmodel *m)
+{
+    if (m) {
+        learnparams_free(m->params);
+        learnarena_deinit(&m->arena);
+        mem_free(m->kept);
+        mem_free(m->inputs);
+        mem_free(m->load);
+        mem_free(m->losses);
+        mem_free(m->further);
+        mem_free(m);
+    }
+}
+
+struct learnparams *learnmodel_params(struct learnmodel *m)
+{
+    return m->params;
+}
+
+const struct config *learnmodel_config(const struct learnmodel *m)
+{
+    return &m->config;
+}
+
+size_t learnmodel_activation_bytes(const struct learnmodel *m)
+{
+    return m->arena.size;
+}
+
+const uint64_t *learnmodel_load(const struct learnmodel *m, size_t layer)
+{
+    return m->params->layers[layer].router ? m->load + layer * m->config.n_routed_experts : NULL;
+}
+
+void learnmodel_forget_load(struct learnmodel *m)
+{
+    memset(m->load, 0, m->n_layers * m->config.n_routed_experts * sizeof *m->load);
+}

@@ -1,0 +1,54 @@
+/* model/learnmodel.h: a whole model for learning: the loss of a batch and its gradients. DeepSeek-V3's class
+ * with multi-head latent attention, dense or with experts, and with multi-token prediction (mtp.h).
+ *
+ *     loss = sum of next-token losses * token_scale
+ *          + sum of the losses one token further * mtp_scale        (with an MTP layer)
+ *          + sum over layers and sequences of balance losses * balance_scale
+ *
+ * Thread rule: one call at a time; inside it all threads of the compute are used. */
+#ifndef MODEL_LEARNMODEL_H
+#define MODEL_LEARNMODEL_H
+
+#include "model/learnlayer.h"
+
+struct learnmodel_options {
+    bool exact;          /* float64 throughout: for checking */
+    bool recompute;      /* keep only what goes into layers; go through each again before its backward */
+    size_t n_sequences, context; /* of a batch */
+    double z_loss;       /* times the square of the logarithm of the softmax's denominator */
+};
+
+struct learnmodel;
+
+/* `config` is copied; params are made here, values 0. ERR_UNSUPPORTED for classes that do not learn yet. */
+ERR_MUST_USE err learnmodel_new(const struct config *config, const struct learnmodel_options *options,
+                                struct compute *compute, struct learnmodel **out, struct errinfo *info);
+void learnmodel_free(struct learnmodel *m); /* NULL is fine */
+
+struct learnparams *learnmodel_params(struct learnmodel *m);
+const struct config *learnmodel_config(const struct learnmodel *m);
+size_t learnmodel_activation_bytes(const struct learnmodel *m);
+
+struct learnmodel_batch { /* each [n_sequences * context]; as feed.h fills them */
+    const int32_t *tokens, *targets, *positions;
+};
+struct learnmodel_scales {
+    double token, mtp, balance;
+};
+struct learnmodel_losses {
+    double sum, mtp_sum, balance_sum; /* unscaled */
+    size_t n, mtp_n;                  /* tokens predicted */
+};
+
+/* With scales: adds the gradients of the loss. Without (NULL): the losses alone. ERR_ARGUMENT for a token
+ * that is not in the vocabulary. */
+ERR_MUST_USE err learnmodel_step(struct learnmodel *m, const struct learnmodel_batch *batch,
+                                 const struct learnmodel_scales *scales, struct learnmodel_losses *losses,
+                                 struct errinfo *info);
+
+/* How many tokens each expert of a layer was chosen by since learnmodel_forget_load; [E], NULL for dense
+ * layers. */
+const uint64_t *learnmodel_load(const struct learnmodel *m, size_t layer);
+void learnmodel_forget_load(struct learnmodel *m);
+
+#endif

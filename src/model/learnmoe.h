@@ -1,0 +1,26 @@
+/* model/learnmoe.h: the routed experts for learning (DeepSeekMoE paper, section 3). Tokens are sorted by
+ * expert; each expert's products are jobs of one batch. P = T * K places, first those of expert 0. */
+#ifndef MODEL_LEARNMOE_H
+#define MODEL_LEARNMOE_H
+
+#include "model/learnrouter.h"
+
+struct learnmoe {
+    struct learnrouter router;
+    uint32_t *slot;  /* [T * K], the place of a token's k-th expert */
+    uint32_t *rows;  /* [P], the token at a place */
+    size_t *first;   /* [E + 1], places of expert e: first[e] to first[e + 1] */
+    struct mat h;    /* [P, D] */
+    struct mat gate, up, inner; /* [P, ff] */
+    struct mat y;    /* [P, D] */
+};
+
+/* Adds to x; h [T, D] is the normed input. */
+ERR_MUST_USE err learnmoe_forward(const struct learnrun *r, const struct learnparams_layer *p, struct mat h,
+                                  struct mat x, struct learnmoe *kept);
+/* d [T, D] (narrow) is the gradient by what was added; adds to dh (wide). kept's mats are used up. */
+ERR_MUST_USE err learnmoe_backward(const struct learnrun *r, const struct learnparams_layer *p, struct mat h,
+                                   const struct learnmoe *kept, struct mat d, double balance_scale,
+                                   struct mat dh);
+
+#endif

@@ -1,0 +1,82 @@
+/* model/learnparams.h: the parameters of a model that learns: all of inventory.h's tensors, their gradients,
+ * and the copies that matrix products read.
+ *
+ * Exact mode, for checking: float64 throughout. Otherwise values and gradients are float32, and matrices have a
+ * bfloat16 copy besides (`work`), made again by learnparams_refresh after every change of the values. */
+#ifndef MODEL_LEARNPARAMS_H
+#define MODEL_LEARNPARAMS_H
+
+#include "base/rng.h"
+#include "formats/tensortable.h"
+#include "model/config.h"
+#include "tensor/learnops.h"
+
+enum learnparams_kind {
+    LEARNPARAMS_MATRIX,    /* of a layer: [out, in], or several of them one below the other */
+    LEARNPARAMS_EMBEDDING, /* the table of tokens, and the head */
+    LEARNPARAMS_ROUTER,
+    LEARNPARAMS_VECTOR,    /* the weights of a norm */
+    LEARNPARAMS_BALANCE,   /* the router's selection bias: no gradient */
+};
+
+struct learnparam {
+    char name[64]; /* as in GGUF */
+    enum learnparams_kind kind;
+    size_t n_matrices;         /* 1, or experts or heads */
+    struct mat value, grad;    /* [n_matrices * rows, cols]; vectors are [1, n] */
+    struct mat work;           /* what products read; vectors: value itself */
+    uint32_t rank;
+    size_t shape[TENSOR_RANK_MAX];
+};
+
+struct learnparams_layer { /* NULL: not in this layer */
+    struct learnparam *attn_norm, *ffn_norm, *o;
+    struct learnparam *q, *q_a, *q_a_norm, *q_b;              /* MLA has q or the other three */
+    struct learnparam *kv_a, *kv_a_norm, *k_b, *v_b;          /* MLA; per head [kv_lora, nope], [v, kv_lora] */
+    struct learnparam *k, *v;                                 /* GQA */
+    struct learnparam *gate, *up, *down;                      /* dense, or the shared experts */
+    struct learnparam *router, *balance, *expert_gate, *expert_up, *expert_down;
+};
+
+struct learnparams_mtp {
+    struct learnparam *join, *embed_norm, *hidden_norm, *norm;
+};
+
+struct learnparams {
+    bool exact;
+    struct learnparam *all; /* [n], in file order */
+    size_t n;
+    size_t n_values;        /* of all parameters together */
+    struct learnparam *embed, *norm, *head; /* head is embed when they are tied */
+    struct learnparams_layer *layers;       /* num_hidden_layers, then one for each MTP layer */
+    struct learnparams_mtp *mtp;            /* NULL without */
+    void *memory;
+};
+
+/* Values are 0 but for norms, which are 1. ERR_UNSUPPORTED for what cannot learn yet: biases of q, k and v.
+ * Bytes: 10 per parameter, exact 16. `c` is borrowed during the call only. */
+ERR_MUST_USE err learnparams_new(const struct config *c, bool exact, struct learnparams **out,
+                                 struct errinfo *info);
+void learnparams_free(struct learnparams *p); /* NULL is fine */
+
+/* Normal values for all matrices, deviation gain / sqrt(cols); embeddings embed_std; routers as matrices;
+ * what writes to the residual stream (o, down) times out_gain. */
+struct learnparams_init {
+    double gain, out_gain, embed_std;
+    uint64_t seed;
+};
+void learnparams_randomise(struct learnparams *p, const struct learnparams_init *init);
+
+void learnparams_refresh(struct learnparams *p); /* work from values */
+void learnparams_zero_grad(struct learnparams *p);
+
+/* Matrix i of a param's value, grad or work. */
+struct mat learnparams_matrix(const struct learnparam *p, struct mat of, size_t i);
+
+struct learnparam *learnparams_find(const struct learnparams *p, const char *name); /* NULL: none */
+
+/* The values as a table that model_from_tensors takes; they stay where they are (not in exact mode). Release
+ * with tensortable_free. */
+ERR_MUST_USE err learnparams_table(const struct learnparams *p, struct tensortable **out, struct errinfo *info);
+
+#endif

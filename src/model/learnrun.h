@@ -1,0 +1,43 @@
+/* model/learnrun.h: what the layers of a learning model share while a batch goes through: where to compute, the
+ * shape of the batch, its memory. T tokens in all, n_sequences rows of as many tokens each.
+ *
+ * Two types of numbers: `wide` (float32, or float64 in exact mode) for the residual stream, its gradient and
+ * what is summed up; `narrow` (bfloat16, or float64) for what matrix products read.
+ *
+ * Counting: with a counting arena the layers only ask for their memory and compute nothing. */
+#ifndef MODEL_LEARNRUN_H
+#define MODEL_LEARNRUN_H
+
+#include "model/learnarena.h"
+#include "model/learnparams.h"
+
+struct learnrun {
+    struct compute *compute;
+    const struct config *config;
+    struct learnarena *arena;
+    enum mat_type wide, narrow;
+    size_t n_tokens, n_sequences;
+    const int32_t *positions; /* [T] */
+    bool counting;
+    struct errinfo *info;
+};
+
+static inline struct mat learnrun_wide(const struct learnrun *r, size_t rows, size_t cols)
+{
+    return learnarena_mat(r->arena, r->wide, rows, cols);
+}
+
+static inline struct mat learnrun_narrow(const struct learnrun *r, size_t rows, size_t cols)
+{
+    return learnarena_mat(r->arena, r->narrow, rows, cols);
+}
+
+/* y = or += a product (learnops.h). Nothing while counting. */
+ERR_MUST_USE err learnrun_matmul(const struct learnrun *r, enum learnops_product product, struct mat y,
+                                 struct mat x, struct mat w, bool add);
+/* Every element 0. */
+void learnrun_zero(const struct learnrun *r, struct mat m);
+/* A narrow copy, from the arena. */
+struct mat learnrun_narrowed(const struct learnrun *r, struct mat wide);
+
+#endif
