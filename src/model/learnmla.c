@@ -157,7 +157,8 @@ static err learnmla_head_backward(const struct learnrun *r, const struct learnpa
     TRY(learnrun_matmul(r, LEARNOPS_NT, dlatent, dnope, learnparams_matrix(p->k_b, p->k_b->work, h), true));
     TRY(learnrun_matmul(r, LEARNOPS_NN, dlatent, dvalue, learnparams_matrix(p->v_b, p->v_b->work, h), true));
     TRY(learnrun_matmul(r, LEARNOPS_TN, learnparams_matrix(p->k_b, p->k_b->grad, h), a->latent, dnope, true));
-    return learnrun_matmul(r, LEARNOPS_TN, learnparams_matrix(p->v_b, p->v_b->grad, h), dvalue, a->latent, true);
+    return learnrun_matmul(r, LEARNOPS_TN, learnparams_matrix(p->v_b, p->v_b->grad, h), dvalue, a->latent,
+                           true);
 }
 
 static err learnmla_keys_and_values_backward(const struct learnrun *r, const struct learnparams_layer *p,
