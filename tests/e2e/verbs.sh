@@ -68,7 +68,7 @@ expect bench_says_that_threads_share_cpus 0 '512 threads share [0-9]* CPU' '' \
 expect bench_without_tests_has_no_table 0 '^start ' '' \
     bash -c "$fathom bench $model --prompt 0 --steps 0 --runs 1 >$FATHOM_MODELS/b; grep -v tokens/s $FATHOM_MODELS/b"
 expect bench_explains_its_table 0 'tg32x4@4096  *32 tokens' '' "$fathom" bench --help
-expect bench_tells_its_limit_plainly 0 'limit was measured beside every run: [0-9.]*( to [0-9.]*)? GB/s' '' \
+expect bench_tells_its_limit_plainly 0 'limit was measured beside every run: [0-9.][0-9. to]* GB/s' '' \
     "$fathom" bench $model --prompt 0 --steps 2 --depth 0 --runs 1
 expect bench_misses_its_peer_at_once 1 '' 'there is no /nowhere/llama-bench' "$fathom" bench --shape v3 --type q8_0 \
     --write "$FATHOM_MODELS/never.gguf" --compare llama.cpp --peer /nowhere/llama-bench
