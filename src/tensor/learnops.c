@@ -1,11 +1,21 @@
 /* tensor/learnops.c: dispatch; see learnops.h. */
 #include "tensor/learnops.h"
 
+#include "tensor/cpu/gemm.h"
 #include "tensor/ref/learnref.h"
 
 err learnops_matmul(struct compute *c, enum learnops_product product, const struct learnops_matmul *jobs,
                     size_t n_jobs)
 {
+#if defined(__x86_64__)
+    bool fast = c->level == CPUINFO_AMX;
+    for (size_t i = 0; fast && i < n_jobs; i++) {
+        fast = gemm_takes(&jobs[i]);
+    }
+    if (fast) {
+        return gemm_amx(c, product, jobs, n_jobs);
+    }
+#endif
     (void)c;
     for (size_t i = 0; i < n_jobs; i++) {
         learnref_matmul(product, &jobs[i]);
