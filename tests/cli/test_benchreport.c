@@ -119,7 +119,7 @@ static void names_become_whole_characters(void **state)
     for (size_t shift = 0; shift < 2; shift++) {
         memset(words, 'x', shift);
         for (size_t i = shift; i + 1 < sizeof words; i += 2) {
-            memcpy(words + i, "ä", 3);
+            memcpy(words + i, "ä", 2);
         }
         words[sizeof words - 1] = '\0';
         char *argv[] = {verb, stray, words, NULL};

@@ -93,7 +93,7 @@ UNPACK_INLINE __m512 unit_halves(__m512i dwords)
 UNPACK_INLINE void unit_scale_bytes(__m512i v, __m512 d, float *out)
 {
     for (int i = 0; i < 4; i++, out += UNIT_ROWS) {
-        __m512i byte = _mm512_and_si512(v, _mm512_set1_epi32(0xff << 8 * i));
+        __m512i byte = _mm512_and_si512(v, _mm512_set1_epi32((int)(0xffu << 8 * i)));
         __m512 f = _mm512_mul_ps(d, _mm512_set1_ps(1.0f / (float)(1u << 8 * i)));
         _mm512_storeu_ps(out, _mm512_mul_ps(_mm512_cvtepi32_ps(byte), f));
     }
