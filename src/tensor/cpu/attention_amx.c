@@ -14,26 +14,16 @@ enum {
 };
 
 #include "tensor/cpu/attention_plan.h"
+#include "tensor/cpu/tiles.h"
 
 static void attention_begin(void)
 {
-    struct {
-        uint8_t palette, start_row, reserved[14];
-        uint16_t bytes_per_row[16];
-        uint8_t rows[16];
-    } cfg = {.palette = 1};
-    for (int i = 0; i < 8; i++) {
-        cfg.bytes_per_row[i] = 64;
-        cfg.rows[i] = 16;
-    }
-    /* GCC's intrinsic claims to read 8 bytes only: keep all 64 stored. */
-    __asm__ volatile("" ::"m"(cfg));
-    _tile_loadconfig(&cfg);
+    tiles_begin();
 }
 
 static void attention_end(void)
 {
-    _tile_release();
+    tiles_end();
 }
 
 /* w->q: BF16 pairs, [k_dim / 2, n_vecs * 16 rows, 2]: the right operand. */

@@ -7,6 +7,7 @@
 
 #include "tensor/cpu/gemm.h"
 #include "tensor/cpu/matmul_avx512.h"
+#include "tensor/cpu/tiles.h"
 
 enum {
     GEMM_TILE = 1024, /* bytes */
@@ -18,32 +19,6 @@ enum {
     GEMM_WIDE_BYTES = GEMM_ROWS * GEMM_COLS * 4, /* results in float32, between chunks */
     GEMM_SCRATCH = GEMM_W_BYTES + GEMM_X_BYTES + 2 * GEMM_SUM_BYTES + GEMM_WIDE_BYTES,
 };
-
-#define TILE_LOAD(tile, p, stride) \
-    __asm__ volatile("tileloadd (%0,%1,1), %%tmm" #tile ::"r"(p), "r"((size_t)(stride)) : "memory")
-#define TILE_STORE(tile, p) \
-    __asm__ volatile("tilestored %%tmm" #tile ", (%0,%1,1)" ::"r"(p), "r"((size_t)64) : "memory")
-#define TILE_ZERO(tile) __asm__ volatile("tilezero %%tmm" #tile ::: "memory")
-#define TILE_ADD(sum, x, w) __asm__ volatile("tdpbf16ps %%tmm" #w ", %%tmm" #x ", %%tmm" #sum ::: "memory")
-
-static void gemm_tiles_begin(void)
-{
-    struct {
-        uint8_t palette, start_row, reserved[14];
-        uint16_t bytes_per_row[16];
-        uint8_t rows[16];
-    } cfg = {.palette = 1};
-    for (int i = 0; i < 8; i++) {
-        cfg.bytes_per_row[i] = 64;
-        cfg.rows[i] = 16;
-    }
-    __asm__ volatile("ldtilecfg %0" ::"m"(cfg) : "memory");
-}
-
-static void gemm_tiles_end(void)
-{
-    __asm__ volatile("tilerelease" ::: "memory");
-}
 
 /* ---- Packing. ---- */
 
@@ -94,36 +69,27 @@ static size_t gemm_left(size_t end, size_t at)
     return end > at ? end - at : 0;
 }
 
-/* Columns of the task's w, [tile of n][step of k]. */
-static void gemm_pack_w(const struct gemm_task *t, size_t k, size_t n_k, size_t steps, char *to)
-{
-    __m512i v[16];
-    for (size_t n = 0; n < t->n_n; n += 16) {
-        for (size_t s = 0; s < steps; s++, to += GEMM_TILE) {
-            size_t left = gemm_left(n_k, 32 * s);
-            if (t->product == LEARNOPS_NT) {
-                gemm_rows(&t->w, t->n + n, t->n_n - n, k + 32 * s, left, v);
-                matmul_transpose(v);
-            } else {
-                gemm_pairs(&t->w, k + 32 * s, left, t->n + n, t->n_n - n, v);
-            }
-            gemm_put(to, v);
-        }
-    }
-}
+/* Tiles [tile of n][step of k] of one side of a product: n of its rows or columns from `first` on, n_k of the
+ * sum from k on. down: the sum runs down the mat. turned: pairs of k go down a tile, as w's do, else along it. */
+struct gemm_side {
+    struct mat mat;
+    size_t first, n;
+    bool down, turned;
+};
 
-/* Rows of the task's x, [tile of m][step of k]. */
-static void gemm_pack_x(const struct gemm_task *t, size_t k, size_t n_k, size_t steps, char *to)
+static void gemm_pack(const struct gemm_side *a, size_t k, size_t n_k, size_t steps, char *to)
 {
     __m512i v[16];
-    for (size_t m = 0; m < t->n_m; m += 16) {
+    for (size_t n = 0; n < a->n; n += 16) {
         for (size_t s = 0; s < steps; s++, to += GEMM_TILE) {
             size_t left = gemm_left(n_k, 32 * s);
-            if (t->product == LEARNOPS_TN) {
-                gemm_pairs(&t->x, k + 32 * s, left, t->m + m, t->n_m - m, v);
-                matmul_transpose(v);
+            if (a->down) {
+                gemm_pairs(&a->mat, k + 32 * s, left, a->first + n, a->n - n, v);
             } else {
-                gemm_rows(&t->x, t->m + m, t->n_m - m, k + 32 * s, left, v);
+                gemm_rows(&a->mat, a->first + n, a->n - n, k + 32 * s, left, v);
+            }
+            if (a->down != a->turned) {
+                matmul_transpose(v);
             }
             gemm_put(to, v);
         }
@@ -182,40 +148,40 @@ static inline __attribute__((always_inline)) void gemm_block(size_t tiles, size_
                                                                  struct gemm_store *waits)
 {
     size_t rows = waits->rows, slots = steps * tiles, slot = 0;
-    TILE_ZERO(0);
-    TILE_ZERO(1);
-    TILE_ZERO(2);
-    TILE_ZERO(3);
+    TILES_ZERO(0);
+    TILES_ZERO(1);
+    TILES_ZERO(2);
+    TILES_ZERO(3);
     for (size_t s = 0; s < steps; s++, w += GEMM_TILE, x.data += x.step) {
-        TILE_LOAD(6, w, 64);
-        TILE_LOAD(7, x.data, x.row);
-        TILE_ADD(0, 7, 6);
+        TILES_LOAD(6, w, 64);
+        TILES_LOAD(7, x.data, x.row);
+        TILES_ADD(0, 7, 6);
         gemm_store_until(waits, rows * ++slot / slots);
         if (tiles > 1) {
-            TILE_LOAD(7, x.data + x.tile, x.row);
-            TILE_ADD(1, 7, 6);
+            TILES_LOAD(7, x.data + x.tile, x.row);
+            TILES_ADD(1, 7, 6);
             gemm_store_until(waits, rows * ++slot / slots);
         }
         if (tiles > 2) {
-            TILE_LOAD(7, x.data + 2 * x.tile, x.row);
-            TILE_ADD(2, 7, 6);
+            TILES_LOAD(7, x.data + 2 * x.tile, x.row);
+            TILES_ADD(2, 7, 6);
             gemm_store_until(waits, rows * ++slot / slots);
         }
         if (tiles > 3) {
-            TILE_LOAD(7, x.data + 3 * x.tile, x.row);
-            TILE_ADD(3, 7, 6);
+            TILES_LOAD(7, x.data + 3 * x.tile, x.row);
+            TILES_ADD(3, 7, 6);
             gemm_store_until(waits, rows * ++slot / slots);
         }
     }
-    TILE_STORE(0, sums);
+    TILES_STORE(0, sums);
     if (tiles > 1) {
-        TILE_STORE(1, sums + GEMM_TILE);
+        TILES_STORE(1, sums + GEMM_TILE);
     }
     if (tiles > 2) {
-        TILE_STORE(2, sums + 2 * GEMM_TILE);
+        TILES_STORE(2, sums + 2 * GEMM_TILE);
     }
     if (tiles > 3) {
-        TILE_STORE(3, sums + 3 * GEMM_TILE);
+        TILES_STORE(3, sums + 3 * GEMM_TILE);
     }
 }
 
@@ -272,6 +238,8 @@ static void gemm_narrow(struct mat y, const float *from, bool add)
 
 static void gemm_amx_task(const struct gemm_task *t)
 {
+    const struct gemm_side w_side = {t->w, t->n, t->n_n, t->product != LEARNOPS_NT, true};
+    const struct gemm_side x_side = {t->x, t->m, t->n_m, t->product == LEARNOPS_TN, false};
     char *w = t->scratch, *packed = w + GEMM_W_BYTES, *sums = packed + GEMM_X_BYTES;
     struct mat own = mat_rows(mat_cols(t->y, t->n, t->n_n), t->m, t->n_m), y = own;
     bool waits = own.type == MAT_BF16 && t->n_k > GEMM_CHUNK; /* nothing is rounded before all is summed */
@@ -282,12 +250,12 @@ static void gemm_amx_task(const struct gemm_task *t)
         size_t k = t->k + at, n_k = t->n_k - at < GEMM_CHUNK ? t->n_k - at : GEMM_CHUNK;
         size_t steps = (n_k + 31) / 32;
         struct gemm_x x = {packed, 64, steps * GEMM_TILE, GEMM_TILE};
-        gemm_pack_w(t, k, n_k, steps, w);
+        gemm_pack(&w_side, k, n_k, steps, w);
         if (t->product != LEARNOPS_TN && n_k % 32 == 0 && t->n_m % 16 == 0) {
             size_t row = t->x.stride * sizeof(uint16_t);
             x = (struct gemm_x){(const char *)gemm_at(&t->x, t->m, k), row, 16 * row, 64};
         } else {
-            gemm_pack_x(t, k, n_k, steps, packed);
+            gemm_pack(&x_side, k, n_k, steps, packed);
         }
         gemm_chunk(t, steps, x, w, sums, y, (t->add && !waits) || at > 0);
     }
@@ -299,6 +267,6 @@ static void gemm_amx_task(const struct gemm_task *t)
 err gemm_amx(struct compute *c, enum learnops_product product, const struct learnops_matmul *jobs,
              size_t n_jobs)
 {
-    static const struct gemm_kernels kernels = {gemm_amx_task, GEMM_SCRATCH, gemm_tiles_begin, gemm_tiles_end};
+    static const struct gemm_kernels kernels = {gemm_amx_task, GEMM_SCRATCH, tiles_begin, tiles_end};
     return gemm_run(c, product, jobs, n_jobs, &kernels);
 }

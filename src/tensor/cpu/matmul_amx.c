@@ -14,35 +14,8 @@
 #include <string.h>
 
 #include "tensor/cpu/matmul_avx512.h"
+#include "tensor/cpu/tiles.h"
 #include "tensor/cpu/unit_avx512.h"
-
-/* Plain assembly with a memory clobber: GCC 12's intrinsics do not tell it that tiles read memory. */
-#define TILE_LOAD(tile, p)                                                                         \
-    __asm__ volatile("tileloadd (%0,%1,1), %%tmm" #tile ::"r"(p), "r"((size_t)64) : "memory")
-#define TILE_STORE(tile, p)                                                                        \
-    __asm__ volatile("tilestored %%tmm" #tile ", (%0,%1,1)" ::"r"(p), "r"((size_t)64) : "memory")
-#define TILE_ZERO(tile) __asm__ volatile("tilezero %%tmm" #tile ::: "memory")
-#define TILE_ADD(sum, x, w) \
-    __asm__ volatile("tdpbf16ps %%tmm" #x ", %%tmm" #w ", %%tmm" #sum ::: "memory")
-
-static void matmul_tiles_begin(void)
-{
-    struct {
-        uint8_t palette, start_row, reserved[14];
-        uint16_t bytes_per_row[16];
-        uint8_t rows[16];
-    } cfg = {.palette = 1};
-    for (int i = 0; i < 8; i++) {
-        cfg.bytes_per_row[i] = 64;
-        cfg.rows[i] = 16;
-    }
-    __asm__ volatile("ldtilecfg %0" ::"m"(cfg) : "memory");
-}
-
-static void matmul_tiles_end(void)
-{
-    __asm__ volatile("tilerelease" ::: "memory");
-}
 
 static void matmul_amx_pack(void *tile, size_t step, const float *const *x, size_t n, size_t k)
 {
@@ -67,26 +40,26 @@ static void matmul_amx_pack(void *tile, size_t step, const float *const *x, size
 /* All sums, and the tiles that are not used: they may not hold anything. */
 static inline void matmul_sums_zero(void)
 {
-    TILE_ZERO(0);
-    TILE_ZERO(1);
-    TILE_ZERO(2);
-    TILE_ZERO(3);
-    TILE_ZERO(4);
-    TILE_ZERO(5);
+    TILES_ZERO(0);
+    TILES_ZERO(1);
+    TILES_ZERO(2);
+    TILES_ZERO(3);
+    TILES_ZERO(4);
+    TILES_ZERO(5);
 }
 
 /* Sums [tile][16 weight rows][16 activation rows]. */
 UNPACK_INLINE void matmul_sums_store(size_t tiles, char *s)
 {
-    TILE_STORE(0, s);
+    TILES_STORE(0, s);
     if (tiles > 1) {
-        TILE_STORE(1, s + MATMUL_TILE_BYTES);
+        TILES_STORE(1, s + MATMUL_TILE_BYTES);
     }
     if (tiles > 2) {
-        TILE_STORE(2, s + 2 * MATMUL_TILE_BYTES);
+        TILES_STORE(2, s + 2 * MATMUL_TILE_BYTES);
     }
     if (tiles > 3) {
-        TILE_STORE(3, s + 3 * MATMUL_TILE_BYTES);
+        TILES_STORE(3, s + 3 * MATMUL_TILE_BYTES);
     }
 }
 
@@ -181,28 +154,28 @@ UNPACK_INLINE void matmul_step(enum dtype type, size_t tiles, size_t step, size_
     const size_t ops = 2 * tiles + 1;
     size_t op = 0; /* every other one asks: as many as there are products */
 #define THEN() matmul_slot(type, s, b, step * ops + op, steps * ops, op % 2), op++
-    TILE_LOAD(6, w);
+    TILES_LOAD(6, w, 64);
     THEN();
-    TILE_LOAD(7, x);
+    TILES_LOAD(7, x, 64);
     THEN();
-    TILE_ADD(0, 7, 6);
+    TILES_ADD(0, 6, 7);
     THEN();
     if (tiles > 1) {
-        TILE_LOAD(7, x + MATMUL_TILE_BYTES);
+        TILES_LOAD(7, x + MATMUL_TILE_BYTES, 64);
         THEN();
-        TILE_ADD(1, 7, 6);
+        TILES_ADD(1, 6, 7);
         THEN();
     }
     if (tiles > 2) {
-        TILE_LOAD(7, x + 2 * MATMUL_TILE_BYTES);
+        TILES_LOAD(7, x + 2 * MATMUL_TILE_BYTES, 64);
         THEN();
-        TILE_ADD(2, 7, 6);
+        TILES_ADD(2, 6, 7);
         THEN();
     }
     if (tiles > 3) {
-        TILE_LOAD(7, x + 3 * MATMUL_TILE_BYTES);
+        TILES_LOAD(7, x + 3 * MATMUL_TILE_BYTES, 64);
         THEN();
-        TILE_ADD(3, 7, 6);
+        TILES_ADD(3, 6, 7);
         THEN();
     }
 #undef THEN
@@ -385,8 +358,8 @@ static const struct matmul_kernels matmul_kernels_amx = {
     .product_f32 = matmul_avx512_product,
     .product_bf16 = matmul_amx_product,
     .dot = dot_avx512,
-    .thread_begin = matmul_tiles_begin,
-    .thread_end = matmul_tiles_end,
+    .thread_begin = tiles_begin,
+    .thread_end = tiles_end,
     .dot_rows = MATMUL_DOT_ROWS,
 };
 

@@ -4,22 +4,13 @@
 
 #include <immintrin.h>
 
+#include "tensor/cpu/tiles.h"
+
 enum { ROOFLOOP_TILE_OPS = 16 * 16 * 64 * 2 }; /* int8; bf16 does half as many */
 
 static void roofloop_amx_begin(void)
 {
-    struct {
-        uint8_t palette, start_row, reserved[14];
-        uint16_t bytes_per_row[16];
-        uint8_t rows[16];
-    } cfg = {.palette = 1};
-    for (int i = 0; i < 8; i++) {
-        cfg.bytes_per_row[i] = 64;
-        cfg.rows[i] = 16;
-    }
-    /* GCC's intrinsic claims to read 8 bytes only: keep all 64 stored. */
-    __asm__ volatile("" ::"m"(cfg));
-    _tile_loadconfig(&cfg);
+    tiles_begin();
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
@@ -39,7 +30,7 @@ double roofloop_amx_bf16(size_t rounds)
         _tile_dpbf16ps(2, 5, 6);
         _tile_dpbf16ps(3, 5, 7);
     }
-    _tile_release();
+    tiles_end();
     return (double)rounds * 4 * ROOFLOOP_TILE_OPS / 2;
 }
 
@@ -52,6 +43,6 @@ double roofloop_amx_int8(size_t rounds)
         _tile_dpbusd(2, 5, 6);
         _tile_dpbusd(3, 5, 7);
     }
-    _tile_release();
+    tiles_end();
     return (double)rounds * 4 * ROOFLOOP_TILE_OPS;
 }
