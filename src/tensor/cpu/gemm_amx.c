@@ -70,7 +70,8 @@ static size_t gemm_left(size_t end, size_t at)
 }
 
 /* Tiles [tile of n][step of k] of one side of a product: n of its rows or columns from `first` on, n_k of the
- * sum from k on. down: the sum runs down the mat. turned: pairs of k go down a tile, as w's do, else along it. */
+ * sum from k on. down: the sum runs down the mat. turned: pairs of k go down a tile, as w's do, else along
+ * it. */
 struct gemm_side {
     struct mat mat;
     size_t first, n;
