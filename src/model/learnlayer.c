@@ -4,7 +4,8 @@
 err learnlayer_forward(const struct learnrun *r, const struct learnparams_layer *p, struct mat x,
                        struct learnlayer *kept)
 {
-    TRY(learnmla_forward(r, p, x, &kept->mla));
+    TRY(config_is_mla(r->config) ? learnmla_forward(r, p, x, &kept->mla) :
+        learngqa_forward(r, p, x, &kept->gqa));
     kept->x = learnrun_wide(r, x.rows, x.cols);
     kept->h = learnrun_narrow(r, x.rows, x.cols);
     if (!r->counting) {
@@ -34,5 +35,6 @@ err learnlayer_backward(const struct learnrun *r, const struct learnparams_layer
                                   r->config->rms_norm_eps);
     }
     learnarena_release(r->arena, mark);
-    return learnmla_backward(r, p, &kept->mla, dx);
+    return config_is_mla(r->config) ? learnmla_backward(r, p, &kept->mla, dx) :
+           learngqa_backward(r, p, &kept->gqa, dx);
 }

@@ -3,11 +3,13 @@
 #define MODEL_LEARNLAYER_H
 
 #include "model/learnffn.h"
+#include "model/learngqa.h"
 #include "model/learnmla.h"
 #include "model/learnmoe.h"
 
 struct learnlayer {
-    struct learnmla mla;
+    struct learnmla mla; /* one of the two, as config_is_mla says */
+    struct learngqa gqa;
     struct mat x, h; /* between: wide [T, D], and normed */
     struct learnffn ffn;
     struct learnmoe moe;

@@ -339,9 +339,10 @@ err learnmodel_step(struct learnmodel *m, const struct learnmodel_batch *batch,
 
 static err learnmodel_supports(const struct config *c, struct errinfo *info)
 {
-    if (!config_is_mla(c)) {
-        return err_set(info, ERR_UNSUPPORTED, "%s: only models with multi-head latent attention learn yet",
-                       c->name);
+    if (c->attention_bias) {
+        return err_set(info, ERR_UNSUPPORTED,
+                       "%s: its attention has biases, which cannot learn yet; the DeepSeek and "
+                       "Llama classes, which have none, can", c->name);
     }
     if (c->rope_gain != 1 || c->num_nextn_predict_layers > 1) {
         return err_set(info, ERR_UNSUPPORTED, "%s: %s cannot learn yet", c->name,

@@ -1,5 +1,6 @@
-/* model/learnmodel.h: a whole model for learning: the loss of a batch and its gradients. DeepSeek-V3's class
- * with multi-head latent attention, dense or with experts, and with multi-token prediction (mtp.h).
+/* model/learnmodel.h: a whole model for learning: the loss of a batch and its gradients. DeepSeek's
+ * classes: multi-head latent attention, dense or with experts, multi-token prediction (mtp.h); and Llama's:
+ * grouped-query attention.
  *
  *     loss = sum of next-token losses * token_scale
  *          + sum of the losses one token further * mtp_scale        (with an MTP layer)

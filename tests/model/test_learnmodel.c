@@ -1,6 +1,6 @@
 /* The gradient of every parameter of whole models against finite differences, in float64: latent attention with
- * and without a query rank, dense and mixtures, both scorings, multi-token prediction, documents in a row, the
- * balance loss. Recomputing changes nothing; what cannot be is refused. */
+ * and without a query rank, grouped queries, dense and mixtures, both scorings, multi-token prediction, documents
+ * in a row, the balance loss. Recomputing changes nothing; what cannot be is refused. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -178,6 +178,52 @@ static void test_dense_tied_model_has_them(void **state)
     check_gradients(c, (struct learnmodel_options){0});
 }
 
+static struct config llama(void)
+{
+    struct config c = tiny();
+    return (struct config){.family = CONFIG_LLAMA,
+                           .name = "tiny llama",
+                           .vocab_size = VOCAB,
+                           .hidden_size = 6,
+                           .num_hidden_layers = 2,
+                           .intermediate_size = 5,
+                           .num_attention_heads = 4,
+                           .num_key_value_heads = 2,
+                           .head_dim = 4,
+                           .max_position_embeddings = 64,
+                           .rms_norm_eps = c.rms_norm_eps,
+                           .rope_theta = 100,
+                           .rope_pairs = ROPE_HALF};
+}
+
+static void test_grouped_queries_have_them_tied_and_untied(void **state)
+{
+    (void)state;
+    struct config c = llama();
+    check_gradients(c, (struct learnmodel_options){.z_loss = 1e-3});
+    c.tie_word_embeddings = true;
+    c.num_key_value_heads = 1;
+    c.rope_pairs = ROPE_INTERLEAVED;
+    check_gradients(c, (struct learnmodel_options){.recompute = true});
+}
+
+static void test_biases_of_attention_are_refused_by_name(void **state)
+{
+    (void)state;
+    struct config c = llama();
+    struct compute *compute;
+    struct learnmodel *m;
+    struct errinfo info = {0};
+    c.family = CONFIG_QWEN2;
+    c.attention_bias = true;
+    assert_int_equal(config_finish(&c, &info), ERR_OK);
+    assert_int_equal(compute_new(CPUINFO_REF, 1, true, &compute, &info), ERR_OK);
+    const struct learnmodel_options o = {.n_sequences = SEQUENCES, .context = CONTEXT};
+    assert_int_equal(learnmodel_new(&c, &o, compute, &m, &info), ERR_UNSUPPORTED);
+    assert_non_null(strstr(info.message, "biases"));
+    compute_free(compute);
+}
+
 static void test_recomputing_changes_no_bit_and_takes_less_memory(void **state)
 {
     (void)state;
@@ -258,6 +304,8 @@ int main(void)
         cmocka_unit_test(test_mixture_with_mtp_has_the_gradients_of_differences),
         cmocka_unit_test(test_query_rank_softmax_and_no_shared_expert_have_them),
         cmocka_unit_test(test_dense_tied_model_has_them),
+        cmocka_unit_test(test_grouped_queries_have_them_tied_and_untied),
+        cmocka_unit_test(test_biases_of_attention_are_refused_by_name),
         cmocka_unit_test(test_recomputing_changes_no_bit_and_takes_less_memory),
         cmocka_unit_test(test_tokens_and_places_that_are_none_are_refused),
         cmocka_unit_test(test_failing_allocations_leave_nothing_behind),
