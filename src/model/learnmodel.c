@@ -352,7 +352,8 @@ static err learnmodel_supports(const struct config *c, struct errinfo *info)
     return ERR_OK;
 }
 
-static err learnmodel_memory(struct learnmodel *m, struct errinfo *info)
+/* Lists, and how much memory a batch takes: m->arena.most. */
+static err learnmodel_count(struct learnmodel *m, struct errinfo *info)
 {
     const struct config *c = &m->config;
     size_t tokens = m->options.n_sequences * m->options.context;
@@ -367,12 +368,12 @@ static err learnmodel_memory(struct learnmodel *m, struct errinfo *info)
     }
     learnarena_init_counting(&m->arena);
     struct learnmodel_pass a = learnmodel_begin(m, true, info);
-    TRY(learnmodel_pass(&a));
-    return learnarena_init(&m->arena, m->arena.most, info);
+    return learnmodel_pass(&a);
 }
 
-err learnmodel_new(const struct config *config, const struct learnmodel_options *options,
-                   struct compute *compute, struct learnmodel **out, struct errinfo *info)
+/* A model whose parameters are listed and whose batch is counted; neither has memory. */
+static err learnmodel_outline(const struct config *config, const struct learnmodel_options *options,
+                              struct learnmodel **out, struct errinfo *info)
 {
     TRY(learnmodel_supports(config, info));
     struct learnmodel *m = mem_calloc(1, sizeof *m);
@@ -381,9 +382,36 @@ err learnmodel_new(const struct config *config, const struct learnmodel_options 
     }
     m->config = *config;
     m->options = *options;
+    err e = learnparams_list(config, options->exact, &m->params, info);
+    e = e == ERR_OK ? learnmodel_count(m, info) : e;
+    if (e != ERR_OK) {
+        learnmodel_free(m);
+        return e;
+    }
+    *out = m;
+    return ERR_OK;
+}
+
+err learnmodel_measure(const struct config *config, const struct learnmodel_options *options,
+                       struct learnmodel_sizes *out, struct errinfo *info)
+{
+    struct learnmodel *m;
+    TRY(learnmodel_outline(config, options, &m, info));
+    *out = (struct learnmodel_sizes){m->params->n_values, learnparams_size(m->params), m->arena.most};
+    learnmodel_free(m);
+    return ERR_OK;
+}
+
+err learnmodel_new(const struct config *config, const struct learnmodel_options *options,
+                   struct compute *compute, struct learnmodel **out, struct errinfo *info)
+{
+    struct learnmodel *m;
+    TRY(learnmodel_outline(config, options, &m, info));
     m->compute = compute;
+    learnparams_free(m->params);
+    m->params = NULL;
     err e = learnparams_new(config, options->exact, &m->params, info);
-    e = e == ERR_OK ? learnmodel_memory(m, info) : e;
+    e = e == ERR_OK ? learnarena_init(&m->arena, m->arena.most, info) : e;
     if (e != ERR_OK) {
         learnmodel_free(m);
         return e;
@@ -414,11 +442,6 @@ struct learnparams *learnmodel_params(struct learnmodel *m)
 const struct config *learnmodel_config(const struct learnmodel *m)
 {
     return &m->config;
-}
-
-size_t learnmodel_activation_bytes(const struct learnmodel *m)
-{
-    return m->arena.size;
 }
 
 const uint64_t *learnmodel_load(const struct learnmodel *m, size_t layer)

@@ -26,9 +26,16 @@ ERR_MUST_USE err learnmodel_new(const struct config *config, const struct learnm
                                 struct compute *compute, struct learnmodel **out, struct errinfo *info);
 void learnmodel_free(struct learnmodel *m); /* NULL is fine */
 
+/* What a model takes, in bytes, without making it. */
+struct learnmodel_sizes {
+    size_t n_values; /* parameters */
+    size_t parameters, activations;
+};
+ERR_MUST_USE err learnmodel_measure(const struct config *config, const struct learnmodel_options *options,
+                                    struct learnmodel_sizes *out, struct errinfo *info);
+
 struct learnparams *learnmodel_params(struct learnmodel *m);
 const struct config *learnmodel_config(const struct learnmodel *m);
-size_t learnmodel_activation_bytes(const struct learnmodel *m);
 
 struct learnmodel_batch { /* each [n_sequences * context]; as feed.h fills them */
     const int32_t *tokens, *targets, *positions;

@@ -89,7 +89,7 @@ static size_t learnparams_bytes(const struct mat *m)
     return (n + LEARNPARAMS_ALIGN - 1) / LEARNPARAMS_ALIGN * LEARNPARAMS_ALIGN;
 }
 
-static err learnparams_place(struct learnparams *p, struct errinfo *info)
+size_t learnparams_size(const struct learnparams *p)
 {
     size_t size = 0;
     for (size_t i = 0; i < p->n; i++) {
@@ -97,6 +97,12 @@ static err learnparams_place(struct learnparams *p, struct errinfo *info)
         size += 2 * learnparams_bytes(&q->value) + (q->work.type == q->value.type ? 0 :
                                                     learnparams_bytes(&q->work));
     }
+    return size;
+}
+
+static err learnparams_place(struct learnparams *p, struct errinfo *info)
+{
+    size_t size = learnparams_size(p);
     char *at = mem_alloc_aligned(size);
     if (!at) {
         return err_set(info, ERR_NOMEM, "out of memory: %zu MB for parameters and gradients", size >> 20);
@@ -195,17 +201,11 @@ static err learnparams_make(struct learnparams_builder *b)
     }
     p->n = 0;
     TRY(inventory_walk(c, learnparams_add, b));
-    TRY(learnparams_place(p, b->info));
     learnparams_bind(p, c);
-    for (size_t i = 0; i < p->n; i++) {
-        if (p->all[i].kind == LEARNPARAMS_VECTOR) {
-            learnparams_fill(&p->all[i], 1);
-        }
-    }
     return ERR_OK;
 }
 
-err learnparams_new(const struct config *c, bool exact, struct learnparams **out, struct errinfo *info)
+err learnparams_list(const struct config *c, bool exact, struct learnparams **out, struct errinfo *info)
 {
     struct learnparams *p = mem_calloc(1, sizeof *p);
     if (!p) {
@@ -217,6 +217,24 @@ err learnparams_new(const struct config *c, bool exact, struct learnparams **out
     if (e != ERR_OK) {
         learnparams_free(p);
         return e;
+    }
+    *out = p;
+    return ERR_OK;
+}
+
+err learnparams_new(const struct config *c, bool exact, struct learnparams **out, struct errinfo *info)
+{
+    struct learnparams *p;
+    TRY(learnparams_list(c, exact, &p, info));
+    err e = learnparams_place(p, info);
+    if (e != ERR_OK) {
+        learnparams_free(p);
+        return e;
+    }
+    for (size_t i = 0; i < p->n; i++) {
+        if (p->all[i].kind == LEARNPARAMS_VECTOR) {
+            learnparams_fill(&p->all[i], 1);
+        }
     }
     learnparams_refresh(p);
     *out = p;

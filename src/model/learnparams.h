@@ -58,6 +58,10 @@ struct learnparams {
 ERR_MUST_USE err learnparams_new(const struct config *c, bool exact, struct learnparams **out,
                                  struct errinfo *info);
 void learnparams_free(struct learnparams *p); /* NULL is fine */
+/* Names and shapes alone: no value has memory. For planning. */
+ERR_MUST_USE err learnparams_list(const struct config *c, bool exact, struct learnparams **out,
+                                  struct errinfo *info);
+size_t learnparams_size(const struct learnparams *p); /* bytes of values, gradients and copies */
 
 /* Normal values for all matrices, deviation gain / sqrt(cols); embeddings embed_std; routers as matrices;
  * what writes to the residual stream (o, down) times out_gain. */

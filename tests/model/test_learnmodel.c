@@ -230,15 +230,22 @@ static void test_recomputing_changes_no_bit_and_takes_less_memory(void **state)
     struct compute *compute[2];
     struct learnmodel *m[2];
     struct learnmodel_losses l[2];
+    struct learnmodel_sizes sizes[2];
+    struct errinfo info = {0};
     for (int exact = 0; exact < 2; exact++) {
         for (int i = 0; i < 2; i++) {
-            m[i] = make(tiny(), (struct learnmodel_options){.exact = exact, .recompute = i}, &compute[i]);
+            struct learnmodel_options o = {.exact = exact, .recompute = i};
+            m[i] = make(tiny(), o, &compute[i]);
+            o.n_sequences = SEQUENCES;
+            o.context = CONTEXT;
+            assert_int_equal(learnmodel_measure(learnmodel_config(m[i]), &o, &sizes[i], &info), ERR_OK);
             learnparams_zero_grad(learnmodel_params(m[i]));
             l[i] = step(m[i], &scales);
         }
         assert_true(l[0].sum == l[1].sum && l[0].mtp_sum == l[1].mtp_sum);
         assert_int_equal(l[0].n, T - 1);
-        assert_true(learnmodel_activation_bytes(m[1]) < learnmodel_activation_bytes(m[0]));
+        assert_true(sizes[1].activations < sizes[0].activations);
+        assert_int_equal(sizes[0].n_values, learnmodel_params(m[0])->n_values);
         for (size_t i = 0; i < learnmodel_params(m[0])->n; i++) {
             struct mat a = learnmodel_params(m[0])->all[i].grad, b = learnmodel_params(m[1])->all[i].grad;
             assert_memory_equal(a.data, b.data, a.rows * a.cols * mat_type_bytes(a.type));
