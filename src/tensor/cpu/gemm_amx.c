@@ -6,11 +6,11 @@
 #include <string.h>
 
 #include "tensor/cpu/gemm.h"
-#include "tensor/cpu/matmul_avx512.h"
+#include "tensor/cpu/tilepack.h"
 #include "tensor/cpu/tiles.h"
 
 enum {
-    GEMM_TILE = 1024, /* bytes */
+    GEMM_TILE = TILEPACK_TILE,
     GEMM_WIDTH = 4,   /* tiles of x together */
     GEMM_STEPS = GEMM_CHUNK / 32,
     GEMM_W_BYTES = GEMM_COLS / 16 * GEMM_STEPS * GEMM_TILE,
@@ -19,83 +19,6 @@ enum {
     GEMM_WIDE_BYTES = GEMM_ROWS * GEMM_COLS * 4, /* results in float32, between chunks */
     GEMM_SCRATCH = GEMM_W_BYTES + GEMM_X_BYTES + 2 * GEMM_SUM_BYTES + GEMM_WIDE_BYTES,
 };
-
-/* ---- Packing. ---- */
-
-static __mmask32 gemm_mask(size_t n)
-{
-    return n >= 32 ? 0xffffffffu : (1u << n) - 1;
-}
-
-static const uint16_t *gemm_at(const struct mat *m, size_t row, size_t col)
-{
-    return (const uint16_t *)m->data + row * m->stride + col;
-}
-
-/* 16 rows of 32: rows and columns that do not exist are 0. */
-static void gemm_rows(const struct mat *m, size_t row, size_t n_rows, size_t col, size_t n_cols, __m512i v[16])
-{
-    __mmask32 mask = gemm_mask(n_cols);
-    for (size_t i = 0; i < 16; i++) {
-        v[i] = i < n_rows ? _mm512_maskz_loadu_epi16(mask, gemm_at(m, row + i, col)) : _mm512_setzero_si512();
-    }
-}
-
-/* 32 rows of 16 as 16 rows of pairs. */
-static void gemm_pairs(const struct mat *m, size_t row, size_t n_rows, size_t col, size_t n_cols, __m512i v[16])
-{
-    __mmask16 mask = (__mmask16)gemm_mask(n_cols < 16 ? n_cols : 16);
-    for (size_t i = 0; i < 16; i++) {
-        __m256i low = _mm256_setzero_si256(), high = low;
-        if (2 * i < n_rows) {
-            low = _mm256_maskz_loadu_epi16(mask, gemm_at(m, row + 2 * i, col));
-        }
-        if (2 * i + 1 < n_rows) {
-            high = _mm256_maskz_loadu_epi16(mask, gemm_at(m, row + 2 * i + 1, col));
-        }
-        v[i] = _mm512_or_si512(_mm512_cvtepu16_epi32(low), _mm512_slli_epi32(_mm512_cvtepu16_epi32(high), 16));
-    }
-}
-
-static void gemm_put(char *to, const __m512i v[16])
-{
-    for (size_t i = 0; i < 16; i++) {
-        _mm512_store_si512((void *)(to + 64 * i), v[i]);
-    }
-}
-
-static size_t gemm_left(size_t end, size_t at)
-{
-    return end > at ? end - at : 0;
-}
-
-/* Tiles [tile of n][step of k] of one side of a product: n of its rows or columns from `first` on, n_k of the
- * sum from k on. down: the sum runs down the mat. turned: pairs of k go down a tile, as w's do, else along
- * it. */
-struct gemm_side {
-    struct mat mat;
-    size_t first, n;
-    bool down, turned;
-};
-
-static void gemm_pack(const struct gemm_side *a, size_t k, size_t n_k, size_t steps, char *to)
-{
-    __m512i v[16];
-    for (size_t n = 0; n < a->n; n += 16) {
-        for (size_t s = 0; s < steps; s++, to += GEMM_TILE) {
-            size_t left = gemm_left(n_k, 32 * s);
-            if (a->down) {
-                gemm_pairs(&a->mat, k + 32 * s, left, a->first + n, a->n - n, v);
-            } else {
-                gemm_rows(&a->mat, a->first + n, a->n - n, k + 32 * s, left, v);
-            }
-            if (a->down != a->turned) {
-                matmul_transpose(v);
-            }
-            gemm_put(to, v);
-        }
-    }
-}
 
 /* ---- Results. ---- */
 
@@ -239,8 +162,8 @@ static void gemm_narrow(struct mat y, const float *from, bool add)
 
 static void gemm_amx_task(const struct gemm_task *t)
 {
-    const struct gemm_side w_side = {t->w, t->n, t->n_n, t->product != LEARNOPS_NT, true};
-    const struct gemm_side x_side = {t->x, t->m, t->n_m, t->product == LEARNOPS_TN, false};
+    const struct tilepack w_side = {t->w, t->n, t->n_n, t->product != LEARNOPS_NT, true};
+    const struct tilepack x_side = {t->x, t->m, t->n_m, t->product == LEARNOPS_TN, false};
     char *w = t->scratch, *packed = w + GEMM_W_BYTES, *sums = packed + GEMM_X_BYTES;
     struct mat own = mat_rows(mat_cols(t->y, t->n, t->n_n), t->m, t->n_m), y = own;
     bool waits = own.type == MAT_BF16 && t->n_k > GEMM_CHUNK; /* nothing is rounded before all is summed */
@@ -251,12 +174,12 @@ static void gemm_amx_task(const struct gemm_task *t)
         size_t k = t->k + at, n_k = t->n_k - at < GEMM_CHUNK ? t->n_k - at : GEMM_CHUNK;
         size_t steps = (n_k + 31) / 32;
         struct gemm_x x = {packed, 64, steps * GEMM_TILE, GEMM_TILE};
-        gemm_pack(&w_side, k, n_k, steps, w);
+        tilepack(&w_side, k, n_k, steps, w);
         if (t->product != LEARNOPS_TN && n_k % 32 == 0 && t->n_m % 16 == 0) {
             size_t row = t->x.stride * sizeof(uint16_t);
-            x = (struct gemm_x){(const char *)gemm_at(&t->x, t->m, k), row, 16 * row, 64};
+            x = (struct gemm_x){(const char *)tilepack_at(&t->x, t->m, k), row, 16 * row, 64};
         } else {
-            gemm_pack(&x_side, k, n_k, steps, packed);
+            tilepack(&x_side, k, n_k, steps, packed);
         }
         gemm_chunk(t, steps, x, w, sums, y, (t->add && !waits) || at > 0);
     }

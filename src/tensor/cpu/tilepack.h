@@ -1,0 +1,95 @@
+/* tensor/cpu/tilepack.h: bfloat16 mats as operands of AMX tile products (tiles.h), for *_amx.c files. */
+#ifndef TENSOR_CPU_TILEPACK_H
+#define TENSOR_CPU_TILEPACK_H
+
+#include <immintrin.h>
+#include <stdbool.h>
+
+#include "tensor/cpu/matmul_avx512.h"
+#include "tensor/mat.h"
+
+enum {
+    TILEPACK_TILE = 1024, /* bytes */
+    TILEPACK_STEP = 32,   /* numbers of the sum in one tile */
+};
+
+/* One side of a product: n of the mat's rows or columns from `first` on, 0 where the mat has no more. down: the
+ * sum runs down the mat. turned: pairs of the sum go down a tile, as the right operand's do, else along it. */
+struct tilepack {
+    struct mat mat;
+    size_t first, n;
+    bool down, turned;
+};
+
+static inline const uint16_t *tilepack_at(const struct mat *m, size_t row, size_t col)
+{
+    return (const uint16_t *)m->data + row * m->stride + col;
+}
+
+static inline size_t tilepack_left(size_t end, size_t at)
+{
+    return end > at ? end - at : 0;
+}
+
+static inline __mmask32 tilepack_mask(size_t n)
+{
+    return n >= 32 ? 0xffffffffu : (1u << n) - 1;
+}
+
+/* 16 rows of 32: rows and columns that do not exist are 0. */
+static inline void tilepack_rows(const struct mat *m, size_t row, size_t n_rows, size_t col, size_t n_cols,
+                                 __m512i v[16])
+{
+    __mmask32 mask = tilepack_mask(n_cols);
+    for (size_t i = 0; i < 16; i++) {
+        v[i] = i < n_rows ? _mm512_maskz_loadu_epi16(mask, tilepack_at(m, row + i, col))
+                          : _mm512_setzero_si512();
+    }
+}
+
+/* 32 rows of 16 as 16 rows of pairs. */
+static inline void tilepack_pairs(const struct mat *m, size_t row, size_t n_rows, size_t col, size_t n_cols,
+                                  __m512i v[16])
+{
+    __mmask16 mask = (__mmask16)tilepack_mask(n_cols < 16 ? n_cols : 16);
+    for (size_t i = 0; i < 16; i++) {
+        __m256i low = _mm256_setzero_si256(), high = low;
+        if (2 * i < n_rows) {
+            low = _mm256_maskz_loadu_epi16(mask, tilepack_at(m, row + 2 * i, col));
+        }
+        if (2 * i + 1 < n_rows) {
+            high = _mm256_maskz_loadu_epi16(mask, tilepack_at(m, row + 2 * i + 1, col));
+        }
+        v[i] = _mm512_or_si512(_mm512_cvtepu16_epi32(low), _mm512_slli_epi32(_mm512_cvtepu16_epi32(high), 16));
+    }
+}
+
+static inline void tilepack_put(char *to, const __m512i v[16])
+{
+    for (size_t i = 0; i < 16; i++) {
+        _mm512_store_si512((void *)(to + 64 * i), v[i]);
+    }
+}
+
+/* Tiles [tile of n][step], n_k of the sum from k on; 0 beyond it. `to`: 64-byte aligned. */
+static inline void tilepack(const struct tilepack *a, size_t k, size_t n_k, size_t steps, char *to)
+{
+    __m512i v[16];
+    for (size_t n = a->first; n < a->first + a->n; n += 16) {
+        size_t here = tilepack_left(a->down ? a->mat.cols : a->mat.rows, n);
+        for (size_t s = 0; s < steps; s++, to += TILEPACK_TILE) {
+            size_t left = tilepack_left(n_k, TILEPACK_STEP * s);
+            if (a->down) {
+                tilepack_pairs(&a->mat, k + TILEPACK_STEP * s, left, n, here, v);
+            } else {
+                tilepack_rows(&a->mat, n, here, k + TILEPACK_STEP * s, left, v);
+            }
+            if (a->down != a->turned) {
+                matmul_transpose(v);
+            }
+            tilepack_put(to, v);
+        }
+    }
+}
+
+#endif
