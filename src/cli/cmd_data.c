@@ -13,7 +13,7 @@
 
 struct cmd_data {
     const char *dir, *tokenizer;
-    struct options_list sources, licences;
+    struct options_list sources, vals, licences;
     struct corpus_options corpus;
     double val_share;
     size_t shard_tokens, threads;
@@ -24,7 +24,7 @@ struct cmd_data {
 
 struct cmd_data_plan {
     char names[OPTIONS_LIST_MAX][DATASET_NAME];
-    const char *files[OPTIONS_LIST_MAX][OPTIONS_LIST_MAX];
+    const char *files[OPTIONS_LIST_MAX][OPTIONS_LIST_MAX], *vals[OPTIONS_LIST_MAX][OPTIONS_LIST_MAX];
     struct datasetpack_source sources[OPTIONS_LIST_MAX];
     size_t n;
     uint64_t bytes; /* of all files */
@@ -37,7 +37,7 @@ static err cmd_data_split(const char *option, const char *text, char name[DATASE
     size_t len = equals ? (size_t)(equals - text) : 0;
     if (len == 0 || len >= DATASET_NAME || !equals[1]) {
         return err_set(info, ERR_ARGUMENT, "--%s %s: expected NAME=%s, with a name of 1 to %d letters", option,
-                       text, strcmp(option, "source") == 0 ? "FILE" : "TEXT", DATASET_NAME - 1);
+                       text, strcmp(option, "licence") == 0 ? "TEXT" : "FILE", DATASET_NAME - 1);
     }
     memcpy(name, text, len);
     name[len] = '\0';
@@ -55,31 +55,54 @@ static size_t cmd_data_find(const struct cmd_data_plan *plan, const char *name)
     return i;
 }
 
+static err cmd_data_count(struct cmd_data_plan *plan, const char *path, struct errinfo *info)
+{
+    struct file_map map;
+    TRY(file_map_open(path, &map, info));
+    plan->bytes += map.size;
+    file_map_close(&map);
+    return ERR_OK;
+}
+
+/* What --val and --licence say about a --source. */
+static err cmd_data_about(const char *option, const char *text, const struct cmd_data_plan *plan, size_t *at,
+                          const char **value, struct errinfo *info)
+{
+    char name[DATASET_NAME];
+    TRY(cmd_data_split(option, text, name, value, info));
+    *at = cmd_data_find(plan, name);
+    if (*at == plan->n) {
+        return err_set(info, ERR_ARGUMENT, "--%s %s: no --source is called %s", option, text, name);
+    }
+    return ERR_OK;
+}
+
 static err cmd_data_plan_make(const struct cmd_data *c, struct cmd_data_plan *plan, struct errinfo *info)
 {
     char name[DATASET_NAME];
     const char *value = "";
+    size_t at;
     for (size_t i = 0; i < c->sources.n; i++) {
-        struct file_map map;
         TRY(cmd_data_split("source", c->sources.items[i], name, &value, info));
-        size_t at = cmd_data_find(plan, name);
+        at = cmd_data_find(plan, name);
         struct datasetpack_source *s = &plan->sources[at];
         if (at == plan->n) {
             strcpy(plan->names[plan->n++], name);
-            *s = (struct datasetpack_source){.name = plan->names[at], .licence = "", .files = plan->files[at]};
+            *s = (struct datasetpack_source){.name = plan->names[at],
+                                             .licence = "",
+                                             .files = plan->files[at],
+                                             .val_files = plan->vals[at]};
         }
         plan->files[at][s->n_files++] = value;
-        TRY(file_map_open(value, &map, info));
-        plan->bytes += map.size;
-        file_map_close(&map);
+        TRY(cmd_data_count(plan, value, info));
+    }
+    for (size_t i = 0; i < c->vals.n; i++) {
+        TRY(cmd_data_about("val", c->vals.items[i], plan, &at, &value, info));
+        plan->vals[at][plan->sources[at].n_val_files++] = value;
+        TRY(cmd_data_count(plan, value, info));
     }
     for (size_t i = 0; i < c->licences.n; i++) {
-        TRY(cmd_data_split("licence", c->licences.items[i], name, &value, info));
-        size_t at = cmd_data_find(plan, name);
-        if (at == plan->n) {
-            return err_set(info, ERR_ARGUMENT, "--licence %s: no --source is called %s", c->licences.items[i],
-                           name);
-        }
+        TRY(cmd_data_about("licence", c->licences.items[i], plan, &at, &value, info));
         plan->sources[at].licence = value;
     }
     return ERR_OK;
@@ -223,6 +246,8 @@ int cmd_data(int argc, char **argv)
         options_required("DIR", &c.dir, "the dataset's folder: made with --source, else shown"),
         options_each("source", "NAME=FILE", &c.sources,
                      "text of a source, .txt or .jsonl, plain or .zst; repeatable, also for one name"),
+        options_each("val", "NAME=FILE", &c.vals, "text of a source that is all for validation; --val-share "
+                     "does not touch such a source"),
         options_each("licence", "NAME=TEXT", &c.licences, "a source's licence: a line for the manifest"),
         options_string("tokenizer", "DIR", &c.tokenizer, "folder with the tokenizer.json that cuts the text"),
         options_float("val-share", "X", 0, 1, &c.val_share,

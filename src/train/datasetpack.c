@@ -26,6 +26,7 @@ struct datasetpack {
     struct datasetpack_document *documents; /* [cap], of which n are in use; their ids are kept for reuse */
     size_t n, cap;
     size_t done; /* bytes of files before this one */
+    double val_share; /* of the file being read */
     struct errinfo *info;
 };
 
@@ -51,7 +52,7 @@ static err datasetpack_encode(const struct datasetpack *p, struct datasetpack_do
 {
     const struct tokenizer *t = p->tokenizer;
     const char *text = p->text.data + d->from;
-    d->part = datasetpack_part(p->options->val_share, text, d->len);
+    d->part = datasetpack_part(p->val_share, text, d->len);
     d->ids.len = 0;
     if (tokenizer_ids_push(&d->ids, tokenizer_bos(t)) != ERR_OK) {
         return err_set(info, ERR_NOMEM, "out of memory making tokens");
@@ -205,15 +206,20 @@ static err datasetpack_source_begin(struct datasetpack *p, const struct datasetp
     p->source = &p->dataset->sources[p->dataset->n_sources++];
     strcpy(p->source->name, s->name);
     p->source->licence = mem_dup(s->licence, strlen(s->licence));
-    p->source->files = mem_calloc(s->n_files, sizeof *p->source->files);
+    p->source->files = mem_calloc(s->n_files + s->n_val_files, sizeof *p->source->files);
     return p->source->licence && p->source->files ? ERR_OK : datasetpack_nomem(p);
 }
 
 static err datasetpack_source(struct datasetpack *p, const struct datasetpack_source *s)
 {
     TRY(datasetpack_source_begin(p, s));
+    p->val_share = s->n_val_files ? 0 : p->options->val_share;
     for (size_t i = 0; i < s->n_files; i++) {
         TRY(datasetpack_file(p, s->files[i]));
+    }
+    p->val_share = 1;
+    for (size_t i = 0; i < s->n_val_files; i++) {
+        TRY(datasetpack_file(p, s->val_files[i]));
     }
     for (int part = 0; part < DATASET_PARTS; part++) {
         if (p->writers[part]) {
@@ -253,27 +259,47 @@ static err datasetpack_check(const struct datasetpack_source *sources, size_t n,
     return ERR_OK;
 }
 
+/* Copies a file of the tokenizer's folder, where it is there; its hash when `digest` is not NULL. */
+static err datasetpack_copy(const struct datasetpack *p, const char *name, char digest[TOKENSHARD_HASH])
+{
+    struct file_map map = {0};
+    struct file_writer *w = NULL;
+    unsigned char hash[crypto_hash_sha256_BYTES];
+    char *from = file_join(p->options->tokenizer_dir, name), *to = file_join(p->options->dir, name);
+    err e = from && to ? ERR_OK : err_set(p->info, ERR_NOMEM, "out of memory packing %s", p->options->dir);
+    if (e == ERR_OK && (digest || file_exists(from))) {
+        e = file_map_open(from, &map, p->info);
+        e = e == ERR_OK ? file_writer_open(to, &w, p->info) : e;
+        e = e == ERR_OK ? file_writer_write(w, map.data, map.size, p->info) : e;
+        e = e == ERR_OK ? file_writer_commit(w, p->info) : e;
+    }
+    if (e == ERR_OK && digest) {
+        crypto_hash_sha256(hash, map.data, map.size);
+        sodium_bin2hex(digest, TOKENSHARD_HASH, hash, sizeof hash);
+    }
+    file_writer_close(w);
+    file_map_close(&map);
+    mem_free(from);
+    mem_free(to);
+    return e;
+}
+
 static err datasetpack_begin(struct datasetpack *p, size_t n_sources)
 {
     struct dataset *d = p->dataset;
     const struct datasetpack_options *o = p->options;
-    char *path = file_join(o->tokenizer_dir, "tokenizer.json");
-    struct file_map map = {0};
-    unsigned char digest[crypto_hash_sha256_BYTES];
     d->dir = mem_dup(o->dir, strlen(o->dir));
     d->sources = mem_calloc(n_sources, sizeof *d->sources);
-    err e = path && d->dir && d->sources ? file_map_open(path, &map, p->info)
-                                         : err_set(p->info, ERR_NOMEM, "out of memory packing %s", o->dir);
-    if (e == ERR_OK) {
-        crypto_hash_sha256(digest, map.data, map.size);
-        sodium_bin2hex(d->tokenizer_sha256, sizeof d->tokenizer_sha256, digest, sizeof digest);
-        file_map_close(&map);
+    if (!d->dir || !d->sources) {
+        return err_set(p->info, ERR_NOMEM, "out of memory packing %s", o->dir);
     }
-    mem_free(path);
     d->vocab_size = tokenizer_size(p->tokenizer);
     d->token_bytes = d->vocab_size <= UINT16_MAX + 1 ? 2 : 4;
     d->val_share = o->val_share;
-    return e == ERR_OK ? file_make_dirs(o->dir, p->info) : e;
+    TRY(file_make_dirs(o->dir, p->info));
+    TRY(datasetpack_copy(p, "tokenizer.json", d->tokenizer_sha256));
+    TRY(datasetpack_copy(p, "tokenizer_config.json", NULL));
+    return datasetpack_copy(p, "generation_config.json", NULL);
 }
 
 static void datasetpack_deinit(struct datasetpack *p)

@@ -1,6 +1,8 @@
 /* train/datasetpack.h: text to a dataset: documents are cut into tokens on all threads, sorted into learning
  * and validation by the hash of their text, and written as shards in the order of the files.
  *
+ * The folder also gets the tokenizer's own files, so that a run needs nothing else.
+ *
  * A document becomes: the token that begins a text, its tokens, the token that ends one. Control tokens
  * spelled out in the text stay text. */
 #ifndef TRAIN_DATASETPACK_H
@@ -15,6 +17,8 @@ struct datasetpack_source {
     const char *licence;         /* a line; "" when nothing is said */
     const char *const *files;    /* text or JSONL, plain or zstd */
     size_t n_files;
+    const char *const *val_files; /* all for validation; where there are any, none of `files` is */
+    size_t n_val_files;
 };
 
 struct datasetpack_options {

@@ -66,7 +66,9 @@ static inline struct dataset datasetfixture_pack(const struct datasetfixture *x,
     struct errinfo info = {0};
     struct dataset d;
     const char *a[] = {x->text[0]}, *b[] = {x->text[1]};
-    const struct datasetpack_source sources[] = {{"a", "public domain", a, 1}, {"b", "", b, 1}};
+    const struct datasetpack_source sources[] = {
+        {.name = "a", .licence = "public domain", .files = a, .n_files = 1},
+        {.name = "b", .licence = "", .files = b, .n_files = 1}};
     const struct datasetpack_options o = {.dir = x->dir,
                                           .tokenizer_dir = DATASETFIXTURE_TOKENIZER,
                                           .val_share = val_share,

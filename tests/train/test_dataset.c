@@ -218,7 +218,7 @@ static void test_without_memory_or_disk_nothing_is_left_behind(void **state)
     struct dataset d;
     datasetfixture_init(&x);
     const char *a[] = {x.text[0]};
-    const struct datasetpack_source source = {"a", "", a, 1};
+    const struct datasetpack_source source = {.name = "a", .licence = "", .files = a, .n_files = 1};
     const struct datasetpack_options o = {.dir = x.dir,
                                           .tokenizer_dir = DATASETFIXTURE_TOKENIZER,
                                           .val_share = 0.1,
@@ -250,6 +250,36 @@ static void test_without_memory_or_disk_nothing_is_left_behind(void **state)
     datasetfixture_deinit(&x);
 }
 
+static void test_files_for_validation_stay_apart_and_the_tokenizer_comes_along(void **state)
+{
+    (void)state;
+    struct datasetfixture x;
+    struct errinfo info = {0};
+    struct dataset d, whole;
+    struct tokenizer *t;
+    datasetfixture_init(&x);
+    const char *a[] = {x.text[0]}, *b[] = {x.text[1]};
+    struct datasetpack_source source = {.name = "a", .licence = "", .files = a, .n_files = 1};
+    const struct datasetpack_options o = {.dir = x.dir,
+                                          .tokenizer_dir = DATASETFIXTURE_TOKENIZER,
+                                          .val_share = 0.5,
+                                          .shard_tokens = 500,
+                                          .n_threads = 1};
+    source.val_files = b;
+    source.n_val_files = 1;
+    datasetfixture_must(datasetpack_run(&o, &source, 1, &d, &info), &info);
+    whole = datasetfixture_pack(&x, 0, 500, 1);
+    assert_int_equal(d.sources[0].parts[DATASET_TRAIN].n_tokens, whole.sources[0].parts[DATASET_TRAIN].n_tokens);
+    assert_int_equal(d.sources[0].parts[DATASET_VAL].n_tokens, whole.sources[1].parts[DATASET_TRAIN].n_tokens);
+    assert_int_equal(d.sources[0].n_files, 2);
+    datasetfixture_must(tokenizer_open(x.dir, &t, &info), &info);
+    assert_int_equal(tokenizer_size(t), d.vocab_size);
+    tokenizer_free(t);
+    dataset_deinit(&d);
+    dataset_deinit(&whole);
+    datasetfixture_deinit(&x);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -258,6 +288,7 @@ int main(void)
         cmocka_unit_test(test_the_manifest_says_all_again),
         cmocka_unit_test(test_changed_and_cut_shards_are_refused),
         cmocka_unit_test(test_foreign_manifests_are_refused),
+        cmocka_unit_test(test_files_for_validation_stay_apart_and_the_tokenizer_comes_along),
         cmocka_unit_test(test_without_memory_or_disk_nothing_is_left_behind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
