@@ -1,6 +1,6 @@
-/* model/learngqa.h: grouped-query attention for learning (Ainslie et al. 2023, "GQA"), as the Llama class has
- * it: forward that keeps what backward needs, and backward. Serving is in gqa.h. H query heads, G heads of keys
- * and values, C head_dim, D hidden_size. */
+/* model/learngqa.h: grouped-query attention for learning, as the Llama class has it ("GQA", Ainslie and others,
+ * 2023): forward that keeps what backward needs, and backward. Serving is in gqa.h. H query heads, G heads of
+ * keys and values, C head_dim, D hidden_size. */
 #ifndef MODEL_LEARNGQA_H
 #define MODEL_LEARNGQA_H
 
