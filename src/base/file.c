@@ -22,8 +22,7 @@ void file_fault(size_t k, int error_number)
     atomic_store(&file_fault_errno, error_number);
 }
 
-/* True when this system call is the one that must fail; sets errno. */
-static bool file_refused(void)
+bool file_refused(void)
 {
     if (atomic_load(&file_fault_left) == 0 || atomic_fetch_sub(&file_fault_left, 1) != 1) {
         return false;
@@ -304,13 +303,8 @@ size_t file_writer_offset(const struct file_writer *w)
     return w->offset;
 }
 
-static err file_sync_folder(const char *path, struct errinfo *info)
+err file_sync_folder(const char *dir, struct errinfo *info)
 {
-    const char *slash = strrchr(path, '/');
-    char *dir = slash ? mem_dup(path, (size_t)(slash - path) + 1) : mem_dup(".", 1);
-    if (!dir) {
-        return err_set(info, ERR_NOMEM, "out of memory writing %s", path);
-    }
     int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     err e = ERR_OK;
     if (fd < 0 || file_refused() || fsync(fd) != 0) {
@@ -319,6 +313,17 @@ static err file_sync_folder(const char *path, struct errinfo *info)
     if (fd >= 0) {
         close(fd);
     }
+    return e;
+}
+
+err file_sync_parent(const char *path, struct errinfo *info)
+{
+    const char *slash = strrchr(path, '/');
+    char *dir = slash ? mem_dup(path, (size_t)(slash - path) + 1) : mem_dup(".", 1);
+    if (!dir) {
+        return err_set(info, ERR_NOMEM, "out of memory writing %s", path);
+    }
+    err e = file_sync_folder(dir, info);
     mem_free(dir);
     return e;
 }
@@ -333,7 +338,7 @@ err file_writer_commit(struct file_writer *w, struct errinfo *info)
         return file_error(info, "rename into place", w->path);
     }
     w->tmp[0] = '\0';
-    return file_sync_folder(w->path, info);
+    return file_sync_parent(w->path, info);
 }
 
 /* Leaves in the .part only bytes that are where they belong; what is lost is fetched again. */

@@ -50,8 +50,14 @@ size_t file_writer_offset(const struct file_writer *w);
 ERR_MUST_USE err file_writer_commit(struct file_writer *w, struct errinfo *info);
 void file_writer_close(struct file_writer *w); /* NULL is fine */
 
+/* What a folder holds reaches the disk: the names, not what is in the files. */
+ERR_MUST_USE err file_sync_folder(const char *dir, struct errinfo *info);
+ERR_MUST_USE err file_sync_parent(const char *path, struct errinfo *info); /* the folder `path` is in */
+
 /* Tests only: the k-th write, fsync or rename from now fails with `error_number` (ENOSPC …);
  * 0 switches it off. */
 void file_fault(size_t k, int error_number);
+/* Asked before each such call: true, with errno set, when it is the one that must fail. */
+bool file_refused(void);
 
 #endif

@@ -25,6 +25,9 @@ const char *safetensors_dtype_name(enum dtype dtype);
 struct safetensors_writer;
 ERR_MUST_USE err safetensors_writer_new(const char *path, struct safetensors_writer **out,
                                         struct errinfo *info);
+/* From now on `see` gets every byte of the file, in order, as it is written: for hashes. */
+void safetensors_writer_watch(struct safetensors_writer *w, void (*see)(void *user, const void *data, size_t n),
+                              void *user);
 ERR_MUST_USE err safetensors_writer_tensor(struct safetensors_writer *w, const char *name,
                                            const struct tensor *t, struct errinfo *info);
 ERR_MUST_USE err safetensors_writer_begin_data(struct safetensors_writer *w, struct errinfo *info);

@@ -14,6 +14,8 @@ struct safetensors_writer {
     size_t data_size;
     size_t written;
     bool in_data;
+    void (*see)(void *user, const void *data, size_t n); /* NULL: nobody watches */
+    void *user;
 };
 
 static err safetensors_writer_nomem(const char *path, struct errinfo *info)
@@ -49,6 +51,21 @@ void safetensors_writer_free(struct safetensors_writer *w)
     tensortable_free(w->tensors);
     mem_free(w->path);
     mem_free(w);
+}
+
+void safetensors_writer_watch(struct safetensors_writer *w, void (*see)(void *user, const void *data, size_t n),
+                              void *user)
+{
+    w->see = see;
+    w->user = user;
+}
+
+static err safetensors_writer_put(struct safetensors_writer *w, const void *data, size_t n, struct errinfo *info)
+{
+    if (w->see) {
+        w->see(w->user, data, n);
+    }
+    return file_writer_write(w->file, data, n, info);
 }
 
 err safetensors_writer_tensor(struct safetensors_writer *w, const char *name,
@@ -121,9 +138,9 @@ static err safetensors_writer_put_header(struct safetensors_writer *w, const cha
     for (size_t i = 0; i < 8; i++) {
         length[i] = (uint8_t)((uint64_t)padded >> (8 * i));
     }
-    TRY(file_writer_write(w->file, length, sizeof length, info));
-    TRY(file_writer_write(w->file, text, n, info));
-    return file_writer_write(w->file, spaces, padded - n, info);
+    TRY(safetensors_writer_put(w, length, sizeof length, info));
+    TRY(safetensors_writer_put(w, text, n, info));
+    return safetensors_writer_put(w, spaces, padded - n, info);
 }
 
 err safetensors_writer_begin_data(struct safetensors_writer *w, struct errinfo *info)
@@ -152,7 +169,7 @@ err safetensors_writer_data(struct safetensors_writer *w, const void *data, size
         return err_set(info, ERR_ARGUMENT, "%s: %zu bytes more than the declared tensors hold",
                        w->path, n - (w->data_size - w->written));
     }
-    TRY(file_writer_write(w->file, data, n, info));
+    TRY(safetensors_writer_put(w, data, n, info));
     w->written += n;
     return ERR_OK;
 }
