@@ -60,7 +60,8 @@ void safetensors_writer_watch(struct safetensors_writer *w, void (*see)(void *us
     w->user = user;
 }
 
-static err safetensors_writer_put(struct safetensors_writer *w, const void *data, size_t n, struct errinfo *info)
+static err safetensors_writer_put(struct safetensors_writer *w, const void *data, size_t n,
+                                  struct errinfo *info)
 {
     if (w->see) {
         w->see(w->user, data, n);

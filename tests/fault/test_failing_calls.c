@@ -31,6 +31,7 @@
 #include "tensor/ops.h"
 #include "text/chat.h"
 #include "text/tokenizer_open.h"
+#include "train/checkpointfixture.h"
 
 #define GGUF "tests/fuzz/seeds/gguf/model-qwen2"
 #define FOLDER "tests/golden/chatmodel"
@@ -297,6 +298,23 @@ static err session_texts(struct errinfo *info)
     return r;
 }
 
+/* ---- train ---- */
+
+static err checkpoints(struct errinfo *info)
+{
+    char path[320];
+    uint64_t step = 0;
+    bool found;
+    at("run", path);
+    err e = checkpointfixture_save(path, 1, info);
+    e = e == ERR_OK ? checkpointfixture_save(path, 2, info) : e;
+    e = e == ERR_OK ? checkpoint_prune(path, 1, info) : e;
+    e = e == ERR_OK ? checkpoint_find(path, &step, &found, info) : e;
+    e = e == ERR_OK ? checkpointfixture_load(path, step, info) : e;
+    tempdir_remove_all(path);
+    return e == ERR_OK && step != 2 ? err_set(info, ERR_IO, "step %d", (int)step) : e;
+}
+
 /* ---- cli ---- */
 
 static err catalogue(struct errinfo *info)
@@ -460,6 +478,7 @@ static const struct faultsweep SWEEPS[] = {
     {"synthetic", synthetic, 20, 1},
     {"benchmark", benchmark, 30, 1},
     {"session_texts", session_texts, 30, 1},
+    {"checkpoints", checkpoints, 100, 1},
     {"catalogue", catalogue, 2, 1},
     {"ids", ids, 1, 1},
     {"lines", lines, 2, 1},
