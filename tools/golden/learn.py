@@ -11,12 +11,22 @@ Writes tests/golden/learn/NAME/config.json, in the form of a Hugging Face folder
     autocast          F64 [worst, mean] of |g - grad| / |grad| over all gradients g that PyTorch computes in float32
                       under torch.autocast(bfloat16): what bfloat16 costs elsewhere
 
+and, for TRAINED, steps-RULES.safetensors: 20 steps of torch.optim.AdamW and torch.optim.Muon in float64 from there:
+    rules             F64 [5, 6]: of matrices, embeddings, head, routers, vectors: muon, lr, weight_decay, beta1,
+                      beta2, eps
+    options           F64 [muon_momentum, muon_nesterov, muon_steps, clip]
+    lr_scales         F64 [20], what all rates of a step are multiplied by
+    tokens, targets, positions   I32 [20, sequences, context]
+    losses, grad_norms           F64 [20], before each step; the norm before clipping
+    autocast                     F64 [20], the losses in float32 under torch.autocast(bfloat16)
+
 The definitions are those of src/model/learnmodel.h and learnrouter.h. Outside truth, checked at every run: the
 logits, and the gradients of the next-token loss alone, equal those of transformers' DeepseekV3ForCausalLM,
 DeepseekV2ForCausalLM and LlamaForCausalLM to 1e-9, once their float32 steps are made float64. transformers has no
 multi-token prediction and no balance loss: those follow the DeepSeek-V3 paper alone.
 
-Tokens are drawn until every routing decision is clear (MARGIN), so that bfloat16 chooses the same experts.
+Tokens are drawn until every routing decision is clear (MARGIN), so that bfloat16 chooses the same experts; those of
+training too, by the weights of their step.
 Run by hand: python3 tools/golden/learn.py [NAME ...]; needs torch, transformers 5, safetensors.
 """
 import json
@@ -62,6 +72,17 @@ CASES = {
     "llama": (5, LLAMA, [[12], [4, 8]], (1 / T, 0, 0, 1e-4)),
     "llama-tied": (6, dict(LLAMA, tie_word_embeddings=True, num_key_value_heads=1, num_attention_heads=3, head_dim=8),
                    [[3, 3, 6], [12]], (1 / T, 0, 0, 0)),
+}
+
+# Twenty steps each of this case: matrices, embeddings, head, routers, vectors by (muon, lr, weight_decay, beta1,
+# beta2, eps); and muon_momentum, muon_nesterov, muon_steps, clip.
+TRAINED, STEPS = "v3", 20
+ADAMW = (0, 0.003, 0.1, 0.9, 0.95, 1e-8)
+RULES = {
+    "adamw": ((ADAMW, (0, 0.004, 0.1, 0.9, 0.95, 1e-8), (0, 0.005, 0.05, 0.9, 0.95, 1e-8),
+               (0, 0.004, 0.02, 0.8, 0.9, 1e-8), (0, 0.003, 0.0, 0.9, 0.95, 1e-8)), (0.95, 1, 5, 0)),
+    "muon": (((1, 0.005, 0.1, 0, 0, 1e-7), ADAMW, ADAMW, (0, 0.004, 0.02, 0.8, 0.9, 1e-8),
+              (0, 0.003, 0.0, 0.9, 0.95, 1e-8)), (0.9, 1, 5, 2.0)),
 }
 
 
@@ -323,8 +344,8 @@ def draw_batch(documents, vocab, generator):
 # ---- transformers, in float64. ----
 
 class Float64Torch:
-    """torch, whose float32 is float64."""
-    float32 = float = torch.float64
+    """torch, whose float32 and bfloat16 are float64."""
+    float32 = float = bfloat16 = torch.float64
 
     def __getattr__(self, name):
         return getattr(torch, name)
@@ -407,15 +428,109 @@ def autocast_distance(model, p, batch, scales):
     return max(far), sum(far) / len(far)
 
 
+# ---- Training. ----
+
+def rule_of(name, tied):
+    """The number of a parameter's rule."""
+    if name in ("token_embd.weight", "output.weight"):
+        return 1 if tied or name.startswith("token") else 2
+    if "ffn_gate_inp" in name:
+        return 3
+    return 4 if "norm" in name else 0
+
+
+def optimizers(matrices, config, rules, options):
+    """Each 2-D matrix by itself, as Muon takes them. matrices: {name: [leaf, ...]}."""
+    momentum, nesterov, steps, _ = options
+    adamw, muon = [], []
+    for i, (is_muon, lr, decay, beta1, beta2, eps) in enumerate(rules):
+        leaves = [t for n, ts in matrices.items() for t in ts
+                  if t.requires_grad and rule_of(n, config["tie_word_embeddings"]) == i]
+        if is_muon:
+            muon.append(dict(params=leaves, lr=lr, weight_decay=decay, eps=eps, momentum=momentum,
+                             nesterov=bool(nesterov), ns_steps=steps, adjust_lr_fn="match_rms_adamw"))
+        else:
+            adamw.append(dict(params=leaves, lr=lr, weight_decay=decay, betas=(beta1, beta2), eps=eps))
+    return [torch.optim.AdamW(adamw)] + ([torch.optim.Muon(muon)] if muon else [])
+
+
+def draw_lines(documents, vocab, generator):
+    """A batch with something to learn: each token is three times the last one and one, mostly."""
+    tokens, targets, positions = draw_batch(documents, vocab, generator)
+    for t in range(CONTEXT):
+        follows = (torch.rand(SEQUENCES, generator=generator) < 0.8) & (targets[:, t] >= 0)
+        targets[:, t] = torch.where(follows, (3 * tokens[:, t] + 1) % vocab, targets[:, t])
+        if t + 1 < CONTEXT:
+            tokens[:, t + 1] = torch.where(positions[:, t + 1] > 0, targets[:, t], tokens[:, t + 1])
+    return tokens, targets, positions
+
+
+def train(name, start, batches, warmup, rules_name, narrow):
+    """Losses and gradient norms of all steps; narrow: float32 and autocast's bfloat16, else float64. Batches that
+    are not there yet are drawn and added, with clear routing at that step."""
+    seed, config, documents, scales = CASES[name]
+    generator = torch.Generator().manual_seed(1000 + seed)
+    rules, options = RULES[rules_name]
+    model, kind = Model(config), torch.float32 if narrow else torch.float64
+    matrices = {n: [m.to(kind, copy=True).requires_grad_("exp_probs_b" not in n) for m in (t if t.dim() == 3 else [t])]
+                for n, t in start.items()}
+    used = [t for ts in matrices.values() for t in ts if t.requires_grad]
+    groups = optimizers(matrices, config, rules, options)
+    rates = [[g["lr"] for g in o.param_groups] for o in groups]
+    losses, norms = [], []
+    for step, factor in enumerate(warmup):
+        p = {n: torch.stack(ts) if start[n].dim() == 3 else ts[0] for n, ts in matrices.items()}
+        if step == len(batches):
+            batches.append(clear_batch(model, p, documents, scales[3], generator, draw_lines))
+        batch = batches[step]
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=narrow):
+            terms = model.losses(p, batch, scales[3])[0]
+        loss = sum(t * s for t, s in zip(terms, scales))
+        gradients = torch.autograd.grad(loss, used)
+        norm = math.sqrt(sum(float((g * g).sum()) for g in gradients))
+        for t, g in zip(used, gradients):
+            t.grad = g * (min(1.0, options[3] / norm) if options[3] else 1.0)
+        for o, lrs in zip(groups, rates):
+            for group, lr in zip(o.param_groups, lrs):
+                group["lr"] = lr * factor
+            o.step()
+        losses.append(float(loss.detach()))
+        norms.append(norm)
+    return losses, norms
+
+
+def train_exactly(*args):
+    torch.optim._muon.torch = Float64Torch()
+    try:
+        return train(*args, False)
+    finally:
+        torch.optim._muon.torch = torch
+
+
+def make_steps(name, rules_name):
+    start = randomise(Model(CASES[name][1]), torch.Generator().manual_seed(CASES[name][0]))
+    warmup, batches = [min(1.0, (i + 1) / 5) for i in range(STEPS)], []
+    losses, norms = train_exactly(name, start, batches, warmup, rules_name)
+    autocast, _ = train(name, start, batches, warmup, rules_name, True)
+    out = int_tensors(*(torch.stack(x) for x in zip(*batches)))
+    for key, value in dict(rules=RULES[rules_name][0], options=RULES[rules_name][1], lr_scales=warmup, losses=losses,
+                           grad_norms=norms, autocast=autocast).items():
+        out[key] = torch.tensor(value, dtype=torch.float64)
+    save_file(out, OUT / name / f"steps-{rules_name}.safetensors")
+    apart = [abs(a / b - 1) for a, b in zip(autocast, losses)]
+    print(f"{name:12s} {rules_name}: loss {losses[0]:.3f} to {losses[-1]:.3f}, norms {min(norms):.2f} to "
+          f"{max(norms):.2f}; autocast: loss off by {max(apart):.4f}, mean {sum(apart) / STEPS:.4f}")
+
+
 # ---- Writing. ----
 
 def leaves(p):
     return {n: t.clone().requires_grad_("exp_probs_b" not in n) for n, t in p.items()}
 
 
-def clear_batch(model, p, documents, z_loss, generator):
-    for _ in range(2000):
-        batch = draw_batch(documents, model.c["vocab_size"], generator)
+def clear_batch(model, p, documents, z_loss, generator, draw):
+    for _ in range(5000):
+        batch = draw(documents, model.c["vocab_size"], generator)
         with torch.no_grad():
             model.losses(p, batch, z_loss)
         if model.margin >= MARGIN:
@@ -432,7 +547,7 @@ def make(name):
     generator = torch.Generator().manual_seed(seed)
     model = Model(config)
     start = randomise(model, generator)
-    batch = clear_batch(model, start, documents, scales[3], generator)
+    batch = clear_batch(model, start, documents, scales[3], generator, draw_batch)
     margin, p = model.margin, leaves(start)
     far = check_against_transformers(model, p, batch)
     terms, n, mtp_n = model.losses(p, batch, scales[3])
@@ -457,3 +572,5 @@ def make(name):
 if __name__ == "__main__":
     for case in sys.argv[1:] or CASES:
         make(case)
+        for rules in RULES if case == TRAINED else []:
+            make_steps(case, rules)
