@@ -83,4 +83,12 @@ struct learnparam *learnparams_find(const struct learnparams *p, const char *nam
  * with tensortable_free. */
 ERR_MUST_USE err learnparams_table(const struct learnparams *p, struct tensortable **out, struct errinfo *info);
 
+/* The values, and their copies, from the tensors of a model that exists: under GGUF or Hugging Face names, of
+ * any type, as weights_bind takes them, with its errors; `c` is the config of both. ERR_CORRUPT also when the
+ * config has an MTP layer and the tensors have none, ERR_UNSUPPORTED when it has several. An MTP layer learns
+ * with the model's own embedding and head, whatever its tensors bring. After an error: as before. Rows of
+ * q and k are in the order that c->rope_pairs names, so write them out under the same config. */
+ERR_MUST_USE err learnparams_from_tensors(struct learnparams *p, const struct config *c,
+                                          const struct tensortable *table, struct errinfo *info);
+
 #endif
