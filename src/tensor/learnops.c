@@ -2,6 +2,7 @@
 #include "tensor/learnops.h"
 
 #include "tensor/cpu/gemm.h"
+#include "tensor/cpu/learnattention.h"
 #include "tensor/ref/learnref.h"
 
 err learnops_matmul(struct compute *c, enum learnops_product product, const struct learnops_matmul *jobs,
@@ -55,17 +56,36 @@ void learnops_swiglu_backward(struct compute *c, struct mat dgate, struct mat du
     learnref_swiglu_backward(dgate, dup, dy, gate, up);
 }
 
+/* Whether a fast version did it, for good or ill. */
+static bool learnops_attend(struct compute *c, const struct learnops_attention *a,
+                            const struct learnattention_grads *d, err *e)
+{
+#if defined(__x86_64__)
+    if (c->level == CPUINFO_REF || !learnattention_takes(a, d)) {
+        return false;
+    }
+    *e = c->level == CPUINFO_AMX      ? learnattention_amx(c, a, d)
+         : c->level == CPUINFO_AVX512 ? learnattention_avx512(c, a, d)
+                                      : learnattention_avx2(c, a, d);
+    return true;
+#else
+    (void)c, (void)a, (void)d, (void)e;
+    return false;
+#endif
+}
+
 err learnops_attention(struct compute *c, const struct learnops_attention *a)
 {
-    (void)c;
-    return learnref_attention(a);
+    err e;
+    return learnops_attend(c, a, NULL, &e) ? e : learnref_attention(a);
 }
 
 err learnops_attention_backward(struct compute *c, const struct learnops_attention *a, struct mat dout,
                                 struct mat dq, struct mat dk, struct mat dv)
 {
-    (void)c;
-    return learnref_attention_backward(a, dout, dq, dk, dv);
+    const struct learnattention_grads d = {dout, dq, dk, dv};
+    err e;
+    return learnops_attend(c, a, &d, &e) ? e : learnref_attention_backward(a, dout, dq, dk, dv);
 }
 
 void learnops_cross_entropy(struct compute *c, struct mat logits, const int32_t *targets, double *losses,

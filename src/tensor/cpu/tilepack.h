@@ -41,10 +41,24 @@ static inline void tilepack_rows(const struct mat *m, size_t row, size_t n_rows,
                                  __m512i v[16])
 {
     __mmask32 mask = tilepack_mask(n_cols);
+    if (n_rows >= 16 && n_cols >= 32) {
+        for (size_t i = 0; i < 16; i++) {
+            v[i] = _mm512_loadu_si512(tilepack_at(m, row + i, col));
+        }
+        return;
+    }
     for (size_t i = 0; i < 16; i++) {
         v[i] = i < n_rows ? _mm512_maskz_loadu_epi16(mask, tilepack_at(m, row + i, col))
                           : _mm512_setzero_si512();
     }
+}
+
+/* Two halves of 16 numbers as 16 pairs. */
+static inline __m512i tilepack_interleave(__m512i halves)
+{
+    const __m512i pairs = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7,
+                                           22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    return _mm512_permutexvar_epi16(pairs, halves);
 }
 
 /* 32 rows of 16 as 16 rows of pairs. */
@@ -52,15 +66,21 @@ static inline void tilepack_pairs(const struct mat *m, size_t row, size_t n_rows
                                   __m512i v[16])
 {
     __mmask16 mask = (__mmask16)tilepack_mask(n_cols < 16 ? n_cols : 16);
+    bool whole = n_rows >= 32 && n_cols >= 16;
     for (size_t i = 0; i < 16; i++) {
         __m256i low = _mm256_setzero_si256(), high = low;
-        if (2 * i < n_rows) {
-            low = _mm256_maskz_loadu_epi16(mask, tilepack_at(m, row + 2 * i, col));
+        if (whole) {
+            low = _mm256_loadu_si256((const void *)tilepack_at(m, row + 2 * i, col));
+            high = _mm256_loadu_si256((const void *)tilepack_at(m, row + 2 * i + 1, col));
+        } else {
+            if (2 * i < n_rows) {
+                low = _mm256_maskz_loadu_epi16(mask, tilepack_at(m, row + 2 * i, col));
+            }
+            if (2 * i + 1 < n_rows) {
+                high = _mm256_maskz_loadu_epi16(mask, tilepack_at(m, row + 2 * i + 1, col));
+            }
         }
-        if (2 * i + 1 < n_rows) {
-            high = _mm256_maskz_loadu_epi16(mask, tilepack_at(m, row + 2 * i + 1, col));
-        }
-        v[i] = _mm512_or_si512(_mm512_cvtepu16_epi32(low), _mm512_slli_epi32(_mm512_cvtepu16_epi32(high), 16));
+        v[i] = tilepack_interleave(_mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1));
     }
 }
 

@@ -83,6 +83,13 @@ static inline vec vec_if_minus_inf(vec x, vec a, vec b)
                             _mm256_cmp_ps(x, _mm256_set1_ps(-__builtin_inff()), _CMP_EQ_OQ));
 }
 
+/* a where low <= x <= high, b elsewhere. */
+static inline vec vec_if_between(vec x, vec low, vec high, vec a, vec b)
+{
+    vec above = _mm256_cmp_ps(x, low, _CMP_GE_OQ), below = _mm256_cmp_ps(x, high, _CMP_LE_OQ);
+    return _mm256_blendv_ps(b, a, _mm256_and_ps(above, below));
+}
+
 static inline int vec_all_equal(vec a, vec b)
 {
     return _mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_EQ_OQ)) == 0xff;

@@ -84,6 +84,13 @@ static inline vec vec_if_minus_inf(vec x, vec a, vec b)
         _mm512_cmp_ps_mask(x, _mm512_set1_ps(-__builtin_inff()), _CMP_EQ_OQ), b, a);
 }
 
+/* a where low <= x <= high, b elsewhere. */
+static inline vec vec_if_between(vec x, vec low, vec high, vec a, vec b)
+{
+    __mmask16 above = _mm512_cmp_ps_mask(x, low, _CMP_GE_OQ);
+    return _mm512_mask_blend_ps(_mm512_mask_cmp_ps_mask(above, x, high, _CMP_LE_OQ), b, a);
+}
+
 static inline int vec_all_equal(vec a, vec b)
 {
     return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ) == 0xffff;
