@@ -1,8 +1,8 @@
 /* train/checkpoint.h: what a training run needs to go on as if it had not stopped, on disk. A
  * checkpoint is a folder DIR/step-0000000100:
  *
- *     arrays-00001.safetensors …   weights and the optimiser's state, under the names the trainer
- * gives state.json                   everything else: data cursor, schedule, random numbers
+ *     arrays-00001.safetensors …   weights and the optimiser's state, named by the trainer
+ *     state.json                   everything else: data cursor, schedule, random numbers
  *     manifest.json                step, and size and hash of each of those files; written last
  *
  * It is made under another name, synced and renamed: nobody ever sees half of one, and a full disk
