@@ -1,0 +1,3 @@
+/* tensor/cpu/update_avx2.c: see update.h. */
+#define UPDATE_TABLE update_avx2
+#include "tensor/cpu/update_body.h"
