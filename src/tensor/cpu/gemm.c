@@ -12,8 +12,9 @@ enum { GEMM_ALIGN = 64 };
 /* A job's tasks: parts of the sum, each of all rows and columns. */
 struct gemm_job {
     const struct learnops_matmul *job;
-    size_t n_k, n_parts, n_rows, n_cols; /* tasks along the sum, and down and across y */
-    size_t task;                         /* number of the first one */
+    size_t n_k, part;                /* of the sum: all, and each part but the last */
+    size_t n_parts, n_rows, n_cols;  /* tasks along the sum, and down and across y */
+    size_t task;                     /* number of the first one */
     float *parts; /* [n_parts][M * N]; NULL when there is one part */
 };
 
@@ -21,7 +22,7 @@ struct gemm_plan {
     enum learnops_product product;
     const struct gemm_kernels *kernels;
     struct gemm_job *jobs;
-    size_t n_jobs, n_tasks, n_floats;
+    size_t n_jobs, n_tasks, n_floats, y_bytes;
 };
 
 bool gemm_takes(const struct learnops_matmul *job)
@@ -32,6 +33,15 @@ bool gemm_takes(const struct learnops_matmul *job)
 static size_t gemm_ceil(size_t n, size_t d)
 {
     return (n + d - 1) / d;
+}
+
+/* Cuts the sum. */
+static void gemm_parts(struct gemm_job *g)
+{
+    size_t tasks = g->n_rows * g->n_cols, wanted = tasks ? gemm_ceil(GEMM_TASKS, tasks) : 1;
+    size_t each = gemm_ceil(gemm_ceil(g->n_k, wanted), GEMM_PART) * GEMM_PART;
+    g->part = wanted > 1 && each < g->n_k ? each : g->n_k;
+    g->n_parts = g->n_k ? gemm_ceil(g->n_k, g->part) : 1;
 }
 
 static struct gemm_plan gemm_plan_make(enum learnops_product product, const struct learnops_matmul *jobs,
@@ -46,8 +56,9 @@ static struct gemm_plan gemm_plan_make(enum learnops_product product, const stru
                              .n_rows = gemm_ceil(j->y.rows, GEMM_ROWS),
                              .n_cols = gemm_ceil(j->y.cols, GEMM_COLS),
                              .task = p.n_tasks};
-        g.n_parts = tn && g.n_k > GEMM_PART ? gemm_ceil(g.n_k, GEMM_PART) : 1;
+        gemm_parts(&g);
         p.n_tasks += g.n_parts * g.n_rows * g.n_cols;
+        p.y_bytes += j->y.rows * j->y.cols * mat_type_bytes(j->y.type);
         p.n_floats += g.n_parts > 1 ? g.n_parts * j->y.rows * j->y.cols : 0;
         p.jobs[p.n_jobs++] = g;
     }
@@ -59,55 +70,90 @@ static size_t gemm_smaller(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-static void gemm_task_run(const struct gemm_plan *p, const struct gemm_job *g, size_t i, void *scratch)
+/* y = 0: the sum of nothing. */
+static void gemm_zero(const struct gemm_task *t)
+{
+    size_t each = mat_type_bytes(t->y.type);
+    for (size_t m = t->m; m < t->m + t->n_m; m++) {
+        memset((char *)t->y.data + (m * t->y.stride + t->n) * each, 0, t->n_n * each);
+    }
+}
+
+static void gemm_task_run(const struct gemm_plan *p, const struct gemm_job *g, size_t i, bool same_w,
+                          void *scratch)
 {
     const struct learnops_matmul *j = g->job;
-    size_t col = i % g->n_cols, row = i / g->n_cols % g->n_rows, part = i / g->n_cols / g->n_rows;
+    size_t row = i % g->n_rows, col = i / g->n_rows % g->n_cols, part = i / g->n_rows / g->n_cols;
     struct gemm_task t = {.product = p->product,
                           .y = j->y,
                           .x = j->x,
                           .w = j->w,
                           .m = row * GEMM_ROWS,
                           .n = col * GEMM_COLS,
-                          .k = part * GEMM_PART,
+                          .k = part * g->part,
                           .add = j->add,
+                          .far = p->y_bytes >= GEMM_FAR,
+                          .stream = p->y_bytes >= GEMM_STREAM && g->n_parts == 1,
+                          .same_w = same_w,
                           .scratch = scratch};
     t.n_m = gemm_smaller(j->y.rows - t.m, GEMM_ROWS);
     t.n_n = gemm_smaller(j->y.cols - t.n, GEMM_COLS);
-    t.n_k = g->n_parts > 1 ? gemm_smaller(g->n_k - t.k, GEMM_PART) : g->n_k;
+    t.n_k = gemm_smaller(g->n_k - t.k, g->part);
     if (g->n_parts > 1) {
         t.y = mat_of(g->parts + part * j->y.rows * j->y.cols, MAT_F32, j->y.rows, j->y.cols);
         t.add = false;
     }
-    p->kernels->task(&t);
+    if (t.n_k) {
+        p->kernels->task(&t);
+    } else if (!t.add) {
+        gemm_zero(&t);
+    }
 }
 
-/* y = or += the sum of the parts, in their order. */
-static void gemm_sum_parts(const struct gemm_job *g)
+/* y = or += the sum of the parts, in their order: rows [first, end). */
+static void gemm_sum_parts(const struct gemm_job *g, size_t first, size_t end)
 {
     const struct learnops_matmul *j = g->job;
-    size_t each = j->y.rows * j->y.cols;
-    for (size_t part = 1; part < g->n_parts; part++) {
-        for (size_t i = 0; i < each; i++) {
-            g->parts[i] += g->parts[part * each + i];
+    size_t n = j->y.cols, each = j->y.rows * n;
+    for (size_t r = first; r < end; r++) {
+        float *sum = g->parts + r * n;
+        for (size_t part = 1; part < g->n_parts; part++) {
+            for (size_t i = 0; i < n; i++) {
+                sum[i] += sum[part * each + i];
+            }
         }
-    }
-    for (size_t r = 0; r < j->y.rows; r++) {
-        for (size_t k = 0; k < j->y.cols; k++) {
-            double sum = g->parts[r * j->y.cols + k] + (j->add ? mat_get(&j->y, r, k) : 0);
-            mat_set(&j->y, r, k, sum);
+        float *y = (float *)j->y.data + r * j->y.stride;
+        for (size_t i = 0; i < n; i++) {
+            if (j->y.type == MAT_F32) {
+                y[i] = j->add ? y[i] + sum[i] : sum[i];
+            } else {
+                mat_set(&j->y, r, i, sum[i] + (j->add ? mat_get(&j->y, r, i) : 0));
+            }
         }
     }
 }
 
 static void gemm_tasks(const struct gemm_plan *p, atomic_size_t *next, void *scratch)
 {
-    size_t job = 0, task;
+    size_t job = 0, task, last = SIZE_MAX; /* the panel of w that scratch holds, by its first task */
     while ((task = atomic_fetch_add_explicit(next, 1, memory_order_relaxed)) < p->n_tasks) {
         while (job + 1 < p->n_jobs && p->jobs[job + 1].task <= task) {
             job++;
         }
-        gemm_task_run(p, &p->jobs[job], task - p->jobs[job].task, scratch);
+        size_t i = task - p->jobs[job].task, panel = task - i % p->jobs[job].n_rows;
+        gemm_task_run(p, &p->jobs[job], i, panel == last, scratch);
+        last = panel;
+    }
+}
+
+/* This thread's share of what follows the tasks. */
+static void gemm_sums(const struct gemm_plan *p, size_t thread, size_t n_threads)
+{
+    for (size_t i = 0; i < p->n_jobs; i++) {
+        size_t rows = p->jobs[i].job->y.rows;
+        if (p->jobs[i].n_parts > 1) {
+            gemm_sum_parts(&p->jobs[i], rows * thread / n_threads, rows * (thread + 1) / n_threads);
+        }
     }
 }
 
@@ -120,9 +166,10 @@ static void gemm_share(const struct gemm_plan *p, int n_threads, char *scratch, 
         gemm_tasks(p, &next, scratch + (size_t)i * each);
         p->kernels->thread_end();
     }
-    for (size_t i = 0; i < p->n_jobs; i++) {
-        if (p->jobs[i].n_parts > 1) {
-            gemm_sum_parts(&p->jobs[i]);
+    if (p->n_floats) {
+#pragma omp parallel for schedule(static, 1) num_threads(n_threads)
+        for (int i = 0; i < n_threads; i++) {
+            gemm_sums(p, (size_t)i, (size_t)n_threads);
         }
     }
 }

@@ -1,7 +1,7 @@
 /* tensor/cpu/gemm.h: matrix products for learning (learnops.h): bfloat16 times bfloat16, float32 sums.
  *
- * A job is cut into tasks of up to GEMM_ROWS x GEMM_COLS results, and x^T w also along its sum, into parts of
- * GEMM_PART that are added up in order afterwards: where a job is cut depends on its shape alone, so the
+ * A job is cut into tasks of up to GEMM_ROWS x GEMM_COLS results. Long sums of jobs with few tasks are cut too,
+ * into parts that are added up in order afterwards. Where a job is cut depends on its shape alone, so the
  * results do not depend on the number of threads. */
 #ifndef TENSOR_CPU_GEMM_H
 #define TENSOR_CPU_GEMM_H
@@ -9,19 +9,23 @@
 #include "tensor/learnops.h"
 
 enum {
-    GEMM_ROWS = 512,
+    GEMM_ROWS = 256,
     GEMM_COLS = 256,
-    GEMM_CHUNK = 256, /* of the sum: what is packed at a time */
-    GEMM_PART = 2048, /* of the sum of x^T w */
+    GEMM_PART = 1024, /* of a sum: parts are multiples of it */
+    GEMM_TASKS = 8,   /* sums are cut to have about as many tasks */
+    GEMM_FAR = 1 << 20,    /* bytes of results of a batch: from here on y is asked for ahead */
+    GEMM_STREAM = 8 << 20, /* and from here on it goes past the caches */
 };
 
-/* Rows [m, m + n_m) and columns [n, n + n_n) of a job's y, summed over [k, k + n_k). */
+/* Rows [m, m + n_m) and columns [n, n + n_n) of a job's y, summed over [k, k + n_k), none of them empty. */
 struct gemm_task {
     enum learnops_product product;
     struct mat y, x, w; /* y: the results' own, float32 or bfloat16 */
     size_t m, n_m, n, n_n, k, n_k;
     bool add;
-    void *scratch; /* gemm_scratch(), 64-byte aligned, of this thread */
+    bool far, stream; /* the batch's results are more than the second, and any cache keeps */
+    bool same_w;      /* the last task with this scratch had the same w, n and k */
+    void *scratch;    /* gemm_kernels' scratch, 64-byte aligned, of this thread */
 };
 typedef void gemm_task_fn(const struct gemm_task *t);
 

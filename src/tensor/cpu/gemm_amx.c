@@ -1,191 +1,572 @@
 /* tensor/cpu/gemm_amx.c: products of learning on AMX. A tile of sums is [16 m][16 n]; one tile of w (16 pairs
  * along k of 16 n, packed) meets up to four tiles of x ([16 m][32 k]; of rows as they are in memory, where they
- * are whole). At most four sums and two operands, as in matmul_amx.c, and between products the results of the
- * block before are stored. */
+ * are whole). At most four sums and two operands, as in matmul_amx.c. Between products the results of the block
+ * before are stored, and what the next rows of x and y need is asked for. */
 #include <immintrin.h>
 #include <string.h>
 
 #include "tensor/cpu/gemm.h"
-#include "tensor/cpu/tilepack.h"
 #include "tensor/cpu/tiles.h"
 
 enum {
-    GEMM_TILE = TILEPACK_TILE,
-    GEMM_WIDTH = 4,   /* tiles of x together */
-    GEMM_STEPS = GEMM_CHUNK / 32,
-    GEMM_W_BYTES = GEMM_COLS / 16 * GEMM_STEPS * GEMM_TILE,
-    GEMM_X_BYTES = GEMM_ROWS / 16 * GEMM_STEPS * GEMM_TILE,
+    GEMM_TILE = 1024, /* bytes */
+    GEMM_STEP = 32,   /* of the sum: a tile's */
+    GEMM_WIDTH = 4,   /* tiles of x together, at most */
+    GEMM_SHORT = 128, /* sums up to this long take as many, longer ones two: each tile in use slows loads */
+    GEMM_CHUNK = 256,  /* of the sum: as much of a group of x as stays in the first cache */
+    GEMM_PANEL = 1024, /* of the sum: as much of w as is packed at a time */
+    GEMM_W_BYTES = GEMM_COLS / 16 * (GEMM_PANEL / GEMM_STEP) * GEMM_TILE,
+    GEMM_X_BYTES = GEMM_ROWS / 16 * (GEMM_CHUNK / GEMM_STEP) * GEMM_TILE,
+    GEMM_EDGE_BYTES = GEMM_PANEL / GEMM_STEP * GEMM_TILE,
     GEMM_SUM_BYTES = GEMM_WIDTH * GEMM_TILE,
-    GEMM_WIDE_BYTES = GEMM_ROWS * GEMM_COLS * 4, /* results in float32, between chunks */
-    GEMM_SCRATCH = GEMM_W_BYTES + GEMM_X_BYTES + 2 * GEMM_SUM_BYTES + GEMM_WIDE_BYTES,
+    GEMM_PAIR_BYTES = 2 * GEMM_SUM_BYTES, /* sums of two blocks side by side */
+    GEMM_WIDE_BYTES = GEMM_ROWS * GEMM_COLS * 4, /* sums between chunks, in tiles */
+    GEMM_SCRATCH = GEMM_W_BYTES + GEMM_X_BYTES + GEMM_EDGE_BYTES + 2 * GEMM_PAIR_BYTES + GEMM_WIDE_BYTES,
 };
+
+static size_t gemm_smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+static size_t gemm_tiles(size_t n, size_t each)
+{
+    return (n + each - 1) / each;
+}
+
+static const char *gemm_at(const struct mat *m, size_t row, size_t col)
+{
+    return (const char *)m->data + (row * m->stride + col) * sizeof(uint16_t);
+}
+
+/* ---- Packing. ---- */
+
+/* A part of a mat: rows `stride` bytes apart. */
+struct gemm_area {
+    const char *data;
+    size_t stride;
+};
+
+/* n_rows of n_cols, at most 32 of 32, as rows of 64 bytes filled up with 0. */
+static void gemm_copy(const struct gemm_area *a, size_t n_rows, size_t n_cols, size_t rows, char *to)
+{
+    __mmask32 mask = n_cols >= 32 ? 0xffffffffu : (1u << n_cols) - 1;
+    for (size_t i = 0; i < rows; i++) {
+        __mmask32 here = i < n_rows ? mask : 0;
+        _mm512_store_si512((void *)(to + 64 * i), _mm512_maskz_loadu_epi16(here, a->data + i * a->stride));
+    }
+}
+
+/* The same as an area: the mat's own memory, where it has 32 columns and `rows` rows. */
+static struct gemm_area gemm_whole(const struct mat *m, size_t row, size_t n_rows, size_t col, size_t n_cols,
+                                   size_t rows, char *copy)
+{
+    struct gemm_area a = {gemm_at(m, row, col), m->stride * sizeof(uint16_t)};
+    if (n_rows >= rows && n_cols >= 32) {
+        return a;
+    }
+    gemm_copy(&a, n_rows, n_cols, rows, copy);
+    return (struct gemm_area){copy, 64};
+}
+
+static inline __m128i gemm_quarter(const char *p)
+{
+    return _mm_loadu_si128((const __m128i *)(const void *)p);
+}
+
+/* Of 16 rows, columns [4 part, 4 part + 4) of 32 bits: as four rows of 16. */
+static inline void gemm_turn(struct gemm_area a, size_t part, __m512i out[4])
+{
+    __m512i z[4];
+    for (size_t j = 0; j < 4; j++) { /* 128-bit lane l: row 4 l + j */
+        const char *p = a.data + j * a.stride + 16 * part;
+        z[j] = _mm512_castsi128_si512(gemm_quarter(p));
+        z[j] = _mm512_mask_broadcast_i32x4(z[j], 0x00f0, gemm_quarter(p + 4 * a.stride));
+        z[j] = _mm512_mask_broadcast_i32x4(z[j], 0x0f00, gemm_quarter(p + 8 * a.stride));
+        z[j] = _mm512_mask_broadcast_i32x4(z[j], 0xf000, gemm_quarter(p + 12 * a.stride));
+    }
+    __m512i low = _mm512_unpacklo_epi32(z[0], z[1]), low2 = _mm512_unpacklo_epi32(z[2], z[3]);
+    __m512i high = _mm512_unpackhi_epi32(z[0], z[1]), high2 = _mm512_unpackhi_epi32(z[2], z[3]);
+    out[0] = _mm512_unpacklo_epi64(low, low2);
+    out[1] = _mm512_unpackhi_epi64(low, low2);
+    out[2] = _mm512_unpacklo_epi64(high, high2);
+    out[3] = _mm512_unpackhi_epi64(high, high2);
+}
+
+/* Low halves of 32 bits of a and b together, and high halves. */
+static inline __m512i gemm_lows(__m512i a, __m512i b)
+{
+    return _mm512_mask_blend_epi16(0xaaaaaaaa, a, _mm512_slli_epi32(b, 16));
+}
+
+static inline __m512i gemm_highs(__m512i a, __m512i b)
+{
+    return _mm512_mask_blend_epi16(0xaaaaaaaa, _mm512_srli_epi32(a, 16), b);
+}
+
+/* 16 n of 32 k along them: a tile of w. */
+static void gemm_pack_along(struct gemm_area a, char *to)
+{
+    for (size_t part = 0; part < 4; part++) {
+        __m512i v[4];
+        gemm_turn(a, part, v);
+        for (size_t i = 0; i < 4; i++) {
+            _mm512_store_si512((void *)(to + 64 * (4 * part + i)), v[i]);
+        }
+    }
+}
+
+/* Asks for what is `rows` further down. */
+static void gemm_ask(struct gemm_area a, size_t rows)
+{
+    for (size_t i = 0; i < 32; i++) {
+        _mm_prefetch(a.data + (rows + i) * a.stride, _MM_HINT_T0);
+    }
+}
+
+/* 32 k, down, of 32 n: two tiles of w. Row p of a tile: the pair of k at p * each and p * each + apart. */
+static void gemm_pack_down(struct gemm_area a, size_t each, size_t apart, char *to, char *second)
+{
+    const __m512i first_half = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    const __m512i second_half = _mm512_add_epi32(first_half, _mm512_set1_epi32(8));
+    for (size_t p = 0; p < 16; p++) {
+        const char *row = a.data + p * each * a.stride;
+        __m512i u = _mm512_loadu_si512(row), v = _mm512_loadu_si512(row + apart * a.stride);
+        __m512i even = gemm_lows(u, v), odd = gemm_highs(u, v);
+        _mm512_store_si512((void *)(to + 64 * p), _mm512_permutex2var_epi32(even, first_half, odd));
+        if (second) {
+            _mm512_store_si512((void *)(second + 64 * p), _mm512_permutex2var_epi32(even, second_half, odd));
+        }
+    }
+}
+
+/* 32 k, down, of 32 m: two tiles of x, their pairs 16 rows of k apart. */
+static void gemm_pack_turned(struct gemm_area a, char *to, char *second)
+{
+    struct gemm_area below = {a.data + 16 * a.stride, a.stride};
+    for (size_t part = 0; part < 4; part++) {
+        __m512i u[4], v[4];
+        char *at = part < 2 ? to + 512 * part : second + 512 * (part - 2);
+        gemm_turn(a, part, u);
+        gemm_turn(below, part, v);
+        for (size_t i = 0; i < 4 && (part < 2 || second); i++, at += 128) {
+            _mm512_store_si512((void *)at, gemm_lows(u[i], v[i]));
+            _mm512_store_si512((void *)(at + 64), gemm_highs(u[i], v[i]));
+        }
+    }
+}
+
+/* w's columns of y, n_k of the sum from k on: tiles [n / 16][n_k / 32]. */
+static void gemm_pack_w(const struct gemm_task *t, size_t k, size_t n_k, char *to)
+{
+    size_t steps = gemm_tiles(n_k, GEMM_STEP), width = t->product == LEARNOPS_NT ? 16 : 32;
+    size_t each = t->product == LEARNOPS_TN ? 1 : 2, apart = t->product == LEARNOPS_TN ? 16 : 1;
+    char copy[32 * 64] __attribute__((aligned(64)));
+    for (size_t s = 0; s < steps; s++) {
+        size_t at = k + GEMM_STEP * s, left = n_k - GEMM_STEP * s;
+        for (size_t n = 0; n < t->n_n; n += width) {
+            char *tile = to + (n / 16 * steps + s) * GEMM_TILE;
+            if (t->product == LEARNOPS_NT) {
+                gemm_pack_along(gemm_whole(&t->w, t->n + n, t->n_n - n, at, left, 16, copy), tile);
+            } else {
+                char *second = n + 16 < t->n_n ? tile + steps * GEMM_TILE : NULL;
+                struct gemm_area a = gemm_whole(&t->w, at, left, t->n + n, t->n_n - n, 32, copy);
+                gemm_ask(a, 2 * GEMM_STEP);
+                gemm_pack_down(a, each, apart, tile, second);
+            }
+        }
+    }
+}
+
+/* x^T's rows of y: tiles [m / 16][n_k / 32]. */
+static void gemm_pack_x(const struct gemm_task *t, size_t k, size_t n_k, char *to)
+{
+    size_t steps = gemm_tiles(n_k, GEMM_STEP);
+    char copy[32 * 64] __attribute__((aligned(64)));
+    for (size_t s = 0; s < steps; s++) {
+        size_t at = k + GEMM_STEP * s, left = n_k - GEMM_STEP * s;
+        for (size_t m = 0; m < t->n_m; m += 32) {
+            char *tile = to + (m / 16 * steps + s) * GEMM_TILE;
+            struct gemm_area a = gemm_whole(&t->x, at, left, t->m + m, t->n_m - m, 32, copy);
+            gemm_ask(a, 2 * GEMM_STEP);
+            gemm_pack_turned(a, tile, m + 16 < t->n_m ? tile + steps * GEMM_TILE : NULL);
+        }
+    }
+}
 
 /* ---- Results. ---- */
 
-/* A block of sums on its way to y: rows [done, rows) are still to be stored. */
+/* How rows of 32 sums come to y. Streamed: past the caches. */
+enum gemm_way { GEMM_ANY, GEMM_BF16, GEMM_BF16_STREAM, GEMM_F32_STREAM };
+
+/* Rows of two blocks' sums on their way to y. */
 struct gemm_store {
-    const float *sums; /* [rows][16] */
-    struct mat y;
-    size_t row, col; /* in y */
-    size_t done, rows, cols;
+    const float *sums; /* [rows][16], and GEMM_SUM_BYTES further on the second block's */
+    char *y;
+    size_t stride, rows; /* bytes between y's rows */
+    __mmask32 mask;      /* of columns */
+    enum gemm_way way;
+    enum mat_type type;
     bool add;
 };
 
-static inline void gemm_store_row(struct gemm_store *s)
+static void gemm_store_any(const struct gemm_store *s, size_t half)
 {
-    __m512 v = _mm512_load_ps(s->sums + 16 * s->done);
-    __mmask16 mask = (__mmask16)((1u << s->cols) - 1);
-    size_t at = (s->row + s->done) * s->y.stride + s->col;
-    if (s->y.type == MAT_F32) {
-        float *y = (float *)s->y.data + at;
+    __m512 v = _mm512_load_ps(s->sums + half * GEMM_SUM_BYTES / 4);
+    __mmask16 mask = (__mmask16)(s->mask >> 16 * half);
+    char *y = s->y + 16 * half * (s->type == MAT_F32 ? sizeof(float) : sizeof(uint16_t));
+    if (s->type == MAT_F32) {
         v = s->add ? _mm512_add_ps(v, _mm512_maskz_loadu_ps(mask, y)) : v;
         _mm512_mask_storeu_ps(y, mask, v);
-    } else {
-        uint16_t *y = (uint16_t *)s->y.data + at;
-        if (s->add) {
-            __m512i old = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, y));
-            v = _mm512_add_ps(v, _mm512_castsi512_ps(_mm512_slli_epi32(old, 16)));
-        }
-        _mm256_mask_storeu_epi16(y, mask, (__m256i)_mm512_cvtneps_pbh(v));
+        return;
     }
-    s->done++;
+    if (s->add) {
+        __m512i old = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, y));
+        v = _mm512_add_ps(v, _mm512_castsi512_ps(_mm512_slli_epi32(old, 16)));
+    }
+    _mm256_mask_storeu_epi16(y, mask, (__m256i)_mm512_cvtneps_pbh(v));
 }
 
-static inline void gemm_store_until(struct gemm_store *s, size_t end)
+static inline __attribute__((always_inline)) void gemm_store_row(struct gemm_store *s)
 {
-    while (s->done < end) {
+    __m512 low = _mm512_load_ps(s->sums), high = _mm512_load_ps(s->sums + GEMM_SUM_BYTES / 4);
+    switch (s->way) {
+    case GEMM_BF16: _mm512_storeu_si512(s->y, (__m512i)_mm512_cvtne2ps_pbh(high, low)); break;
+    case GEMM_BF16_STREAM:
+        _mm512_stream_si512((void *)s->y, (__m512i)_mm512_cvtne2ps_pbh(high, low));
+        break;
+    case GEMM_F32_STREAM:
+        _mm512_stream_ps((float *)(void *)s->y, low);
+        _mm512_stream_ps((float *)(void *)s->y + 16, high);
+        break;
+    default:
+        gemm_store_any(s, 0);
+        gemm_store_any(s, 1);
+    }
+    s->sums += 16;
+    s->y += s->stride;
+    s->rows--;
+}
+
+static inline __attribute__((always_inline)) void gemm_store_some(struct gemm_store *s, size_t n)
+{
+    for (size_t i = 0; i < n && s->rows; i++) {
         gemm_store_row(s);
     }
 }
 
 /* ---- Products. ---- */
 
-/* Where the tiles of x are: bytes between rows of a tile, between tiles of m, between steps of k. */
-struct gemm_x {
+/* Tiles in memory: bytes between rows of a tile, between tiles, between steps of k. */
+struct gemm_tiles {
     const char *data;
     size_t row, tile, step;
 };
 
-/* `tiles` tiles of x times one of w over all steps: sums [16 * tiles][16]; stores what waits meanwhile. */
-static inline __attribute__((always_inline)) void gemm_block(size_t tiles, size_t steps, struct gemm_x x,
-                                                             const char *w, char *sums,
-                                                                 struct gemm_store *waits)
+/* Lines to ask for: `rows` of them for each step. */
+struct gemm_ahead {
+    const char *data;
+    size_t row, step, rows;
+};
+
+/* One, two or four tiles of x times one of w: `steps` tiles of x, and a last one packed. */
+struct gemm_block {
+    struct gemm_tiles x;
+    size_t steps;
+    const char *last; /* NULL: none; tiles side by side */
+    const char *w;
+    struct gemm_tiles from, to; /* sums to begin with (data NULL: 0), and where they go */
+    struct gemm_ahead ahead_x, ahead_y;
+};
+
+static inline __attribute__((always_inline)) void gemm_ask_ahead(struct gemm_ahead *a)
 {
-    size_t rows = waits->rows, slots = steps * tiles, slot = 0;
-    TILES_ZERO(0);
-    TILES_ZERO(1);
-    TILES_ZERO(2);
-    TILES_ZERO(3);
-    for (size_t s = 0; s < steps; s++, w += GEMM_TILE, x.data += x.step) {
-        TILES_LOAD(6, w, 64);
-        TILES_LOAD(7, x.data, x.row);
-        TILES_ADD(0, 7, 6);
-        gemm_store_until(waits, rows * ++slot / slots);
-        if (tiles > 1) {
-            TILES_LOAD(7, x.data + x.tile, x.row);
-            TILES_ADD(1, 7, 6);
-            gemm_store_until(waits, rows * ++slot / slots);
-        }
-        if (tiles > 2) {
-            TILES_LOAD(7, x.data + 2 * x.tile, x.row);
-            TILES_ADD(2, 7, 6);
-            gemm_store_until(waits, rows * ++slot / slots);
-        }
-        if (tiles > 3) {
-            TILES_LOAD(7, x.data + 3 * x.tile, x.row);
-            TILES_ADD(3, 7, 6);
-            gemm_store_until(waits, rows * ++slot / slots);
-        }
+    for (size_t i = 0; i < a->rows; i++) {
+        _mm_prefetch(a->data + i * a->row, _MM_HINT_T1);
     }
-    TILES_STORE(0, sums);
+    a->data += a->step;
+}
+
+static inline __attribute__((always_inline)) void gemm_step(size_t tiles, const char *x, size_t row,
+                                                            size_t tile, struct gemm_block *b,
+                                                            struct gemm_store *waits, size_t each)
+{
+    TILES_LOAD(6, b->w, 64);
+    TILES_LOAD(7, x, row);
+    TILES_ADD(0, 7, 6);
+    gemm_store_some(waits, each);
+    gemm_ask_ahead(&b->ahead_x);
     if (tiles > 1) {
-        TILES_STORE(1, sums + GEMM_TILE);
+        TILES_LOAD(7, x + tile, row);
+        TILES_ADD(1, 7, 6);
+        gemm_store_some(waits, each);
     }
     if (tiles > 2) {
-        TILES_STORE(2, sums + 2 * GEMM_TILE);
+        TILES_LOAD(7, x + 2 * tile, row);
+        TILES_ADD(2, 7, 6);
+        gemm_store_some(waits, each);
+        TILES_LOAD(7, x + 3 * tile, row);
+        TILES_ADD(3, 7, 6);
+        gemm_store_some(waits, each);
     }
-    if (tiles > 3) {
-        TILES_STORE(3, sums + 3 * GEMM_TILE);
+    gemm_ask_ahead(&b->ahead_y);
+    b->w += GEMM_TILE;
+}
+
+/* DO(i, a) for each tile of sums. */
+#define GEMM_EACH(tiles, DO, a) \
+    do {                        \
+        DO(0, a);               \
+        if ((tiles) > 1) {      \
+            DO(1, a);           \
+        }                       \
+        if ((tiles) > 2) {      \
+            DO(2, a);           \
+            DO(3, a);           \
+        }                       \
+    } while (0)
+#define GEMM_ZERO(i, a) TILES_ZERO(i)
+#define GEMM_LOAD(i, a) TILES_LOAD(i, (a)->data + (i) * (a)->tile, (a)->row)
+#define GEMM_STORE(i, a) TILES_STORE_ROWS(i, (a)->data + (i) * (a)->tile, (a)->row)
+
+/* The block's sums; meanwhile stores what waits, `each` rows after a product. */
+static inline __attribute__((always_inline)) void gemm_block_run(size_t tiles, enum gemm_way way, size_t each,
+                                                                 const struct gemm_block *block,
+                                                                 struct gemm_store *waits)
+{
+    struct gemm_block b = *block;
+    struct gemm_store s = *waits;
+    s.way = way;
+    if (b.from.data) {
+        GEMM_EACH(tiles, GEMM_LOAD, &b.from);
+    } else {
+        GEMM_EACH(tiles, GEMM_ZERO, 0);
+    }
+    for (size_t i = 0; i < b.steps; i++, b.x.data += b.x.step) {
+        gemm_step(tiles, b.x.data, b.x.row, b.x.tile, &b, &s, each);
+    }
+    if (b.last) {
+        gemm_step(tiles, b.last, 64, GEMM_TILE, &b, &s, each);
+    }
+    GEMM_EACH(tiles, GEMM_STORE, &b.to);
+    *waits = s;
+}
+
+/* tiles, way and each as constants. */
+static inline __attribute__((always_inline)) void gemm_block_of(size_t tiles, size_t each,
+                                                                const struct gemm_block *b,
+                                                                struct gemm_store *waits)
+{
+    if (!waits->rows) {
+        gemm_block_run(tiles, GEMM_BF16, 0, b, waits);
+        return;
+    }
+    switch (waits->way) {
+    case GEMM_BF16: gemm_block_run(tiles, GEMM_BF16, each, b, waits); break;
+    case GEMM_BF16_STREAM: gemm_block_run(tiles, GEMM_BF16_STREAM, each, b, waits); break;
+    case GEMM_F32_STREAM: gemm_block_run(tiles, GEMM_F32_STREAM, each, b, waits); break;
+    default: gemm_block_run(tiles, GEMM_ANY, each, b, waits);
     }
 }
 
-static void gemm_block_of(size_t tiles, size_t steps, struct gemm_x x, const char *w, char *sums,
-                          struct gemm_store *waits)
+static void gemm_block_any(size_t tiles, size_t each, const struct gemm_block *b, struct gemm_store *waits)
 {
     switch (tiles) {
-    case 1: gemm_block(1, steps, x, w, sums, waits); break;
-    case 2: gemm_block(2, steps, x, w, sums, waits); break;
-    case 3: gemm_block(3, steps, x, w, sums, waits); break;
-    default: gemm_block(4, steps, x, w, sums, waits);
+    case 1: gemm_block_of(1, each, b, waits); break;
+    case 2: gemm_block_of(2, each, b, waits); break;
+    default: gemm_block_of(4, each, b, waits);
     }
 }
 
-/* One chunk of the sum, packed, to y [n_m, n_n]. */
-static void gemm_chunk(const struct gemm_task *t, size_t steps, struct gemm_x x, const char *w, char *sums,
-                       struct mat y, bool add)
+/* ---- Tasks. ---- */
+
+/* A task on its way: one panel of it at a time. */
+struct gemm_walk {
+    const struct gemm_task *t;
+    char *w, *x, *edge, *sums, *wide;
+    size_t panel, n_k; /* of the sum: [panel, panel + n_k) of the task's */
+    struct gemm_store waits;
+    size_t turn; /* of the two pairs of sums */
+};
+
+/* `tiles` tiles of rows from m on, `rows` of them y's. */
+struct gemm_group {
+    size_t m, tiles, rows;
+    struct gemm_tiles x;
+    const char *last; /* the packed tiles of the panel's last step, where it is not whole */
+    const char *next; /* x of the next group, NULL: none */
+    size_t next_rows;
+};
+
+static inline size_t gemm_y_bytes(const struct gemm_task *t)
 {
-    struct gemm_store waits = {0};
-    size_t turn = 0;
-    for (size_t m = 0; m < t->n_m; m += 16 * GEMM_WIDTH) {
-        size_t left = t->n_m - m, rows = left < 16 * GEMM_WIDTH ? left : 16 * GEMM_WIDTH;
-        struct gemm_x at = x;
-        at.data += m / 16 * x.tile;
-        for (size_t n = 0; n < t->n_n; n += 16, turn++) {
-            char *mine = sums + turn % 2 * GEMM_SUM_BYTES;
-            gemm_block_of((rows + 15) / 16, steps, at, w + n / 16 * steps * GEMM_TILE, mine, &waits);
-            waits = (struct gemm_store){.sums = (const float *)(const void *)mine,
-                                        .y = y,
-                                        .row = m,
-                                        .col = n,
-                                        .rows = rows,
-                                        .cols = t->n_n - n < 16 ? t->n_n - n : 16,
-                                        .add = add};
-        }
-    }
-    gemm_store_until(&waits, waits.rows);
+    return t->y.type == MAT_F32 ? sizeof(float) : sizeof(uint16_t);
 }
 
-/* y = or += float32 results. */
-static void gemm_narrow(struct mat y, const float *from, bool add)
+static inline char *gemm_y(const struct gemm_task *t, size_t m, size_t n)
 {
-    for (size_t m = 0; m < y.rows; m++) {
-        for (size_t n = 0; n < y.cols; n += 16) {
-            size_t cols = y.cols - n < 16 ? y.cols - n : 16;
-            float row[16] __attribute__((aligned(64)));
-            memcpy(row, from + m * y.cols + n, cols * sizeof *row);
-            struct gemm_store s = {.sums = row, .y = y, .row = m, .col = n, .rows = 1, .cols = cols,
-                .add = add};
-            gemm_store_row(&s);
+    return (char *)t->y.data + ((t->m + m) * t->y.stride + t->n + n) * gemm_y_bytes(t);
+}
+
+/* Where a block's sums begin and end: y's own memory, if that is float32, whole for both blocks of a pair, and
+ * not to be streamed. */
+static void gemm_ends(struct gemm_walk *a, const struct gemm_group *g, size_t n, bool first, bool last,
+                      struct gemm_block *b)
+{
+    const struct gemm_task *t = a->t;
+    bool whole = g->rows == 16 * g->tiles && gemm_smaller(t->n_n - n / 32 * 32, 32) % 16 == 0;
+    bool direct = t->y.type == MAT_F32 && whole && (t->add || !t->stream);
+    size_t row = t->y.stride * sizeof(float);
+    struct gemm_tiles y = {gemm_y(t, g->m, n), row, 16 * row, 0};
+    struct gemm_tiles wide = {a->wide, 64, GEMM_TILE, 0};
+    wide.data += (g->m / 16 * gemm_tiles(t->n_n, 16) + n / 16 * g->tiles) * GEMM_TILE;
+    b->from = !first ? wide : (struct gemm_tiles){0};
+    if (first && direct && t->add) {
+        b->from = y;
+    }
+    b->to = !last ? wide : y;
+    if (last && !direct) {
+        size_t at = a->turn % 2 * GEMM_PAIR_BYTES + n / 16 % 2 * GEMM_SUM_BYTES;
+        b->to = (struct gemm_tiles){a->sums + at, 64, GEMM_TILE, 0};
+    }
+}
+
+static enum gemm_way gemm_way_of(const struct gemm_task *t, const char *y, __mmask32 mask)
+{
+    bool whole = mask == 0xffffffffu && !t->add;
+    bool streams = t->stream && (uintptr_t)y % 64 == 0 && t->y.stride * gemm_y_bytes(t) % 64 == 0;
+    if (!whole || (t->y.type == MAT_F32 && !streams)) {
+        return GEMM_ANY;
+    }
+    return t->y.type == MAT_F32 ? GEMM_F32_STREAM : streams ? GEMM_BF16_STREAM : GEMM_BF16;
+}
+
+/* After a block: sums of a whole pair wait now. */
+static void gemm_then(struct gemm_walk *a, const struct gemm_group *g, size_t n, const struct gemm_block *b)
+{
+    const struct gemm_task *t = a->t;
+    bool summed = b->to.data >= a->sums && b->to.data < a->sums + 2 * GEMM_PAIR_BYTES;
+    bool second = n / 16 % 2;
+    if (!summed || (!second && n + 16 < t->n_n)) {
+        return;
+    }
+    n -= second ? 16 : 0;
+    gemm_store_some(&a->waits, a->waits.rows);
+    size_t cols = gemm_smaller(t->n_n - n, 32);
+    a->waits = (struct gemm_store){.sums = (const float *)(const void *)(a->sums + a->turn++ % 2 *
+                                                                         GEMM_PAIR_BYTES),
+                                   .y = gemm_y(t, g->m, n),
+                                   .stride = t->y.stride * gemm_y_bytes(t),
+                                   .rows = g->rows,
+                                   .mask = cols == 32 ? 0xffffffffu : (1u << cols) - 1,
+                                   .type = t->y.type,
+                                   .add = t->add};
+    a->waits.way = gemm_way_of(t, a->waits.y, a->waits.mask);
+}
+
+/* What a block asks for of the next group's y: a line of each row. */
+static struct gemm_ahead gemm_ahead_y(const struct gemm_task *t, const struct gemm_group *g, size_t n,
+                                      size_t steps)
+{
+    size_t row = t->y.stride * gemm_y_bytes(t), rows = gemm_tiles(g->next_rows, steps);
+    bool asks = t->far && (t->add || !t->stream);
+    return (struct gemm_ahead){gemm_y(t, g->m + g->rows, n), row, rows * row, asks ? rows : 0};
+}
+
+/* A group times all of the panel of w. */
+static void gemm_group_run(struct gemm_walk *a, const struct gemm_group *g)
+{
+    const struct gemm_task *t = a->t;
+    size_t steps = gemm_tiles(a->n_k, GEMM_STEP), n_tiles = gemm_tiles(t->n_n, 16);
+    size_t share = g->next ? gemm_tiles(g->next_rows, n_tiles) : 0;
+    for (size_t s = 0; s < steps; s += GEMM_CHUNK / GEMM_STEP) {
+        size_t n_steps = gemm_smaller(steps - s, GEMM_CHUNK / GEMM_STEP);
+        bool first = a->panel + s == 0, end = s + n_steps == steps, last = end && a->panel + a->n_k == t->n_k;
+        bool packed = end && g->last;
+        for (size_t n = 0; n < t->n_n; n += 16) {
+            struct gemm_block b = {.x = g->x,
+                                   .steps = n_steps - packed,
+                                   .last = packed ? g->last : NULL,
+                                   .w = a->w + (n / 16 * steps + s) * GEMM_TILE};
+            size_t ahead = n / 16 * share;
+            b.x.data += s * g->x.step;
+            if (g->next && ahead < g->next_rows) {
+                b.ahead_x = (struct gemm_ahead){g->next + ahead * g->x.row + s * g->x.step, g->x.row,
+                                                g->x.step, gemm_smaller(share, g->next_rows - ahead)};
+            }
+            if (n / 16 % 2 == 0 || t->y.type == MAT_F32) { /* y of the next group, a line a row */
+                b.ahead_y = gemm_ahead_y(t, g, n, n_steps);
+            }
+            gemm_ends(a, g, n, first, last, &b);
+            size_t slots = n_steps * g->tiles * (n / 16 % 2 || n + 16 >= t->n_n ? 1 : 2);
+            gemm_block_any(g->tiles, gemm_tiles(a->waits.rows, slots), &b, &a->waits);
+            gemm_then(a, g, n, &b);
         }
+    }
+}
+
+/* x of the panel as tiles: rows as they are, but for the last step and the last tile, if they are not whole. */
+static struct gemm_tiles gemm_rows(struct gemm_walk *a)
+{
+    const struct gemm_task *t = a->t;
+    size_t row = t->x.stride * sizeof(uint16_t), k = t->k + a->panel, whole = a->n_k / GEMM_STEP * GEMM_STEP;
+    if (t->product == LEARNOPS_TN) {
+        size_t steps = gemm_tiles(a->n_k, GEMM_STEP);
+        gemm_pack_x(t, k, a->n_k, a->x);
+        return (struct gemm_tiles){a->x, 64, steps * GEMM_TILE, GEMM_TILE};
+    }
+    for (size_t m = 0; whole < a->n_k && m < t->n_m; m += 16) {
+        struct gemm_area area = {gemm_at(&t->x, t->m + m, k + whole), row};
+        gemm_copy(&area, t->n_m - m, a->n_k - whole, 16, a->x + m / 16 * GEMM_TILE);
+    }
+    size_t m = t->n_m / 16 * 16;
+    for (size_t s = 0; m < t->n_m && s < whole; s += GEMM_STEP) {
+        struct gemm_area area = {gemm_at(&t->x, t->m + m, k + s), row};
+        gemm_copy(&area, t->n_m - m, GEMM_STEP, 16, a->edge + s / GEMM_STEP * GEMM_TILE);
+    }
+    return (struct gemm_tiles){gemm_at(&t->x, t->m, k), row, 16 * row, 2 * GEMM_STEP};
+}
+
+static void gemm_panel(struct gemm_walk *a)
+{
+    const struct gemm_task *t = a->t;
+    bool turned = t->product == LEARNOPS_TN;
+    struct gemm_tiles x = gemm_rows(a);
+    size_t most = t->n_k <= GEMM_SHORT ? 64 : 32;
+    for (size_t m = 0; m < t->n_m;) {
+        size_t left = t->n_m - m, rows = left >= most ? most : left >= 32 ? 32 : gemm_smaller(left, 16);
+        struct gemm_group g = {.m = m, .tiles = gemm_tiles(rows, 16), .rows = rows, .x = x};
+        g.x.data += m / 16 * x.tile;
+        g.next_rows = gemm_smaller(t->n_m - m - rows, most);
+        if (!turned) {
+            g.last = a->n_k % GEMM_STEP ? a->x + m / 16 * GEMM_TILE : NULL;
+            g.next = g.next_rows ? g.x.data + rows * x.row : NULL;
+            if (rows < 16) {
+                g.x = (struct gemm_tiles){a->edge, 64, GEMM_TILE, GEMM_TILE};
+            }
+        }
+        gemm_group_run(a, &g);
+        m += rows;
     }
 }
 
 static void gemm_amx_task(const struct gemm_task *t)
 {
-    const struct tilepack w_side = {t->w, t->n, t->n_n, t->product != LEARNOPS_NT, true};
-    const struct tilepack x_side = {t->x, t->m, t->n_m, t->product == LEARNOPS_TN, false};
-    char *w = t->scratch, *packed = w + GEMM_W_BYTES, *sums = packed + GEMM_X_BYTES;
-    struct mat own = mat_rows(mat_cols(t->y, t->n, t->n_n), t->m, t->n_m), y = own;
-    bool waits = own.type == MAT_BF16 && t->n_k > GEMM_CHUNK; /* nothing is rounded before all is summed */
-    if (waits) {
-        y = mat_of(sums + 2 * GEMM_SUM_BYTES, MAT_F32, t->n_m, t->n_n);
-    }
-    for (size_t at = 0; at < t->n_k; at += GEMM_CHUNK) {
-        size_t k = t->k + at, n_k = t->n_k - at < GEMM_CHUNK ? t->n_k - at : GEMM_CHUNK;
-        size_t steps = (n_k + 31) / 32;
-        struct gemm_x x = {packed, 64, steps * GEMM_TILE, GEMM_TILE};
-        tilepack(&w_side, k, n_k, steps, w);
-        if (t->product != LEARNOPS_TN && n_k % 32 == 0 && t->n_m % 16 == 0) {
-            size_t row = t->x.stride * sizeof(uint16_t);
-            x = (struct gemm_x){(const char *)tilepack_at(&t->x, t->m, k), row, 16 * row, 64};
-        } else {
-            tilepack(&x_side, k, n_k, steps, packed);
+    struct gemm_walk a = {.t = t, .w = t->scratch};
+    size_t most = t->product == LEARNOPS_TN ? GEMM_CHUNK : GEMM_PANEL;
+    a.x = a.w + GEMM_W_BYTES;
+    a.edge = a.x + GEMM_X_BYTES;
+    a.sums = a.edge + GEMM_EDGE_BYTES;
+    a.wide = a.sums + 2 * GEMM_PAIR_BYTES;
+    for (; a.panel < t->n_k; a.panel += most) {
+        a.n_k = gemm_smaller(t->n_k - a.panel, most);
+        if (!t->same_w || t->n_k > most) {
+            gemm_pack_w(t, t->k + a.panel, a.n_k, a.w);
         }
-        gemm_chunk(t, steps, x, w, sums, y, (t->add && !waits) || at > 0);
+        gemm_panel(&a);
     }
-    if (waits) {
-        gemm_narrow(own, y.data, t->add);
-    }
+    gemm_store_some(&a.waits, a.waits.rows);
+    _mm_sfence();
 }
 
 err gemm_amx(struct compute *c, enum learnops_product product, const struct learnops_matmul *jobs,

@@ -10,8 +10,9 @@
 /* `stride`: bytes between rows. */
 #define TILES_LOAD(tile, p, stride) \
     __asm__ volatile("tileloadd (%0,%1,1), %%tmm" #tile ::"r"(p), "r"((size_t)(stride)) : "memory")
-#define TILES_STORE(tile, p) \
-    __asm__ volatile("tilestored %%tmm" #tile ", (%0,%1,1)" ::"r"(p), "r"((size_t)64) : "memory")
+#define TILES_STORE_ROWS(tile, p, stride) \
+    __asm__ volatile("tilestored %%tmm" #tile ", (%0,%1,1)" ::"r"(p), "r"((size_t)(stride)) : "memory")
+#define TILES_STORE(tile, p) TILES_STORE_ROWS(tile, p, 64)
 #define TILES_ZERO(tile) __asm__ volatile("tilezero %%tmm" #tile ::: "memory")
 /* sum[m][n] += over pairs of bfloat16: left [16 m][16 pairs], right [16 pairs][16 n]. */
 #define TILES_ADD(sum, left, right) \

@@ -112,7 +112,29 @@ static void test_long_sums_and_large_results_are_cut_right(void **state)
     check(c, LEARNOPS_TN, 16, 33, 2049, MAT_BF16);
     check(c, LEARNOPS_NN, 530, 20, 600, MAT_BF16);
     check(c, LEARNOPS_NT, 1030, 270, 64, MAT_F32);
+    check(c, LEARNOPS_NT, 300, 37, 2500, MAT_BF16); /* sums between panels and parts */
+    check(c, LEARNOPS_NT, 2 * 8200, 256, 3, MAT_F32); /* results that are streamed */
+    check(c, LEARNOPS_NN, 16390, 272, 5, MAT_BF16);
     compute_free(c);
+}
+
+static void test_the_sum_of_nothing_is_0(void **state)
+{
+    (void)state;
+    for (enum cpuinfo_level level = CPUINFO_REF; level <= cpuinfo_best(); level++) {
+        struct compute *c = compute_of(level, 2);
+        for (int add = 0; add < 2; add++) {
+            float y[6] = {1, 2, 3, 4, 5, 6};
+            uint16_t none[1] = {0};
+            struct learnops_matmul job = {mat_of(y, MAT_F32, 2, 3), mat_of(none, MAT_BF16, 0, 2),
+                                          mat_of(none, MAT_BF16, 0, 3), add};
+            assert_int_equal(learnops_matmul(c, LEARNOPS_TN, &job, 1), ERR_OK);
+            for (int i = 0; i < 6; i++) {
+                assert_true(y[i] == (float)(add ? i + 1 : 0));
+            }
+        }
+        compute_free(c);
+    }
 }
 
 static void test_threads_and_company_change_no_bit(void **state)
@@ -152,6 +174,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_form_and_size_equals_the_reference),
         cmocka_unit_test(test_long_sums_and_large_results_are_cut_right),
+        cmocka_unit_test(test_the_sum_of_nothing_is_0),
         cmocka_unit_test(test_threads_and_company_change_no_bit),
     };
     rng_seed(&random_state, 23);
