@@ -17,6 +17,7 @@ static const struct verbs_row verbs_table[] = {
     {"tokenize", "text to token ids, and back", cmd_tokenize},
     {"tokenizer", "learn a vocabulary from text", cmd_tokenizer},
     {"data", "text to shards of tokens for learning", cmd_data},
+    {"train", "a model learns from text, as a recipe says", cmd_train},
     {"bench", "speed of a model or a published shape, and the share of this machine's roof",
      cmd_bench},
     {"doctor", "what this machine can do", cmd_doctor},

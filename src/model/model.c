@@ -16,7 +16,8 @@ struct model {
     struct gguf *gguf;         /* one of these two, or neither */
     struct hffolder *folder;
     const struct tensortable *tensors;
-    struct tokenizer *tokenizer;
+    struct tokenizer *tokenizer; /* the files' own */
+    const struct tokenizer *lent; /* in its place; NULL: none */
     struct chat_guess chat;
     enum dtype main_dtype;
     size_t weight_bytes, parameters, active_parameters, active_bytes, expert_bytes, mtp_bytes;
@@ -153,9 +154,14 @@ const struct tensortable *model_tensors(const struct model *m)
     return m->tensors;
 }
 
+void model_lend_tokenizer(struct model *m, const struct tokenizer *t)
+{
+    m->lent = t;
+}
+
 const struct tokenizer *model_tokenizer(const struct model *m)
 {
-    return m->tokenizer;
+    return m->lent ? m->lent : m->tokenizer;
 }
 
 enum chat_format model_chat_format(const struct model *m)

@@ -19,6 +19,8 @@ ERR_MUST_USE err model_open(const char *path, struct model **out, struct errinfo
 /* The same from a table somebody else keeps alive (synthetic shapes, tests, fuzzers). */
 ERR_MUST_USE err model_from_tensors(const struct config *config, const struct tensortable *tensors,
                                     struct model **out, struct errinfo *info);
+/* For a model whose table comes without one; borrowed until model_close. */
+void model_lend_tokenizer(struct model *m, const struct tokenizer *t);
 void model_close(struct model *m);
 
 const struct config *model_config(const struct model *m);

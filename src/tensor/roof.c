@@ -225,6 +225,17 @@ double roof_gauge_read(struct roof_gauge *g)
     return roof_read(g->loops, g->buffer, g->part, g->n_threads, ROOF_SAMPLE);
 }
 
+double roof_flops(struct compute *c)
+{
+    const struct roof_loops *l = roof_loops_of(c->level);
+    double best = 0;
+    for (int i = 0; i < 2 && l->flt[i]; i++) {
+        double flops = roof_ops(l->flt[i], c->n_threads, ROOF_SAMPLE);
+        best = flops > best ? flops : best;
+    }
+    return best;
+}
+
 double roof_gauge_flops(struct roof_gauge *g)
 {
     return roof_ops(g->loops->flt[g->fastest], g->n_threads, ROOF_SAMPLE);

@@ -22,6 +22,9 @@ struct roof {
  * is what the machine does when nobody disturbs it. */
 ERR_MUST_USE err roof_measure(struct compute *c, struct roof *out);
 
+/* FLOP/s now of the level's fastest product with float32 sums, all threads; takes a tenth of a second. */
+double roof_flops(struct compute *c);
+
 /* The same machine asked again and again: on one that others share, speeds and roof drift together, so a
  * share of the roof means something only when both were taken within seconds of each other. The gauge
  * keeps its buffer, and a sample takes a tenth of a second. Borrows the compute; one thread. */

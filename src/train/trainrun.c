@@ -1,0 +1,366 @@
+/* train/trainrun.c: see trainrun.h. */
+#include "train/trainrun.h"
+
+#include <string.h>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "base/progress.h"
+#include "tensor/roof.h"
+#include "train/checkpoint.h"
+#include "train/runlog.h"
+#include "train/trainerstate.h"
+#include "train/trainexport.h"
+
+enum { TRAINRUN_BAD_STEPS = 3, TRAINRUN_RETURNS = 3, TRAINRUN_GAUGE_SECONDS = 60 };
+
+struct trainrun {
+    const struct trainrecipe *recipe;
+    const struct trainrun_options *options;
+    struct dataset dataset;
+    struct compute *compute;
+    struct trainer *trainer;
+    struct trainerscore_set *scores;
+    struct runlog *log;
+    char *checkpoints; /* path */
+    double begun, gauged;
+    double roof;         /* FLOP/s as last measured; 0: unknown */
+    uint64_t saved;      /* step of the last checkpoint */
+    bool has_checkpoint;
+    int bad, returns;    /* bad steps in a row; times gone back since the last checkpoint */
+    struct errinfo *info;
+};
+
+/* ---- The log. ---- */
+
+static err trainrun_log(struct trainrun *a, json_t *record)
+{
+    if (!record) {
+        return err_set(a->info, ERR_NOMEM, "out of memory for a line of the log");
+    }
+    err e = runlog_append(a->log, record, a->info);
+    json_decref(record);
+    return e;
+}
+
+static err trainrun_note(struct trainrun *a, const char *text)
+{
+    const struct trainrun_view *v = &a->options->view;
+    if (v->noted) {
+        v->noted(v->user, a->trainer->step, text);
+    }
+    return trainrun_log(a, json_pack("{s:s, s:I, s:s}", "kind", "event", "step", (json_int_t)a->trainer->step,
+                                     "text", text));
+}
+
+/* What the machine can do, now and then, since others may share it. */
+static double trainrun_peak_share(struct trainrun *a, const struct trainer_report *r)
+{
+    double now = progress_clock();
+    if (a->roof <= 0 || now - a->gauged > TRAINRUN_GAUGE_SECONDS) {
+        double flops = roof_flops(a->compute);
+        a->roof = flops > a->roof ? flops : a->roof;
+        a->gauged = now;
+    }
+    return a->roof > 0 ? r->tokens_per_s * a->trainer->flops_per_token / a->roof : 0;
+}
+
+static err trainrun_log_step(struct trainrun *a, const struct trainer_report *r, double share)
+{
+    return trainrun_log(a, json_pack("{s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+                                     "kind", "step", "step", (json_int_t)r->step, "tokens",
+                                     (json_int_t)r->tokens, "flops", runlog_number(r->flops), "seconds",
+                                     runlog_number(r->seconds), "loss", runlog_number(r->loss), "mtp_loss",
+                                     runlog_number(r->mtp_loss), "balance_loss", runlog_number(r->balance_loss),
+                                     "bits_per_byte", runlog_number(r->bits_per_byte), "lr",
+                                     runlog_number(r->lr), "grad_norm", runlog_number(r->grad_norm),
+                                     "tokens_per_s", runlog_number(r->tokens_per_s), "peak_share",
+                                     runlog_number(share), "load_spread", runlog_number(r->load_spread)));
+}
+
+/* Shares of the last step's tokens by expert, layer by layer. */
+static err trainrun_log_load(struct trainrun *a)
+{
+    const struct config *c = &a->recipe->config;
+    json_t *layers = json_array();
+    for (size_t i = 0; layers && i < c->num_hidden_layers + c->num_nextn_predict_layers; i++) {
+        const uint64_t *load = learnmodel_load(a->trainer->model, i);
+        json_t *shares = json_array();
+        double sum = 0;
+        for (size_t e = 0; load && e < c->n_routed_experts; e++) {
+            sum += (double)load[e];
+        }
+        for (size_t e = 0; load && e < c->n_routed_experts; e++) {
+            json_array_append_new(shares, json_real(sum > 0 ? (double)load[e] / sum : 0));
+        }
+        json_array_append_new(layers, shares);
+    }
+    return trainrun_log(a, json_pack("{s:s, s:I, s:o}", "kind", "load", "step", (json_int_t)a->trainer->step,
+                                     "layers", layers));
+}
+
+/* ---- Validation and samples. ---- */
+
+static err trainrun_log_scores(struct trainrun *a, const struct trainerscore *scores,
+                               const struct trainerscore *all)
+{
+    json_t *sources = json_array();
+    for (size_t i = 0; sources && i < trainerscore_sources(a->scores); i++) {
+        json_array_append_new(sources, json_pack("{s:s, s:f}", "name", trainerscore_source(a->scores, i),
+                                                 "bits_per_byte", trainerscore_bits_per_byte(&scores[i])));
+    }
+    const struct trainer *t = a->trainer;
+    return trainrun_log(a, json_pack("{s:s, s:I, s:I, s:f, s:f, s:f, s:f, s:o}", "kind", "val", "step",
+                                     (json_int_t)t->step, "tokens", (json_int_t)t->tokens, "flops",
+                                     t->flops_per_token * (double)t->tokens, "seconds", t->seconds, "loss",
+                                     trainerscore_loss(all), "bits_per_byte", trainerscore_bits_per_byte(all),
+                                     "sources", sources));
+}
+
+static err trainrun_sample(struct trainrun *a)
+{
+    const struct trainrun_view *v = &a->options->view;
+    struct trainengine *e;
+    struct strbuf text = {0};
+    TRY(trainengine_open(a->trainer, &e, a->info));
+    err r = trainengine_sample(e, a->recipe->prompt, a->recipe->sample_tokens, &text, a->info);
+    trainengine_close(e);
+    r = r == ERR_OK ? strbuf_append(&text, "", 1) : r;
+    if (r == ERR_OK && v->sampled) {
+        v->sampled(v->user, a->trainer->step, a->recipe->prompt, text.data);
+    }
+    r = r == ERR_OK ? trainrun_log(a, json_pack("{s:s, s:I, s:s, s:s}", "kind", "sample", "step",
+                                                (json_int_t)a->trainer->step, "prompt", a->recipe->prompt,
+                                                "text", text.data)) : r;
+    strbuf_deinit(&text);
+    return r;
+}
+
+static err trainrun_validate(struct trainrun *a)
+{
+    const struct trainrun_view *v = &a->options->view;
+    struct trainerscore scores[DATASET_SOURCES_MAX], all;
+    TRY(trainrun_log_load(a));
+    if (trainerscore_sources(a->scores) > 0) {
+        TRY(trainerscore_run(a->scores, a->trainer, scores, &all, a->info));
+        TRY(trainrun_log_scores(a, scores, &all));
+        if (v->scored) {
+            v->scored(v->user, a->trainer->step, a->scores, scores, &all);
+        }
+    }
+    return a->recipe->sample_tokens ? trainrun_sample(a) : ERR_OK;
+}
+
+/* ---- Checkpoints. ---- */
+
+static err trainrun_save(struct trainrun *a)
+{
+    TRY(runlog_sync(a->log, a->info));
+    TRY(trainerstate_save(a->trainer, a->checkpoints, a->info));
+    TRY(checkpoint_prune(a->checkpoints, a->recipe->keep, a->info));
+    a->saved = a->trainer->step;
+    a->has_checkpoint = true;
+    a->returns = 0;
+    return ERR_OK;
+}
+
+static err trainrun_go_back(struct trainrun *a)
+{
+    char text[160];
+    uint64_t from = a->trainer->step;
+    if (!a->has_checkpoint || ++a->returns > TRAINRUN_RETURNS) {
+        return err_set(a->info, ERR_ARGUMENT, "the loss is not finite or jumps at step %llu, and %s: a lower "
+                       "learning rate, a longer warm-up or clipping may help", (unsigned long long)from,
+                       a->has_checkpoint ? "going back did not help" : "there is no checkpoint to go back to");
+    }
+    TRY(trainerstate_restore(a->trainer, a->checkpoints, a->saved, true, a->info));
+    runlog_close(a->log);
+    a->log = NULL;
+    TRY(runlog_cut(a->options->dir, a->saved, a->info));
+    TRY(runlog_open(a->options->dir, &a->log, a->info));
+    a->bad = 0;
+    snprintf(text, sizeof text, "bad losses up to step %llu: back to step %llu, on with the next data",
+             (unsigned long long)from, (unsigned long long)a->saved);
+    return trainrun_note(a, text);
+}
+
+/* ---- The loop. ---- */
+
+static err trainrun_judge(struct trainrun *a, const struct trainer_report *r)
+{
+    if (r->verdict == TRAINER_FINE) {
+        a->bad = 0;
+        return ERR_OK;
+    }
+    TRY(trainrun_note(a, r->verdict == TRAINER_SPIKE ? "the loss jumped" :
+                      "the loss or a gradient is not finite: the step was left out"));
+    return ++a->bad >= TRAINRUN_BAD_STEPS ? trainrun_go_back(a) : ERR_OK;
+}
+
+static bool trainrun_due(uint64_t step, size_t every)
+{
+    return every > 0 && step % every == 0;
+}
+
+static err trainrun_step(struct trainrun *a)
+{
+    const struct trainrun_view *v = &a->options->view;
+    struct trainer_report r;
+    TRY(trainer_step(a->trainer, &r, a->info));
+    double share = trainrun_peak_share(a, &r);
+    TRY(trainrun_log_step(a, &r, share));
+    if (v->stepped) {
+        v->stepped(v->user, &r, share);
+    }
+    TRY(trainrun_judge(a, &r));
+    if (a->bad > 0 || a->trainer->step != r.step) {
+        return ERR_OK; /* nothing is saved while the loss is in doubt */
+    }
+    TRY(trainrun_due(r.step, a->recipe->validate_every) ? trainrun_validate(a) : ERR_OK);
+    return trainrun_due(r.step, a->recipe->checkpoint_every) ? trainrun_save(a) : ERR_OK;
+}
+
+static bool trainrun_stops(const struct trainrun *a)
+{
+    const struct trainrun_options *o = a->options;
+    bool over = o->seconds > 0 && progress_clock() - a->begun >= o->seconds;
+    return over || (o->view.go_on && !o->view.go_on(o->view.user));
+}
+
+static err trainrun_finish(struct trainrun *a)
+{
+    char *path = file_join(a->options->dir, "model.gguf");
+    struct trainer *t = a->trainer;
+    err e = path ? ERR_OK : err_set(a->info, ERR_NOMEM, "out of memory");
+    if (e == ERR_OK && !trainrun_due(t->step, a->recipe->validate_every)) {
+        e = trainrun_validate(a);
+    }
+    if (e == ERR_OK && t->ema) {
+        ema_swap(t->ema);
+    }
+    e = e == ERR_OK ? trainexport_gguf(&a->recipe->config, learnmodel_params(t->model), a->dataset.dir, path,
+                                       a->info) : e;
+    if (e == ERR_OK && t->ema) {
+        ema_swap(t->ema);
+    }
+    mem_free(path);
+    return e;
+}
+
+static err trainrun_loop(struct trainrun *a, enum trainrun_end *end)
+{
+    bool stopped = false;
+    while (!trainer_done(a->trainer) && !stopped) {
+        TRY(trainrun_step(a));
+        stopped = trainrun_stops(a);
+    }
+    if (!a->has_checkpoint || a->saved != a->trainer->step) {
+        TRY(trainrun_save(a));
+    }
+    *end = trainer_done(a->trainer) ? TRAINRUN_DONE : TRAINRUN_STOPPED;
+    return *end == TRAINRUN_DONE ? trainrun_finish(a) : ERR_OK;
+}
+
+/* ---- Beginning, and going on. ---- */
+
+/* The first key that two recipes say differently, [run] aside; NULL: none. */
+static const char *trainrun_difference(const json_t *a, const json_t *b)
+{
+    const char *section, *key;
+    json_t *keys, *value;
+    json_object_foreach((json_t *)a, section, keys)
+    {
+        const json_t *other = json_object_get(b, section);
+        json_object_foreach(keys, key, value)
+        {
+            if (strcmp(section, "run") != 0 && !json_equal(value, json_object_get(other, key))) {
+                return key;
+            }
+        }
+    }
+    return NULL;
+}
+
+static err trainrun_same_recipe(const struct trainrun *a, const char *path)
+{
+    json_t *before;
+    TRY(json_parse_file(path, TRAINRECIPE_SIZE_MAX * 4, &before, a->info));
+    const char *key = trainrun_difference(before, a->recipe->given);
+    key = key ? key : trainrun_difference(a->recipe->given, before);
+    err e = key && !a->options->changed ?
+            err_set(a->info, ERR_ARGUMENT, "%s was begun with another recipe: %s differs. --changed goes on "
+                    "with the new one; or choose another --out", a->options->dir, key) : ERR_OK;
+    json_decref(before);
+    return e;
+}
+
+static err trainrun_write_recipe(const struct trainrun *a, const char *path)
+{
+    struct file_writer *w;
+    char *text;
+    TRY(json_text(a->recipe->given, JSON_INDENT(2), &text));
+    err e = file_writer_open(path, &w, a->info);
+    if (e == ERR_OK) {
+        e = file_writer_write(w, text, strlen(text), a->info);
+        e = e == ERR_OK ? file_writer_commit(w, a->info) : e;
+        file_writer_close(w);
+    }
+    mem_free(text);
+    return e;
+}
+
+/* Looks into the folder: begins there, or goes on. */
+static err trainrun_begin(struct trainrun *a, const char *recipe)
+{
+    const struct trainrun_options *o = a->options;
+    TRY(checkpoint_find(a->checkpoints, &a->saved, &a->has_checkpoint, a->info));
+    if (a->has_checkpoint && !o->resume) {
+        return err_set(a->info, ERR_ARGUMENT, "%s holds a run at step %llu already: --resume goes on, or "
+                       "choose another --out", o->dir, (unsigned long long)a->saved);
+    }
+    if (a->has_checkpoint) {
+        TRY(file_exists(recipe) ? trainrun_same_recipe(a, recipe) : ERR_OK);
+        TRY(trainerstate_restore(a->trainer, a->checkpoints, a->saved, false, a->info));
+    }
+    TRY(trainrun_write_recipe(a, recipe));
+    TRY(runlog_cut(o->dir, a->trainer->step, a->info));
+    TRY(runlog_open(o->dir, &a->log, a->info));
+    return a->has_checkpoint ? trainrun_note(a, "resumed") : ERR_OK;
+}
+
+static err trainrun_open(struct trainrun *a)
+{
+    const struct trainrun_options *o = a->options;
+    struct trainplan plan;
+    TRY(dataset_open(o->data, &a->dataset, a->info));
+    TRY(trainplan_make(a->recipe, &plan, a->info));
+    TRY(trainplan_fits(&plan, a->info));
+    TRY(file_make_dirs(o->dir, a->info));
+    TRY(compute_new(o->level, o->n_threads, true, &a->compute, a->info));
+    TRY(trainer_new(a->recipe, &a->dataset, a->compute, &a->trainer, a->info));
+    if (o->view.planned) {
+        o->view.planned(o->view.user, &plan, a->trainer);
+    }
+    return trainerscore_open(a->recipe, &a->dataset, &a->scores, a->info);
+}
+
+err trainrun_run(const struct trainrecipe *r, const struct trainrun_options *o, enum trainrun_end *end,
+                 struct errinfo *info)
+{
+    struct trainrun a = {.recipe = r, .options = o, .begun = progress_clock(), .info = info};
+    char *recipe = file_join(o->dir, "recipe.json");
+    a.checkpoints = file_join(o->dir, "checkpoints");
+    bool named = recipe && a.checkpoints;
+    err e = named ? trainrun_open(&a) : err_set(info, ERR_NOMEM, "out of memory");
+    e = e == ERR_OK ? trainrun_begin(&a, recipe) : e;
+    e = e == ERR_OK ? trainrun_loop(&a, end) : e;
+    runlog_close(a.log);
+    trainerscore_close(a.scores);
+    trainer_free(a.trainer);
+    compute_free(a.compute);
+    dataset_deinit(&a.dataset);
+    mem_free(recipe);
+    mem_free(a.checkpoints);
+    return e;
+}
