@@ -9,12 +9,14 @@ err learnops_matmul(struct compute *c, enum learnops_product product, const stru
                     size_t n_jobs)
 {
 #if defined(__x86_64__)
-    bool fast = c->level == CPUINFO_AMX;
+    bool fast = c->level != CPUINFO_REF;
     for (size_t i = 0; fast && i < n_jobs; i++) {
         fast = gemm_takes(&jobs[i]);
     }
     if (fast) {
-        return gemm_amx(c, product, jobs, n_jobs);
+        return c->level == CPUINFO_AMX      ? gemm_amx(c, product, jobs, n_jobs)
+               : c->level == CPUINFO_AVX512 ? gemm_avx512(c, product, jobs, n_jobs)
+                                            : gemm_avx2(c, product, jobs, n_jobs);
     }
 #endif
     (void)c;

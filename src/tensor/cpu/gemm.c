@@ -175,8 +175,7 @@ static void gemm_share(const struct gemm_plan *p, int n_threads, char *scratch, 
 }
 
 err gemm_run(struct compute *c, enum learnops_product product, const struct learnops_matmul *jobs,
-             size_t n_jobs,
-             const struct gemm_kernels *kernels)
+             size_t n_jobs, const struct gemm_kernels *kernels)
 {
     size_t each = gemm_ceil(kernels->scratch, GEMM_ALIGN) * GEMM_ALIGN, floats, size;
     struct gemm_job *list = mem_calloc(n_jobs, sizeof *list);
@@ -184,9 +183,8 @@ err gemm_run(struct compute *c, enum learnops_product product, const struct lear
         return ERR_NOMEM;
     }
     struct gemm_plan p = gemm_plan_make(product, jobs, n_jobs, kernels, list);
-    bool fits = checked_mul(p.n_floats, sizeof(float), &floats) && checked_add(floats,
-                                                                               each * (size_t)c->n_threads,
-                                                                                   &size);
+    bool fits = checked_mul(p.n_floats, sizeof(float), &floats) &&
+                checked_add(floats, each * (size_t)c->n_threads, &size);
     char *scratch = fits ? compute_scratch(c, size) : NULL;
     float *parts = (float *)(void *)(scratch + each * (size_t)c->n_threads);
     for (size_t i = 0; scratch && i < n_jobs; i++) {

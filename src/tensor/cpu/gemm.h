@@ -39,10 +39,14 @@ struct gemm_kernels {
 /* Whether these kernels take the job: bfloat16 inputs, y float32 or bfloat16. */
 bool gemm_takes(const struct learnops_matmul *job);
 err gemm_run(struct compute *c, enum learnops_product product, const struct learnops_matmul *jobs,
-             size_t n_jobs,
-             const struct gemm_kernels *kernels);
+             size_t n_jobs, const struct gemm_kernels *kernels);
 
+/* Of jobs that gemm_takes. ERR_NOMEM. */
 err gemm_amx(struct compute *c, enum learnops_product product, const struct learnops_matmul *jobs,
              size_t n_jobs);
+err gemm_avx512(struct compute *c, enum learnops_product product, const struct learnops_matmul *jobs,
+                size_t n_jobs);
+err gemm_avx2(struct compute *c, enum learnops_product product, const struct learnops_matmul *jobs,
+              size_t n_jobs);
 
 #endif
