@@ -53,8 +53,8 @@ err learngqa_forward(const struct learnrun *r, const struct learnparams_layer *p
     learngqa_keep(r, kept);
     if (!r->counting) {
         learnops_copy(r->compute, kept->x, x);
-        learnops_rmsnorm(r->compute, kept->h, x, p->attn_norm->value, c->rms_norm_eps);
     }
+    learnrun_norm(r, kept->h, x, p->attn_norm);
     TRY(learnrun_matmul(r, LEARNOPS_NT, kept->q, kept->h, p->q->work, false));
     TRY(learnrun_matmul(r, LEARNOPS_NT, kept->k, kept->h, p->k->work, false));
     TRY(learnrun_matmul(r, LEARNOPS_NT, kept->v, kept->h, p->v->work, false));
@@ -103,10 +103,7 @@ err learngqa_backward(const struct learnrun *r, const struct learnparams_layer *
     struct mat dh = learnrun_wide(r, r->n_tokens, r->config->hidden_size);
     learnrun_zero(r, dh);
     TRY(learngqa_attention_backward(r, p, kept, dx, dh));
-    if (!r->counting) {
-        learnops_rmsnorm_backward(r->compute, dx, p->attn_norm->grad, dh, kept->x, p->attn_norm->value,
-                                  r->config->rms_norm_eps);
-    }
+    TRY(learnrun_norm_backward(r, dx, dh, kept->x, p->attn_norm));
     learnarena_release(r->arena, mark);
     return ERR_OK;
 }

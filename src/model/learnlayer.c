@@ -10,8 +10,8 @@ err learnlayer_forward(const struct learnrun *r, const struct learnparams_layer 
     kept->h = learnrun_narrow(r, x.rows, x.cols);
     if (!r->counting) {
         learnops_copy(r->compute, kept->x, x);
-        learnops_rmsnorm(r->compute, kept->h, x, p->ffn_norm->value, r->config->rms_norm_eps);
     }
+    learnrun_norm(r, kept->h, x, p->ffn_norm);
     if (p->router) {
         TRY(learnmoe_forward(r, p, kept->h, x, &kept->moe));
     }
@@ -30,10 +30,7 @@ err learnlayer_backward(const struct learnrun *r, const struct learnparams_layer
     if (p->router) {
         TRY(learnmoe_backward(r, p, kept->h, &kept->moe, d, balance_scale, dh));
     }
-    if (!r->counting) {
-        learnops_rmsnorm_backward(r->compute, dx, p->ffn_norm->grad, dh, kept->x, p->ffn_norm->value,
-                                  r->config->rms_norm_eps);
-    }
+    TRY(learnrun_norm_backward(r, dx, dh, kept->x, p->ffn_norm));
     learnarena_release(r->arena, mark);
     return config_is_mla(r->config) ? learnmla_backward(r, p, &kept->mla, dx) :
            learngqa_backward(r, p, &kept->gqa, dx);

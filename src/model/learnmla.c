@@ -58,21 +58,6 @@ static void learnmla_keep(const struct learnrun *r, struct learnmla *a)
     }
 }
 
-static void learnmla_norm(const struct learnrun *r, struct mat y, struct mat x, const struct learnparam *weight)
-{
-    if (!r->counting) {
-        learnops_rmsnorm(r->compute, y, x, weight->value, r->config->rms_norm_eps);
-    }
-}
-
-static void learnmla_norm_backward(const struct learnrun *r, struct mat dx, struct mat dy, struct mat x,
-                                   const struct learnparam *weight)
-{
-    if (!r->counting) {
-        learnops_rmsnorm_backward(r->compute, dx, weight->grad, dy, x, weight->value, r->config->rms_norm_eps);
-    }
-}
-
 static err learnmla_queries(const struct learnrun *r, const struct learnparams_layer *p,
                             const struct learnmla *a)
 {
@@ -80,7 +65,7 @@ static err learnmla_queries(const struct learnrun *r, const struct learnparams_l
         TRY(learnrun_matmul(r, LEARNOPS_NT, a->q, a->h, p->q->work, false));
     } else {
         TRY(learnrun_matmul(r, LEARNOPS_NT, a->q_a, a->h, p->q_a->work, false));
-        learnmla_norm(r, a->q_n, a->q_a, p->q_a_norm);
+        learnrun_norm(r, a->q_n, a->q_a, p->q_a_norm);
         TRY(learnrun_matmul(r, LEARNOPS_NT, a->q, a->q_n, p->q_b->work, false));
     }
     learnmla_rope(r, a->q, r->config->num_attention_heads, r->config->qk_nope_head_dim, false);
@@ -94,7 +79,7 @@ static err learnmla_keys_and_values(const struct learnrun *r, const struct learn
     size_t rank = c->kv_lora_rank, rope = c->qk_rope_head_dim, nope = c->qk_nope_head_dim;
     struct mat rotated = mat_cols(a->kv_a, rank, rope);
     TRY(learnrun_matmul(r, LEARNOPS_NT, a->kv_a, a->h, p->kv_a->work, false));
-    learnmla_norm(r, a->latent, mat_cols(a->kv_a, 0, rank), p->kv_a_norm);
+    learnrun_norm(r, a->latent, mat_cols(a->kv_a, 0, rank), p->kv_a_norm);
     learnmla_rope(r, rotated, 1, 0, false);
     for (size_t h = 0; h < c->num_attention_heads; h++) {
         TRY(learnrun_matmul(r, LEARNOPS_NN, learnmla_head(a->k, h, nope + rope, 0, nope), a->latent,
@@ -115,7 +100,7 @@ err learnmla_forward(const struct learnrun *r, const struct learnparams_layer *p
     if (!r->counting) {
         learnops_copy(r->compute, kept->x, x);
     }
-    learnmla_norm(r, kept->h, x, p->attn_norm);
+    learnrun_norm(r, kept->h, x, p->attn_norm);
     TRY(learnmla_queries(r, p, kept));
     TRY(learnmla_keys_and_values(r, p, kept));
     if (!r->counting) {
@@ -140,7 +125,7 @@ static err learnmla_queries_backward(const struct learnrun *r, const struct lear
     TRY(learnrun_matmul(r, LEARNOPS_TN, p->q_b->grad, dq, a->q_n, true));
     TRY(learnrun_matmul(r, LEARNOPS_NN, dq_n, dq, p->q_b->work, false));
     learnrun_zero(r, dq_a);
-    learnmla_norm_backward(r, dq_a, dq_n, a->q_a, p->q_a_norm);
+    TRY(learnrun_norm_backward(r, dq_a, dq_n, a->q_a, p->q_a_norm));
     struct mat narrow = learnrun_narrowed(r, dq_a);
     TRY(learnrun_matmul(r, LEARNOPS_TN, p->q_a->grad, narrow, a->h, true));
     return learnrun_matmul(r, LEARNOPS_NN, dh, narrow, p->q_a->work, true);
@@ -178,7 +163,7 @@ static err learnmla_keys_and_values_backward(const struct learnrun *r, const str
         }
     }
     learnmla_rope(r, drotated, 1, 0, true);
-    learnmla_norm_backward(r, mat_cols(dkv_a, 0, rank), dlatent, mat_cols(a->kv_a, 0, rank), p->kv_a_norm);
+    TRY(learnrun_norm_backward(r, mat_cols(dkv_a, 0, rank), dlatent, mat_cols(a->kv_a, 0, rank), p->kv_a_norm));
     struct mat narrow = learnrun_narrowed(r, dkv_a);
     TRY(learnrun_matmul(r, LEARNOPS_TN, p->kv_a->grad, narrow, a->h, true));
     return learnrun_matmul(r, LEARNOPS_NN, dh, narrow, p->kv_a->work, true);
@@ -208,7 +193,7 @@ err learnmla_backward(const struct learnrun *r, const struct learnparams_layer *
     struct mat dh = learnrun_wide(r, r->n_tokens, r->config->hidden_size);
     learnrun_zero(r, dh);
     TRY(learnmla_attention_backward(r, p, kept, dx, dh));
-    learnmla_norm_backward(r, dx, dh, kept->x, p->attn_norm);
+    TRY(learnrun_norm_backward(r, dx, dh, kept->x, p->attn_norm));
     learnarena_release(r->arena, mark);
     return ERR_OK;
 }

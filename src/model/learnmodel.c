@@ -92,16 +92,18 @@ static err learnmodel_head_rows(struct learnmodel_pass *a, struct mat output, st
     struct learnmodel *m = a->m;
     const struct learnparam *head = m->params->head;
     size_t mark = learnarena_mark(&m->arena);
-    struct mat logits = learnrun_wide(&a->run, output.rows, m->config.vocab_size);
+    struct mat logits = learnrun_wide(&a->run, output.rows, m->config.vocab_size), d = {.type = a->run.narrow};
+    if (learnmodel_learns(a)) {
+        d = learnrun_narrow(&a->run, logits.rows, logits.cols);
+    }
     TRY(learnrun_matmul(&a->run, LEARNOPS_NT, logits, output, head->work, false));
     if (!a->run.counting) {
-        learnops_cross_entropy(m->compute, logits, targets, m->losses, m->options.z_loss, scale);
+        learnops_cross_entropy(m->compute, d, logits, targets, m->losses, m->options.z_loss, scale);
     }
     for (size_t t = 0; !a->run.counting && t < output.rows; t++) {
         *sum += m->losses[t];
     }
     if (learnmodel_learns(a)) {
-        struct mat d = learnrun_narrowed(&a->run, logits);
         TRY(learnrun_matmul(&a->run, LEARNOPS_TN, head->grad, d, output, true));
         TRY(learnrun_matmul(&a->run, LEARNOPS_NN, doutput, d, head->work, true));
     }
@@ -162,19 +164,17 @@ static err learnmodel_mtp_forward(struct learnmodel_pass *a, struct learnmodel_m
         }
         learnops_embed(m->compute, k->embedded, m->params->embed->value, next);
         learnops_copy(m->compute, k->hidden, a->output);
-        learnops_rmsnorm(m->compute, mat_cols(k->both, 0, d), k->embedded, p->embed_norm->value,
-                         m->config.rms_norm_eps);
-        learnops_rmsnorm(m->compute, mat_cols(k->both, d, d), k->hidden, p->hidden_norm->value,
-                         m->config.rms_norm_eps);
     } else {
         learnarena_bytes(&m->arena, t * sizeof(int32_t));
     }
+    learnrun_norm(r, mat_cols(k->both, 0, d), k->embedded, p->embed_norm);
+    learnrun_norm(r, mat_cols(k->both, d, d), k->hidden, p->hidden_norm);
     TRY(learnrun_matmul(r, LEARNOPS_NT, a->x, k->both, p->join->work, false));
     TRY(learnmodel_layer(a, m->config.num_hidden_layers));
     if (!r->counting) {
         learnops_copy(m->compute, k->x, a->x);
-        learnops_rmsnorm(m->compute, k->output, a->x, p->norm->value, m->config.rms_norm_eps);
     }
+    learnrun_norm(r, k->output, a->x, p->norm);
     return ERR_OK;
 }
 
@@ -189,28 +189,20 @@ static err learnmodel_mtp_backward(struct learnmodel_pass *a, const struct learn
     struct mat dembedded = learnrun_wide(r, t, d);
     learnrun_zero(r, dx);
     learnrun_zero(r, dembedded);
-    if (!r->counting) {
-        learnops_rmsnorm_backward(m->compute, dx, p->norm->grad, doutput, k->x, p->norm->value,
-                                  m->config.rms_norm_eps);
-    }
+    TRY(learnrun_norm_backward(r, dx, doutput, k->x, p->norm));
     TRY(learnmodel_layer_backward(a, m->config.num_hidden_layers, dx));
     struct mat narrow = learnrun_narrowed(r, dx);
     TRY(learnrun_matmul(r, LEARNOPS_TN, p->join->grad, narrow, k->both, true));
     TRY(learnrun_matmul(r, LEARNOPS_NN, dboth, narrow, p->join->work, false));
     int32_t *next = learnarena_bytes(&m->arena, t * sizeof *next);
+    TRY(learnrun_norm_backward(r, dembedded, mat_cols(dboth, 0, d), k->embedded, p->embed_norm));
     if (!r->counting) {
         for (size_t i = 0; i < t; i++) {
             next[i] = learnmodel_token(a->batch->targets[i]);
         }
-        learnops_rmsnorm_backward(m->compute, dembedded, p->embed_norm->grad, mat_cols(dboth, 0, d),
-                                  k->embedded,
-                                  p->embed_norm->value, m->config.rms_norm_eps);
         learnops_embed_backward(m->compute, m->params->embed->grad, dembedded, next);
-        learnops_rmsnorm_backward(m->compute, a->doutput, p->hidden_norm->grad, mat_cols(dboth, d, d),
-                                  k->hidden,
-                                  p->hidden_norm->value, m->config.rms_norm_eps);
     }
-    return ERR_OK;
+    return learnrun_norm_backward(r, a->doutput, mat_cols(dboth, d, d), k->hidden, p->hidden_norm);
 }
 
 /* The loss one token further, and what it adds to doutput. */
@@ -251,8 +243,8 @@ static err learnmodel_forward(struct learnmodel_pass *a)
     learnrun_zero(r, a->doutput);
     if (!r->counting) {
         learnops_copy(m->compute, a->last, a->x);
-        learnops_rmsnorm(m->compute, a->output, a->x, m->params->norm->value, m->config.rms_norm_eps);
     }
+    learnrun_norm(r, a->output, a->x, m->params->norm);
     TRY(learnmodel_head(a, a->output, a->doutput, r->counting ? NULL : a->batch->targets,
                         a->scales ? a->scales->token : 0, &a->losses.sum, &a->losses.n));
     return m->params->mtp ? learnmodel_mtp(a) : ERR_OK;
@@ -264,10 +256,7 @@ static err learnmodel_backward(struct learnmodel_pass *a)
     const struct learnrun *r = &a->run;
     struct mat dx = learnrun_wide(r, r->n_tokens, m->config.hidden_size);
     learnrun_zero(r, dx);
-    if (!r->counting) {
-        learnops_rmsnorm_backward(m->compute, dx, m->params->norm->grad, a->doutput, a->last,
-                                  m->params->norm->value, m->config.rms_norm_eps);
-    }
+    TRY(learnrun_norm_backward(r, dx, a->doutput, a->last, m->params->norm));
     for (size_t i = m->config.num_hidden_layers; i > 0; i--) {
         TRY(learnmodel_layer_backward(a, i - 1, dx));
     }
@@ -416,6 +405,7 @@ err learnmodel_new(const struct config *config, const struct learnmodel_options 
         learnmodel_free(m);
         return e;
     }
+    m->params->compute = compute;
     *out = m;
     return ERR_OK;
 }

@@ -107,8 +107,9 @@ static err learnmoe_experts_backward(const struct learnrun *r, const struct lear
     TRY(learnmoe_matmul(r, a, LEARNOPS_TN, p->expert_up->grad, a->up, a->h, p->expert_up, true));
     TRY(learnmoe_matmul(r, a, LEARNOPS_NN, dplaces, a->gate, p->expert_gate->work, p->expert_gate, false));
     TRY(learnmoe_matmul(r, a, LEARNOPS_NN, dplaces, a->up, p->expert_up->work, p->expert_up, true));
-    if (!r->counting) {
-        learnops_gather_backward(r->compute, dh, dplaces, a->rows);
+    if (!r->counting) { /* each token's places together, which reads dh once */
+        const struct mat ones = {.type = r->wide, .rows = r->n_tokens, .cols = r->config->num_experts_per_tok};
+        learnops_combine(r->compute, dh, dplaces, ones, a->slot);
     }
     return ERR_OK;
 }
@@ -119,13 +120,12 @@ err learnmoe_backward(const struct learnrun *r, const struct learnparams_layer *
     size_t n = r->config->n_routed_experts;
     struct mat dy = learnrun_narrow(r, kept->y.rows, kept->y.cols);
     struct mat dweights = learnrun_wide(r, r->n_tokens, r->config->num_experts_per_tok);
-    struct mat dlogits = learnrun_wide(r, r->n_tokens, n);
+    struct mat dlogits = learnrun_narrow(r, r->n_tokens, n);
     if (!r->counting) {
         learnops_combine_backward(r->compute, dy, dweights, d, kept->y, kept->router.weights, kept->slot);
     }
     TRY(learnmoe_experts_backward(r, p, kept, dy, dh));
     learnrouter_backward(r, &kept->router, dweights, balance_scale, dlogits);
-    struct mat narrow = learnrun_narrowed(r, dlogits);
-    TRY(learnrun_matmul(r, LEARNOPS_TN, p->router->grad, narrow, h, true));
-    return learnrun_matmul(r, LEARNOPS_NN, dh, narrow, p->router->work, true);
+    TRY(learnrun_matmul(r, LEARNOPS_TN, p->router->grad, dlogits, h, true));
+    return learnrun_matmul(r, LEARNOPS_NN, dh, dlogits, p->router->work, true);
 }

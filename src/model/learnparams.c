@@ -10,6 +10,7 @@
 #include "base/checked.h"
 #include "base/mem.h"
 #include "model/inventory.h"
+#include "tensor/ref/learnref.h"
 
 enum { LEARNPARAMS_ALIGN = 64 };
 
@@ -236,7 +237,6 @@ err learnparams_new(const struct config *c, bool exact, struct learnparams **out
             learnparams_fill(&p->all[i], 1);
         }
     }
-    learnparams_refresh(p);
     *out = p;
     return ERR_OK;
 }
@@ -272,10 +272,10 @@ void learnparams_refresh(struct learnparams *p)
 {
     for (size_t i = 0; i < p->n; i++) {
         const struct learnparam *q = &p->all[i];
-        for (size_t r = 0; q->work.data != q->value.data && r < q->work.rows; r++) {
-            for (size_t c = 0; c < q->work.cols; c++) {
-                mat_set(&q->work, r, c, mat_get(&q->value, r, c));
-            }
+        if (q->work.data != q->value.data && p->compute) {
+            learnops_copy(p->compute, q->work, q->value);
+        } else if (q->work.data != q->value.data) {
+            learnref_copy(q->work, q->value);
         }
     }
 }
@@ -283,8 +283,11 @@ void learnparams_refresh(struct learnparams *p)
 void learnparams_zero_grad(struct learnparams *p)
 {
     for (size_t i = 0; i < p->n; i++) {
-        const struct mat *g = &p->all[i].grad;
-        memset(g->data, 0, g->rows * g->cols * mat_type_bytes(g->type));
+        if (p->compute) {
+            learnops_zero(p->compute, p->all[i].grad);
+        } else {
+            learnref_zero(p->all[i].grad);
+        }
     }
 }
 

@@ -44,6 +44,7 @@ struct learnparams_mtp {
 
 struct learnparams {
     bool exact;
+    struct compute *compute; /* borrowed: whose threads refresh and clear; NULL: one thread, slowly */
     struct learnparam *all; /* [n], in file order */
     size_t n;
     size_t n_values;        /* of all parameters together */

@@ -13,6 +13,7 @@
 struct learnrouter {
     struct mat scores;  /* wide [T, E]: sigmoid or softmax of the logits */
     struct mat weights; /* wide [T, K] */
+    struct mat load;    /* wide [sequences, E], f */
     uint32_t *chosen;   /* [T * K] */
 };
 

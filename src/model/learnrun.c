@@ -1,8 +1,6 @@
 /* model/learnrun.c: see learnrun.h. */
 #include "model/learnrun.h"
 
-#include <string.h>
-
 err learnrun_matmul(const struct learnrun *r, enum learnops_product product, struct mat y, struct mat x,
                     struct mat w, bool add)
 {
@@ -14,10 +12,28 @@ err learnrun_matmul(const struct learnrun *r, enum learnops_product product, str
     return e == ERR_OK ? e : err_set(r->info, e, "out of memory for a matrix product");
 }
 
+void learnrun_norm(const struct learnrun *r, struct mat y, struct mat x, const struct learnparam *weight)
+{
+    if (!r->counting) {
+        learnops_rmsnorm(r->compute, y, x, weight->value, r->config->rms_norm_eps);
+    }
+}
+
+err learnrun_norm_backward(const struct learnrun *r, struct mat dx, struct mat dy, struct mat x,
+                           const struct learnparam *weight)
+{
+    if (r->counting) {
+        return ERR_OK;
+    }
+    err e = learnops_rmsnorm_backward(r->compute, dx, weight->grad, dy, x, weight->value,
+                                      r->config->rms_norm_eps);
+    return e == ERR_OK ? e : err_set(r->info, e, "out of memory for the gradient of a norm");
+}
+
 void learnrun_zero(const struct learnrun *r, struct mat m)
 {
-    for (size_t i = 0; !r->counting && i < m.rows; i++) {
-        memset((char *)m.data + i * m.stride * mat_type_bytes(m.type), 0, m.cols * mat_type_bytes(m.type));
+    if (!r->counting) {
+        learnops_zero(r->compute, m);
     }
 }
 

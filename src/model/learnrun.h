@@ -35,6 +35,10 @@ static inline struct mat learnrun_narrow(const struct learnrun *r, size_t rows, 
 /* y = or += a product (learnops.h). Nothing while counting. */
 ERR_MUST_USE err learnrun_matmul(const struct learnrun *r, enum learnops_product product, struct mat y,
                                  struct mat x, struct mat w, bool add);
+/* y is x normed; backward adds to dx and to the weight's gradient. Nothing while counting. */
+void learnrun_norm(const struct learnrun *r, struct mat y, struct mat x, const struct learnparam *weight);
+ERR_MUST_USE err learnrun_norm_backward(const struct learnrun *r, struct mat dx, struct mat dy, struct mat x,
+                                        const struct learnparam *weight);
 /* Every element 0. */
 void learnrun_zero(const struct learnrun *r, struct mat m);
 /* A narrow copy, from the arena. */

@@ -94,16 +94,36 @@ static void router_weigh(const struct config *c, float *weights)
     }
 }
 
-void router_select(const struct config *c, float *logits, const float *bias, float *scratch,
-                   uint32_t *ids, float *weights)
+/* Whether a comes before b, which stands at a lower index. */
+static bool router_before(float a, float b)
+{
+    return a > b || (isnan(b) && !isnan(a));
+}
+
+/* The k best of n values that are not -inf, best first; numbers before NaN. */
+static void router_top(const float *x, size_t n, uint32_t *ids, size_t k)
+{
+    size_t found = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (x[i] == -INFINITY || (found == k && !router_before(x[i], x[ids[k - 1]]))) {
+            continue;
+        }
+        size_t at = found < k ? found++ : k - 1;
+        for (; at > 0 && router_before(x[i], x[ids[at - 1]]); at--) {
+            ids[at] = ids[at - 1];
+        }
+        ids[at] = (uint32_t)i;
+    }
+    for (; found < k; found++) {
+        ids[found] = 0;
+    }
+}
+
+void router_choose(const struct config *c, const float *scores, const float *bias, float *scratch,
+                   uint32_t *ids)
 {
     size_t n = c->n_routed_experts;
-    float *scores = logits, *choice = scratch;
-    if (c->scoring_func == CONFIG_SOFTMAX) {
-        router_softmax(scores, n);
-    } else {
-        router_sigmoid(scores, n);
-    }
+    float *choice = scratch;
     for (size_t i = 0; i < n; i++) {
         choice[i] = bias ? scores[i] + bias[i] : scores[i];
         if (choice[i] == -INFINITY) {
@@ -113,11 +133,20 @@ void router_select(const struct config *c, float *logits, const float *bias, flo
     if (c->topk_method != CONFIG_GREEDY && c->n_group > 1) {
         router_mask_groups(c, choice, scratch + n);
     }
+    router_top(choice, n, ids, c->num_experts_per_tok);
+}
+
+void router_select(const struct config *c, float *logits, const float *bias, float *scratch,
+                   uint32_t *ids, float *weights)
+{
+    if (c->scoring_func == CONFIG_SOFTMAX) {
+        router_softmax(logits, c->n_routed_experts);
+    } else {
+        router_sigmoid(logits, c->n_routed_experts);
+    }
+    router_choose(c, logits, bias, scratch, ids);
     for (size_t k = 0; k < c->num_experts_per_tok; k++) {
-        size_t best = router_best(choice, n);
-        ids[k] = (uint32_t)best;
-        weights[k] = scores[best];
-        choice[best] = -INFINITY;
+        weights[k] = logits[ids[k]];
     }
     router_weigh(c, weights);
 }

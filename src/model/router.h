@@ -17,4 +17,8 @@
 void router_select(const struct config *c, float *logits, const float *bias, float *scratch,
                    uint32_t *ids, float *weights);
 
+/* The choice alone, from scores [E]; bias, scratch and ids as above. */
+void router_choose(const struct config *c, const float *scores, const float *bias, float *scratch,
+                   uint32_t *ids);
+
 #endif

@@ -3,6 +3,7 @@
 
 #include "tensor/cpu/gemm.h"
 #include "tensor/cpu/learnattention.h"
+#include "tensor/cpu/learnrows.h"
 #include "tensor/ref/learnref.h"
 
 err learnops_matmul(struct compute *c, enum learnops_product product, const struct learnops_matmul *jobs,
@@ -24,38 +25,6 @@ err learnops_matmul(struct compute *c, enum learnops_product product, const stru
         learnref_matmul(product, &jobs[i]);
     }
     return ERR_OK;
-}
-
-void learnops_rmsnorm(struct compute *c, struct mat y, struct mat x, struct mat weight, double eps)
-{
-    (void)c;
-    learnref_rmsnorm(y, x, weight, eps);
-}
-
-void learnops_rmsnorm_backward(struct compute *c, struct mat dx, struct mat dweight, struct mat dy,
-                               struct mat x, struct mat weight, double eps)
-{
-    (void)c;
-    learnref_rmsnorm_backward(dx, dweight, dy, x, weight, eps);
-}
-
-void learnops_rope(struct compute *c, const struct learnops_rope *a)
-{
-    (void)c;
-    learnref_rope(a);
-}
-
-void learnops_swiglu(struct compute *c, struct mat y, struct mat gate, struct mat up)
-{
-    (void)c;
-    learnref_swiglu(y, gate, up);
-}
-
-void learnops_swiglu_backward(struct compute *c, struct mat dgate, struct mat dup, struct mat dy,
-                              struct mat gate, struct mat up)
-{
-    (void)c;
-    learnref_swiglu_backward(dgate, dup, dy, gate, up);
 }
 
 /* Whether a fast version did it, for good or ill. */
@@ -90,58 +59,217 @@ err learnops_attention_backward(struct compute *c, const struct learnops_attenti
     return learnops_attend(c, a, &d, &e) ? e : learnref_attention_backward(a, dout, dq, dk, dv);
 }
 
-void learnops_cross_entropy(struct compute *c, struct mat logits, const int32_t *targets, double *losses,
-                            double z_loss, double scale)
+/* The compute's fast versions, if all n mats are of their types; NULL: the reference. */
+static const struct learnrows_table *learnops_rows(const struct compute *c, const struct mat *mats, size_t n)
 {
-    (void)c;
-    learnref_cross_entropy(logits, targets, losses, z_loss, scale);
+    static const struct learnrows_table *const tables[CPUINFO_LEVELS] = {
+#if defined(__x86_64__)
+        [CPUINFO_AVX2] = &learnrows_avx2,
+        [CPUINFO_AVX512] = &learnrows_avx512,
+        [CPUINFO_AMX] = &learnrows_avx512,
+#endif
+    };
+    for (size_t i = 0; i < n; i++) {
+        if (mats[i].type == MAT_F64) {
+            return NULL;
+        }
+    }
+    return tables[c->level];
 }
 
+void learnops_rmsnorm(struct compute *c, struct mat y, struct mat x, struct mat weight, double eps)
+{
+    const struct learnrows_table *fast = learnops_rows(c, (const struct mat[]){y, x, weight}, 3);
+    if (fast) {
+        fast->rmsnorm(c, y, x, weight, eps);
+    } else {
+        learnref_rmsnorm(y, x, weight, eps);
+    }
+}
+
+err learnops_rmsnorm_backward(struct compute *c, struct mat dx, struct mat dweight, struct mat dy,
+                              struct mat x, struct mat weight, double eps)
+{
+    const struct learnrows_table *fast = learnops_rows(c, (const struct mat[]){dx, dweight, dy, x, weight}, 5);
+    if (fast) {
+        return fast->rmsnorm_backward(c, dx, dweight, dy, x, weight, eps);
+    }
+    learnref_rmsnorm_backward(dx, dweight, dy, x, weight, eps);
+    return ERR_OK;
+}
+
+void learnops_rope(struct compute *c, const struct learnops_rope *a)
+{
+    const struct learnrows_table *fast = learnops_rows(c, (const struct mat[]){a->x}, 1);
+    if (fast) {
+        fast->rope(c, a);
+    } else {
+        learnref_rope(a);
+    }
+}
+
+void learnops_swiglu(struct compute *c, struct mat y, struct mat gate, struct mat up)
+{
+    const struct learnrows_table *fast = learnops_rows(c, (const struct mat[]){y, gate, up}, 3);
+    if (fast) {
+        fast->swiglu(c, y, gate, up);
+    } else {
+        learnref_swiglu(y, gate, up);
+    }
+}
+
+void learnops_swiglu_backward(struct compute *c, struct mat dgate, struct mat dup, struct mat dy,
+                              struct mat gate, struct mat up)
+{
+    const struct learnrows_table *fast = learnops_rows(c, (const struct mat[]){dgate, dup, dy, gate, up}, 5);
+    if (fast) {
+        fast->swiglu_backward(c, dgate, dup, dy, gate, up);
+    } else {
+        learnref_swiglu_backward(dgate, dup, dy, gate, up);
+    }
+}
+
+void learnops_cross_entropy(struct compute *c, struct mat dlogits, struct mat logits,
+                            const int32_t *targets, double *losses, double z_loss, double scale)
+{
+    const struct learnrows_table *fast = learnops_rows(c, (const struct mat[]){dlogits, logits}, 2);
+    if (fast) {
+        fast->cross_entropy(c, dlogits, logits, targets, losses, z_loss, scale);
+    } else {
+        learnref_cross_entropy(dlogits, logits, targets, losses, z_loss, scale);
+    }
+}
+
+/* Tokens are not negative: as rows they are the same bits. */
 void learnops_embed(struct compute *c, struct mat y, struct mat table, const int32_t *ids)
 {
-    (void)c;
-    learnref_embed(y, table, ids);
+    const struct learnrows_table *fast = learnops_rows(c, (const struct mat[]){y, table}, 2);
+    if (fast) {
+        fast->gather(c, y, table, (const uint32_t *)ids);
+    } else {
+        learnref_embed(y, table, ids);
+    }
 }
 
 void learnops_embed_backward(struct compute *c, struct mat dtable, struct mat dy, const int32_t *ids)
 {
-    (void)c;
-    learnref_embed_backward(dtable, dy, ids);
+    const struct learnrows_table *fast = learnops_rows(c, (const struct mat[]){dtable, dy}, 2);
+    if (fast) {
+        fast->gather_backward(c, dtable, dy, (const uint32_t *)ids);
+    } else {
+        learnref_embed_backward(dtable, dy, ids);
+    }
 }
 
 void learnops_gather(struct compute *c, struct mat y, struct mat x, const uint32_t *rows)
 {
-    (void)c;
-    learnref_gather(y, x, rows);
+    const struct learnrows_table *fast = learnops_rows(c, (const struct mat[]){y, x}, 2);
+    if (fast) {
+        fast->gather(c, y, x, rows);
+    } else {
+        learnref_gather(y, x, rows);
+    }
 }
 
 void learnops_gather_backward(struct compute *c, struct mat dx, struct mat dy, const uint32_t *rows)
 {
-    (void)c;
-    learnref_gather_backward(dx, dy, rows);
+    const struct learnrows_table *fast = learnops_rows(c, (const struct mat[]){dx, dy}, 2);
+    if (fast) {
+        fast->gather_backward(c, dx, dy, rows);
+    } else {
+        learnref_gather_backward(dx, dy, rows);
+    }
 }
 
 void learnops_combine(struct compute *c, struct mat y, struct mat x, struct mat weight, const uint32_t *slot)
 {
-    (void)c;
-    learnref_combine(y, x, weight, slot);
+    const struct learnrows_table *fast = learnops_rows(c, (const struct mat[]){y, x, weight}, 3);
+    if (fast) {
+        fast->combine(c, y, x, weight, slot);
+    } else {
+        learnref_combine(y, x, weight, slot);
+    }
 }
 
 void learnops_combine_backward(struct compute *c, struct mat dx, struct mat dweight, struct mat dy,
                                struct mat x, struct mat weight, const uint32_t *slot)
 {
-    (void)c;
-    learnref_combine_backward(dx, dweight, dy, x, weight, slot);
+    const struct learnrows_table *fast = learnops_rows(c, (const struct mat[]){dx, dweight, dy, x, weight}, 5);
+    if (fast) {
+        fast->combine_backward(c, dx, dweight, dy, x, weight, slot);
+    } else {
+        learnref_combine_backward(dx, dweight, dy, x, weight, slot);
+    }
 }
 
 void learnops_add(struct compute *c, struct mat y, struct mat x)
 {
-    (void)c;
-    learnref_add(y, x);
+    const struct learnrows_table *fast = learnops_rows(c, (const struct mat[]){y, x}, 2);
+    if (fast) {
+        fast->add(c, y, x);
+    } else {
+        learnref_add(y, x);
+    }
 }
 
 void learnops_copy(struct compute *c, struct mat y, struct mat x)
 {
-    (void)c;
-    learnref_copy(y, x);
+    const struct learnrows_table *fast = learnops_rows(c, (const struct mat[]){y, x}, 2);
+    if (fast) {
+        fast->copy(c, y, x);
+    } else {
+        learnref_copy(y, x);
+    }
+}
+
+void learnops_zero(struct compute *c, struct mat y)
+{
+    const struct learnrows_table *fast = learnops_rows(c, (const struct mat[]){y}, 1);
+    if (fast) {
+        fast->zero(c, y);
+    } else {
+        learnref_zero(y);
+    }
+}
+
+void learnops_router_scores(struct compute *c, const struct learnops_router *a, struct mat logits)
+{
+    const struct learnrows_table *fast = learnops_rows(c, (const struct mat[]){a->scores, logits}, 2);
+    if (fast) {
+        fast->router_scores(c, a, logits);
+    } else {
+        learnref_router_scores(a, logits);
+    }
+}
+
+void learnops_router_weigh(struct compute *c, const struct learnops_router *a)
+{
+    const struct learnrows_table *fast = learnops_rows(c, (const struct mat[]){a->scores, a->weights}, 2);
+    if (fast) {
+        fast->router_weigh(c, a);
+    } else {
+        learnref_router_weigh(a);
+    }
+}
+
+void learnops_router_balance(struct compute *c, const struct learnops_router *a, double *losses)
+{
+    const struct learnrows_table *fast = learnops_rows(c, (const struct mat[]){a->scores, a->load}, 2);
+    if (fast) {
+        fast->router_balance(c, a, losses);
+    } else {
+        learnref_router_balance(a, losses);
+    }
+}
+
+void learnops_router_backward(struct compute *c, const struct learnops_router *a, struct mat dweights,
+                              double balance_scale, struct mat dlogits)
+{
+    const struct mat mats[] = {a->scores, a->load, dweights, dlogits};
+    const struct learnrows_table *fast = learnops_rows(c, mats, 4);
+    if (fast) {
+        fast->router_backward(c, a, dweights, balance_scale, dlogits);
+    } else {
+        learnref_router_backward(a, dweights, balance_scale, dlogits);
+    }
 }

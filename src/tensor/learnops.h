@@ -26,10 +26,14 @@ struct learnops_matmul {
 ERR_MUST_USE err learnops_matmul(struct compute *c, enum learnops_product product,
                                  const struct learnops_matmul *jobs, size_t n_jobs);
 
-/* y = x / sqrt(mean(x^2) + eps) * weight, per row; weight [1, D]. Backward adds to dx and dweight. */
+/* From here on, attention aside, there are fast versions for float32 and bfloat16 mats in any mix, whose
+ * results do not depend on the number of threads; where one of the mats is float64, the reference computes.
+ *
+ * y = x / sqrt(mean(x^2) + eps) * weight, per row; weight [1, D]. Backward adds to dx and dweight; ERR_NOMEM
+ * for its partial sums. */
 void learnops_rmsnorm(struct compute *c, struct mat y, struct mat x, struct mat weight, double eps);
-void learnops_rmsnorm_backward(struct compute *c, struct mat dx, struct mat dweight, struct mat dy,
-                               struct mat x, struct mat weight, double eps);
+ERR_MUST_USE err learnops_rmsnorm_backward(struct compute *c, struct mat dx, struct mat dweight,
+                                           struct mat dy, struct mat x, struct mat weight, double eps);
 
 /* Rotates dims [first, first + dim) of each of n_heads heads of x [T, n_heads * head_dim] in place by angle
  * positions[t] * freqs[i]; back: by its negative, which is the gradient's way. */
@@ -65,10 +69,10 @@ ERR_MUST_USE err learnops_attention_backward(struct compute *c, const struct lea
                                              struct mat dout, struct mat dq, struct mat dk, struct mat dv);
 
 /* The loss of next tokens: losses[t] = -log softmax(logits[t])[targets[t]] + z_loss * lse^2, lse being the
- * logarithm of the softmax's denominator; 0 where targets[t] < 0. logits [T, V] become the gradient of
- * sum_t losses[t] * scale. */
-void learnops_cross_entropy(struct compute *c, struct mat logits, const int32_t *targets, double *losses,
-                            double z_loss, double scale);
+ * logarithm of the softmax's denominator; 0 where targets[t] < 0. Sets dlogits [T, V], the gradient of
+ * sum_t losses[t] * scale: a mat of its own, or logits itself, or a mat without data for the losses alone. */
+void learnops_cross_entropy(struct compute *c, struct mat dlogits, struct mat logits, const int32_t *targets,
+                            double *losses, double z_loss, double scale);
 
 /* y[t] = table[ids[t]]; backward adds dy[t] to dtable[ids[t]], in the order of t. */
 void learnops_embed(struct compute *c, struct mat y, struct mat table, const int32_t *ids);
@@ -78,14 +82,38 @@ void learnops_embed_backward(struct compute *c, struct mat dtable, struct mat dy
 void learnops_gather(struct compute *c, struct mat y, struct mat x, const uint32_t *rows);
 void learnops_gather_backward(struct compute *c, struct mat dx, struct mat dy, const uint32_t *rows);
 
-/* y[t] adds sum_k weight[t, k] x[slot[t * K + k]]. Backward sets dx[slot[t * K + k]] = weight[t, k] dy[t] and
- * dweight[t, k] = dy[t] . x[slot[t * K + k]]. */
+/* y[t] adds sum_k weight[t, k] x[slot[t * K + k]]; a weight [T, K] without data is 1 everywhere. Backward sets
+ * dx[slot[t * K + k]] = weight[t, k] dy[t] and dweight[t, k] = dy[t] . x[slot[t * K + k]]. */
 void learnops_combine(struct compute *c, struct mat y, struct mat x, struct mat weight, const uint32_t *slot);
 void learnops_combine_backward(struct compute *c, struct mat dx, struct mat dweight, struct mat dy,
                                struct mat x, struct mat weight, const uint32_t *slot);
 
-/* y adds x. y becomes x, in y's type. */
+/* y adds x. y becomes x, in y's type. y becomes 0. */
 void learnops_add(struct compute *c, struct mat y, struct mat x);
 void learnops_copy(struct compute *c, struct mat y, struct mat x);
+void learnops_zero(struct compute *c, struct mat y);
+
+/* A router, whose formulas are in model/learnrouter.h; who is chosen is decided there. The rows of T tokens are
+ * load.rows sequences of the same length. */
+#define LEARNOPS_ROUTER_TINY 1e-20 /* added to sums of scores, as in the model's published code */
+struct learnops_router {
+    struct mat scores;      /* [T, E] */
+    struct mat weights;     /* [T, K] */
+    struct mat load;        /* [sequences, E]: f, a constant */
+    const uint32_t *chosen; /* [T * K], K different experts for each token */
+    bool softmax;           /* scores are the softmax of a row of logits; otherwise their logistic function */
+    bool normalise;         /* a token's weights add up to scale; otherwise they are scores times scale */
+    double scale;
+};
+/* Sets a->scores, which may be the logits [T, E]. */
+void learnops_router_scores(struct compute *c, const struct learnops_router *a, struct mat logits);
+/* Sets a->weights from scores and chosen. */
+void learnops_router_weigh(struct compute *c, const struct learnops_router *a);
+/* losses[t]: what token t adds to its sequence's balance loss. */
+void learnops_router_balance(struct compute *c, const struct learnops_router *a, double *losses);
+/* Sets dlogits [T, E]: by way of the weights, whose gradient is dweights [T, K], and of balance_scale times all
+ * balance losses. */
+void learnops_router_backward(struct compute *c, const struct learnops_router *a, struct mat dweights,
+                              double balance_scale, struct mat dlogits);
 
 #endif

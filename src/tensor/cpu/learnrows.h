@@ -1,31 +1,40 @@
-/* tensor/cpu/learnrows.h: the row-wise operations of learnops.h for float32 and bfloat16 mats, by level.
- * Contracts there. Sums over rows (a norm's weights) are taken in blocks of LEARNROWS_BLOCK rows whose sums are
- * added in order: results do not depend on the number of threads. */
+/* tensor/cpu/learnrows.h: the operations of learnops.h that go through rows of float32 and bfloat16 mats, in
+ * any mix: a table per level. Contracts there. Numbers are float32 in between, rounded where they are stored.
+ *
+ * No result depends on the number of threads: rows that are added to are split among threads by columns
+ * (learnmoves_body.h), and sums over rows are taken in blocks of LEARNROWS_BLOCK, added in order. */
 #ifndef TENSOR_CPU_LEARNROWS_H
 #define TENSOR_CPU_LEARNROWS_H
 
 #include "tensor/learnops.h"
 
-enum { LEARNROWS_BLOCK = 256 };
+enum { LEARNROWS_BLOCK = 64 };
 
-#define LEARNROWS_DECLARE(level)                                                                           \
-    void learnrows_##level##_rmsnorm(struct compute *c, struct mat y, struct mat x, struct mat weight,    \
-                                     double eps);                                                          \
-    err learnrows_##level##_rmsnorm_backward(struct compute *c, struct mat dx, struct mat dweight,         \
-                                             struct mat dy, struct mat x, struct mat weight, double eps);  \
-    void learnrows_##level##_swiglu(struct compute *c, struct mat y, struct mat gate, struct mat up);      \
-    void learnrows_##level##_swiglu_backward(struct compute *c, struct mat dgate, struct mat dup,          \
-                                             struct mat dy, struct mat gate, struct mat up);               \
-    void learnrows_##level##_copy(struct compute *c, struct mat y, struct mat x);                          \
-    void learnrows_##level##_add(struct compute *c, struct mat y, struct mat x);                           \
-    void learnrows_##level##_gather(struct compute *c, struct mat y, struct mat x, const uint32_t *rows);  \
-    void learnrows_##level##_combine(struct compute *c, struct mat y, struct mat x, struct mat weight,     \
-                                     const uint32_t *slot);                                                \
-    void learnrows_##level##_combine_backward(struct compute *c, struct mat dx, struct mat dweight,        \
-                                              struct mat dy, struct mat x, struct mat weight,              \
-                                              const uint32_t *slot);
+struct learnrows_table {
+    void (*rmsnorm)(struct compute *c, struct mat y, struct mat x, struct mat weight, double eps);
+    err (*rmsnorm_backward)(struct compute *c, struct mat dx, struct mat dweight, struct mat dy, struct mat x,
+                            struct mat weight, double eps);
+    void (*rope)(struct compute *c, const struct learnops_rope *a);
+    void (*swiglu)(struct compute *c, struct mat y, struct mat gate, struct mat up);
+    void (*swiglu_backward)(struct compute *c, struct mat dgate, struct mat dup, struct mat dy, struct mat gate,
+                            struct mat up);
+    void (*add)(struct compute *c, struct mat y, struct mat x);
+    void (*copy)(struct compute *c, struct mat y, struct mat x);
+    void (*zero)(struct compute *c, struct mat y);
+    void (*gather)(struct compute *c, struct mat y, struct mat x, const uint32_t *rows);
+    void (*gather_backward)(struct compute *c, struct mat dx, struct mat dy, const uint32_t *rows);
+    void (*combine)(struct compute *c, struct mat y, struct mat x, struct mat weight, const uint32_t *slot);
+    void (*combine_backward)(struct compute *c, struct mat dx, struct mat dweight, struct mat dy, struct mat x,
+                             struct mat weight, const uint32_t *slot);
+    void (*cross_entropy)(struct compute *c, struct mat dlogits, struct mat logits, const int32_t *targets,
+                          double *losses, double z_loss, double scale);
+    void (*router_scores)(struct compute *c, const struct learnops_router *a, struct mat logits);
+    void (*router_weigh)(struct compute *c, const struct learnops_router *a);
+    void (*router_balance)(struct compute *c, const struct learnops_router *a, double *losses);
+    void (*router_backward)(struct compute *c, const struct learnops_router *a, struct mat dweights,
+                            double balance_scale, struct mat dlogits);
+};
 
-LEARNROWS_DECLARE(avx2)
-LEARNROWS_DECLARE(avx512)
+extern const struct learnrows_table learnrows_avx2, learnrows_avx512;
 
 #endif

@@ -1,61 +1,12 @@
-/* tensor/cpu/learnrows_body.h: the operations of learnrows.h, written once over vec_*.h; included by
- * learnrows_avx2.c and learnrows_avx512.c, which name the functions through LEARNROWS(). */
+/* tensor/cpu/learnrows_body.h: norm, rotation, swiglu, sums and copies of learnrows.h, written once over
+ * vec_*.h; included by learnrows_avx2.c and learnrows_avx512.c. Formulas: ref/learnref.c. */
 #include "tensor/cpu/learnrows.h"
 
 #include <math.h>
-#include <string.h>
 
+#include "tensor/cpu/angles.h"
+#include "tensor/cpu/matrow.h"
 #include "tensor/cpu/rowsplit.h"
-
-/* One row of a mat. */
-struct learnrows_row {
-    void *data;
-    bool wide;
-};
-
-static inline struct learnrows_row learnrows_at(const struct mat *m, size_t row)
-{
-    return (struct learnrows_row){(char *)m->data + row * m->stride * mat_type_bytes(m->type), m->type == MAT_F32};
-}
-
-/* n elements from i on: all of a vec, or the first of it. */
-static inline vec learnrows_load(struct learnrows_row r, size_t i, size_t n)
-{
-    const float *f = (const float *)r.data + i;
-    const uint16_t *h = (const uint16_t *)r.data + i;
-    if (n >= VEC_N) {
-        return r.wide ? vec_load(f) : vec_load_bf16(h);
-    }
-    return r.wide ? vec_load_n(f, n) : vec_load_bf16_n(h, n);
-}
-
-static inline void learnrows_store(struct learnrows_row r, size_t i, size_t n, vec v)
-{
-    float *f = (float *)r.data + i;
-    uint16_t *h = (uint16_t *)r.data + i;
-    if (n >= VEC_N) {
-        if (r.wide) {
-            vec_store(f, v);
-        } else {
-            vec_store_bf16(h, v);
-        }
-    } else if (r.wide) {
-        vec_store_n(f, v, n);
-    } else {
-        vec_store_bf16_n(h, v, n);
-    }
-}
-
-static inline double learnrows_sum(vec v)
-{
-    float lanes[VEC_N];
-    double sum = 0;
-    vec_store(lanes, v);
-    for (int i = 0; i < VEC_N; i++) {
-        sum += (double)lanes[i];
-    }
-    return sum;
-}
 
 /* ---- RMSNorm ---- */
 
@@ -65,57 +16,58 @@ struct learnrows_norm {
     double eps;
 };
 
-static float learnrows_inverse_rms(struct learnrows_row x, size_t d, double eps)
+static float learnrows_inverse_rms(vec squares, size_t d, double eps)
 {
-    vec sum = vec_set(0);
-    for (size_t i = 0; i < d; i += VEC_N) {
-        vec v = learnrows_load(x, i, d - i);
-        sum = vec_fma(v, v, sum);
-    }
-    return (float)(1 / sqrt(learnrows_sum(sum) / (double)d + eps));
+    return (float)(1 / sqrt((double)matrow_sum(squares) / (double)d + eps));
 }
 
 static void learnrows_rmsnorm_rows(const void *args, size_t first, size_t last)
 {
     const struct learnrows_norm *a = args;
-    struct learnrows_row weight = learnrows_at(&a->weight, 0);
+    struct matrow weight = matrow_at(&a->weight, 0);
     size_t d = a->x.cols;
     for (size_t t = first; t < last; t++) {
-        struct learnrows_row x = learnrows_at(&a->x, t), y = learnrows_at(&a->y, t);
-        vec r = vec_set(learnrows_inverse_rms(x, d, a->eps));
+        struct matrow x = matrow_at(&a->x, t), y = matrow_at(&a->y, t);
+        vec squares = vec_set(0);
         for (size_t i = 0; i < d; i += VEC_N) {
-            vec v = vec_mul(learnrows_load(x, i, d - i), r);
-            learnrows_store(y, i, d - i, vec_mul(v, learnrows_load(weight, i, d - i)));
+            vec v = matrow_load(x, i, d - i);
+            squares = vec_fma(v, v, squares);
+        }
+        vec r = vec_set(learnrows_inverse_rms(squares, d, a->eps));
+        for (size_t i = 0; i < d; i += VEC_N) {
+            vec v = vec_mul(matrow_load(x, i, d - i), r);
+            matrow_store(y, i, d - i, vec_mul(v, matrow_load(weight, i, d - i)));
         }
     }
 }
 
-void LEARNROWS(rmsnorm)(struct compute *c, struct mat y, struct mat x, struct mat weight, double eps)
+static void learnrows_rmsnorm(struct compute *c, struct mat y, struct mat x, struct mat weight, double eps)
 {
     const struct learnrows_norm a = {.y = y, .x = x, .weight = weight, .eps = eps};
     rowsplit_run(c, x.rows, x.cols, learnrows_rmsnorm_rows, &a);
 }
 
-/* Formulas: ref/learnref.c. */
-static void learnrows_rmsnorm_back(const struct learnrows_norm *a, size_t t, float *sums)
+/* One row; sums adds what is dweight's. */
+static void learnrows_rmsnorm_back(const struct learnrows_norm *a, size_t t, struct matrow sums)
 {
-    struct learnrows_row x = learnrows_at(&a->x, t), dx = learnrows_at(&a->dx, t), dy = learnrows_at(&a->dy, t);
-    struct learnrows_row weight = learnrows_at(&a->weight, 0);
+    struct matrow x = matrow_at(&a->x, t), dx = matrow_at(&a->dx, t), dy = matrow_at(&a->dy, t);
+    struct matrow weight = matrow_at(&a->weight, 0);
     size_t d = a->x.cols;
-    float r = learnrows_inverse_rms(x, d, a->eps);
-    vec dot = vec_set(0);
+    vec dot = vec_set(0), squares = vec_set(0);
     for (size_t i = 0; i < d; i += VEC_N) {
-        vec g = vec_mul(learnrows_load(dy, i, d - i), learnrows_load(weight, i, d - i));
-        dot = vec_fma(g, learnrows_load(x, i, d - i), dot);
+        vec v = matrow_load(x, i, d - i);
+        vec g = vec_mul(matrow_load(dy, i, d - i), matrow_load(weight, i, d - i));
+        dot = vec_fma(g, v, dot);
+        squares = vec_fma(v, v, squares);
     }
-    vec back = vec_set((float)(-(double)r * (double)r * learnrows_sum(dot) / (double)d)), scale = vec_set(r);
+    float r = learnrows_inverse_rms(squares, d, a->eps);
+    vec scale = vec_set(r), back = vec_set(-r * r * matrow_sum(dot) / (float)d);
     for (size_t i = 0; i < d; i += VEC_N) {
         size_t n = d - i;
-        vec v = learnrows_load(x, i, n), g = learnrows_load(dy, i, n);
-        vec by_x = vec_fma(v, back, vec_mul(g, learnrows_load(weight, i, n)));
-        learnrows_store(dx, i, n, vec_fma(by_x, scale, learnrows_load(dx, i, n)));
-        struct learnrows_row s = {sums, true};
-        learnrows_store(s, i, n, vec_fma(g, vec_mul(v, scale), learnrows_load(s, i, n)));
+        vec v = matrow_load(x, i, n), g = matrow_load(dy, i, n);
+        vec by_x = vec_fma(v, back, vec_mul(g, matrow_load(weight, i, n)));
+        matrow_store(dx, i, n, vec_fma(by_x, scale, matrow_load(dx, i, n)));
+        matrow_store(sums, i, n, vec_fma(g, vec_mul(v, scale), matrow_load(sums, i, n)));
     }
 }
 
@@ -127,35 +79,103 @@ static void learnrows_rmsnorm_blocks(const void *args, size_t first, size_t last
         size_t t = block * LEARNROWS_BLOCK, end = t + LEARNROWS_BLOCK;
         memset(a->sums + block * d, 0, d * sizeof *a->sums);
         for (; t < end && t < a->x.rows; t++) {
-            learnrows_rmsnorm_back(a, t, a->sums + block * d);
+            learnrows_rmsnorm_back(a, t, matrow_floats(a->sums + block * d));
         }
     }
 }
 
-err LEARNROWS(rmsnorm_backward)(struct compute *c, struct mat dx, struct mat dweight, struct mat dy, struct mat x,
-                                struct mat weight, double eps)
+static err learnrows_rmsnorm_backward(struct compute *c, struct mat dx, struct mat dweight, struct mat dy,
+                                      struct mat x, struct mat weight, double eps)
 {
     size_t d = x.cols, blocks = (x.rows + LEARNROWS_BLOCK - 1) / LEARNROWS_BLOCK;
     struct learnrows_norm a = {.dx = dx, .dy = dy, .x = x, .weight = weight, .eps = eps};
+    if (x.rows == 0) {
+        return ERR_OK;
+    }
     a.sums = compute_scratch(c, blocks * d * sizeof *a.sums);
     if (!a.sums) {
         return ERR_NOMEM;
     }
     rowsplit_run(c, blocks, LEARNROWS_BLOCK * d, learnrows_rmsnorm_blocks, &a);
-    for (size_t block = 0; block < blocks; block++) {
-        struct learnrows_row to = learnrows_at(&dweight, 0), from = {a.sums + block * d, true};
-        for (size_t i = 0; i < d; i += VEC_N) {
-            learnrows_store(to, i, d - i, vec_add(learnrows_load(to, i, d - i), learnrows_load(from, i, d - i)));
+    struct matrow to = matrow_at(&dweight, 0);
+    for (size_t i = 0; i < d; i += VEC_N) {
+        vec sum = vec_set(0);
+        for (size_t block = 0; block < blocks; block++) {
+            sum = vec_add(sum, matrow_load(matrow_floats(a.sums + block * d), i, d - i));
         }
+        matrow_store(to, i, d - i, vec_add(sum, matrow_load(to, i, d - i)));
     }
     return ERR_OK;
+}
+
+/* ---- Rotation ---- */
+
+enum { LEARNROWS_PAIRS = 64 }; /* made and rotated at a time, on the stack */
+
+static void learnrows_move(struct matrow to, size_t at, struct matrow from, size_t first, size_t n)
+{
+    for (size_t i = 0; i < n; i += VEC_N) {
+        matrow_store(to, at + i, n - i, matrow_load(from, first + i, n - i));
+    }
+}
+
+/* The two of pair i are x[i * step] and x[i * step + apart]. */
+static inline void learnrows_rotate(float *x, size_t step, size_t apart, size_t n, const float *cs,
+                                    const float *sn)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) {
+        float u = x[i * step], v = x[i * step + apart];
+        x[i * step] = u * cs[i] - v * sn[i];
+        x[i * step + apart] = u * sn[i] + v * cs[i];
+    }
+}
+
+/* n pairs from pair `first` of the head that begins at `base`. */
+static void learnrows_rope_head(const struct learnops_rope *a, struct matrow x, size_t base, size_t first,
+                                size_t n, const float *cs, const float *sn)
+{
+    float pairs[2 * LEARNROWS_PAIRS];
+    struct matrow part = matrow_floats(pairs);
+    if (a->pairs == ROPE_INTERLEAVED) {
+        learnrows_move(part, 0, x, base + 2 * first, 2 * n);
+        learnrows_rotate(pairs, 2, 1, n, cs, sn);
+        learnrows_move(x, base + 2 * first, part, 0, 2 * n);
+    } else {
+        learnrows_move(part, 0, x, base + first, n);
+        learnrows_move(part, LEARNROWS_PAIRS, x, base + first + a->dim / 2, n);
+        learnrows_rotate(pairs, 1, LEARNROWS_PAIRS, n, cs, sn);
+        learnrows_move(x, base + first, part, 0, n);
+        learnrows_move(x, base + first + a->dim / 2, part, LEARNROWS_PAIRS, n);
+    }
+}
+
+static void learnrows_rope_rows(const void *args, size_t first, size_t last)
+{
+    const struct learnops_rope *a = args;
+    float cs[LEARNROWS_PAIRS], sn[LEARNROWS_PAIRS];
+    size_t pairs = a->dim / 2;
+    for (size_t t = first; t < last; t++) {
+        for (size_t i = 0; i < pairs; i += LEARNROWS_PAIRS) {
+            size_t n = pairs - i < LEARNROWS_PAIRS ? pairs - i : LEARNROWS_PAIRS;
+            double position = (double)a->positions[t];
+            angles_sincos(a->back ? -position : position, a->freqs + i, n, cs, sn);
+            for (size_t h = 0; h < a->n_heads; h++) {
+                learnrows_rope_head(a, matrow_at(&a->x, t), h * a->head_dim + a->first, i, n, cs, sn);
+            }
+        }
+    }
+}
+
+static void learnrows_rope(struct compute *c, const struct learnops_rope *a)
+{
+    rowsplit_run(c, a->x.rows, (a->n_heads + 4) * a->dim, learnrows_rope_rows, a);
 }
 
 /* ---- Elements ---- */
 
 struct learnrows_mats {
     struct mat a, b, c, d, e; /* outputs first */
-    const uint32_t *index;
 };
 
 static inline vec learnrows_logistic(vec g)
@@ -167,16 +187,16 @@ static void learnrows_swiglu_rows(const void *args, size_t first, size_t last)
 {
     const struct learnrows_mats *m = args;
     for (size_t t = first; t < last; t++) {
-        struct learnrows_row y = learnrows_at(&m->a, t), gate = learnrows_at(&m->b, t), up = learnrows_at(&m->c, t);
+        struct matrow y = matrow_at(&m->a, t), gate = matrow_at(&m->b, t), up = matrow_at(&m->c, t);
         for (size_t i = 0, n; i < m->a.cols; i += VEC_N) {
             n = m->a.cols - i;
-            vec g = learnrows_load(gate, i, n);
-            learnrows_store(y, i, n, vec_mul(vec_mul(g, learnrows_logistic(g)), learnrows_load(up, i, n)));
+            vec g = matrow_load(gate, i, n);
+            matrow_store(y, i, n, vec_mul(vec_mul(g, learnrows_logistic(g)), matrow_load(up, i, n)));
         }
     }
 }
 
-void LEARNROWS(swiglu)(struct compute *c, struct mat y, struct mat gate, struct mat up)
+static void learnrows_swiglu(struct compute *c, struct mat y, struct mat gate, struct mat up)
 {
     const struct learnrows_mats m = {.a = y, .b = gate, .c = up};
     rowsplit_run(c, y.rows, y.cols, learnrows_swiglu_rows, &m);
@@ -186,120 +206,73 @@ static void learnrows_swiglu_back_rows(const void *args, size_t first, size_t la
 {
     const struct learnrows_mats *m = args;
     for (size_t t = first; t < last; t++) {
-        struct learnrows_row dgate = learnrows_at(&m->a, t), dup = learnrows_at(&m->b, t);
-        struct learnrows_row dy = learnrows_at(&m->c, t), gate = learnrows_at(&m->d, t), up = learnrows_at(&m->e, t);
+        struct matrow dgate = matrow_at(&m->a, t), dup = matrow_at(&m->b, t), dy = matrow_at(&m->c, t);
+        struct matrow gate = matrow_at(&m->d, t), up = matrow_at(&m->e, t);
         for (size_t i = 0, n; i < m->a.cols; i += VEC_N) {
             n = m->a.cols - i;
-            vec g = learnrows_load(gate, i, n), u = learnrows_load(up, i, n), d = learnrows_load(dy, i, n);
-            vec s = learnrows_logistic(g), ds = vec_mul(d, s);
+            vec g = matrow_load(gate, i, n), u = matrow_load(up, i, n);
+            vec s = learnrows_logistic(g), ds = vec_mul(matrow_load(dy, i, n), s);
             vec slope = vec_fma(g, vec_sub(vec_set(1), s), vec_set(1));
-            learnrows_store(dgate, i, n, vec_mul(vec_mul(ds, u), slope));
-            learnrows_store(dup, i, n, vec_mul(ds, g));
+            matrow_store(dgate, i, n, vec_mul(vec_mul(ds, u), slope));
+            matrow_store(dup, i, n, vec_mul(ds, g));
         }
     }
 }
 
-void LEARNROWS(swiglu_backward)(struct compute *c, struct mat dgate, struct mat dup, struct mat dy, struct mat gate,
-                                struct mat up)
+static void learnrows_swiglu_backward(struct compute *c, struct mat dgate, struct mat dup, struct mat dy,
+                                      struct mat gate, struct mat up)
 {
     const struct learnrows_mats m = {.a = dgate, .b = dup, .c = dy, .d = gate, .e = up};
     rowsplit_run(c, dy.rows, dy.cols, learnrows_swiglu_back_rows, &m);
-}
-
-static void learnrows_copy_row(struct learnrows_row to, struct learnrows_row from, size_t d)
-{
-    for (size_t i = 0; i < d; i += VEC_N) {
-        learnrows_store(to, i, d - i, learnrows_load(from, i, d - i));
-    }
-}
-
-/* to += factor * from */
-static void learnrows_add_row(struct learnrows_row to, struct learnrows_row from, vec factor, size_t d)
-{
-    for (size_t i = 0; i < d; i += VEC_N) {
-        vec v = vec_fma(learnrows_load(from, i, d - i), factor, learnrows_load(to, i, d - i));
-        learnrows_store(to, i, d - i, v);
-    }
-}
-
-static void learnrows_copy_rows(const void *args, size_t first, size_t last)
-{
-    const struct learnrows_mats *m = args;
-    for (size_t t = first; t < last; t++) {
-        size_t from = m->index ? m->index[t] : t;
-        learnrows_copy_row(learnrows_at(&m->a, t), learnrows_at(&m->b, from), m->a.cols);
-    }
-}
-
-void LEARNROWS(copy)(struct compute *c, struct mat y, struct mat x)
-{
-    const struct learnrows_mats m = {.a = y, .b = x};
-    rowsplit_run(c, y.rows, y.cols, learnrows_copy_rows, &m);
-}
-
-void LEARNROWS(gather)(struct compute *c, struct mat y, struct mat x, const uint32_t *rows)
-{
-    const struct learnrows_mats m = {.a = y, .b = x, .index = rows};
-    rowsplit_run(c, y.rows, y.cols, learnrows_copy_rows, &m);
 }
 
 static void learnrows_add_rows(const void *args, size_t first, size_t last)
 {
     const struct learnrows_mats *m = args;
     for (size_t t = first; t < last; t++) {
-        learnrows_add_row(learnrows_at(&m->a, t), learnrows_at(&m->b, t), vec_set(1), m->a.cols);
+        struct matrow y = matrow_at(&m->a, t), x = matrow_at(&m->b, t);
+        for (size_t i = 0, n; i < m->a.cols; i += VEC_N) {
+            n = m->a.cols - i;
+            matrow_store(y, i, n, vec_add(matrow_load(y, i, n), matrow_load(x, i, n)));
+        }
     }
 }
 
-void LEARNROWS(add)(struct compute *c, struct mat y, struct mat x)
+static void learnrows_add(struct compute *c, struct mat y, struct mat x)
 {
     const struct learnrows_mats m = {.a = y, .b = x};
     rowsplit_run(c, y.rows, y.cols, learnrows_add_rows, &m);
 }
 
-/* ---- Experts' outputs back to their tokens ---- */
-
-static void learnrows_combine_rows(const void *args, size_t first, size_t last)
+static void learnrows_copy_rows(const void *args, size_t first, size_t last)
 {
     const struct learnrows_mats *m = args;
-    size_t n = m->c.cols;
     for (size_t t = first; t < last; t++) {
-        for (size_t k = 0; k < n; k++) {
-            vec weight = vec_set((float)mat_get(&m->c, t, k));
-            learnrows_add_row(learnrows_at(&m->a, t), learnrows_at(&m->b, m->index[t * n + k]), weight, m->a.cols);
-        }
+        learnrows_move(matrow_at(&m->a, t), 0, matrow_at(&m->b, t), 0, m->a.cols);
     }
 }
 
-void LEARNROWS(combine)(struct compute *c, struct mat y, struct mat x, struct mat weight, const uint32_t *slot)
+static void learnrows_copy(struct compute *c, struct mat y, struct mat x)
 {
-    const struct learnrows_mats m = {.a = y, .b = x, .c = weight, .index = slot};
-    rowsplit_run(c, y.rows, y.cols * weight.cols, learnrows_combine_rows, &m);
+    const struct learnrows_mats m = {.a = y, .b = x};
+    rowsplit_run(c, y.rows, y.cols, learnrows_copy_rows, &m);
 }
 
-static void learnrows_combine_back_rows(const void *args, size_t first, size_t last)
+static void learnrows_zero_rows(const void *args, size_t first, size_t last)
 {
-    const struct learnrows_mats *m = args; /* dx, dweight, dy, x, weight */
-    size_t n = m->e.cols, d = m->c.cols;
+    const struct mat *y = args;
     for (size_t t = first; t < last; t++) {
-        struct learnrows_row dy = learnrows_at(&m->c, t);
-        for (size_t k = 0; k < n; k++) {
-            size_t at = m->index[t * n + k];
-            struct learnrows_row x = learnrows_at(&m->d, at), dx = learnrows_at(&m->a, at);
-            vec dot = vec_set(0), weight = vec_set((float)mat_get(&m->e, t, k));
-            for (size_t i = 0; i < d; i += VEC_N) {
-                vec g = learnrows_load(dy, i, d - i);
-                dot = vec_fma(g, learnrows_load(x, i, d - i), dot);
-                learnrows_store(dx, i, d - i, vec_mul(g, weight));
-            }
-            mat_set(&m->b, t, k, learnrows_sum(dot));
-        }
+        struct matrow row = matrow_at(y, t);
+        memset(row.data, 0, y->cols * mat_type_bytes(y->type));
     }
 }
 
-void LEARNROWS(combine_backward)(struct compute *c, struct mat dx, struct mat dweight, struct mat dy, struct mat x,
-                                 struct mat weight, const uint32_t *slot)
+static void learnrows_zero(struct compute *c, struct mat y)
 {
-    const struct learnrows_mats m = {.a = dx, .b = dweight, .c = dy, .d = x, .e = weight, .index = slot};
-    rowsplit_run(c, dy.rows, dy.cols * weight.cols, learnrows_combine_back_rows, &m);
+    rowsplit_run(c, y.rows, y.cols, learnrows_zero_rows, &y);
 }
+
+#define LEARNROWS_BODY                                                                                     \
+    .rmsnorm = learnrows_rmsnorm, .rmsnorm_backward = learnrows_rmsnorm_backward, .rope = learnrows_rope,  \
+    .swiglu = learnrows_swiglu, .swiglu_backward = learnrows_swiglu_backward, .add = learnrows_add,        \
+    .copy = learnrows_copy, .zero = learnrows_zero

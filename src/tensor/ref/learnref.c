@@ -1,4 +1,5 @@
-/* tensor/ref/learnref.c: see learnref.h. Attention is in learnref_attention.c. */
+/* tensor/ref/learnref.c: see learnref.h. Attention and routers are in learnref_attention.c and
+ * learnref_router.c. */
 #include "tensor/ref/learnref.h"
 
 #include <math.h>
@@ -106,23 +107,36 @@ void learnref_swiglu_backward(struct mat dgate, struct mat dup, struct mat dy, s
     }
 }
 
-void learnref_cross_entropy(struct mat logits, const int32_t *targets, double *losses, double z_loss,
-                            double scale)
+/* One row whose target counts. */
+static void learnref_loss(const struct mat *dlogits, const struct mat *logits, size_t t, size_t target,
+                          double *loss, double z_loss, double scale)
+{
+    double most = -INFINITY, sum = 0, hit = mat_get(logits, t, target);
+    for (size_t i = 0; i < logits->cols; i++) {
+        most = fmax(most, mat_get(logits, t, i));
+    }
+    for (size_t i = 0; i < logits->cols; i++) {
+        sum += exp(mat_get(logits, t, i) - most);
+    }
+    double lse = most + log(sum);
+    *loss = lse - hit + z_loss * lse * lse;
+    for (size_t i = 0; dlogits->data && i < logits->cols; i++) {
+        double p = exp(mat_get(logits, t, i) - lse);
+        mat_set(dlogits, t, i, scale * (1 + 2 * z_loss * lse) * p - (i == target ? scale : 0));
+    }
+}
+
+void learnref_cross_entropy(struct mat dlogits, struct mat logits, const int32_t *targets, double *losses,
+                            double z_loss, double scale)
 {
     for (size_t t = 0; t < logits.rows; t++) {
-        double most = -INFINITY, sum = 0;
-        for (size_t i = 0; i < logits.cols; i++) {
-            most = fmax(most, mat_get(&logits, t, i));
+        if (targets[t] >= 0) {
+            learnref_loss(&dlogits, &logits, t, (size_t)targets[t], &losses[t], z_loss, scale);
+            continue;
         }
-        for (size_t i = 0; i < logits.cols; i++) {
-            sum += exp(mat_get(&logits, t, i) - most);
-        }
-        bool counts = targets[t] >= 0;
-        double lse = most + log(sum), each = counts ? scale * (1 + 2 * z_loss * lse) : 0;
-        losses[t] = counts ? lse - mat_get(&logits, t, (size_t)targets[t]) + z_loss * lse * lse : 0;
-        for (size_t i = 0; i < logits.cols; i++) {
-            double p = exp(mat_get(&logits, t, i) - lse);
-            mat_set(&logits, t, i, each * p - (counts && i == (size_t)targets[t] ? scale : 0));
+        losses[t] = 0;
+        if (dlogits.data) {
+            learnref_zero(mat_rows(dlogits, t, 1));
         }
     }
 }
@@ -168,7 +182,8 @@ void learnref_combine(struct mat y, struct mat x, struct mat weight, const uint3
 {
     for (size_t t = 0; t < y.rows; t++) {
         for (size_t k = 0; k < weight.cols; k++) {
-            learnref_row(&y, t, &x, slot[t * weight.cols + k], mat_get(&weight, t, k), true);
+            double factor = weight.data ? mat_get(&weight, t, k) : 1;
+            learnref_row(&y, t, &x, slot[t * weight.cols + k], factor, true);
         }
     }
 }
@@ -200,5 +215,14 @@ void learnref_copy(struct mat y, struct mat x)
 {
     for (size_t t = 0; t < y.rows; t++) {
         learnref_row(&y, t, &x, t, 1, false);
+    }
+}
+
+void learnref_zero(struct mat y)
+{
+    for (size_t t = 0; t < y.rows; t++) {
+        for (size_t i = 0; i < y.cols; i++) {
+            mat_set(&y, t, i, 0);
+        }
     }
 }

@@ -15,8 +15,8 @@ void learnref_swiglu_backward(struct mat dgate, struct mat dup, struct mat dy, s
 err learnref_attention(const struct learnops_attention *a);
 err learnref_attention_backward(const struct learnops_attention *a, struct mat dout, struct mat dq,
                                 struct mat dk, struct mat dv);
-void learnref_cross_entropy(struct mat logits, const int32_t *targets, double *losses, double z_loss,
-                            double scale);
+void learnref_cross_entropy(struct mat dlogits, struct mat logits, const int32_t *targets, double *losses,
+                            double z_loss, double scale);
 void learnref_embed(struct mat y, struct mat table, const int32_t *ids);
 void learnref_embed_backward(struct mat dtable, struct mat dy, const int32_t *ids);
 void learnref_gather(struct mat y, struct mat x, const uint32_t *rows);
@@ -26,5 +26,11 @@ void learnref_combine_backward(struct mat dx, struct mat dweight, struct mat dy,
                                struct mat weight, const uint32_t *slot);
 void learnref_add(struct mat y, struct mat x);
 void learnref_copy(struct mat y, struct mat x);
+void learnref_zero(struct mat y);
+void learnref_router_scores(const struct learnops_router *a, struct mat logits);
+void learnref_router_weigh(const struct learnops_router *a);
+void learnref_router_balance(const struct learnops_router *a, double *losses);
+void learnref_router_backward(const struct learnops_router *a, struct mat dweights, double balance_scale,
+                              struct mat dlogits);
 
 #endif
