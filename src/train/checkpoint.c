@@ -42,7 +42,7 @@ err checkpoint_find(const char *dir, uint64_t *step, bool *found, struct errinfo
     struct folder_names l = {0};
     struct errinfo why;
     uint64_t at = 0;
-    bool whole = false;
+    bool whole = false, damaged = false;
     err e = folder_list(dir, &l, info);
     if (e == ERR_NOTFOUND) {
         *found = false;
@@ -52,11 +52,12 @@ err checkpoint_find(const char *dir, uint64_t *step, bool *found, struct errinfo
     for (size_t i = l.n; i-- > 0 && e == ERR_OK && !whole;) {
         if (checkpoint_is_name(l.names[i], &at)) {
             e = checkpoint_whole(dir, l.names[i], at, &whole, &why);
+            damaged = damaged || !whole;
         }
     }
     folder_names_deinit(&l);
-    if (e != ERR_OK) {
-        return err_set(info, e, "%s", why.message);
+    if (e != ERR_OK || (damaged && !whole)) {
+        return err_set(info, e == ERR_OK ? ERR_CORRUPT : e, "%s", why.message);
     }
     *found = whole;
     if (whole) {
