@@ -8,7 +8,7 @@
 
 #include <stdbool.h>
 
-#include "cli/htmltext.h"
+#include "base/htmltext.h"
 
 enum { BARCHART_GROUPS_MAX = 16, BARCHART_LABEL = 32 };
 

@@ -1,5 +1,5 @@
-/* cli/htmltext.c: see htmltext.h. */
-#include "cli/htmltext.h"
+/* base/htmltext.c: see htmltext.h. */
+#include "base/htmltext.h"
 
 #include <stdarg.h>
 #include <stdio.h>
