@@ -72,6 +72,20 @@ static err learnmla_queries(const struct learnrun *r, const struct learnparams_l
     return ERR_OK;
 }
 
+/* k_b's matrices side by side, shaped as k's heads, 0 where those are rotated: one product serves all heads. */
+static struct mat learnmla_k_b(const struct learnrun *r, const struct learnparams_layer *p)
+{
+    const struct config *c = r->config;
+    size_t heads = c->num_attention_heads, qk = config_qk_dim(c);
+    struct mat m = learnrun_narrow(r, c->kv_lora_rank, heads * qk);
+    learnrun_zero(r, m);
+    for (size_t h = 0; !r->counting && h < heads; h++) {
+        learnops_copy(r->compute, learnmla_head(m, h, qk, 0, c->qk_nope_head_dim),
+                      learnparams_matrix(p->k_b, p->k_b->work, h));
+    }
+    return m;
+}
+
 static err learnmla_keys_and_values(const struct learnrun *r, const struct learnparams_layer *p,
                                     const struct learnmla *a)
 {
@@ -81,14 +95,12 @@ static err learnmla_keys_and_values(const struct learnrun *r, const struct learn
     TRY(learnrun_matmul(r, LEARNOPS_NT, a->kv_a, a->h, p->kv_a->work, false));
     learnrun_norm(r, a->latent, mat_cols(a->kv_a, 0, rank), p->kv_a_norm);
     learnmla_rope(r, rotated, 1, 0, false);
-    for (size_t h = 0; h < c->num_attention_heads; h++) {
-        TRY(learnrun_matmul(r, LEARNOPS_NN, learnmla_head(a->k, h, nope + rope, 0, nope), a->latent,
-                            learnparams_matrix(p->k_b, p->k_b->work, h), false));
-        TRY(learnrun_matmul(r, LEARNOPS_NT, learnmla_head(a->v, h, c->v_head_dim, 0, c->v_head_dim), a->latent,
-                            learnparams_matrix(p->v_b, p->v_b->work, h), false));
-        if (!r->counting) {
-            learnops_copy(r->compute, learnmla_head(a->k, h, nope + rope, nope, rope), rotated);
-        }
+    size_t mark = learnarena_mark(r->arena);
+    TRY(learnrun_matmul(r, LEARNOPS_NN, a->k, a->latent, learnmla_k_b(r, p), false));
+    learnarena_release(r->arena, mark);
+    TRY(learnrun_matmul(r, LEARNOPS_NT, a->v, a->latent, p->v_b->work, false));
+    for (size_t h = 0; !r->counting && h < c->num_attention_heads; h++) {
+        learnops_copy(r->compute, learnmla_head(a->k, h, nope + rope, nope, rope), rotated);
     }
     return ERR_OK;
 }
@@ -131,19 +143,22 @@ static err learnmla_queries_backward(const struct learnrun *r, const struct lear
     return learnrun_matmul(r, LEARNOPS_NN, dh, narrow, p->q_a->work, true);
 }
 
-/* One head's keys and values: dlatent adds. */
-static err learnmla_head_backward(const struct learnrun *r, const struct learnparams_layer *p,
-                                  const struct learnmla *a, size_t h, struct mat dk, struct mat dv,
-                                  struct mat dlatent)
+/* Before the heads' own keys and values: dlatent adds. */
+static err learnmla_heads_backward(const struct learnrun *r, const struct learnparams_layer *p,
+                                   const struct learnmla *a, struct mat dk, struct mat dv, struct mat dlatent)
 {
     const struct config *c = r->config;
-    struct mat dnope = learnmla_head(dk, h, config_qk_dim(c), 0, c->qk_nope_head_dim);
-    struct mat dvalue = learnmla_head(dv, h, c->v_head_dim, 0, c->v_head_dim);
-    TRY(learnrun_matmul(r, LEARNOPS_NT, dlatent, dnope, learnparams_matrix(p->k_b, p->k_b->work, h), true));
-    TRY(learnrun_matmul(r, LEARNOPS_NN, dlatent, dvalue, learnparams_matrix(p->v_b, p->v_b->work, h), true));
-    TRY(learnrun_matmul(r, LEARNOPS_TN, learnparams_matrix(p->k_b, p->k_b->grad, h), a->latent, dnope, true));
-    return learnrun_matmul(r, LEARNOPS_TN, learnparams_matrix(p->v_b, p->v_b->grad, h), dvalue, a->latent,
-                           true);
+    size_t mark = learnarena_mark(r->arena);
+    struct mat grad = learnrun_wide(r, c->kv_lora_rank, dk.cols);
+    TRY(learnrun_matmul(r, LEARNOPS_NT, dlatent, dk, learnmla_k_b(r, p), true));
+    TRY(learnrun_matmul(r, LEARNOPS_TN, grad, a->latent, dk, false));
+    for (size_t h = 0; !r->counting && h < c->num_attention_heads; h++) {
+        learnops_add(r->compute, learnparams_matrix(p->k_b, p->k_b->grad, h),
+                     learnmla_head(grad, h, config_qk_dim(c), 0, c->qk_nope_head_dim));
+    }
+    learnarena_release(r->arena, mark);
+    TRY(learnrun_matmul(r, LEARNOPS_NN, dlatent, dv, p->v_b->work, true));
+    return learnrun_matmul(r, LEARNOPS_TN, p->v_b->grad, dv, a->latent, true);
 }
 
 static err learnmla_keys_and_values_backward(const struct learnrun *r, const struct learnparams_layer *p,
@@ -156,11 +171,9 @@ static err learnmla_keys_and_values_backward(const struct learnrun *r, const str
     struct mat drotated = mat_cols(dkv_a, rank, rope);
     learnrun_zero(r, dlatent);
     learnrun_zero(r, dkv_a);
-    for (size_t h = 0; h < c->num_attention_heads; h++) {
-        TRY(learnmla_head_backward(r, p, a, h, dk, dv, dlatent));
-        if (!r->counting) {
-            learnops_add(r->compute, drotated, learnmla_head(dk, h, nope + rope, nope, rope));
-        }
+    TRY(learnmla_heads_backward(r, p, a, dk, dv, dlatent));
+    for (size_t h = 0; !r->counting && h < c->num_attention_heads; h++) {
+        learnops_add(r->compute, drotated, learnmla_head(dk, h, nope + rope, nope, rope));
     }
     learnmla_rope(r, drotated, 1, 0, true);
     TRY(learnrun_norm_backward(r, mat_cols(dkv_a, 0, rank), dlatent, mat_cols(a->kv_a, 0, rank), p->kv_a_norm));
