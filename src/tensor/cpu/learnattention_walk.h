@@ -44,10 +44,10 @@ struct learnattention_room {
     float *from;     /* [tokens] the first key a token sees */
     number *k, *v;   /* left: keys by their dims */
     number *turned;  /* left: forward the values' dims by keys, backward the keys' dims by keys */
-    number *q;       /* right: queries by dims; forward of one chunk */
+    number *q;       /* right: queries by dims */
     float *scores;   /* forward [SEEN], backward [2] blocks */
     number *p;       /* forward right [2][SEEN]; backward left [2 KEYS][ROWS] */
-    float *out;      /* forward [2 v_steps][2] */
+    float *out;      /* forward [2][2 v_steps][2] */
     /* Backward only. */
     number *dout;             /* right: queries by dims */
     number *q_down, *dout_down; /* right: dims by queries */
@@ -82,10 +82,10 @@ static size_t learnattention_lay(const struct learnattention_task *t, char *memo
     w->k = learnattention_carve(memory, &at, keys, N);
     if (!t->d) {
         w->turned = learnattention_carve(memory, &at, values, N);
-        w->q = learnattention_carve(memory, &at, 2 * k * OPERAND, N);
+        w->q = learnattention_carve(memory, &at, keys, N);
         w->scores = learnattention_carve(memory, &at, LEARNATTENTION_SEEN * LEARNATTENTION_BLOCK, F);
         w->p = learnattention_carve(memory, &at, 2 * LEARNATTENTION_SEEN * OPERAND, N);
-        w->out = learnattention_carve(memory, &at, v * LEARNATTENTION_BLOCK, F);
+        w->out = learnattention_carve(memory, &at, 2 * v * LEARNATTENTION_BLOCK, F);
         return at;
     }
     w->v = learnattention_carve(memory, &at, values, N);
@@ -209,7 +209,8 @@ static void learnattention_put_keys(struct mat to, const float *sums, size_t dow
 
 /* A chunk of queries on its way through its keys. */
 struct learnattention_state {
-    size_t r;
+    size_t head, r;
+    float *out;                      /* w->out, the one or the other half */
     float scale;                     /* to powers of 2 */
     vec most[LEARNATTENTION_LANES];  /* of the scores, scaled */
     vec sum[LEARNATTENTION_LANES];
@@ -254,8 +255,8 @@ static void learnattention_scores(struct learnattention_room *w, size_t g0, size
     for (size_t g = g0; g <= g1; g++) {
         float *block = w->scores + (g - g0) * LEARNATTENTION_BLOCK;
         if (g < g1) {
-            learnattention_product(block, 2 * LEARNATTENTION_SUMS, w->k + 2 * g * down, down, w->q, down,
-                                   w->k_steps, false);
+            learnattention_product(block, 2 * LEARNATTENTION_SUMS, w->k + 2 * g * down, down,
+                                   w->q + 2 * r * down, down, w->k_steps, false);
         }
         if (g > g0) {
             learnattention_most(w, g - 1, r, block - LEARNATTENTION_BLOCK, most);
@@ -282,24 +283,32 @@ static void learnattention_probabilities(struct learnattention_room *w, size_t g
     }
 }
 
-/* w->out = or += values of keys [g0, g1) times probabilities, a few chunks at a time: their products run beside
- * the arithmetic of the next ones. */
-static void learnattention_mix(struct learnattention_room *w, size_t g0, size_t g1,
-                               struct learnattention_state *s, bool add)
+/* s->out = or += values of keys [g, g + n) times the probabilities `at` on. */
+static void learnattention_mix(const struct learnattention_room *w, const struct learnattention_state *s, size_t g,
+                               size_t n, size_t at, bool add)
 {
     size_t down = w->chunks * LEARNATTENTION_OPERAND;
-    for (size_t g = g0; g < g1; g += LEARNATTENTION_MIX) {
-        size_t n = g + LEARNATTENTION_MIX < g1 ? LEARNATTENTION_MIX : g1 - g;
-        for (size_t i = 0; i < n; i++) {
-            learnattention_probabilities(w, g - g0 + i, s);
-        }
-        for (size_t i = 0; i < w->v_steps; i++) {
-            learnattention_product(w->out + i * LEARNATTENTION_BLOCK, 2 * LEARNATTENTION_SUMS,
-                                   w->turned + 2 * i * down + g * LEARNATTENTION_OPERAND, down,
-                                   w->p + (g - g0) * LEARNATTENTION_OPERAND, LEARNATTENTION_P_ACROSS, n,
-                                   add || g > g0);
+    for (size_t i = 0; i < w->v_steps; i++) {
+        learnattention_product(s->out + i * LEARNATTENTION_BLOCK, 2 * LEARNATTENTION_SUMS,
+                               w->turned + 2 * i * down + g * LEARNATTENTION_OPERAND, down,
+                               w->p + at * LEARNATTENTION_OPERAND, LEARNATTENTION_P_ACROSS, n, add);
+    }
+}
+
+/* Probabilities of keys [g0, g1) and their products with the values, a few chunks at a time: the products of some
+ * run beside the arithmetic of the next. */
+static void learnattention_attend(struct learnattention_room *w, struct learnattention_state *s, size_t g0,
+                                  size_t g1, bool add)
+{
+    size_t n = g1 - g0, done = 0;
+    for (size_t i = 0; i < n; i++) {
+        learnattention_probabilities(w, i, s);
+        if (i - done == LEARNATTENTION_MIX) {
+            learnattention_mix(w, s, g0 + done, LEARNATTENTION_MIX, done, add || done);
+            done = i;
         }
     }
+    learnattention_mix(w, s, g0 + done, n - done, done, add || done);
 }
 
 /* What was summed before is brought to a new largest score. */
@@ -313,14 +322,13 @@ static void learnattention_rescale(struct learnattention_room *w, struct learnat
         s->most[l] = scaled;
         s->sum[l] = vec_mul(s->sum[l], factor);
         for (size_t i = 0; out && i < w->v_steps * LEARNATTENTION_CHUNK; i++) {
-            float *at = learnattention_score(w->out, i, l);
+            float *at = learnattention_score(s->out, i, l);
             vec_store(at, vec_mul(vec_load(at), factor));
         }
     }
 }
 
-static void learnattention_finish(const struct learnattention_task *t, const struct learnattention_room *w,
-                                  const struct learnattention_state *s, size_t head)
+static void learnattention_finish(const struct learnattention_task *t, const struct learnattention_state *s)
 {
     float most[LEARNATTENTION_CHUNK], sum[LEARNATTENTION_CHUNK];
     vec factor[LEARNATTENTION_LANES];
@@ -331,50 +339,57 @@ static void learnattention_finish(const struct learnattention_task *t, const str
         vec_store(most + l * VEC_N, s->most[l]);
         vec_store(sum + l * VEC_N, s->sum[l]);
     }
-    struct mat out = mat_rows(learnattention_head(t, t->a->out, head, t->a->v_dim), first, n);
-    learnattention_put_queries(out, w->out, 2 * LEARNATTENTION_SUMS, factor);
-    float *lse = (float *)t->a->lse.data + (t->first + first) * t->a->lse.stride + head;
+    struct mat out = mat_rows(learnattention_head(t, t->a->out, s->head, t->a->v_dim), first, n);
+    learnattention_put_queries(out, s->out, 2 * LEARNATTENTION_SUMS, factor);
+    float *lse = (float *)t->a->lse.data + (t->first + first) * t->a->lse.stride + s->head;
     for (size_t i = 0; i < n; i++) {
         lse[i * t->a->lse.stride] = most[i] * LEARNATTENTION_LN2 + logf(sum[i]);
     }
 }
 
+/* The results of the chunk before, `last` (NULL: none), are stored once they have had time to arrive. */
 static void learnattention_forward_chunk(const struct learnattention_task *t, struct learnattention_room *w,
-                                         size_t head, size_t r)
+                                         struct learnattention_state *s, const struct learnattention_state *last)
 {
-    struct learnattention_state s = {.r = r, .scale = (float)t->a->scale * LEARNATTENTION_LOG2E};
     vec most[LEARNATTENTION_LANES];
-    size_t left = t->n - r * LEARNATTENTION_CHUNK;
-    struct mat q = learnattention_head(t, t->a->q, head, t->a->k_dim);
-    q = mat_rows(q, r * LEARNATTENTION_CHUNK, left < LEARNATTENTION_CHUNK ? left : LEARNATTENTION_CHUNK);
-    learnattention_pack(w->q, &q, false, true, 2, w->k_steps);
+    size_t r = s->r;
     for (size_t l = 0; l < LEARNATTENTION_LANES; l++) {
         most[l] = vec_set(-1e30f); /* finite: a query may see none of the first keys */
-        s.most[l] = vec_mul(most[l], vec_set(s.scale));
-        s.sum[l] = vec_set(0);
+        s->most[l] = vec_mul(most[l], vec_set(s->scale));
+        s->sum[l] = vec_set(0);
     }
     for (size_t g0 = w->low[r]; g0 <= r; g0 += LEARNATTENTION_SEEN) {
         size_t g1 = g0 + LEARNATTENTION_SEEN < r + 1 ? g0 + LEARNATTENTION_SEEN : r + 1;
         bool later = g0 > w->low[r];
         learnattention_scores(w, g0, g1, r, most);
-        learnattention_rescale(w, &s, most, later);
-        learnattention_mix(w, g0, g1, &s, later);
+        if (last && !later) {
+            learnattention_finish(t, last);
+        }
+        learnattention_rescale(w, s, most, later);
+        learnattention_attend(w, s, g0, g1, later);
     }
-    learnattention_finish(t, w, &s, head);
 }
 
 static void learnattention_forward(const struct learnattention_task *t, struct learnattention_room *w)
 {
-    size_t group = t->a->n_heads / t->a->n_kv_heads;
+    size_t group = t->a->n_heads / t->a->n_kv_heads, first = t->kv_head * group, n = 0;
     struct mat k = learnattention_head(t, t->a->k, t->kv_head, t->a->k_dim);
     struct mat v = learnattention_head(t, t->a->v, t->kv_head, t->a->v_dim);
+    struct learnattention_state s[2];
     learnattention_pack(w->k, &k, false, false, 2 * w->chunks, w->k_steps);
     learnattention_pack(w->turned, &v, true, false, 2 * w->v_steps, w->chunks);
-    for (size_t head = t->kv_head * group; head < (t->kv_head + 1) * group; head++) {
-        for (size_t r = 0; r < w->chunks; r++) {
-            learnattention_forward_chunk(t, w, head, r);
+    for (size_t head = first; head < first + group; head++) {
+        struct mat q = learnattention_head(t, t->a->q, head, t->a->k_dim);
+        learnattention_pack(w->q, &q, false, true, 2 * w->chunks, w->k_steps);
+        for (size_t r = 0; r < w->chunks; r++, n++) {
+            s[n % 2] = (struct learnattention_state){.head = head,
+                                                     .r = r,
+                                                     .out = w->out + n % 2 * w->v_steps * LEARNATTENTION_BLOCK,
+                                                     .scale = (float)t->a->scale * LEARNATTENTION_LOG2E};
+            learnattention_forward_chunk(t, w, &s[n % 2], n ? &s[(n + 1) % 2] : NULL);
         }
     }
+    learnattention_finish(t, &s[(n + 1) % 2]);
 }
 
 /* ---- Backward. ---- */
