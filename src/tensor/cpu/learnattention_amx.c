@@ -14,9 +14,12 @@ static void learnattention_pack(uint16_t *to, const struct mat *m, bool down, bo
 }
 
 /* Tiles of sums c, below and beside: tiles of the left operand times those of the right one. The second tiles
- * are so many numbers further. At most four sums and two operands are in use (attention_amx.c). */
-static inline void learnattention_product(float *c, size_t c_down, const uint16_t *left, size_t left_down,
-                                          const uint16_t *right, size_t right_across, size_t steps, bool add)
+ * are so many numbers further. At most four sums and two operands are in use (attention_amx.c); `beside` is
+ * vector work for between the tile instructions. */
+static inline __attribute__((always_inline)) void
+learnattention_product_beside(float *c, size_t c_down, const uint16_t *left, size_t left_down,
+                              const uint16_t *right, size_t right_across, size_t steps, bool add,
+                              void (*beside)(void *), void *what)
 {
     if (add) {
         TILES_LOAD(0, c, 64);
@@ -33,17 +36,33 @@ static inline void learnattention_product(float *c, size_t c_down, const uint16_
         TILES_LOAD(6, left, 64);
         TILES_LOAD(7, right, 64);
         TILES_ADD(0, 6, 7);
+        beside(what);
         TILES_LOAD(7, right + right_across, 64);
         TILES_ADD(1, 6, 7);
+        beside(what);
         TILES_LOAD(6, left + left_down, 64);
         TILES_ADD(3, 6, 7);
+        beside(what);
         TILES_LOAD(7, right, 64);
         TILES_ADD(2, 6, 7);
+        beside(what);
     }
     TILES_STORE(0, c);
     TILES_STORE(1, c + 256);
     TILES_STORE(2, c + c_down);
     TILES_STORE(3, c + c_down + 256);
+}
+
+static inline void learnattention_nothing(void *what)
+{
+    (void)what;
+}
+
+static void learnattention_product(float *c, size_t c_down, const uint16_t *left, size_t left_down,
+                                   const uint16_t *right, size_t right_across, size_t steps, bool add)
+{
+    learnattention_product_beside(c, c_down, left, left_down, right, right_across, steps, add,
+                                  learnattention_nothing, NULL);
 }
 
 /* Numbers of keys i and i + 1 of a chunk: rows of left tiles. */

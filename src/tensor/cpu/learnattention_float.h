@@ -80,6 +80,14 @@ static void learnattention_product(float *c, size_t c_down, const float *left, s
     }
 }
 
+static void learnattention_product_beside(float *c, size_t c_down, const float *left, size_t left_down,
+                                          const float *right, size_t right_across, size_t steps, bool add,
+                                          void (*beside)(void *), void *what)
+{
+    (void)beside, (void)what;
+    learnattention_product(c, c_down, left, left_down, right, right_across, steps, add);
+}
+
 /* Numbers of keys i and i + 1 of a chunk: rows of left tiles. */
 static inline void learnattention_put_left(float *to, size_t down, size_t i, vec x[2][32 / VEC_N])
 {

@@ -4,6 +4,7 @@
  *     learnattention_number       the type of operands
  *     learnattention_pack         a mat as an operand
  *     learnattention_product      2 x 2 tiles of sums = or += tiles of left rows times tiles of right columns
+ *     learnattention_product_beside   the same, calling a function between its instructions, or not
  *     learnattention_put_left, learnattention_put_right   two keys' numbers of 32 queries into operands
  *     learnattention_exp2
  *
@@ -264,51 +265,69 @@ static void learnattention_scores(struct learnattention_room *w, size_t g0, size
     }
 }
 
-/* w->p of a block of scores, and their sums. */
-static void learnattention_probabilities(struct learnattention_room *w, size_t g,
-                                         struct learnattention_state *s)
+/* A block of scores on its way to probabilities. */
+struct learnattention_block {
+    number *p;    /* w->p of its keys */
+    float *scores;
+    vec scale, most[LEARNATTENTION_LANES], sum[LEARNATTENTION_LANES];
+    size_t key; /* the next */
+};
+
+/* Two keys more, if there are. */
+static inline __attribute__((always_inline)) void learnattention_probabilities(void *block)
 {
-    float *block = w->scores + g * LEARNATTENTION_BLOCK;
-    vec scale = vec_set(s->scale);
-    for (size_t i = 0; i < LEARNATTENTION_CHUNK; i += 2) {
-        vec p[2][LEARNATTENTION_LANES];
-        for (size_t l = 0; l < LEARNATTENTION_LANES; l++) {
-            for (size_t j = 0; j < 2; j++) {
-                vec score = vec_load(learnattention_score(block, i + j, l));
-                p[j][l] = learnattention_exp2(vec_fma(score, scale, vec_sub(vec_set(0), s->most[l])));
-                s->sum[l] = vec_add(s->sum[l], p[j][l]);
-            }
-        }
-        learnattention_put_right(w->p + g * LEARNATTENTION_OPERAND, LEARNATTENTION_P_ACROSS, i, p);
+    struct learnattention_block *b = block;
+    vec p[2][LEARNATTENTION_LANES];
+    if (b->key == LEARNATTENTION_CHUNK) {
+        return;
     }
+    for (size_t l = 0; l < LEARNATTENTION_LANES; l++) {
+        for (size_t j = 0; j < 2; j++) {
+            vec score = vec_load(learnattention_score(b->scores, b->key + j, l));
+            p[j][l] = learnattention_exp2(vec_fma(score, b->scale, vec_sub(vec_set(0), b->most[l])));
+            b->sum[l] = vec_add(b->sum[l], p[j][l]);
+        }
+    }
+    learnattention_put_right(b->p, LEARNATTENTION_P_ACROSS, b->key, p);
+    b->key += 2;
 }
 
 /* s->out = or += values of keys [g, g + n) times the probabilities `at` on. */
-static void learnattention_mix(const struct learnattention_room *w, const struct learnattention_state *s, size_t g,
-                               size_t n, size_t at, bool add)
+static void learnattention_mix(const struct learnattention_room *w, const struct learnattention_state *s,
+                               size_t g, size_t n, size_t at, bool add, struct learnattention_block *beside)
 {
     size_t down = w->chunks * LEARNATTENTION_OPERAND;
     for (size_t i = 0; i < w->v_steps; i++) {
-        learnattention_product(s->out + i * LEARNATTENTION_BLOCK, 2 * LEARNATTENTION_SUMS,
-                               w->turned + 2 * i * down + g * LEARNATTENTION_OPERAND, down,
-                               w->p + at * LEARNATTENTION_OPERAND, LEARNATTENTION_P_ACROSS, n, add);
+        learnattention_product_beside(s->out + i * LEARNATTENTION_BLOCK, 2 * LEARNATTENTION_SUMS,
+                                      w->turned + 2 * i * down + g * LEARNATTENTION_OPERAND, down,
+                                      w->p + at * LEARNATTENTION_OPERAND, LEARNATTENTION_P_ACROSS, n, add,
+                                      learnattention_probabilities, beside);
     }
 }
 
-/* Probabilities of keys [g0, g1) and their products with the values, a few chunks at a time: the products of some
- * run beside the arithmetic of the next. */
+/* Probabilities of keys [g0, g1) and their products with the values, a few chunks at a time: the products of
+ * some run beside the arithmetic of the next. */
 static void learnattention_attend(struct learnattention_room *w, struct learnattention_state *s, size_t g0,
                                   size_t g1, bool add)
 {
+    struct learnattention_block b = {.scale = vec_set(s->scale)};
     size_t n = g1 - g0, done = 0;
+    memcpy(b.most, s->most, sizeof b.most);
+    memcpy(b.sum, s->sum, sizeof b.sum);
     for (size_t i = 0; i < n; i++) {
-        learnattention_probabilities(w, i, s);
+        b.p = w->p + i * LEARNATTENTION_OPERAND;
+        b.scores = w->scores + i * LEARNATTENTION_BLOCK;
+        b.key = 0;
         if (i - done == LEARNATTENTION_MIX) {
-            learnattention_mix(w, s, g0 + done, LEARNATTENTION_MIX, done, add || done);
+            learnattention_mix(w, s, g0 + done, LEARNATTENTION_MIX, done, add || done, &b);
             done = i;
         }
+        while (b.key < LEARNATTENTION_CHUNK) {
+            learnattention_probabilities(&b);
+        }
     }
-    learnattention_mix(w, s, g0 + done, n - done, done, add || done);
+    learnattention_mix(w, s, g0 + done, n - done, done, add || done, &b);
+    memcpy(s->sum, b.sum, sizeof b.sum);
 }
 
 /* What was summed before is brought to a new largest score. */
@@ -349,7 +368,8 @@ static void learnattention_finish(const struct learnattention_task *t, const str
 
 /* The results of the chunk before, `last` (NULL: none), are stored once they have had time to arrive. */
 static void learnattention_forward_chunk(const struct learnattention_task *t, struct learnattention_room *w,
-                                         struct learnattention_state *s, const struct learnattention_state *last)
+                                         struct learnattention_state *s,
+                                         const struct learnattention_state *last)
 {
     vec most[LEARNATTENTION_LANES];
     size_t r = s->r;
@@ -439,86 +459,91 @@ struct learnattention_area {
 
 /* A block's scores and the gradients by its probabilities, on the way to operands. */
 struct learnattention_turning {
-    const struct learnattention_area *area;
-    size_t g, r;
+    const struct learnattention_room *w;
     float *scores, *grads;
-    float scale;
+    size_t g, r;
+    number *p, *ds, *ds_right; /* where it goes */
+    vec scale;
+    bool masked;
+    size_t key; /* the next */
 };
 
-/* Keys [first, last) of the block. `masked`: a constant. */
-static inline __attribute__((always_inline)) void
-learnattention_turn_keys(struct learnattention_room *w, const struct learnattention_turning *b, size_t first,
-                         size_t last, bool masked)
+/* Two keys more, if there are. */
+static inline __attribute__((always_inline)) void learnattention_turn(void *turning)
 {
-    size_t g = b->g - b->area->g0, r = b->r - b->area->r0;
-    size_t left = 2 * g * LEARNATTENTION_P_DOWN + r * LEARNATTENTION_OPERAND;
-    size_t right = 2 * r * LEARNATTENTION_DS_ACROSS + g * LEARNATTENTION_OPERAND;
-    const float *lse = w->lse + b->r * LEARNATTENTION_CHUNK, *both = w->both + b->r * LEARNATTENTION_CHUNK;
-    const float *from = w->from + b->r * LEARNATTENTION_CHUNK;
-    for (size_t i = first; i < last; i += 2) {
-        vec p[2][LEARNATTENTION_LANES], ds[2][LEARNATTENTION_LANES];
-        for (size_t l = 0; l < LEARNATTENTION_LANES; l++) {
-            for (size_t j = 0; j < 2; j++) {
-                vec score = vec_load(learnattention_score(b->scores, i + j, l));
-                vec grad = vec_load(learnattention_score(b->grads, i + j, l));
-                p[j][l] = learnattention_exp2(vec_fma(score, vec_set(b->scale), vec_load(lse + l * VEC_N)));
-                if (masked) {
-                    vec key = vec_set((float)(b->g * LEARNATTENTION_CHUNK + i + j));
-                    p[j][l] = vec_if_between(key, vec_load(from + l * VEC_N), learnattention_rows(b->r, l),
-                                             p[j][l], vec_set(0));
-                }
-                ds[j][l] = vec_mul(p[j][l], vec_sub(grad, vec_load(both + l * VEC_N)));
+    struct learnattention_turning *b = turning;
+    vec p[2][LEARNATTENTION_LANES], ds[2][LEARNATTENTION_LANES];
+    size_t row = b->r * LEARNATTENTION_CHUNK;
+    if (b->key == LEARNATTENTION_CHUNK) {
+        return;
+    }
+    for (size_t l = 0; l < LEARNATTENTION_LANES; l++, row += VEC_N) {
+        for (size_t j = 0; j < 2; j++) {
+            vec score = vec_load(learnattention_score(b->scores, b->key + j, l));
+            vec grad = vec_load(learnattention_score(b->grads, b->key + j, l));
+            p[j][l] = learnattention_exp2(vec_fma(score, b->scale, vec_load(b->w->lse + row)));
+            if (b->masked) {
+                vec key = vec_set((float)(b->g * LEARNATTENTION_CHUNK + b->key + j));
+                vec own = learnattention_rows(b->r, l);
+                p[j][l] = vec_if_between(key, vec_load(b->w->from + row), own, p[j][l], vec_set(0));
             }
+            ds[j][l] = vec_mul(p[j][l], vec_sub(grad, vec_load(b->w->both + row)));
         }
-        learnattention_put_left(w->p + left, LEARNATTENTION_P_DOWN, i, p);
-        learnattention_put_left(w->ds + left, LEARNATTENTION_P_DOWN, i, ds);
-        learnattention_put_right(w->ds_right + right, LEARNATTENTION_DS_ACROSS, i, ds);
     }
+    learnattention_put_left(b->p, LEARNATTENTION_P_DOWN, b->key, p);
+    learnattention_put_left(b->ds, LEARNATTENTION_P_DOWN, b->key, ds);
+    learnattention_put_right(b->ds_right, LEARNATTENTION_DS_ACROSS, b->key, ds);
+    b->key += 2;
 }
 
-static void learnattention_turn(struct learnattention_room *w, const struct learnattention_turning *b,
-                                size_t first, size_t last)
+/* The products of block (g, r), beside the arithmetic of the one before. */
+static void learnattention_turning_next(struct learnattention_room *w, const struct learnattention_area *a,
+                                        struct learnattention_turning *now, struct learnattention_turning *last)
 {
-    if (learnattention_masked(w, b->g, b->r)) {
-        learnattention_turn_keys(w, b, first, last, true);
-    } else {
-        learnattention_turn_keys(w, b, first, last, false);
+    size_t k = w->k_steps * LEARNATTENTION_OPERAND, v = w->v_steps * LEARNATTENTION_OPERAND;
+    size_t g = now->g, r = now->r, in_g = g - a->g0, in_r = r - a->r0;
+    size_t left = 2 * in_g * LEARNATTENTION_P_DOWN + in_r * LEARNATTENTION_OPERAND;
+    now->w = w;
+    now->p = w->p + left;
+    now->ds = w->ds + left;
+    now->ds_right = w->ds_right + 2 * in_r * LEARNATTENTION_DS_ACROSS + in_g * LEARNATTENTION_OPERAND;
+    now->masked = learnattention_masked(w, g, r);
+    now->key = 0;
+    learnattention_product_beside(now->scores, 2 * LEARNATTENTION_SUMS, w->k + 2 * g * k, k, w->q + 2 * r * k,
+                                  k, w->k_steps, false, learnattention_turn, last);
+    learnattention_product_beside(now->grads, 2 * LEARNATTENTION_SUMS, w->v + 2 * g * v, v, w->dout + 2 * r * v,
+                                  v, w->v_steps, false, learnattention_turn, last);
+    while (last->key < LEARNATTENTION_CHUNK) {
+        learnattention_turn(last);
     }
 }
 
-/* The products of one block run beside the arithmetic of the one before. Two chunks of keys meet all queries
- * before the next two: they stay in the nearest cache. */
+/* Two chunks of keys meet all queries before the next two: they stay in the nearest cache. */
 static void learnattention_area_scores(struct learnattention_room *w, const struct learnattention_area *a,
                                        float scale)
 {
-    enum { HALF = LEARNATTENTION_CHUNK / 2 };
-    struct learnattention_turning b[2] = {0};
-    size_t n = 0, k = w->k_steps * LEARNATTENTION_OPERAND, v = w->v_steps * LEARNATTENTION_OPERAND;
+    struct learnattention_turning b[2];
+    size_t n = 0;
+    for (size_t i = 0; i < 2; i++) {
+        b[i] = (struct learnattention_turning){.scores = w->scores + i * LEARNATTENTION_BLOCK,
+                                               .grads = w->ds_scores + i * LEARNATTENTION_BLOCK,
+                                               .scale = vec_set(scale),
+                                               .key = LEARNATTENTION_CHUNK};
+    }
     for (size_t pair = a->g0; pair < a->g1; pair += 2) {
         for (size_t r = a->r0; r < a->r1; r++) {
             for (size_t g = pair; g < pair + 2 && g < a->g1; g++) {
-                if (g < w->low[r] || g > r) {
-                    continue;
+                if (g >= w->low[r] && g <= r) {
+                    b[n % 2].g = g;
+                    b[n % 2].r = r;
+                    learnattention_turning_next(w, a, &b[n % 2], &b[(n + 1) % 2]);
+                    n++;
                 }
-                struct learnattention_turning *now = &b[n % 2], *last = &b[(n + 1) % 2];
-                size_t at = n % 2 * LEARNATTENTION_BLOCK;
-                *now = (struct learnattention_turning){a, g, r, w->scores + at, w->ds_scores + at, scale};
-                learnattention_product(now->scores, 2 * LEARNATTENTION_SUMS, w->k + 2 * g * k, k,
-                                       w->q + 2 * r * k, k, w->k_steps, false);
-                if (n) {
-                    learnattention_turn(w, last, 0, HALF);
-                }
-                learnattention_product(now->grads, 2 * LEARNATTENTION_SUMS, w->v + 2 * g * v, v,
-                                       w->dout + 2 * r * v, v, w->v_steps, false);
-                if (n) {
-                    learnattention_turn(w, last, HALF, LEARNATTENTION_CHUNK);
-                }
-                n++;
             }
         }
     }
-    if (n) {
-        learnattention_turn(w, &b[(n + 1) % 2], 0, LEARNATTENTION_CHUNK);
+    while (b[(n + 1) % 2].key < LEARNATTENTION_CHUNK) {
+        learnattention_turn(&b[(n + 1) % 2]);
     }
 }
 
