@@ -1,43 +1,40 @@
-/* train/muon.c: see muon.h. */
+/* train/muon.c: see muon.h. A matrix of moderate size is one thread's from its gradient to its new values, so
+ * that all of it stays in that core's cache, and the threads meet once; for a large one all threads work
+ * together. */
 #include "train/muon.h"
 
 #include <math.h>
-#include <stdlib.h>
+#include <stdatomic.h>
 
 #include "base/checked.h"
 #include "base/mem.h"
 #include "tensor/updateops.h"
 
-enum {
-    MUON_MATRICES = 64,        /* of one shape together, at most */
-    MUON_CHUNK_BYTES = 3 << 19, /* of what Newton-Schulz works on: what second-level caches hold */
-};
+enum { MUON_LARGE = 1 << 20 }; /* elements: from here on a matrix is everybody's */
 
 static const double MUON_SCALE = 0.2;
 static const double MUON_A = 3.4445, MUON_B = -4.7750, MUON_C = 2.0315;
 
-/* Matrices of one parameter, one below the other. */
-struct muon_piece {
+struct muon_matrix {
     struct mat value, work, grad, momentum;
-    size_t n, rows, cols; /* of one matrix */
+    double squares; /* of the last step's direction */
+};
+
+/* Who works on a matrix: one thread, or all of them. */
+struct muon_worker {
+    struct compute *compute;
+    void *scratch; /* x, y, gram, poly; see muon_orthogonalise */
+    double *sums;  /* [rows] */
+    err failed;
 };
 
 struct muon {
-    struct muon_piece *pieces; /* [n], equal shapes together */
-    size_t n;
+    struct muon_matrix *matrices; /* [n], the large ones last */
+    size_t n, n_large;
+    struct muon_worker *workers; /* [n_workers], one thread each */
+    int n_workers;
+    struct muon_worker all;      /* its compute is borrowed */
     enum mat_type type;          /* of products */
-    void *scratch;               /* see muon_chunk */
-    double *sums;                /* [rows of a chunk] */
-    double scales[MUON_MATRICES];
-    struct learnops_matmul jobs[MUON_MATRICES];
-};
-
-/* Matrices of one shape that are worked on together. x and y take turns: what is being made orthogonal. gram:
- * x x^T or x^T x, the smaller one; poly: what x is multiplied by. */
-struct muon_chunk {
-    struct muon_piece *pieces;
-    size_t n_pieces, n, rows, cols, small;
-    struct mat x, y, gram, poly; /* of all n, one below the other */
 };
 
 static size_t muon_smaller(size_t a, size_t b)
@@ -50,221 +47,203 @@ static size_t muon_larger(size_t a, size_t b)
     return a > b ? a : b;
 }
 
-static size_t muon_elements(const struct muon_piece *p) /* of scratch, for one matrix */
+static bool muon_is_large(size_t rows, size_t cols)
 {
-    size_t small = muon_smaller(p->rows, p->cols);
-    return 2 * p->rows * p->cols + 2 * small * small;
-}
-
-static size_t muon_together(const struct muon *m, const struct muon_piece *p)
-{
-    size_t n = MUON_CHUNK_BYTES / (muon_elements(p) * mat_type_bytes(m->type));
-    return n < 1 ? 1 : muon_smaller(n, MUON_MATRICES);
+    return rows >= MUON_LARGE / cols;
 }
 
 /* ---- Making ---- */
 
-static int muon_by_shape(const void *a, const void *b)
+/* Lists the matrices that are large, or those that are not; counts them without a list. */
+static size_t muon_list(const struct muon_part *parts, size_t n, bool large, struct muon_matrix *list)
 {
-    const struct muon_piece *p = a, *q = b;
-    if (p->rows != q->rows) {
-        return p->rows < q->rows ? -1 : 1;
-    }
-    if (p->cols != q->cols) {
-        return p->cols < q->cols ? -1 : 1;
-    }
-    uintptr_t at = (uintptr_t)p->value.data, other = (uintptr_t)q->value.data;
-    return at < other ? -1 : at > other;
-}
-
-static struct muon_piece muon_whole(const struct muon_part *part)
-{
-    const struct learnparam *q = part->param;
-    return (struct muon_piece){.value = q->value,
-                               .work = q->work,
-                               .grad = q->grad,
-                               .momentum = part->momentum,
-                               .n = q->n_matrices,
-                               .rows = q->value.rows / q->n_matrices,
-                               .cols = q->value.cols};
-}
-
-static struct muon_piece muon_cut(const struct muon_piece *p, size_t first, size_t n)
-{
-    struct muon_piece cut = *p;
-    cut.value = mat_rows(p->value, first * p->rows, n * p->rows);
-    cut.work = mat_rows(p->work, first * p->rows, n * p->rows);
-    cut.grad = mat_rows(p->grad, first * p->rows, n * p->rows);
-    cut.momentum = mat_rows(p->momentum, first * p->rows, n * p->rows);
-    cut.n = n;
-    return cut;
-}
-
-/* The pieces of all parts, none more than fits a chunk; counts them when m->pieces is NULL. */
-static void muon_pieces(struct muon *m, const struct muon_part *parts, size_t n)
-{
-    m->n = 0;
+    size_t found = 0;
     for (size_t i = 0; i < n; i++) {
-        struct muon_piece whole = muon_whole(&parts[i]);
-        size_t most = muon_together(m, &whole);
-        for (size_t first = 0; first < whole.n; first += most, m->n++) {
-            if (m->pieces) {
-                m->pieces[m->n] = muon_cut(&whole, first, muon_smaller(most, whole.n - first));
-            }
+        const struct learnparam *q = parts[i].param;
+        if (muon_is_large(q->value.rows / q->n_matrices, q->value.cols) != large) {
+            continue;
         }
+        for (size_t k = 0; list && k < q->n_matrices; k++) {
+            list[found + k] = (struct muon_matrix){.value = learnparams_matrix(q, q->value, k),
+                                                   .work = learnparams_matrix(q, q->work, k),
+                                                   .grad = learnparams_matrix(q, q->grad, k),
+                                                   .momentum = learnparams_matrix(q, parts[i].momentum, k)};
+        }
+        found += q->n_matrices;
     }
+    return found;
 }
 
-static err muon_make(struct muon *m, const struct muon_part *parts, size_t n)
+/* Scratch for the largest of the matrices. */
+static err muon_equip(struct muon_worker *w, const struct muon_matrix *matrices, size_t n, enum mat_type type)
 {
-    size_t elements = 0, rows = 0, bytes, each;
-    m->type = n && parts[0].momentum.type == MAT_F64 ? MAT_F64 : MAT_BF16;
-    muon_pieces(m, parts, n);
-    m->pieces = mem_calloc(m->n, sizeof *m->pieces);
-    if (!m->pieces) {
+    size_t elements = 0, rows = 0, bytes;
+    for (size_t i = 0; i < n; i++) {
+        const struct mat *v = &matrices[i].value;
+        size_t small = muon_smaller(v->rows, v->cols);
+        elements = muon_larger(elements, 2 * v->rows * v->cols + 2 * small * small);
+        rows = muon_larger(rows, v->rows);
+    }
+    if (n == 0) {
+        return ERR_OK;
+    }
+    if (!checked_mul(elements, mat_type_bytes(type), &bytes)) {
         return ERR_NOMEM;
     }
-    muon_pieces(m, parts, n);
-    qsort(m->pieces, m->n, sizeof *m->pieces, muon_by_shape);
-    for (size_t i = 0; i < m->n; i++) {
-        size_t most = muon_together(m, &m->pieces[i]);
-        if (!checked_mul(most, muon_elements(&m->pieces[i]), &each)) {
-            return ERR_NOMEM;
-        }
-        elements = muon_larger(elements, each);
-        rows = muon_larger(rows, most * m->pieces[i].rows);
-    }
-    if (!checked_mul(elements, mat_type_bytes(m->type), &bytes)) {
-        return ERR_NOMEM;
-    }
-    m->scratch = mem_alloc_aligned(bytes);
-    m->sums = mem_calloc(rows, sizeof *m->sums);
-    return m->scratch && m->sums ? ERR_OK : ERR_NOMEM;
+    w->scratch = mem_alloc_aligned(bytes);
+    w->sums = mem_calloc(rows, sizeof *w->sums);
+    return w->scratch && w->sums ? ERR_OK : ERR_NOMEM;
 }
 
-err muon_new(const struct muon_part *parts, size_t n, struct muon **out, struct errinfo *info)
+static err muon_hire(struct muon *m, struct compute *c, struct errinfo *info)
+{
+    size_t n = m->n - m->n_large;
+    m->n_workers = (int)muon_smaller((size_t)c->n_threads, muon_larger(n, 1));
+    m->workers = mem_calloc((size_t)m->n_workers, sizeof *m->workers);
+    if (!m->workers) {
+        m->n_workers = 0;
+        return ERR_NOMEM;
+    }
+    for (int i = 0; i < m->n_workers; i++) {
+        TRY(compute_new(c->level, 1, c->deterministic, &m->workers[i].compute, info));
+        TRY(muon_equip(&m->workers[i], m->matrices, n, m->type));
+    }
+    m->all.compute = c;
+    return muon_equip(&m->all, m->matrices + n, m->n_large, m->type);
+}
+
+static err muon_make(struct muon *m, const struct muon_part *parts, size_t n, struct compute *c,
+                     struct errinfo *info)
+{
+    size_t n_small = muon_list(parts, n, false, NULL);
+    m->type = n && parts[0].momentum.type == MAT_F64 ? MAT_F64 : MAT_BF16;
+    m->n_large = muon_list(parts, n, true, NULL);
+    m->n = n_small + m->n_large;
+    m->matrices = mem_calloc(m->n, sizeof *m->matrices);
+    if (!m->matrices) {
+        return ERR_NOMEM;
+    }
+    muon_list(parts, n, false, m->matrices);
+    muon_list(parts, n, true, m->matrices + n_small);
+    return muon_hire(m, c, info);
+}
+
+err muon_new(const struct muon_part *parts, size_t n, struct compute *c, struct muon **out,
+             struct errinfo *info)
 {
     struct muon *m = mem_calloc(1, sizeof *m);
-    if (!m || muon_make(m, parts, n) != ERR_OK) {
+    err e = m ? muon_make(m, parts, n, c, info) : ERR_NOMEM;
+    if (e != ERR_OK) {
         muon_free(m);
-        return err_set(info, ERR_NOMEM, "out of memory for Muon's scratch");
+        return err_set(info, e, "out of memory for Muon's scratch");
     }
     *out = m;
     return ERR_OK;
 }
 
+static void muon_dismiss(struct muon_worker *w)
+{
+    mem_free_aligned(w->scratch);
+    mem_free(w->sums);
+}
+
 void muon_free(struct muon *m)
 {
     if (m) {
-        mem_free(m->pieces);
-        mem_free(m->sums);
-        mem_free_aligned(m->scratch);
+        for (int i = 0; i < m->n_workers; i++) {
+            compute_free(m->workers[i].compute);
+            muon_dismiss(&m->workers[i]);
+        }
+        muon_dismiss(&m->all);
+        mem_free(m->workers);
+        mem_free(m->matrices);
         mem_free(m);
     }
 }
 
-/* ---- Newton-Schulz ---- */
+/* ---- A matrix ---- */
 
-/* y = x w or x w^T and so on, matrix by matrix. */
-static err muon_products(struct muon *m, struct compute *c, enum learnops_product product, size_t n,
-                         struct mat y, struct mat x, struct mat w)
+static err muon_product(struct compute *c, enum learnops_product product, struct mat y, struct mat x,
+                        struct mat w)
 {
-    for (size_t i = 0; i < n; i++) {
-        m->jobs[i] = (struct learnops_matmul){.y = mat_rows(y, i * (y.rows / n), y.rows / n),
-                                              .x = mat_rows(x, i * (x.rows / n), x.rows / n),
-                                              .w = mat_rows(w, i * (w.rows / n), w.rows / n)};
-    }
-    return learnops_matmul(c, product, m->jobs, n);
+    return learnops_matmul(c, product, &(struct learnops_matmul){.y = y, .x = x, .w = w}, 1);
 }
 
-/* The chunk's x becomes nearly orthogonal. a X + b G X + c G^2 X, G = X X^T, is (a I + b G + c G^2) X. */
-static err muon_orthogonalise(struct muon *m, struct compute *c, struct muon_chunk *k, int steps)
+/* *x becomes nearly orthogonal; x and y take turns. a X + b G X + c G^2 X, G = X X^T, is
+ * (a I + b G + c G^2) X, and the other way round with X^T X, which is the smaller one of a high matrix. */
+static err muon_orthogonalise(struct compute *c, struct mat *x, struct mat y, int steps)
 {
-    bool wide = k->rows <= k->cols;
+    bool wide = x->rows <= x->cols;
+    size_t small = muon_smaller(x->rows, x->cols), each = mat_type_bytes(x->type);
+    struct mat gram = mat_of((char *)y.data + x->rows * x->cols * each, x->type, small, small);
+    struct mat poly = mat_of((char *)gram.data + small * small * each, x->type, small, small);
     for (int i = 0; i < steps; i++) {
-        struct mat x = k->x;
-        TRY(muon_products(m, c, wide ? LEARNOPS_NT : LEARNOPS_TN, k->n, k->gram, x, x));
-        TRY(muon_products(m, c, LEARNOPS_NN, k->n, k->poly, k->gram, k->gram));
-        updateops_polynomial(c, k->poly, k->gram, MUON_A, MUON_B, MUON_C);
-        TRY(muon_products(m, c, LEARNOPS_NN, k->n, k->y, wide ? k->poly : x, wide ? x : k->poly));
-        k->x = k->y;
-        k->y = x;
+        struct mat old = *x;
+        TRY(muon_product(c, wide ? LEARNOPS_NT : LEARNOPS_TN, gram, old, old));
+        TRY(muon_product(c, LEARNOPS_NN, poly, gram, gram));
+        updateops_polynomial(c, poly, gram, MUON_A, MUON_B, MUON_C);
+        TRY(muon_product(c, LEARNOPS_NN, y, wide ? poly : old, wide ? old : poly));
+        *x = y;
+        y = old;
     }
+    return ERR_OK;
+}
+
+static err muon_update(struct muon_worker *w, struct muon_matrix *a, enum mat_type type,
+                       const struct muon_rule *rule)
+{
+    size_t rows = a->value.rows, cols = a->value.cols;
+    double scale = MUON_SCALE * sqrt((double)muon_larger(rows, cols));
+    struct mat x = mat_of(w->scratch, type, rows, cols);
+    struct mat y = mat_of((char *)w->scratch + rows * cols * mat_type_bytes(type), type, rows, cols);
+    const struct updateops_momentum u = {.momentum = a->momentum,
+                                         .grad = a->grad,
+                                         .grad_scale = rule->grad_scale,
+                                         .decay = rule->momentum,
+                                         .nesterov = rule->nesterov,
+                                         .sums = w->sums};
+    updateops_momentum(w->compute, &u);
+    double norm = sqrt(updateops_total(w->sums, rows)), inverse = 1 / (norm > rule->eps ? norm : rule->eps);
+    updateops_direction(w->compute, &u, x, &inverse, rows);
+    TRY(muon_orthogonalise(w->compute, &x, y, rule->steps));
+    updateops_descend(w->compute, &(struct updateops_descend){.value = a->value,
+                                                              .work = a->work,
+                                                              .x = x,
+                                                              .keep = 1 - rule->rate * rule->weight_decay,
+                                                              .rate = rule->rate * scale,
+                                                              .sums = w->sums});
+    a->squares = scale * scale * updateops_total(w->sums, rows);
     return ERR_OK;
 }
 
 /* ---- A step ---- */
 
-static void muon_begin(struct muon *m, struct compute *c, const struct muon_rule *rule, struct muon_chunk *k)
+static void muon_share(struct muon *m, struct muon_worker *w, atomic_size_t *next, const struct muon_rule *rule)
 {
-    size_t at = 0; /* number of a matrix */
-    for (size_t i = 0; i < k->n_pieces; i++) {
-        struct muon_piece *p = &k->pieces[i];
-        const struct updateops_momentum a = {.momentum = p->momentum,
-                                             .grad = p->grad,
-                                             .grad_scale = rule->grad_scale,
-                                             .decay = rule->momentum,
-                                             .nesterov = rule->nesterov,
-                                             .sums = m->sums};
-        updateops_momentum(c, &a);
-        for (size_t j = 0; j < p->n; j++) {
-            double norm = sqrt(updateops_total(m->sums + j * p->rows, p->rows));
-            m->scales[j] = 1 / (norm > rule->eps ? norm : rule->eps);
-        }
-        updateops_direction(c, &a, mat_rows(k->x, at * k->rows, p->n * k->rows), m->scales, k->rows);
-        at += p->n;
+    size_t i, n = m->n - m->n_large;
+    w->failed = ERR_OK;
+    while (w->failed == ERR_OK && (i = atomic_fetch_add_explicit(next, 1, memory_order_relaxed)) < n) {
+        w->failed = muon_update(w, &m->matrices[i], m->type, rule);
     }
 }
 
-static double muon_end(struct muon *m, struct compute *c, const struct muon_rule *rule, struct muon_chunk *k)
+err muon_step(struct muon *m, const struct muon_rule *rule, double *squares)
 {
-    double scale = MUON_SCALE * sqrt((double)muon_larger(k->rows, k->cols)), squares = 0;
-    size_t at = 0;
-    for (size_t i = 0; i < k->n_pieces; i++) {
-        struct muon_piece *p = &k->pieces[i];
-        updateops_descend(c, &(struct updateops_descend){.value = p->value,
-                                                         .work = p->work,
-                                                         .x = mat_rows(k->x, at * k->rows, p->n * k->rows),
-                                                         .keep = 1 - rule->rate * rule->weight_decay,
-                                                         .rate = rule->rate * scale,
-                                                         .sums = m->sums});
-        squares += scale * scale * updateops_total(m->sums, p->n * k->rows);
-        at += p->n;
+    atomic_size_t next = 0;
+    double sum = 0;
+#pragma omp parallel for schedule(static, 1) num_threads(m->n_workers)
+    for (int i = 0; i < m->n_workers; i++) {
+        muon_share(m, &m->workers[i], &next, rule);
     }
-    return squares;
-}
-
-/* The pieces from `first` on that go together. */
-static struct muon_chunk muon_chunk(struct muon *m, size_t first)
-{
-    const struct muon_piece *p = &m->pieces[first];
-    struct muon_chunk k = {.pieces = &m->pieces[first],
-                           .rows = p->rows,
-                           .cols = p->cols,
-                           .small = muon_smaller(p->rows, p->cols)};
-    size_t most = muon_together(m, p);
-    while (first + k.n_pieces < m->n && p[k.n_pieces].rows == k.rows && p[k.n_pieces].cols == k.cols &&
-           k.n + p[k.n_pieces].n <= most) {
-        k.n += p[k.n_pieces++].n;
+    for (int i = 0; i < m->n_workers; i++) {
+        TRY(m->workers[i].failed);
     }
-    size_t each = mat_type_bytes(m->type), large = k.n * k.rows * k.cols, square = k.n * k.small * k.small;
-    char *at = m->scratch;
-    k.x = mat_of(at, m->type, k.n * k.rows, k.cols);
-    k.y = mat_of(at + large * each, m->type, k.n * k.rows, k.cols);
-    k.gram = mat_of(at + 2 * large * each, m->type, k.n * k.small, k.small);
-    k.poly = mat_of(at + (2 * large + square) * each, m->type, k.n * k.small, k.small);
-    return k;
-}
-
-err muon_step(struct muon *m, struct compute *c, const struct muon_rule *rule, double *squares)
-{
-    *squares = 0;
-    for (size_t i = 0; i < m->n;) {
-        struct muon_chunk k = muon_chunk(m, i);
-        muon_begin(m, c, rule, &k);
-        TRY(muon_orthogonalise(m, c, &k, rule->steps));
-        *squares += muon_end(m, c, rule, &k);
-        i += k.n_pieces;
+    for (size_t i = m->n - m->n_large; i < m->n; i++) {
+        TRY(muon_update(&m->all, &m->matrices[i], m->type, rule));
     }
+    for (size_t i = 0; i < m->n; i++) {
+        sum += m->matrices[i].squares;
+    }
+    *squares = sum;
     return ERR_OK;
 }

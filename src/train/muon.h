@@ -13,8 +13,8 @@
  * MLA's k_b and v_b are taken head by head: heads differ in how large their gradients are, and one factor for
  * all of them together would give the quiet ones little; that is what the file's layout has anyway.
  *
- * Products are bfloat16 with float32 sums, on a share of the matrices at a time, so that they stay in the
- * processor's caches; in exact mode everything is float64. */
+ * Products are bfloat16 with float32 sums; in exact mode everything is float64. No result depends on the number
+ * of threads, nor on what other matrices there are. Thread rule: one call at a time. */
 #ifndef TRAIN_MUON_H
 #define TRAIN_MUON_H
 
@@ -27,8 +27,10 @@ struct muon_part {
     struct mat momentum; /* shaped as param->value */
 };
 
-/* Borrows the params' and momenta's memory until muon_free. */
-ERR_MUST_USE err muon_new(const struct muon_part *parts, size_t n, struct muon **out, struct errinfo *info);
+/* Borrows the params' and momenta's memory, and the compute, until muon_free. Scratch: at most 8 MB for each
+ * thread, and 8 bytes per element of the largest matrix that has 2^20 or more (exact mode: four times that). */
+ERR_MUST_USE err muon_new(const struct muon_part *parts, size_t n, struct compute *c, struct muon **out,
+                          struct errinfo *info);
 void muon_free(struct muon *m); /* NULL is fine */
 
 struct muon_rule {
@@ -41,6 +43,6 @@ struct muon_rule {
 
 /* One step of all parts; *squares: the sum of the squares of 0.2 sqrt(max(rows, cols)) X. ERR_NOMEM leaves some
  * parts changed and others not. */
-ERR_MUST_USE err muon_step(struct muon *m, struct compute *c, const struct muon_rule *rule, double *squares);
+ERR_MUST_USE err muon_step(struct muon *m, const struct muon_rule *rule, double *squares);
 
 #endif

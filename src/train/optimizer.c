@@ -168,7 +168,7 @@ static err optimizer_make_muon(struct optimizer *o, struct errinfo *info)
             list[n++] = (struct muon_part){o->parts[i].param, o->parts[i].first};
         }
     }
-    err e = n ? muon_new(list, n, &o->muon, info) : ERR_OK;
+    err e = n ? muon_new(list, n, o->compute, &o->muon, info) : ERR_OK;
     mem_free(list);
     return e;
 }
@@ -273,7 +273,7 @@ static err optimizer_muon(struct optimizer *o, double lr_scale, double grad_scal
                                    .nesterov = o->options.muon_nesterov,
                                    .steps = o->options.muon_steps,
                                    .grad_scale = grad_scale};
-    err e = muon_step(o->muon, o->compute, &rule, squares);
+    err e = muon_step(o->muon, &rule, squares);
     return e == ERR_OK ? e : err_set(info, e, "out of memory in a step of Muon: parameters are half changed, "
                                               "go back to a checkpoint");
 }

@@ -46,11 +46,11 @@ static double descend(struct fake *fakes, size_t n, struct compute *c)
     for (size_t i = 0; i < n; i++) {
         parts[i] = (struct muon_part){&fakes[i].param, fakes[i].momentum};
     }
-    learnfixture_must(muon_new(parts, n, &m, &info), &info);
+    learnfixture_must(muon_new(parts, n, c, &m, &info), &info);
     const struct muon_rule rule = {
         .rate = 1, .momentum = 0.95, .eps = 1e-20, .nesterov = true, .steps = 5, .grad_scale = 1};
     double squares;
-    assert_int_equal(muon_step(m, c, &rule, &squares), ERR_OK);
+    assert_int_equal(muon_step(m, &rule, &squares), ERR_OK);
     muon_free(m);
     free(parts);
     return squares;
@@ -108,7 +108,7 @@ static void check_orthogonal(struct mat w, struct mat g, double least, double mo
 static void test_directions_are_nearly_orthogonal(void **state)
 {
     (void)state;
-    static const size_t shapes[][2] = {{24, 60}, {60, 24}, {33, 70}, {7, 5}, {1, 9}, {9, 1}, {64, 130}};
+    static const size_t shapes[][2] = {{24, 60}, {60, 24}, {33, 70}, {7, 5}, {1, 9}, {9, 1}, {64, 130}, {2, 524288}};
     for (int exact = 0; exact < 2; exact++) {
         for (enum cpuinfo_level level = exact ? cpuinfo_best() : CPUINFO_REF; level <= cpuinfo_best(); level++) {
             struct compute *c = learnfixture_compute(level, 2);
@@ -120,7 +120,7 @@ static void test_directions_are_nearly_orthogonal(void **state)
                     double w = mat_get(&f.param.value, k / cols, k % cols);
                     found += w * w;
                 }
-                assert_true(fabs(squares - found) < 1e-5 * found);
+                assert_true(fabs(squares - found) < 1e-4 * found);
                 for (size_t k = 0; k < 3; k++) {
                     check_orthogonal(learnparams_matrix(&f.param, f.param.value, k),
                                      learnparams_matrix(&f.param, f.param.grad, k), 0.6, 1.25);

@@ -441,7 +441,7 @@ static err make_and_step(struct errinfo *info)
     struct optimizer *optimizer = NULL;
     struct ema *average = NULL;
     struct optimizer_report r;
-    err e = compute_new(cpuinfo_best(), 2, false, &c, info);
+    err e = compute_new(cpuinfo_best(), 1, false, &c, info);
     e = e == ERR_OK ? learnparams_new(&config, false, &p, info) : e;
     e = e == ERR_OK ? optimizer_new(p, &o, c, &optimizer, info) : e;
     e = e == ERR_OK ? ema_new(p, 0.9, c, &average, info) : e;
