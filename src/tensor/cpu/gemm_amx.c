@@ -1,7 +1,7 @@
 /* tensor/cpu/gemm_amx.c: products of learning on AMX. A tile of sums is [16 m][16 n]; one tile of w (16 pairs
- * along k of 16 n, packed) meets up to four tiles of x ([16 m][32 k]; of rows as they are in memory, where they
- * are whole). At most four sums and two operands, as in matmul_amx.c. Between products the results of the block
- * before are stored, and what the next rows of x and y need is asked for. */
+ * along k of 16 n, packed) meets up to two tiles of x ([16 m][32 k]; of rows as they are in memory, where they
+ * are whole). Between products the results of the blocks before are stored, and what the next rows of x and y
+ * need is asked for. docs/measurements.md says what was tried. */
 #include <immintrin.h>
 #include <string.h>
 
@@ -11,8 +11,9 @@
 enum {
     GEMM_TILE = 1024, /* bytes */
     GEMM_STEP = 32,   /* of the sum: a tile's */
-    GEMM_WIDTH = 4,   /* tiles of x together, at most */
-    GEMM_SHORT = 128, /* sums up to this long take as many, longer ones two: each tile in use slows loads */
+    GEMM_WIDTH = 2,   /* tiles of x together: each tile in use slows loads */
+    GEMM_GROUP = 16 * GEMM_WIDTH,
+    GEMM_SHORT = 128, /* sums up to this long end too soon to begin with what is in y */
     GEMM_CHUNK = 256,  /* of the sum: as much of a group of x as stays in the first cache */
     GEMM_PANEL = 1024, /* of the sum: as much of w as is packed at a time */
     GEMM_W_BYTES = GEMM_COLS / 16 * (GEMM_PANEL / GEMM_STEP) * GEMM_TILE,
@@ -197,7 +198,7 @@ static void gemm_pack_x(const struct gemm_task *t, size_t k, size_t n_k, char *t
 /* ---- Results. ---- */
 
 /* How rows of 32 sums come to y. Streamed: past the caches. */
-enum gemm_way { GEMM_ANY, GEMM_BF16, GEMM_BF16_STREAM, GEMM_F32_STREAM };
+enum gemm_way { GEMM_ANY, GEMM_BF16, GEMM_BF16_STREAM, GEMM_F32_STREAM, GEMM_F32_ADD };
 
 /* Rows of two blocks' sums on their way to y. */
 struct gemm_store {
@@ -239,6 +240,10 @@ static inline __attribute__((always_inline)) void gemm_store_row(struct gemm_sto
         _mm512_stream_ps((float *)(void *)s->y, low);
         _mm512_stream_ps((float *)(void *)s->y + 16, high);
         break;
+    case GEMM_F32_ADD:
+        _mm512_storeu_ps(s->y, _mm512_add_ps(low, _mm512_loadu_ps(s->y)));
+        _mm512_storeu_ps(s->y + 64, _mm512_add_ps(high, _mm512_loadu_ps(s->y + 64)));
+        break;
     default:
         gemm_store_any(s, 0);
         gemm_store_any(s, 1);
@@ -269,7 +274,7 @@ struct gemm_ahead {
     size_t row, step, rows;
 };
 
-/* One, two or four tiles of x times one of w: `steps` tiles of x, and a last one packed. */
+/* One or two tiles of x times one of w: `steps` tiles of x, and a last one packed. */
 struct gemm_block {
     struct gemm_tiles x;
     size_t steps;
@@ -301,14 +306,6 @@ static inline __attribute__((always_inline)) void gemm_step(size_t tiles, const 
         TILES_ADD(1, 7, 6);
         gemm_store_some(waits, each);
     }
-    if (tiles > 2) {
-        TILES_LOAD(7, x + 2 * tile, row);
-        TILES_ADD(2, 7, 6);
-        gemm_store_some(waits, each);
-        TILES_LOAD(7, x + 3 * tile, row);
-        TILES_ADD(3, 7, 6);
-        gemm_store_some(waits, each);
-    }
     gemm_ask_ahead(&b->ahead_y);
     b->w += GEMM_TILE;
 }
@@ -319,10 +316,6 @@ static inline __attribute__((always_inline)) void gemm_step(size_t tiles, const 
         DO(0, a);               \
         if ((tiles) > 1) {      \
             DO(1, a);           \
-        }                       \
-        if ((tiles) > 2) {      \
-            DO(2, a);           \
-            DO(3, a);           \
         }                       \
     } while (0)
 #define GEMM_ZERO(i, a) TILES_ZERO(i)
@@ -365,16 +358,17 @@ static inline __attribute__((always_inline)) void gemm_block_of(size_t tiles, si
     case GEMM_BF16: gemm_block_run(tiles, GEMM_BF16, each, b, waits); break;
     case GEMM_BF16_STREAM: gemm_block_run(tiles, GEMM_BF16_STREAM, each, b, waits); break;
     case GEMM_F32_STREAM: gemm_block_run(tiles, GEMM_F32_STREAM, each, b, waits); break;
+    case GEMM_F32_ADD: gemm_block_run(tiles, GEMM_F32_ADD, each, b, waits); break;
     default: gemm_block_run(tiles, GEMM_ANY, each, b, waits);
     }
 }
 
 static void gemm_block_any(size_t tiles, size_t each, const struct gemm_block *b, struct gemm_store *waits)
 {
-    switch (tiles) {
-    case 1: gemm_block_of(1, each, b, waits); break;
-    case 2: gemm_block_of(2, each, b, waits); break;
-    default: gemm_block_of(4, each, b, waits);
+    if (tiles > 1) {
+        gemm_block_of(2, each, b, waits);
+    } else {
+        gemm_block_of(1, each, b, waits);
     }
 }
 
@@ -409,13 +403,13 @@ static inline char *gemm_y(const struct gemm_task *t, size_t m, size_t n)
 }
 
 /* Where a block's sums begin and end: y's own memory, if that is float32, whole for both blocks of a pair, and
- * not to be streamed. */
+ * neither streamed nor added to by a short sum. */
 static void gemm_ends(struct gemm_walk *a, const struct gemm_group *g, size_t n, bool first, bool last,
                       struct gemm_block *b)
 {
     const struct gemm_task *t = a->t;
     bool whole = g->rows == 16 * g->tiles && gemm_smaller(t->n_n - n / 32 * 32, 32) % 16 == 0;
-    bool direct = t->y.type == MAT_F32 && whole && (t->add || !t->stream);
+    bool direct = t->y.type == MAT_F32 && whole && (t->add ? t->n_k > GEMM_SHORT : !t->stream);
     size_t row = t->y.stride * sizeof(float);
     struct gemm_tiles y = {gemm_y(t, g->m, n), row, 16 * row, 0};
     struct gemm_tiles wide = {a->wide, 64, GEMM_TILE, 0};
@@ -433,12 +427,15 @@ static void gemm_ends(struct gemm_walk *a, const struct gemm_group *g, size_t n,
 
 static enum gemm_way gemm_way_of(const struct gemm_task *t, const char *y, __mmask32 mask)
 {
-    bool whole = mask == 0xffffffffu && !t->add;
+    bool f32 = t->y.type == MAT_F32;
     bool streams = t->stream && (uintptr_t)y % 64 == 0 && t->y.stride * gemm_y_bytes(t) % 64 == 0;
-    if (!whole || (t->y.type == MAT_F32 && !streams)) {
+    if (mask != 0xffffffffu || (t->add ? !f32 : f32 && !streams)) {
         return GEMM_ANY;
     }
-    return t->y.type == MAT_F32 ? GEMM_F32_STREAM : streams ? GEMM_BF16_STREAM : GEMM_BF16;
+    if (f32) {
+        return t->add ? GEMM_F32_ADD : GEMM_F32_STREAM;
+    }
+    return streams ? GEMM_BF16_STREAM : GEMM_BF16;
 }
 
 /* After a block: sums of a whole pair wait now. */
@@ -532,12 +529,11 @@ static void gemm_panel(struct gemm_walk *a)
     const struct gemm_task *t = a->t;
     bool turned = t->product == LEARNOPS_TN;
     struct gemm_tiles x = gemm_rows(a);
-    size_t most = t->n_k <= GEMM_SHORT ? 64 : 32;
     for (size_t m = 0; m < t->n_m;) {
-        size_t left = t->n_m - m, rows = left >= most ? most : left >= 32 ? 32 : gemm_smaller(left, 16);
+        size_t left = t->n_m - m, rows = left >= GEMM_GROUP ? GEMM_GROUP : gemm_smaller(left, 16);
         struct gemm_group g = {.m = m, .tiles = gemm_tiles(rows, 16), .rows = rows, .x = x};
         g.x.data += m / 16 * x.tile;
-        g.next_rows = gemm_smaller(t->n_m - m - rows, most);
+        g.next_rows = gemm_smaller(t->n_m - m - rows, GEMM_GROUP);
         if (!turned) {
             g.last = a->n_k % GEMM_STEP ? a->x + m / 16 * GEMM_TILE : NULL;
             g.next = g.next_rows ? g.x.data + rows * x.row : NULL;
