@@ -26,6 +26,6 @@ err learnffn_backward(const struct learnrun *r, const struct learnparams_layer *
     }
     TRY(learnrun_matmul(r, LEARNOPS_TN, p->gate->grad, kept->gate, h, true));
     TRY(learnrun_matmul(r, LEARNOPS_TN, p->up->grad, kept->up, h, true));
-    TRY(learnrun_matmul(r, LEARNOPS_NN, dh, kept->gate, p->gate->work, true));
+    TRY(learnrun_matmul(r, LEARNOPS_NN, dh, kept->gate, p->gate->work, false));
     return learnrun_matmul(r, LEARNOPS_NN, dh, kept->up, p->up->work, true);
 }

@@ -12,7 +12,7 @@ struct learnffn {
 /* Adds to x; h [T, D] is the normed input. */
 ERR_MUST_USE err learnffn_forward(const struct learnrun *r, const struct learnparams_layer *p, struct mat h,
                                   struct mat x, struct learnffn *kept);
-/* d [T, D] (narrow) is the gradient by what was added; adds to dh (wide). kept's mats are used up. */
+/* d [T, D] (narrow) is the gradient by what was added; sets dh (wide). kept's mats are used up. */
 ERR_MUST_USE err learnffn_backward(const struct learnrun *r, const struct learnparams_layer *p, struct mat h,
                                    const struct learnffn *kept, struct mat d, struct mat dh);
 

@@ -69,13 +69,13 @@ err learngqa_forward(const struct learnrun *r, const struct learnparams_layer *p
 
 /* A product's own gradient, and what its input h gets of it. */
 static err learngqa_project_backward(const struct learnrun *r, const struct learnparam *w, struct mat d,
-                                     struct mat h, struct mat dh)
+                                     struct mat h, struct mat dh, bool add)
 {
     TRY(learnrun_matmul(r, LEARNOPS_TN, w->grad, d, h, true));
-    return learnrun_matmul(r, LEARNOPS_NN, dh, d, w->work, true);
+    return learnrun_matmul(r, LEARNOPS_NN, dh, d, w->work, add);
 }
 
-/* Adds to dh, the gradient by h. */
+/* Sets dh, the gradient by h. */
 static err learngqa_attention_backward(const struct learnrun *r, const struct learnparams_layer *p,
                                        const struct learngqa *a, struct mat dx, struct mat dh)
 {
@@ -91,9 +91,9 @@ static err learngqa_attention_backward(const struct learnrun *r, const struct le
     }
     learngqa_rope(r, dq, r->config->num_attention_heads, true);
     learngqa_rope(r, dk, r->config->num_key_value_heads, true);
-    TRY(learngqa_project_backward(r, p->q, dq, a->h, dh));
-    TRY(learngqa_project_backward(r, p->k, dk, a->h, dh));
-    return learngqa_project_backward(r, p->v, dv, a->h, dh);
+    TRY(learngqa_project_backward(r, p->q, dq, a->h, dh, false));
+    TRY(learngqa_project_backward(r, p->k, dk, a->h, dh, true));
+    return learngqa_project_backward(r, p->v, dv, a->h, dh, true);
 }
 
 err learngqa_backward(const struct learnrun *r, const struct learnparams_layer *p, const struct learngqa *kept,
@@ -101,7 +101,6 @@ err learngqa_backward(const struct learnrun *r, const struct learnparams_layer *
 {
     size_t mark = learnarena_mark(r->arena);
     struct mat dh = learnrun_wide(r, r->n_tokens, r->config->hidden_size);
-    learnrun_zero(r, dh);
     TRY(learngqa_attention_backward(r, p, kept, dx, dh));
     TRY(learnrun_norm_backward(r, dx, dh, kept->x, p->attn_norm));
     learnarena_release(r->arena, mark);

@@ -23,9 +23,10 @@ err learnlayer_backward(const struct learnrun *r, const struct learnparams_layer
 {
     size_t mark = learnarena_mark(r->arena);
     struct mat dh = learnrun_wide(r, dx.rows, dx.cols), d = learnrun_narrowed(r, dx);
-    learnrun_zero(r, dh);
     if (p->gate) {
         TRY(learnffn_backward(r, p, kept->h, &kept->ffn, d, dh));
+    } else {
+        learnrun_zero(r, dh);
     }
     if (p->router) {
         TRY(learnmoe_backward(r, p, kept->h, &kept->moe, d, balance_scale, dh));

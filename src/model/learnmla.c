@@ -122,7 +122,8 @@ err learnmla_forward(const struct learnrun *r, const struct learnparams_layer *p
     return learnrun_matmul(r, LEARNOPS_NT, x, kept->out, p->o->work, true);
 }
 
-/* ---- Backward: each part gives what came into it, and adds to dh, the gradient by h. ---- */
+/* ---- Backward: each part gives what came into it; the queries' sets dh, the gradient by h, and the keys' and
+ * values' adds to it. ---- */
 
 static err learnmla_queries_backward(const struct learnrun *r, const struct learnparams_layer *p,
                                      const struct learnmla *a, struct mat dq, struct mat dh)
@@ -131,7 +132,7 @@ static err learnmla_queries_backward(const struct learnrun *r, const struct lear
     learnmla_rope(r, dq, r->config->num_attention_heads, r->config->qk_nope_head_dim, true);
     if (p->q) {
         TRY(learnrun_matmul(r, LEARNOPS_TN, p->q->grad, dq, a->h, true));
-        return learnrun_matmul(r, LEARNOPS_NN, dh, dq, p->q->work, true);
+        return learnrun_matmul(r, LEARNOPS_NN, dh, dq, p->q->work, false);
     }
     struct mat dq_n = learnrun_wide(r, r->n_tokens, rank), dq_a = learnrun_wide(r, r->n_tokens, rank);
     TRY(learnrun_matmul(r, LEARNOPS_TN, p->q_b->grad, dq, a->q_n, true));
@@ -140,17 +141,17 @@ static err learnmla_queries_backward(const struct learnrun *r, const struct lear
     TRY(learnrun_norm_backward(r, dq_a, dq_n, a->q_a, p->q_a_norm));
     struct mat narrow = learnrun_narrowed(r, dq_a);
     TRY(learnrun_matmul(r, LEARNOPS_TN, p->q_a->grad, narrow, a->h, true));
-    return learnrun_matmul(r, LEARNOPS_NN, dh, narrow, p->q_a->work, true);
+    return learnrun_matmul(r, LEARNOPS_NN, dh, narrow, p->q_a->work, false);
 }
 
-/* Before the heads' own keys and values: dlatent adds. */
+/* Before the heads' own keys and values: sets dlatent. */
 static err learnmla_heads_backward(const struct learnrun *r, const struct learnparams_layer *p,
                                    const struct learnmla *a, struct mat dk, struct mat dv, struct mat dlatent)
 {
     const struct config *c = r->config;
     size_t mark = learnarena_mark(r->arena);
     struct mat grad = learnrun_wide(r, c->kv_lora_rank, dk.cols);
-    TRY(learnrun_matmul(r, LEARNOPS_NT, dlatent, dk, learnmla_k_b(r, p), true));
+    TRY(learnrun_matmul(r, LEARNOPS_NT, dlatent, dk, learnmla_k_b(r, p), false));
     TRY(learnrun_matmul(r, LEARNOPS_TN, grad, a->latent, dk, false));
     for (size_t h = 0; !r->counting && h < c->num_attention_heads; h++) {
         learnops_add(r->compute, learnparams_matrix(p->k_b, p->k_b->grad, h),
@@ -169,7 +170,6 @@ static err learnmla_keys_and_values_backward(const struct learnrun *r, const str
     size_t t = r->n_tokens, rank = c->kv_lora_rank, rope = c->qk_rope_head_dim, nope = c->qk_nope_head_dim;
     struct mat dlatent = learnrun_wide(r, t, rank), dkv_a = learnrun_wide(r, t, rank + rope);
     struct mat drotated = mat_cols(dkv_a, rank, rope);
-    learnrun_zero(r, dlatent);
     learnrun_zero(r, dkv_a);
     TRY(learnmla_heads_backward(r, p, a, dk, dv, dlatent));
     for (size_t h = 0; !r->counting && h < c->num_attention_heads; h++) {
@@ -204,7 +204,6 @@ err learnmla_backward(const struct learnrun *r, const struct learnparams_layer *
 {
     size_t mark = learnarena_mark(r->arena);
     struct mat dh = learnrun_wide(r, r->n_tokens, r->config->hidden_size);
-    learnrun_zero(r, dh);
     TRY(learnmla_attention_backward(r, p, kept, dx, dh));
     TRY(learnrun_norm_backward(r, dx, dh, kept->x, p->attn_norm));
     learnarena_release(r->arena, mark);

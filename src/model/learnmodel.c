@@ -84,7 +84,7 @@ static err learnmodel_layer_backward(struct learnmodel_pass *a, size_t i, struct
     return ERR_OK;
 }
 
-/* ---- The head: losses of `output`'s tokens; their gradient adds to doutput. ---- */
+/* ---- The head: losses of `output`'s tokens; sets doutput, their gradient. ---- */
 
 static err learnmodel_head_rows(struct learnmodel_pass *a, struct mat output, struct mat doutput,
                                 const int32_t *targets, double scale, double *sum)
@@ -105,7 +105,7 @@ static err learnmodel_head_rows(struct learnmodel_pass *a, struct mat output, st
     }
     if (learnmodel_learns(a)) {
         TRY(learnrun_matmul(&a->run, LEARNOPS_TN, head->grad, d, output, true));
-        TRY(learnrun_matmul(&a->run, LEARNOPS_NN, doutput, d, head->work, true));
+        TRY(learnrun_matmul(&a->run, LEARNOPS_NN, doutput, d, head->work, false));
     }
     learnarena_release(&m->arena, mark);
     return ERR_OK;
@@ -213,7 +213,6 @@ static err learnmodel_mtp(struct learnmodel_pass *a)
     size_t mark = learnarena_mark(&m->arena);
     TRY(learnmodel_mtp_forward(a, &k));
     struct mat doutput = learnrun_wide(&a->run, k.output.rows, k.output.cols);
-    learnrun_zero(&a->run, doutput);
     TRY(learnmodel_head(a, k.output, doutput, m->further, a->scales ? a->scales->mtp : 0, &a->losses.mtp_sum,
                         &a->losses.mtp_n));
     if (learnmodel_learns(a)) {
@@ -240,7 +239,6 @@ static err learnmodel_forward(struct learnmodel_pass *a)
     a->last = learnrun_wide(r, t, d);
     a->output = learnrun_narrow(r, t, d);
     a->doutput = learnrun_wide(r, t, d);
-    learnrun_zero(r, a->doutput);
     if (!r->counting) {
         learnops_copy(m->compute, a->last, a->x);
     }

@@ -104,8 +104,9 @@ static bool router_before(float a, float b)
 static void router_top(const float *x, size_t n, uint32_t *ids, size_t k)
 {
     size_t found = 0;
+    float last = -INFINITY; /* the least of k found */
     for (size_t i = 0; i < n; i++) {
-        if (x[i] == -INFINITY || (found == k && !router_before(x[i], x[ids[k - 1]]))) {
+        if (x[i] <= last || x[i] == -INFINITY || (found == k && !router_before(x[i], last))) {
             continue;
         }
         size_t at = found < k ? found++ : k - 1;
@@ -113,6 +114,7 @@ static void router_top(const float *x, size_t n, uint32_t *ids, size_t k)
             ids[at] = ids[at - 1];
         }
         ids[at] = (uint32_t)i;
+        last = found == k ? x[ids[k - 1]] : last;
     }
     for (; found < k; found++) {
         ids[found] = 0;

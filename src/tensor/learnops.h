@@ -70,7 +70,8 @@ ERR_MUST_USE err learnops_attention_backward(struct compute *c, const struct lea
 
 /* The loss of next tokens: losses[t] = -log softmax(logits[t])[targets[t]] + z_loss * lse^2, lse being the
  * logarithm of the softmax's denominator; 0 where targets[t] < 0. Sets dlogits [T, V], the gradient of
- * sum_t losses[t] * scale: a mat of its own, or logits itself, or a mat without data for the losses alone. */
+ * sum_t losses[t] * scale: a mat of its own, after which logits hold nothing useful, or logits itself, or a mat
+ * without data for the losses alone. */
 void learnops_cross_entropy(struct compute *c, struct mat dlogits, struct mat logits, const int32_t *targets,
                             double *losses, double z_loss, double scale);
 

@@ -424,6 +424,7 @@ static void loss_make(struct set *s, size_t t, size_t d)
 static void loss_run(struct compute *c, struct set *s)
 {
     learnops_cross_entropy(c, s->m[1], s->m[0], targets, s->losses, 1e-2, 0.25);
+    learnops_zero(c, s->m[0]); /* used up */
 }
 
 static void loss_in_place_run(struct compute *c, struct set *s)
@@ -562,6 +563,90 @@ static void test_routers(void **state)
     }
 }
 
+/* ---- outputs that do not fit into caches ---- */
+
+enum { LARGE_ROWS = 2100, LARGE_COLS = 1024 }; /* above 4 MB in both types */
+
+/* A mat of a set without a gap, at an aligned address, or with one. */
+static void large(struct set *s, enum mat_type type, size_t rows, size_t gap)
+{
+    size_t i = s->n++, stride = LARGE_COLS + gap;
+    uint64_t seed = i;
+    s->m[i] = mat_of(aligned_alloc(64, (rows * stride * mat_type_bytes(type) + 63) / 64 * 64), type, rows, LARGE_COLS);
+    assert_non_null(s->m[i].data);
+    s->m[i].stride = stride;
+    for (size_t r = 0; r < rows; r++) {
+        for (size_t c = 0; c < LARGE_COLS; c++) {
+            mat_set(&s->m[i], r, c, (double)levels_random(&seed, 2));
+        }
+    }
+}
+
+/* Past the caches they are written what they are otherwise: the same with rows at odd addresses. */
+static void check_large(enum cpuinfo_level level, enum mat_type type, void (*run)(struct compute *c, struct set *s))
+{
+    struct compute *c = levels_compute(level, 2);
+    struct set sets[2] = {{.t = 0}};
+    for (size_t i = 0; i < 2; i++) {
+        for (size_t k = 0; k < 5; k++) {
+            large(&sets[i], type, k == 2 && run == rmsnorm_run ? 1 : LARGE_ROWS, i);
+        }
+        run(c, &sets[i]);
+    }
+    for (size_t k = 0; k < 5; k++) {
+        for (size_t r = 0; r < sets[0].m[k].rows; r++) {
+            size_t bytes = mat_type_bytes(type);
+            assert_memory_equal((char *)sets[0].m[k].data + r * sets[0].m[k].stride * bytes,
+                                (char *)sets[1].m[k].data + r * sets[1].m[k].stride * bytes, LARGE_COLS * bytes);
+        }
+    }
+    drop(&sets[0]);
+    drop(&sets[1]);
+    compute_free(c);
+}
+
+static uint32_t large_index[LARGE_ROWS];
+static int32_t large_targets[LARGE_ROWS];
+static double large_losses[LARGE_ROWS];
+
+static void large_gather_run(struct compute *c, struct set *s)
+{
+    learnops_gather(c, s->m[0], s->m[1], large_index);
+}
+
+static void large_loss_run(struct compute *c, struct set *s)
+{
+    learnops_cross_entropy(c, s->m[1], s->m[0], large_targets, large_losses, 1e-2, 0.25);
+}
+
+static void large_combine_back_run(struct compute *c, struct set *s)
+{
+    float weight[LARGE_ROWS], dweight[LARGE_ROWS];
+    for (size_t i = 0; i < LARGE_ROWS; i++) {
+        weight[i] = 1 + (float)i;
+    }
+    learnops_combine_backward(c, s->m[0], mat_of(dweight, MAT_F32, LARGE_ROWS, 1), s->m[2], s->m[3],
+                              mat_of(weight, MAT_F32, LARGE_ROWS, 1), large_index);
+}
+
+static void test_outputs_that_go_past_the_caches(void **state)
+{
+    (void)state;
+    static void (*const runs[])(struct compute *, struct set *) = {
+        rmsnorm_run, swiglu_run, copy_run, zero_run, large_gather_run, large_loss_run, large_combine_back_run};
+    for (size_t i = 0; i < LARGE_ROWS; i++) {
+        large_index[i] = (uint32_t)(i * 1013 % LARGE_ROWS); /* each once */
+        large_targets[i] = i % 9 ? (int32_t)(i % LARGE_COLS) : -1;
+    }
+    for (size_t i = 0; i < 2 * sizeof runs / sizeof *runs; i++) {
+        enum mat_type type = i % 2 ? MAT_F32 : MAT_BF16;
+        check_large(last_level(), type, runs[i / 2]);
+        if (last_level() > CPUINFO_AVX2 && i / 2 == 2) { /* copies have all there is of the level */
+            check_large(CPUINFO_AVX2, type, runs[i / 2]);
+        }
+    }
+}
+
 /* ---- memory ---- */
 
 static void test_no_memory_for_partial_sums_is_said(void **state)
@@ -593,6 +678,7 @@ int main(void)
         cmocka_unit_test(test_the_loss_of_next_tokens),
         cmocka_unit_test(test_logits_without_bounds),
         cmocka_unit_test(test_routers),
+        cmocka_unit_test(test_outputs_that_go_past_the_caches),
         cmocka_unit_test(test_no_memory_for_partial_sums_is_said),
     };
     rng_seed(&random_state, 29);

@@ -42,8 +42,8 @@ static float learnloss_most(struct matrow x, size_t n)
     return best;
 }
 
-/* The sum of exp(x - most). */
-static double learnloss_sum(struct matrow x, size_t n, float most)
+/* The sum of exp(x - most), which are kept in place of x if `keep`. */
+static double learnloss_sum(struct matrow x, size_t n, float most, bool keep)
 {
     double sum = 0;
     vec from = vec_set(most);
@@ -51,32 +51,43 @@ static double learnloss_sum(struct matrow x, size_t n, float most)
         vec part[2] = {vec_set(0), vec_set(0)};
         size_t end = n - i < LEARNLOSS_SUM ? n : i + LEARNLOSS_SUM;
         for (; i + 2 * VEC_N <= end; i += 2 * VEC_N) {
-            part[0] = vec_add(part[0], vec_exp(vec_sub(matrow_load(x, i, VEC_N), from)));
-            part[1] = vec_add(part[1], vec_exp(vec_sub(matrow_load(x, i + VEC_N, VEC_N), from)));
+            vec e = vec_exp(vec_sub(matrow_load(x, i, VEC_N), from));
+            vec f = vec_exp(vec_sub(matrow_load(x, i + VEC_N, VEC_N), from));
+            part[0] = vec_add(part[0], e);
+            part[1] = vec_add(part[1], f);
+            if (keep) {
+                matrow_store(x, i, VEC_N, e);
+                matrow_store(x, i + VEC_N, VEC_N, f);
+            }
         }
         for (; i < end; i += VEC_N) {
             vec e = vec_exp(vec_sub(matrow_load(x, i, end - i), from));
             part[0] = vec_add(part[0], vec_first(end - i, e, vec_set(0)));
+            if (keep) {
+                matrow_store(x, i, end - i, e);
+            }
         }
         sum += (double)matrow_sum(vec_add(part[0], part[1]));
     }
     return sum;
 }
 
-static void learnloss_row(const struct learnloss *a, size_t t)
+static void learnloss_row(const struct learnloss *a, size_t t, bool stream)
 {
-    struct matrow x = matrow_at(&a->logits, t), dx = matrow_at(&a->dlogits, t);
+    struct matrow x = matrow_at(&a->logits, t), dx = matrow_out(&a->dlogits, t, stream);
+    bool keep = a->dlogits.data && x.wide; /* bfloat16 would round them twice */
     size_t n = a->logits.cols, target = (size_t)a->targets[t];
     float most = learnloss_most(x, n), hit = matrow_get(x, target);
-    double lse = (double)most + log(learnloss_sum(x, n, most));
+    double lse = (double)most + log(learnloss_sum(x, n, most, keep));
     a->losses[t] = lse - (double)hit + a->z_loss * lse * lse;
     if (!a->dlogits.data) {
         return;
     }
     double each = a->scale * (1 + 2 * a->z_loss * lse);
-    vec from = vec_set((float)lse), factor = vec_set((float)each);
+    vec from = vec_set((float)lse), factor = vec_set((float)(keep ? each * exp((double)most - lse) : each));
     for (size_t i = 0; i < n; i += VEC_N) {
-        matrow_store(dx, i, n - i, vec_mul(vec_exp(vec_sub(matrow_load(x, i, n - i), from)), factor));
+        vec e = matrow_load(x, i, n - i);
+        matrow_store(dx, i, n - i, vec_mul(keep ? e : vec_exp(vec_sub(e, from)), factor));
     }
     matrow_store(dx, target, 1, vec_set((float)(each * exp((double)hit - lse) - a->scale)));
 }
@@ -84,9 +95,10 @@ static void learnloss_row(const struct learnloss *a, size_t t)
 static void learnloss_rows(const void *args, size_t first, size_t last)
 {
     const struct learnloss *a = args;
+    bool stream = matrow_streams(&a->dlogits) && a->dlogits.data != a->logits.data;
     for (size_t t = first; t < last; t++) {
         if (a->targets[t] >= 0) {
-            learnloss_row(a, t);
+            learnloss_row(a, t, stream);
             continue;
         }
         a->losses[t] = 0;
@@ -94,6 +106,7 @@ static void learnloss_rows(const void *args, size_t first, size_t last)
             memset(matrow_at(&a->dlogits, t).data, 0, a->logits.cols * mat_type_bytes(a->dlogits.type));
         }
     }
+    vec_stream_end();
 }
 
 static void learnloss_cross_entropy(struct compute *c, struct mat dlogits, struct mat logits,

@@ -10,16 +10,31 @@ struct learnmoves_mats {
     const uint32_t *index;
 };
 
+enum { LEARNMOVES_AHEAD = 8 }; /* rows asked for before they are needed: what comes next only the index knows */
+
+static inline void learnmoves_ask(const struct mat *m, size_t row)
+{
+    const char *p = matrow_at(m, row).data;
+    for (size_t i = 0; i < m->cols * mat_type_bytes(m->type); i += 64) {
+        __builtin_prefetch(p + i);
+    }
+}
+
 static void learnmoves_gather_rows(const void *args, size_t first, size_t last)
 {
     const struct learnmoves_mats *m = args;
     size_t d = m->to.cols;
+    bool stream = matrow_streams(&m->to);
     for (size_t t = first; t < last; t++) {
-        struct matrow y = matrow_at(&m->to, t), x = matrow_at(&m->from, m->index[t]);
+        struct matrow y = matrow_out(&m->to, t, stream), x = matrow_at(&m->from, m->index[t]);
+        if (t + LEARNMOVES_AHEAD < last) {
+            learnmoves_ask(&m->from, m->index[t + LEARNMOVES_AHEAD]);
+        }
         for (size_t i = 0; i < d; i += VEC_N) {
             matrow_store(y, i, d - i, matrow_load(x, i, d - i));
         }
     }
+    vec_stream_end();
 }
 
 static void learnmoves_gather(struct compute *c, struct mat y, struct mat x, const uint32_t *rows)
@@ -102,12 +117,16 @@ static void learnmoves_combine_back_rows(const void *args, size_t first, size_t 
 {
     const struct learnmoves_combine *m = args;
     size_t n_k = m->weight.cols, d = m->dy.cols;
+    bool stream = matrow_streams(&m->dx);
     for (size_t t = first; t < last; t++) {
         struct matrow dy = matrow_at(&m->dy, t), weights = matrow_at(&m->weight, t);
+        for (size_t k = 0; t + 2 < last && k < n_k; k++) {
+            learnmoves_ask(&m->x, m->slot[(t + 2) * n_k + k]);
+        }
         struct matrow dweights = matrow_at(&m->dweight, t);
         for (size_t k = 0; k < n_k; k++) {
             size_t at = m->slot[t * n_k + k];
-            struct matrow x = matrow_at(&m->x, at), dx = matrow_at(&m->dx, at);
+            struct matrow x = matrow_at(&m->x, at), dx = matrow_out(&m->dx, at, stream);
             vec dot = vec_set(0), weight = vec_set(matrow_get(weights, k));
             for (size_t i = 0; i < d; i += VEC_N) {
                 vec g = matrow_load(dy, i, d - i);
@@ -117,6 +136,7 @@ static void learnmoves_combine_back_rows(const void *args, size_t first, size_t 
             matrow_store(dweights, k, 1, vec_set(matrow_sum(dot)));
         }
     }
+    vec_stream_end();
 }
 
 static void learnmoves_combine_backward(struct compute *c, struct mat dx, struct mat dweight, struct mat dy,

@@ -2,7 +2,8 @@
  * any mix: a table per level. Contracts there. Numbers are float32 in between, rounded where they are stored.
  *
  * No result depends on the number of threads: rows that are added to are split among threads by columns
- * (learnmoves_body.h), and sums over rows are taken in blocks of LEARNROWS_BLOCK, added in order. */
+ * (learnmoves_body.h), and sums over rows are taken in blocks of LEARNROWS_BLOCK, added in order. Outputs that
+ * are written alone and too large for the caches go past them (matrow.h). */
 #ifndef TENSOR_CPU_LEARNROWS_H
 #define TENSOR_CPU_LEARNROWS_H
 

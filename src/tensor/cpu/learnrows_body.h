@@ -26,8 +26,9 @@ static void learnrows_rmsnorm_rows(const void *args, size_t first, size_t last)
     const struct learnrows_norm *a = args;
     struct matrow weight = matrow_at(&a->weight, 0);
     size_t d = a->x.cols;
+    bool stream = matrow_streams(&a->y);
     for (size_t t = first; t < last; t++) {
-        struct matrow x = matrow_at(&a->x, t), y = matrow_at(&a->y, t);
+        struct matrow x = matrow_at(&a->x, t), y = matrow_out(&a->y, t, stream);
         vec squares = vec_set(0);
         for (size_t i = 0; i < d; i += VEC_N) {
             vec v = matrow_load(x, i, d - i);
@@ -39,6 +40,7 @@ static void learnrows_rmsnorm_rows(const void *args, size_t first, size_t last)
             matrow_store(y, i, d - i, vec_mul(v, matrow_load(weight, i, d - i)));
         }
     }
+    vec_stream_end();
 }
 
 static void learnrows_rmsnorm(struct compute *c, struct mat y, struct mat x, struct mat weight, double eps)
@@ -186,14 +188,16 @@ static inline vec learnrows_logistic(vec g)
 static void learnrows_swiglu_rows(const void *args, size_t first, size_t last)
 {
     const struct learnrows_mats *m = args;
+    bool stream = matrow_streams(&m->a);
     for (size_t t = first; t < last; t++) {
-        struct matrow y = matrow_at(&m->a, t), gate = matrow_at(&m->b, t), up = matrow_at(&m->c, t);
+        struct matrow y = matrow_out(&m->a, t, stream), gate = matrow_at(&m->b, t), up = matrow_at(&m->c, t);
         for (size_t i = 0, n; i < m->a.cols; i += VEC_N) {
             n = m->a.cols - i;
             vec g = matrow_load(gate, i, n);
             matrow_store(y, i, n, vec_mul(vec_mul(g, learnrows_logistic(g)), matrow_load(up, i, n)));
         }
     }
+    vec_stream_end();
 }
 
 static void learnrows_swiglu(struct compute *c, struct mat y, struct mat gate, struct mat up)
@@ -247,9 +251,11 @@ static void learnrows_add(struct compute *c, struct mat y, struct mat x)
 static void learnrows_copy_rows(const void *args, size_t first, size_t last)
 {
     const struct learnrows_mats *m = args;
+    bool stream = matrow_streams(&m->a);
     for (size_t t = first; t < last; t++) {
-        learnrows_move(matrow_at(&m->a, t), 0, matrow_at(&m->b, t), 0, m->a.cols);
+        learnrows_move(matrow_out(&m->a, t, stream), 0, matrow_at(&m->b, t), 0, m->a.cols);
     }
+    vec_stream_end();
 }
 
 static void learnrows_copy(struct compute *c, struct mat y, struct mat x)
@@ -261,10 +267,14 @@ static void learnrows_copy(struct compute *c, struct mat y, struct mat x)
 static void learnrows_zero_rows(const void *args, size_t first, size_t last)
 {
     const struct mat *y = args;
+    bool stream = matrow_streams(y);
     for (size_t t = first; t < last; t++) {
-        struct matrow row = matrow_at(y, t);
-        memset(row.data, 0, y->cols * mat_type_bytes(y->type));
+        struct matrow row = matrow_out(y, t, stream);
+        for (size_t i = 0; i < y->cols; i += VEC_N) {
+            matrow_store(row, i, y->cols - i, vec_set(0));
+        }
     }
+    vec_stream_end();
 }
 
 static void learnrows_zero(struct compute *c, struct mat y)

@@ -191,6 +191,21 @@ static inline void vec_store_bf16_n(uint16_t *p, vec v, size_t n)
     vec_store_half_n(p, vec_to_bf16(v), n);
 }
 
+static inline void vec_stream(float *p, vec v)
+{
+    _mm256_stream_ps(p, v);
+}
+
+static inline void vec_stream_bf16(uint16_t *p, vec v)
+{
+    _mm_stream_si128((__m128i *)(void *)p, vec_to_bf16(v));
+}
+
+static inline void vec_stream_end(void)
+{
+    _mm_sfence();
+}
+
 /* Transposes 8 rows of 8 floats in place. */
 static inline void vec_transpose(vec r[VEC_N])
 {

@@ -172,6 +172,22 @@ static inline void vec_store_bf16_n(uint16_t *p, vec v, size_t n)
     _mm256_mask_storeu_epi16(p, vec_mask(n), vec_to_bf16(v));
 }
 
+/* Past the caches, to an address aligned to the bytes written; vec_stream_end before others may read them. */
+static inline void vec_stream(float *p, vec v)
+{
+    _mm512_stream_ps(p, v);
+}
+
+static inline void vec_stream_bf16(uint16_t *p, vec v)
+{
+    _mm256_stream_si256((__m256i *)(void *)p, vec_to_bf16(v));
+}
+
+static inline void vec_stream_end(void)
+{
+    _mm_sfence();
+}
+
 /* Transposes 16 rows of 16 dwords in place. */
 static inline void vec_transpose(vec r[VEC_N])
 {
