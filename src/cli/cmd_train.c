@@ -14,7 +14,7 @@
 #include "train/trainrun.h"
 
 struct cmd_train {
-    const char *recipe, *data, *out;
+    const char *recipe, *data, *out, *report;
     struct options_list set;
     bool resume, changed, keys, dry;
     double minutes;
@@ -152,6 +152,7 @@ static err cmd_train_learn(const struct cmd_train *c, const struct trainrecipe *
 {
     struct cmd_train_view v = {.live = terminal_styled(stderr)};
     struct trainrun_options o = {.data = c->data,
+                                 .report = c->report,
                                  .resume = c->resume,
                                  .changed = c->changed,
                                  .seconds = c->minutes * 60,
@@ -204,6 +205,7 @@ int cmd_train(int argc, char **argv)
         options_each("set", "SECTION.KEY=VALUE", &c.set, "over what the recipe says"),
         options_flag("changed", &c.changed, "resume with a recipe that is not the one the run began with"),
         options_float("minutes", "X", 0, 1e6, &c.minutes, "save and end after so long"),
+        options_string("report", "DIR", &c.report, "a page with plots, made again as the run goes on"),
         options_size("threads", "N", 1, 1024, &c.threads, "use N threads (all cores)"),
         options_flag("keys", &c.keys, "list what a recipe may say"),
         options_flag("plan", &c.dry, "memory, arithmetic and steps; nothing is learnt"),
@@ -211,7 +213,7 @@ int cmd_train(int argc, char **argv)
     const struct options spec = {"train", "a model learns from text, as a recipe says", rows,
                                  sizeof rows / sizeof *rows,
                                  "  fathom data my-data --tokenizer my-tokenizer --source books=books.txt.zst\n"
-                                 "  fathom train recipes/fathom-nano.ini --data my-data\n"
+                                 "  fathom train recipes/fathom-nano.ini --data my-data --report page\n"
                                  "  fathom train recipes/fathom-nano.ini --data my-data --resume\n"
                                  "\nCtrl-C or SIGTERM saves a checkpoint and ends.\n"};
     int status;

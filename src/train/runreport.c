@@ -285,7 +285,8 @@ static err runreport_pages(const char *dir, struct runreport_page *p, struct err
     return e;
 }
 
-err runreport_write(const char *dir, const struct runreport_about *about, struct errinfo *info)
+err runreport_write(const char *dir, const char *to, const struct runreport_about *about,
+                    struct errinfo *info)
 {
     const struct runlog_step none = {0,   NAN, NAN, NAN, NAN, NAN, NAN,
                                      NAN, NAN, NAN, NAN, NAN, NAN, NAN};
@@ -298,7 +299,7 @@ err runreport_write(const char *dir, const struct runreport_about *about, struct
     } else {
         struct runreport_page p = {about, &r, &plots,
                                    r.n_steps > 0 ? &r.steps[r.n_steps - 1] : &none, false};
-        e = runreport_pages(dir, &p, info);
+        e = runreport_pages(to, &p, info);
     }
     runreport_plots_deinit(&plots);
     runlog_read_deinit(&r);

@@ -1,4 +1,4 @@
-/* train/runreport.h: the page of a training run: DIR/index.html, made from DIR/metrics.jsonl
+/* train/runreport.h: the page of a training run: index.html, made from a metrics.jsonl
  * (runlog.h). Loss over tokens, FLOPs and time, load of the experts, learning rate, gradients,
  * speed; the numbers behind the plots as tables; samples and events; the recipe, totals, energy and
  * cost. One file that needs nothing else, no network and no script. While the run goes on it loads
@@ -30,10 +30,9 @@ struct runreport_about {
     bool running;
 };
 
-/* Writes both pages, each complete or not at all. ERR_NOTFOUND when DIR has no metrics. Reads all
- * of them, which takes about a second for 100,000 steps: call it at checkpoints, not at every step.
- */
-ERR_MUST_USE err runreport_write(const char *dir, const struct runreport_about *about,
+/* Makes both pages in `to` of the metrics in `dir`, each complete or not at all. ERR_NOTFOUND when there
+ * are none. Reads all of them, which takes about a second for 100,000 steps: not for every step. */
+ERR_MUST_USE err runreport_write(const char *dir, const char *to, const struct runreport_about *about,
                                  struct errinfo *info);
 
 #endif

@@ -12,8 +12,9 @@
 #include "train/runlog.h"
 #include "train/trainerstate.h"
 #include "train/trainexport.h"
+#include "train/trainpage.h"
 
-enum { TRAINRUN_BAD_STEPS = 3, TRAINRUN_RETURNS = 3, TRAINRUN_GAUGE_SECONDS = 60 };
+enum { TRAINRUN_BAD_STEPS = 3, TRAINRUN_RETURNS = 3, TRAINRUN_GAUGE_SECONDS = 60, TRAINRUN_PAGE_SECONDS = 20 };
 
 struct trainrun {
     const struct trainrecipe *recipe;
@@ -24,7 +25,7 @@ struct trainrun {
     struct trainerscore_set *scores;
     struct runlog *log;
     char *checkpoints; /* path */
-    double begun, gauged;
+    double begun, gauged, shown; /* when; shown: the page */
     double roof;         /* FLOP/s as last measured; 0: unknown */
     uint64_t saved;      /* step of the last checkpoint */
     bool has_checkpoint;
@@ -198,6 +199,17 @@ static err trainrun_judge(struct trainrun *a, const struct trainer_report *r)
     return ++a->bad >= TRAINRUN_BAD_STEPS ? trainrun_go_back(a) : ERR_OK;
 }
 
+static err trainrun_page(struct trainrun *a, bool running)
+{
+    const struct trainrun_options *o = a->options;
+    double now = progress_clock();
+    if (!o->report || (running && now - a->shown < TRAINRUN_PAGE_SECONDS)) {
+        return ERR_OK;
+    }
+    a->shown = now;
+    return trainpage_write(a->trainer, o->dir, o->report, running, a->info);
+}
+
 static bool trainrun_due(uint64_t step, size_t every)
 {
     return every > 0 && step % every == 0;
@@ -218,7 +230,8 @@ static err trainrun_step(struct trainrun *a)
         return ERR_OK; /* nothing is saved while the loss is in doubt */
     }
     TRY(trainrun_due(r.step, a->recipe->validate_every) ? trainrun_validate(a) : ERR_OK);
-    return trainrun_due(r.step, a->recipe->checkpoint_every) ? trainrun_save(a) : ERR_OK;
+    TRY(trainrun_due(r.step, a->recipe->checkpoint_every) ? trainrun_save(a) : ERR_OK);
+    return trainrun_page(a, true);
 }
 
 static bool trainrun_stops(const struct trainrun *a)
@@ -259,7 +272,8 @@ static err trainrun_loop(struct trainrun *a, enum trainrun_end *end)
         TRY(trainrun_save(a));
     }
     *end = trainer_done(a->trainer) ? TRAINRUN_DONE : TRAINRUN_STOPPED;
-    return *end == TRAINRUN_DONE ? trainrun_finish(a) : ERR_OK;
+    TRY(*end == TRAINRUN_DONE ? trainrun_finish(a) : ERR_OK);
+    return trainrun_page(a, false);
 }
 
 /* ---- Beginning, and going on. ---- */

@@ -31,6 +31,7 @@ struct trainrun_view {
 
 struct trainrun_options {
     const char *data, *dir;
+    const char *report; /* folder of a page with plots; NULL: none */
     bool resume;
     bool changed;    /* resume although the recipe says otherwise than the checkpoint's */
     double seconds;  /* save and end after so long; 0: never */

@@ -70,8 +70,9 @@ says plan_has_memory 'activations of a micro batch' "$work/err"
 "$fathom" train --keys >"$work/out" 2>"$work/err"
 says keys_are_listed '  muon_steps  ' "$work/out"
 
-train --out "$work/whole"
+train --out "$work/whole" --report "$work/page"
 check a_run_ends 0 $?
+says the_page_has_the_recipe 'model.n_routed_experts' "$work/page/index.html"
 says a_run_validates 'step 80  validation: loss [0-9.]+, [0-9.]+ bits/byte \(numbers' "$work/out"
 first=$(sed -n 's/.*"step":1,.*"loss":\([0-9.]*\).*/\1/p' "$work/whole/metrics.jsonl" | head -1)
 last=$(sed -n 's/^{"kind":"val","step":80,.*"loss":\([0-9.]*\).*/\1/p' "$work/whole/metrics.jsonl")

@@ -100,7 +100,7 @@ static char *written(bool running)
 {
     struct errinfo info = {0};
     const struct runreport_about a = about(running);
-    must(runreport_write(dir.path, &a, &info), &info);
+    must(runreport_write(dir.path, dir.path, &a, &info), &info);
     return page(RUNREPORT_PAGE);
 }
 
@@ -206,7 +206,7 @@ static void test_short_runs_and_odd_ones(void **state)
     (void)state;
     struct errinfo info = {0};
     const struct runreport_about a = {.title = "t"};
-    assert_int_equal(runreport_write(dir.path, &a, &info), ERR_NOTFOUND);
+    assert_int_equal(runreport_write(dir.path, dir.path, &a, &info), ERR_NOTFOUND);
     static const char *const logs[] = {
         "", "{\"kind\":\"step\",\"step\":1}\n", "{\"kind\":\"val\",\"step\":1}\n", "{\"kind\":\"load\",\"step\":1}\n",
         "{\"kind\":\"load\",\"step\":1,\"layers\":[[],[1]]}\n{\"kind\":\"load\",\"step\":2,\"layers\":[[0.5,0.5]]}\n",
@@ -214,7 +214,7 @@ static void test_short_runs_and_odd_ones(void **state)
         "{\"kind\":\"step\",\"step\":18446744073709551615,\"loss\":3}\n"};
     for (size_t i = 0; i < sizeof logs / sizeof *logs; i++) {
         tempdir_text(&dir, RUNLOG_FILE, logs[i]);
-        err e = runreport_write(dir.path, &a, &info);
+        err e = runreport_write(dir.path, dir.path, &a, &info);
         if (e != ERR_OK) {
             assert_int_equal(e, ERR_CORRUPT); /* a step beyond what JSON's integers hold */
             continue;
@@ -232,7 +232,7 @@ static void test_short_runs_and_odd_ones(void **state)
 static err report(struct errinfo *info)
 {
     const struct runreport_about a = about(true);
-    return runreport_write(dir.path, &a, info);
+    return runreport_write(dir.path, dir.path, &a, info);
 }
 
 static void test_refused_memory(void **state)
