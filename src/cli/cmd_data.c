@@ -13,7 +13,8 @@
 
 struct cmd_data {
     const char *dir, *tokenizer;
-    struct options_list sources, vals, licences;
+    struct options_list sources, chats, vals, licences;
+    const char *chat_format;
     struct corpus_options corpus;
     double val_share;
     size_t shard_tokens, threads;
@@ -77,25 +78,42 @@ static err cmd_data_about(const char *option, const char *text, const struct cmd
     return ERR_OK;
 }
 
-static err cmd_data_plan_make(const struct cmd_data *c, struct cmd_data_plan *plan, struct errinfo *info)
+/* What --source and --chat list. */
+static err cmd_data_files(const char *option, const struct options_list *list, bool chat,
+                          struct cmd_data_plan *plan, struct errinfo *info)
 {
     char name[DATASET_NAME];
     const char *value = "";
-    size_t at;
-    for (size_t i = 0; i < c->sources.n; i++) {
-        TRY(cmd_data_split("source", c->sources.items[i], name, &value, info));
-        at = cmd_data_find(plan, name);
+    for (size_t i = 0; i < list->n; i++) {
+        TRY(cmd_data_split(option, list->items[i], name, &value, info));
+        size_t at = cmd_data_find(plan, name);
         struct datasetpack_source *s = &plan->sources[at];
+        if (at == plan->n && at == OPTIONS_LIST_MAX) {
+            return err_set(info, ERR_ARGUMENT, "more than %d sources", OPTIONS_LIST_MAX);
+        }
         if (at == plan->n) {
             strcpy(plan->names[plan->n++], name);
             *s = (struct datasetpack_source){.name = plan->names[at],
                                              .licence = "",
                                              .files = plan->files[at],
-                                             .val_files = plan->vals[at]};
+                                             .val_files = plan->vals[at],
+                                             .chat = chat};
+        }
+        if (s->chat != chat) {
+            return err_set(info, ERR_ARGUMENT, "%s is given as --source and as --chat", name);
         }
         plan->files[at][s->n_files++] = value;
         TRY(cmd_data_count(plan, value, info));
     }
+    return ERR_OK;
+}
+
+static err cmd_data_plan_make(const struct cmd_data *c, struct cmd_data_plan *plan, struct errinfo *info)
+{
+    const char *value = "";
+    size_t at;
+    TRY(cmd_data_files("source", &c->sources, false, plan, info));
+    TRY(cmd_data_files("chat", &c->chats, true, plan, info));
     for (size_t i = 0; i < c->vals.n; i++) {
         TRY(cmd_data_about("val", c->vals.items[i], plan, &at, &value, info));
         plan->vals[at][plan->sources[at].n_val_files++] = value;
@@ -117,6 +135,11 @@ static bool cmd_data_go_on(void *progress, size_t done)
 static err cmd_data_pack(const struct cmd_data *c, struct dataset *d, struct errinfo *info)
 {
     struct progress progress;
+    enum chat_format format;
+    if (!chat_format_from_name(c->chat_format, &format)) {
+        return err_set(info, ERR_ARGUMENT, "--chat-format %s: no such format; deepseek-v3.1 is one",
+                       c->chat_format);
+    }
     struct cmd_data_plan *plan = mem_calloc(1, sizeof *plan);
     if (!plan) {
         return err_set(info, ERR_NOMEM, "out of memory packing %s", c->dir);
@@ -124,6 +147,7 @@ static err cmd_data_pack(const struct cmd_data *c, struct dataset *d, struct err
     const struct datasetpack_options o = {.dir = c->dir,
                                           .tokenizer_dir = c->tokenizer,
                                           .corpus = c->corpus,
+                                          .chat_format = format,
                                           .val_share = c->val_share,
                                           .shard_tokens = c->shard_tokens,
                                           .n_threads = c->threads ? (int)c->threads : cpuinfo_cores(),
@@ -228,7 +252,7 @@ static err cmd_data_make(const struct cmd_data *c, struct dataset *d, struct err
 static err cmd_data_work(const struct cmd_data *c, struct errinfo *info)
 {
     struct dataset d = {0};
-    TRY(c->sources.n > 0 ? cmd_data_make(c, &d, info) : dataset_open(c->dir, &d, info));
+    TRY(c->sources.n + c->chats.n > 0 ? cmd_data_make(c, &d, info) : dataset_open(c->dir, &d, info));
     err e = c->verify ? cmd_data_verify(&d, info) : ERR_OK;
     if (e == ERR_OK && c->json) {
         e = cmd_data_print_json(&d, c->verify, info);
@@ -241,11 +265,14 @@ static err cmd_data_work(const struct cmd_data *c, struct errinfo *info)
 
 int cmd_data(int argc, char **argv)
 {
-    struct cmd_data c = {.val_share = 0.01, .shard_tokens = 100000000};
+    struct cmd_data c = {.val_share = 0.01, .shard_tokens = 100000000, .chat_format = "deepseek-v3.1"};
     const struct options_row rows[] = {
         options_required("DIR", &c.dir, "the dataset's folder: made with --source, else shown"),
         options_each("source", "NAME=FILE", &c.sources,
                      "text of a source, .txt or .jsonl, plain or .zst; repeatable, also for one name"),
+        options_each("chat", "NAME=FILE", &c.chats, "conversations of a source, .jsonl, plain or .zst, a line "
+                     "{\"messages\": [{\"role\": …, \"content\": …}, …]} each: only answers are predicted"),
+        options_string("chat-format", "NAME", &c.chat_format, "how conversations are laid out (deepseek-v3.1)"),
         options_each("val", "NAME=FILE", &c.vals, "text of a source that is all for validation; --val-share "
                      "does not touch such a source"),
         options_each("licence", "NAME=TEXT", &c.licences, "a source's licence: a line for the manifest"),

@@ -95,7 +95,8 @@ static err cmd_tokenizer_save(const struct cmd_tokenizer *c, const struct tokeni
 {
     json_t *tokenizer, *config;
     TRY(file_make_dirs(c->out, info));
-    TRY(hftokenizer_make(t, NULL, 0, c->context, &tokenizer, &config, info));
+    const char *layout = chat_template_text();
+    TRY(hftokenizer_make(t, layout, strlen(layout), c->context, &tokenizer, &config, info));
     err e = cmd_tokenizer_write(c->out, "tokenizer_config.json", config, info);
     e = e == ERR_OK ? cmd_tokenizer_write(c->out, "tokenizer.json", tokenizer, info) : e;
     json_decref(tokenizer);

@@ -355,6 +355,23 @@ size_t chat_think_ids(const struct tokenizer *t, int32_t ids[CHAT_THINK_MAX])
     return n;
 }
 
+const char *chat_template_text(void)
+{
+    return "{% if thinking is not defined %}{% set thinking = false %}{% endif %}"
+           "{% set ns = namespace(system='') %}"
+           "{% for m in messages %}{% if m['role'] == 'system' %}"
+           "{% set ns.system = ns.system + ('\n\n' if ns.system else '') + m['content'] %}"
+           "{% endif %}{% endfor %}"
+           "{{ bos_token + ns.system }}"
+           "{% for m in messages %}"
+           "{% if m['role'] == 'user' %}{{ '" CHAT_USER_MARK "' + m['content'] }}"
+           "{% elif m['role'] == 'assistant' %}"
+           "{{ '" CHAT_ASSISTANT_MARK CHAT_THINK_END "' + m['content'] + '" CHAT_EOS "' }}"
+           "{% endif %}{% endfor %}"
+           "{% if add_generation_prompt %}{{ '" CHAT_ASSISTANT_MARK "' }}"
+           "{% if thinking %}{{ '" CHAT_THINK "' }}{% else %}{{ '" CHAT_THINK_END "' }}{% endif %}{% endif %}";
+}
+
 const char *const *chat_control_tokens(void)
 {
     static const char *const tokens[] = {

@@ -74,6 +74,10 @@ size_t chat_think_ids(const struct tokenizer *t, int32_t ids[CHAT_THINK_MAX]);
  * some without a meaning yet. */
 const char *const *chat_control_tokens(void);
 
+/* A template for such a vocabulary, in the language of transformers and llama.cpp: it lays out what chat_encode
+ * does for CHAT_DEEPSEEK_V31, so that other programs ask the model as we do. */
+const char *chat_template_text(void);
+
 /* Splits a streamed answer at <think> / </think>. Bytes that might be the beginning of a tag are held
  * back until they are decided. */
 enum chat_part { CHAT_REASONING, CHAT_CONTENT };

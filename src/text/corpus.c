@@ -228,7 +228,7 @@ static err corpus_field(const struct corpus *c, const char *line, size_t len, st
     return e;
 }
 
-static err corpus_next_jsonl(struct corpus *c, struct strbuf *document, bool *end, struct errinfo *info)
+static err corpus_next_line(struct corpus *c, struct strbuf *document, bool *end, struct errinfo *info)
 {
     const char *line;
     size_t len;
@@ -237,7 +237,9 @@ static err corpus_next_jsonl(struct corpus *c, struct strbuf *document, bool *en
         if (*end) {
             return ERR_OK;
         }
-        if (len > 0) {
+        if (len > 0 && c->options.format == CORPUS_LINES) {
+            TRY(strbuf_append(document, line, len) == ERR_OK ? ERR_OK : corpus_nomem(c, info));
+        } else if (len > 0) {
             err e = corpus_field(c, line, len, document, info);
             if (e != ERR_OK) {
                 return err_prefix(info, e, "%s, line %zu: ", c->path, c->line);
@@ -250,6 +252,6 @@ static err corpus_next_jsonl(struct corpus *c, struct strbuf *document, bool *en
 err corpus_next(struct corpus *c, struct strbuf *document, bool *end, struct errinfo *info)
 {
     strbuf_clear(document);
-    return c->options.format == CORPUS_JSONL ? corpus_next_jsonl(c, document, end, info)
-                                             : corpus_next_text(c, document, end, info);
+    return c->options.format == CORPUS_TEXT ? corpus_next_text(c, document, end, info)
+                                            : corpus_next_line(c, document, end, info);
 }

@@ -11,7 +11,12 @@
 #include "base/err.h"
 #include "base/strbuf.h"
 
-enum corpus_format { CORPUS_AUTO, CORPUS_TEXT, CORPUS_JSONL }; /* auto: by name, .jsonl or .jsonl.zst */
+enum corpus_format {
+    CORPUS_AUTO,   /* by name, .jsonl or .jsonl.zst */
+    CORPUS_TEXT,
+    CORPUS_JSONL,
+    CORPUS_LINES,  /* each line as it is */
+};
 
 enum { CORPUS_DOCUMENT_MAX = 1 << 28 }; /* bytes */
 

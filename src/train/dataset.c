@@ -48,9 +48,9 @@ void dataset_deinit(struct dataset *d)
 
 static json_t *dataset_shard_json(const struct tokenshard_entry *e)
 {
-    return json_pack("{s:s, s:I, s:I, s:s, s:s}", "name", e->name, "tokens", (json_int_t)e->n_tokens,
+    return json_pack("{s:s, s:I, s:I, s:s, s:s, s:s*}", "name", e->name, "tokens", (json_int_t)e->n_tokens,
                      "documents", (json_int_t)e->n_documents, "tokens_sha256", e->tokens_sha256, "ends_sha256",
-                     e->ends_sha256);
+                     e->ends_sha256, "learn_sha256", e->learn_sha256[0] ? e->learn_sha256 : NULL);
 }
 
 static json_t *dataset_part_json(const struct dataset_shards *p)
@@ -170,7 +170,9 @@ static err dataset_read_shard(const struct dataset_reader *r, const json_t *o, s
     TRY(json_get_size(o, r->path, "tokens", &e->n_tokens, r->info));
     TRY(json_get_size(o, r->path, "documents", &e->n_documents, r->info));
     TRY(dataset_get_hash(r, o, "tokens_sha256", e->tokens_sha256));
-    return dataset_get_hash(r, o, "ends_sha256", e->ends_sha256);
+    TRY(dataset_get_hash(r, o, "ends_sha256", e->ends_sha256));
+    bool marked = json_object_get(o, "learn_sha256") != NULL;
+    return marked ? dataset_get_hash(r, o, "learn_sha256", e->learn_sha256) : ERR_OK;
 }
 
 static err dataset_read_part(const struct dataset_reader *r, const json_t *source, enum dataset_part part,

@@ -7,12 +7,14 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "train/chatpack.h"
 
 enum { DATASETPACK_BATCH = 16 << 20 }; /* bytes of text */
 
 struct datasetpack_document {
     size_t from, len; /* in the batch's text */
     struct tokenizer_ids ids;
+    struct strbuf learn; /* conversations: which of them are predicted (chatpack.h) */
     enum dataset_part part;
 };
 
@@ -27,6 +29,7 @@ struct datasetpack {
     size_t n, cap;
     size_t done; /* bytes of files before this one */
     double val_share; /* of the file being read */
+    bool chat;        /* its lines are conversations */
     struct errinfo *info;
 };
 
@@ -54,6 +57,9 @@ static err datasetpack_encode(const struct datasetpack *p, struct datasetpack_do
     const char *text = p->text.data + d->from;
     d->part = datasetpack_part(p->val_share, text, d->len);
     d->ids.len = 0;
+    if (p->chat) {
+        return chatpack_encode(t, p->options->chat_format, text, d->len, &d->ids, &d->learn, info);
+    }
     if (tokenizer_ids_push(&d->ids, tokenizer_bos(t)) != ERR_OK) {
         return err_set(info, ERR_NOMEM, "out of memory making tokens");
     }
@@ -113,9 +119,9 @@ static err datasetpack_write(struct datasetpack *p, const struct datasetpack_doc
     if (!*w) {
         snprintf(name, sizeof name, "%s.%s.%05zu", p->source->name, dataset_part_name(d->part),
                  p->source->parts[d->part].n);
-        TRY(tokenshard_create(p->dataset->dir, name, p->dataset->token_bytes, w, p->info));
+        TRY(tokenshard_create(p->dataset->dir, name, p->dataset->token_bytes, p->chat, w, p->info));
     }
-    TRY(tokenshard_add(*w, d->ids.data, d->ids.len, p->info));
+    TRY(tokenshard_add(*w, d->ids.data, (const uint8_t *)d->learn.data, d->ids.len, p->info));
     return tokenshard_tokens(*w) >= p->options->shard_tokens ? datasetpack_end_shard(p, d->part) : ERR_OK;
 }
 
@@ -188,9 +194,11 @@ static err datasetpack_file(struct datasetpack *p, const char *path)
 {
     struct corpus *c;
     struct strbuf document = {0};
+    struct corpus_options options = p->options->corpus;
     bool end = false;
+    options.format = p->chat ? CORPUS_LINES : options.format;
     TRY(datasetpack_note_file(p, path));
-    TRY(corpus_open(path, &p->options->corpus, &c, p->info));
+    TRY(corpus_open(path, &options, &c, p->info));
     err e = ERR_OK;
     while (e == ERR_OK && !end) {
         e = datasetpack_batch(p, c, &document, &end);
@@ -213,6 +221,7 @@ static err datasetpack_source_begin(struct datasetpack *p, const struct datasetp
 static err datasetpack_source(struct datasetpack *p, const struct datasetpack_source *s)
 {
     TRY(datasetpack_source_begin(p, s));
+    p->chat = s->chat;
     p->val_share = s->n_val_files ? 0 : p->options->val_share;
     for (size_t i = 0; i < s->n_files; i++) {
         TRY(datasetpack_file(p, s->files[i]));
@@ -309,6 +318,7 @@ static void datasetpack_deinit(struct datasetpack *p)
     }
     for (size_t i = 0; i < p->cap; i++) {
         tokenizer_ids_deinit(&p->documents[i].ids);
+        strbuf_deinit(&p->documents[i].learn);
     }
     mem_free(p->documents);
     strbuf_deinit(&p->text);

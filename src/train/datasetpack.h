@@ -8,6 +8,7 @@
 #ifndef TRAIN_DATASETPACK_H
 #define TRAIN_DATASETPACK_H
 
+#include "text/chat.h"
 #include "text/corpus.h"
 #include "text/tokenizer.h"
 #include "train/dataset.h"
@@ -19,12 +20,14 @@ struct datasetpack_source {
     size_t n_files;
     const char *const *val_files; /* all for validation; where there are any, none of `files` is */
     size_t n_val_files;
+    bool chat; /* each line of the files is a conversation (chatpack.h), laid out in options.chat_format */
 };
 
 struct datasetpack_options {
     const char *dir;           /* made where it is missing */
     const char *tokenizer_dir; /* holds tokenizer.json; the tokenizer has begin and end */
     struct corpus_options corpus;
+    enum chat_format chat_format;
     double val_share;    /* 0 to 1: a document is for validation when the first 8 bytes of its SHA-256,
                           * big-endian and divided by 2^64, are below */
     size_t shard_tokens; /* a shard ends with the document that reaches so many; 1 or more */

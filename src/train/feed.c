@@ -218,7 +218,7 @@ static void feed_piece(const struct feed_source *s, uint64_t piece, size_t conte
     *end = last - *at < context ? last : *at + context;
 }
 
-static void feed_copy(const struct feed_source *s, uint64_t from, size_t n, int32_t *out)
+static void feed_copy(const struct feed_source *s, uint64_t from, size_t n, bool targets, int32_t *out)
 {
     size_t i = 0;
     while (n > 0) {
@@ -227,7 +227,8 @@ static void feed_copy(const struct feed_source *s, uint64_t from, size_t n, int3
         }
         size_t k = (size_t)(s->shard_begin[i + 1] - from);
         k = k < n ? k : n;
-        tokenshard_copy(&s->shards[i], (size_t)(from - s->shard_begin[i]), k, out);
+        (targets ? tokenshard_copy_targets : tokenshard_copy)(&s->shards[i], (size_t)(from - s->shard_begin[i]),
+                                                               k, out);
         from += k;
         out += k;
         n -= k;
@@ -285,8 +286,8 @@ bool feed_next(struct feed *f, int32_t *inputs, int32_t *targets, int32_t *posit
         struct feed_source *s = &f->sources[f->source];
         size_t k = context - n;
         k = f->end - f->at < k ? (size_t)(f->end - f->at) : k;
-        feed_copy(s, f->at, k, inputs + n);
-        feed_copy(s, f->at + 1, k, targets + n);
+        feed_copy(s, f->at, k, false, inputs + n);
+        feed_copy(s, f->at + 1, k, true, targets + n);
         for (size_t i = 0; i < k; i++) {
             positions[n + i] = (int32_t)i;
         }

@@ -51,7 +51,8 @@ ERR_MUST_USE err feed_open(const struct dataset *d, const struct feed_options *o
 void feed_close(struct feed *f); /* NULL is fine */
 
 /* Fills one row: inputs, targets and positions, each [context]. Always true, except with in_order, when
- * nothing is left; its last row is filled up with position 0, input 0 and target -1. */
+ * nothing is left; its last row is filled up with position 0, input 0 and target -1. -1 is also the target
+ * where a marked shard (tokenshard.h) has a token that is only read. */
 bool feed_next(struct feed *f, int32_t *inputs, int32_t *targets, int32_t *positions);
 
 void feed_save(const struct feed *f, struct feed_state *out);

@@ -18,7 +18,7 @@ struct tokenshard_file {
 
 struct tokenshard_writer {
     char name[TOKENSHARD_NAME];
-    struct tokenshard_file tokens, ends;
+    struct tokenshard_file tokens, ends, learn; /* learn.writer NULL: not marked */
     size_t token_bytes, n_tokens, n_documents;
     uint32_t buffer[TOKENSHARD_BUFFER];
 };
@@ -57,8 +57,8 @@ static void tokenshard_hex(crypto_hash_sha256_state *hash, char out[TOKENSHARD_H
     sodium_bin2hex(out, TOKENSHARD_HASH, digest, sizeof digest);
 }
 
-err tokenshard_create(const char *dir, const char *name, size_t token_bytes, struct tokenshard_writer **out,
-                      struct errinfo *info)
+err tokenshard_create(const char *dir, const char *name, size_t token_bytes, bool marked,
+                      struct tokenshard_writer **out, struct errinfo *info)
 {
     if (strlen(name) >= TOKENSHARD_NAME) {
         return err_set(info, ERR_ARGUMENT, "the name %s is longer than %d bytes", name, TOKENSHARD_NAME - 1);
@@ -71,6 +71,7 @@ err tokenshard_create(const char *dir, const char *name, size_t token_bytes, str
     w->token_bytes = token_bytes;
     err e = tokenshard_file_open(dir, name, "tokens", &w->tokens, info);
     e = e == ERR_OK ? tokenshard_file_open(dir, name, "ends", &w->ends, info) : e;
+    e = e == ERR_OK && marked ? tokenshard_file_open(dir, name, "learn", &w->learn, info) : e;
     if (e != ERR_OK) {
         tokenshard_abandon(w);
         return e;
@@ -92,8 +93,10 @@ static err tokenshard_add_ids(struct tokenshard_writer *w, const int32_t *ids, s
     return tokenshard_file_write(&w->tokens, w->buffer, n * w->token_bytes, info);
 }
 
-err tokenshard_add(struct tokenshard_writer *w, const int32_t *ids, size_t n, struct errinfo *info)
+err tokenshard_add(struct tokenshard_writer *w, const int32_t *ids, const uint8_t *learn, size_t n,
+                   struct errinfo *info)
 {
+    TRY(w->learn.writer ? tokenshard_file_write(&w->learn, learn, n, info) : ERR_OK);
     for (size_t at = 0; at < n; at += TOKENSHARD_BUFFER) {
         size_t k = n - at < TOKENSHARD_BUFFER ? n - at : TOKENSHARD_BUFFER;
         TRY(tokenshard_add_ids(w, ids + at, k, info));
@@ -114,9 +117,13 @@ err tokenshard_commit(struct tokenshard_writer *w, struct tokenshard_entry *entr
     struct tokenshard_entry done = {.n_tokens = w->n_tokens, .n_documents = w->n_documents};
     TRY(file_writer_commit(w->tokens.writer, info));
     TRY(file_writer_commit(w->ends.writer, info));
+    TRY(w->learn.writer ? file_writer_commit(w->learn.writer, info) : ERR_OK);
     strcpy(done.name, w->name);
     tokenshard_hex(&w->tokens.hash, done.tokens_sha256);
     tokenshard_hex(&w->ends.hash, done.ends_sha256);
+    if (w->learn.writer) {
+        tokenshard_hex(&w->learn.hash, done.learn_sha256);
+    }
     *entry = done;
     return ERR_OK;
 }
@@ -126,6 +133,7 @@ void tokenshard_abandon(struct tokenshard_writer *w)
     if (w) {
         file_writer_close(w->tokens.writer);
         file_writer_close(w->ends.writer);
+        file_writer_close(w->learn.writer);
         mem_free(w);
     }
 }
@@ -221,6 +229,9 @@ err tokenshard_open(const char *dir, const struct tokenshard_entry *entry, size_
     e = e == ERR_OK ? tokenshard_map(dir, entry->name, "ends", s.n_documents, sizeof(uint64_t),
                                      entry->ends_sha256, &s.ends, info)
                     : e;
+    e = e == ERR_OK && entry->learn_sha256[0]
+            ? tokenshard_map(dir, entry->name, "learn", s.n_tokens, 1, entry->learn_sha256, &s.learn, info)
+            : e;
     e = e == ERR_OK ? tokenshard_check_ends(&s, entry->name, info) : e;
     e = e == ERR_OK ? tokenshard_check_ids(&s, entry->name, vocab_size, info) : e;
     if (e != ERR_OK) {
@@ -235,6 +246,7 @@ void tokenshard_close(struct tokenshard *s)
 {
     file_map_close(&s->tokens);
     file_map_close(&s->ends);
+    file_map_close(&s->learn);
     *s = (struct tokenshard){0};
 }
 
@@ -252,5 +264,13 @@ void tokenshard_copy(const struct tokenshard *s, size_t from, size_t n, int32_t 
 {
     for (size_t i = 0; i < n; i++) {
         out[i] = (int32_t)tokenshard_id(s, from + i);
+    }
+}
+
+void tokenshard_copy_targets(const struct tokenshard *s, size_t from, size_t n, int32_t *out)
+{
+    tokenshard_copy(s, from, n, out);
+    for (size_t i = 0; s->learn.size > 0 && i < n; i++) {
+        out[i] = s->learn.data[from + i] ? out[i] : -1;
     }
 }

@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/progress.h"
+#include "model/model.h"
 #include "train/trainflops.h"
 
 /* ---- Making. ---- */
@@ -100,6 +101,23 @@ static err trainer_make_rows(struct trainer *t, struct errinfo *info)
            err_set(info, ERR_NOMEM, "out of memory for the rows of a step");
 }
 
+/* The weights of a model that exists. */
+static err trainer_take(struct trainer *t, struct errinfo *info)
+{
+    const struct trainrecipe *r = t->recipe;
+    struct model *m;
+    TRY(model_open(r->init_from, &m, info));
+    err e = ERR_OK;
+    if (model_config(m)->rope_pairs != r->config.rope_pairs) {
+        e = err_set(info, ERR_UNSUPPORTED, "%s keeps rotated pairs in another order than the recipe's model: "
+                    "convert it (fathom convert)", r->init_from);
+    }
+    struct learnparams *p = learnmodel_params(t->model);
+    e = e == ERR_OK ? learnparams_from_tensors(p, &r->config, model_tensors(m), info) : e;
+    model_close(m);
+    return e;
+}
+
 static err trainer_make(struct trainer *t, const struct dataset *d, struct errinfo *info)
 {
     const struct trainrecipe *r = t->recipe;
@@ -121,8 +139,12 @@ static err trainer_make(struct trainer *t, const struct dataset *d, struct errin
     TRY(trainer_make_rows(t, info));
     TRY(learnmodel_new(&r->config, &batch, t->compute, &t->model, info));
     struct learnparams *p = learnmodel_params(t->model);
-    learnparams_randomise(p, &(struct learnparams_init){r->init_gain, r->init_out_gain, r->init_embed_std,
-                                                        r->seed});
+    if (r->init_from[0]) {
+        TRY(trainer_take(t, info));
+    } else {
+        learnparams_randomise(p, &(struct learnparams_init){r->init_gain, r->init_out_gain, r->init_embed_std,
+                                                            r->seed});
+    }
     t->flops_per_token = trainflops_per_token(&r->config, p, r->context);
     TRY(optimizer_new(p, &rules, t->compute, &t->optimizer, info));
     return r->ema > 0 ? ema_new(p, r->ema, t->compute, &t->ema, info) : ERR_OK;

@@ -44,6 +44,8 @@ static const struct trainrecipe_key trainrecipe_table[] = {
     REAL("init", "gain", init_gain, 0, 100, 1, "deviation of a matrix times sqrt(its inputs)"),
     REAL("init", "out_gain", init_out_gain, 0, 100, 0, "times that, for what writes to the residual stream"),
     REAL("init", "embed_std", init_embed_std, 0, 100, 0.02, "deviation of the embedding"),
+    {"init", "from", TRAINRECIPE_STRING, offsetof(struct trainrecipe, init_from), 0, 0, 0, NULL,
+     "a model to begin with: a .gguf file or a folder of the same shape"},
     REAL("loss", "mtp", mtp_weight, 0, 10, 0.3, "weight of the loss one token further, with an MTP layer"),
     REAL("loss", "balance", balance_weight, 0, 10, 1e-4, "weight of the balance loss of every sequence"),
     REAL("loss", "balance_step", balance_step, 0, 1, 1e-3, "what a router's bias moves by after a step"),
@@ -313,6 +315,8 @@ static err trainrecipe_model(struct trainrecipe_reader *a)
     if (e == ERR_OK) {
         e = config_from_json(json, &a->r->config, &why);
         e = e == ERR_OK ? e : err_set(a->info, ERR_ARGUMENT, "%s, [model]: %s", a->name, why.message);
+        /* GGUF files of Llama's class have pairs side by side; a model that begins here may as well. */
+        a->r->config.rope_pairs = ROPE_INTERLEAVED;
     }
     json_decref(json);
     return e == ERR_OK ? trainrecipe_model_known(a) : e;

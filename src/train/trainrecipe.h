@@ -36,6 +36,7 @@ struct trainrecipe {
     size_t n_mix; /* 0: every source by its tokens */
     /* [init] */
     double init_gain, init_out_gain, init_embed_std;
+    char init_from[TRAINRECIPE_TEXT]; /* a model whose weights are taken instead; "": none */
     /* [loss] */
     double mtp_weight, balance_weight, balance_step, z_loss;
     /* [optimizer] */
