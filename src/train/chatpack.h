@@ -15,8 +15,8 @@
 enum { CHATPACK_MESSAGES_MAX = 1024 };
 
 /* In place of what *ids and *learn hold; learn gets a byte for each token: 1 to be predicted. ERR_CORRUPT for
- * what is no conversation: other roles, no assistant's turn, a turn out of order; ERR_UNSUPPORTED for a format that
- * shows earlier turns otherwise than they were said (reasoning in any turn but the last). */
+ * what is no conversation: other roles, no assistant's turn, a turn out of order; ERR_UNSUPPORTED for a format
+ * that shows earlier turns otherwise than they were said (reasoning in any turn but the last). */
 ERR_MUST_USE err chatpack_encode(const struct tokenizer *t, enum chat_format format, const char *json,
                                  size_t len, struct tokenizer_ids *ids, struct strbuf *learn,
                                  struct errinfo *info);
