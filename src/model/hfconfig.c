@@ -104,9 +104,7 @@ static void hfconfig_deepseek(struct hfconfig *o, const struct config *c)
     hfconfig_count(o, "v_head_dim", c->v_head_dim);
     hfconfig_set(o, "attention_bias", json_false());
     hfconfig_count(o, "first_k_dense_replace", c->first_k_dense_replace);
-    if (c->num_nextn_predict_layers) {
-        hfconfig_count(o, "num_nextn_predict_layers", c->num_nextn_predict_layers);
-    }
+    hfconfig_count(o, "num_nextn_predict_layers", c->num_nextn_predict_layers); /* transformers' default is 1 */
     if (c->n_routed_experts) {
         hfconfig_moe(o, c);
     }
