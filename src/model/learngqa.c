@@ -33,27 +33,35 @@ static struct learnops_attention learngqa_attention(const struct learnrun *r, co
                                        .scale = c->attention_scale};
 }
 
-static void learngqa_keep(const struct learnrun *r, struct learngqa *a)
+void learngqa_keep(const struct learnrun *r, struct learngqa *kept)
 {
     const struct config *c = r->config;
     size_t t = r->n_tokens, q = c->num_attention_heads * c->head_dim, kv = c->num_key_value_heads * c->head_dim;
-    *a = (struct learngqa){.x = learnrun_wide(r, t, c->hidden_size),
-                           .h = learnrun_narrow(r, t, c->hidden_size),
-                           .q = learnrun_narrow(r, t, q),
-                           .k = learnrun_narrow(r, t, kv),
-                           .v = learnrun_narrow(r, t, kv),
-                           .out = learnrun_narrow(r, t, q),
-                           .lse = learnrun_wide(r, t, c->num_attention_heads)};
+    *kept = (struct learngqa){.x = learnrun_wide(r, t, c->hidden_size),
+                              .h = learnrun_narrow(r, t, c->hidden_size),
+                              .q = learnrun_narrow(r, t, q),
+                              .k = learnrun_narrow(r, t, kv),
+                              .v = learnrun_narrow(r, t, kv),
+                              .out = learnrun_narrow(r, t, q),
+                              .lse = learnrun_wide(r, t, c->num_attention_heads)};
+}
+
+struct learngqa learngqa_rows(const struct learngqa *kept, size_t first, size_t n)
+{
+    return (struct learngqa){.x = mat_rows(kept->x, first, n),
+                             .h = mat_rows(kept->h, first, n),
+                             .q = mat_rows(kept->q, first, n),
+                             .k = mat_rows(kept->k, first, n),
+                             .v = mat_rows(kept->v, first, n),
+                             .out = mat_rows(kept->out, first, n),
+                             .lse = mat_rows(kept->lse, first, n)};
 }
 
 err learngqa_forward(const struct learnrun *r, const struct learnparams_layer *p, struct mat x,
-                     struct learngqa *kept)
+                     const struct learngqa *kept)
 {
     const struct config *c = r->config;
-    learngqa_keep(r, kept);
-    if (!r->counting) {
-        learnops_copy(r->compute, kept->x, x);
-    }
+    learnrun_copy(r, kept->x, x);
     learnrun_norm(r, kept->h, x, p->attn_norm);
     TRY(learnrun_matmul(r, LEARNOPS_NT, kept->q, kept->h, p->q->work, false));
     TRY(learnrun_matmul(r, LEARNOPS_NT, kept->k, kept->h, p->k->work, false));
@@ -67,42 +75,57 @@ err learngqa_forward(const struct learnrun *r, const struct learnparams_layer *p
     return learnrun_matmul(r, LEARNOPS_NT, x, kept->out, p->o->work, true);
 }
 
-/* A product's own gradient, and what its input h gets of it. */
-static err learngqa_project_backward(const struct learnrun *r, const struct learnparam *w, struct mat d,
-                                     struct mat h, struct mat dh, bool add)
+void learngqa_begin(const struct learnrun *r, const struct learngqa *kept, struct learngqa_grads *g)
 {
-    TRY(learnrun_matmul(r, LEARNOPS_TN, w->grad, d, h, true));
-    return learnrun_matmul(r, LEARNOPS_NN, dh, d, w->work, add);
+    *g = (struct learngqa_grads){.d = learnrun_narrow(r, r->n_tokens, r->config->hidden_size),
+                                 .dq = learnrun_narrow(r, kept->q.rows, kept->q.cols),
+                                 .dk = learnrun_narrow(r, kept->k.rows, kept->k.cols),
+                                 .dv = learnrun_narrow(r, kept->v.rows, kept->v.cols),
+                                 .attn_norm = learnblocks_sums(r, r->config->hidden_size)};
 }
 
-/* Sets dh, the gradient by h. */
-static err learngqa_attention_backward(const struct learnrun *r, const struct learnparams_layer *p,
-                                       const struct learngqa *a, struct mat dx, struct mat dh)
+struct learngqa_grads learngqa_grads_rows(const struct learnrun *r, const struct learngqa_grads *g,
+                                          size_t first, size_t n)
 {
-    struct mat d = learnrun_narrowed(r, dx);
-    struct mat dout = learnrun_narrow(r, a->out.rows, a->out.cols);
-    struct mat dq = learnrun_narrow(r, a->q.rows, a->q.cols), dk = learnrun_narrow(r, a->k.rows, a->k.cols);
-    struct mat dv = learnrun_narrow(r, a->v.rows, a->v.cols);
-    TRY(learnrun_matmul(r, LEARNOPS_TN, p->o->grad, d, a->out, true));
-    TRY(learnrun_matmul(r, LEARNOPS_NN, dout, d, p->o->work, false));
-    if (!r->counting) {
-        const struct learnops_attention attention = learngqa_attention(r, a);
-        TRY(learnops_attention_backward(r->compute, &attention, dout, dq, dk, dv));
-    }
-    learngqa_rope(r, dq, r->config->num_attention_heads, true);
-    learngqa_rope(r, dk, r->config->num_key_value_heads, true);
-    TRY(learngqa_project_backward(r, p->q, dq, a->h, dh, false));
-    TRY(learngqa_project_backward(r, p->k, dk, a->h, dh, true));
-    return learngqa_project_backward(r, p->v, dv, a->h, dh, true);
+    return (struct learngqa_grads){.d = mat_rows(g->d, first, n),
+                                   .dq = mat_rows(g->dq, first, n),
+                                   .dk = mat_rows(g->dk, first, n),
+                                   .dv = mat_rows(g->dv, first, n),
+                                   .attn_norm = learnblocks_sum(r, g->attn_norm, first)};
 }
 
 err learngqa_backward(const struct learnrun *r, const struct learnparams_layer *p, const struct learngqa *kept,
-                      struct mat dx)
+                      const struct learngqa_grads *g, struct mat dx)
 {
     size_t mark = learnarena_mark(r->arena);
     struct mat dh = learnrun_wide(r, r->n_tokens, r->config->hidden_size);
-    TRY(learngqa_attention_backward(r, p, kept, dx, dh));
-    TRY(learnrun_norm_backward(r, dx, dh, kept->x, p->attn_norm));
+    struct mat dout = learnrun_narrow(r, kept->out.rows, kept->out.cols);
+    learnrun_copy(r, g->d, dx);
+    TRY(learnrun_matmul(r, LEARNOPS_NN, dout, g->d, p->o->work, false));
+    if (!r->counting) {
+        const struct learnops_attention attention = learngqa_attention(r, kept);
+        TRY(learnops_attention_backward(r->compute, &attention, dout, g->dq, g->dk, g->dv));
+    }
+    learngqa_rope(r, g->dq, r->config->num_attention_heads, true);
+    learngqa_rope(r, g->dk, r->config->num_key_value_heads, true);
+    TRY(learnrun_matmul(r, LEARNOPS_NN, dh, g->dq, p->q->work, false));
+    TRY(learnrun_matmul(r, LEARNOPS_NN, dh, g->dk, p->k->work, true));
+    TRY(learnrun_matmul(r, LEARNOPS_NN, dh, g->dv, p->v->work, true));
+    TRY(learnrun_norm_backward_to(r, dx, g->attn_norm, dh, kept->x, p->attn_norm));
     learnarena_release(r->arena, mark);
     return ERR_OK;
+}
+
+void learngqa_list(const struct learnparams_layer *p, const struct learngqa *kept,
+                   const struct learngqa_grads *g, struct learnrun_grads *list)
+{
+    learnrun_grad(list, p->o->grad, g->d, kept->out, true);
+    learnrun_grad(list, p->q->grad, g->dq, kept->h, true);
+    learnrun_grad(list, p->k->grad, g->dk, kept->h, true);
+    learnrun_grad(list, p->v->grad, g->dv, kept->h, true);
+}
+
+void learngqa_end(const struct learnrun *r, const struct learnparams_layer *p, const struct learngqa_grads *g)
+{
+    learnblocks_add(r, p->attn_norm->grad, g->attn_norm);
 }

@@ -1,4 +1,5 @@
-/* model/learnlayer.h: a decoder layer for learning: attention and feed-forward, forward and backward. */
+/* model/learnlayer.h: a decoder layer for learning: attention and feed-forward, forward and backward. All
+ * but the routed experts and the gradients of weights goes block by block (learnblocks.h). */
 #ifndef MODEL_LEARNLAYER_H
 #define MODEL_LEARNLAYER_H
 
@@ -18,7 +19,8 @@ struct learnlayer {
 /* Changes x. */
 ERR_MUST_USE err learnlayer_forward(const struct learnrun *r, const struct learnparams_layer *p, struct mat x,
                                     struct learnlayer *kept);
-/* dx: as in learnmla_backward. balance_scale: as in learnrouter_backward. */
+/* dx [T, D], wide, is the gradient by what forward made and becomes that by what it got; the parameters'
+ * gradients are added to. kept's mats are used up. balance_scale: as in learnrouter_backward. */
 ERR_MUST_USE err learnlayer_backward(const struct learnrun *r, const struct learnparams_layer *p,
                                      const struct learnlayer *kept, double balance_scale, struct mat dx);
 

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/cpuinfo.h"
 #include "base/mem.h"
 
 enum { LEARNMODEL_HEAD_ROWS = 512 }; /* tokens whose logits are made at a time */
@@ -13,6 +14,7 @@ struct learnmodel {
     struct learnparams *params;
     struct compute *compute;
     struct learnarena arena;
+    struct learnblocks blocks;
     struct learnlayer *kept; /* [layers + MTP layers] */
     struct mat *inputs;      /* with recompute: what went into each layer */
     size_t n_layers;         /* MTP layers included */
@@ -286,6 +288,7 @@ static struct learnmodel_pass learnmodel_begin(struct learnmodel *m, bool counti
                                             .narrow = o->exact ? MAT_F64 : MAT_BF16,
                                             .n_tokens = o->n_sequences * o->context,
                                             .n_sequences = o->n_sequences,
+                                            .blocks = &m->blocks,
                                             .counting = counting,
                                             .info = info}};
 }
@@ -354,6 +357,7 @@ static err learnmodel_count(struct learnmodel *m, struct errinfo *info)
         return err_set(info, ERR_NOMEM, "out of memory making the model");
     }
     learnarena_init_counting(&m->arena);
+    learnblocks_init(&m->blocks, m->options.n_sequences, m->options.context);
     struct learnmodel_pass a = learnmodel_begin(m, true, info);
     return learnmodel_pass(&a);
 }
@@ -384,7 +388,8 @@ err learnmodel_measure(const struct config *config, const struct learnmodel_opti
 {
     struct learnmodel *m;
     TRY(learnmodel_outline(config, options, &m, info));
-    *out = (struct learnmodel_sizes){m->params->n_values, learnparams_size(m->params), m->arena.most};
+    *out = (struct learnmodel_sizes){m->params->n_values, learnparams_size(m->params),
+                                     m->arena.most + learnblocks_bytes(&m->blocks, cpuinfo_cores())};
     learnmodel_free(m);
     return ERR_OK;
 }
@@ -399,6 +404,7 @@ err learnmodel_new(const struct config *config, const struct learnmodel_options 
     m->params = NULL;
     err e = learnparams_new(config, options->exact, &m->params, info);
     e = e == ERR_OK ? learnarena_init(&m->arena, m->arena.most, info) : e;
+    e = e == ERR_OK ? learnblocks_start(&m->blocks, compute, info) : e;
     if (e != ERR_OK) {
         learnmodel_free(m);
         return e;
@@ -413,6 +419,7 @@ void learnmodel_free(struct learnmodel *m)
     if (m) {
         learnparams_free(m->params);
         learnarena_deinit(&m->arena);
+        learnblocks_deinit(&m->blocks);
         mem_free(m->kept);
         mem_free(m->inputs);
         mem_free(m->load);

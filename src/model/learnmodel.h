@@ -26,7 +26,7 @@ ERR_MUST_USE err learnmodel_new(const struct config *config, const struct learnm
                                 struct compute *compute, struct learnmodel **out, struct errinfo *info);
 void learnmodel_free(struct learnmodel *m); /* NULL is fine */
 
-/* What a model takes, in bytes, without making it. */
+/* What a model takes, in bytes, without making it; activations with as many threads as this process may use. */
 struct learnmodel_sizes {
     size_t n_values; /* parameters */
     size_t parameters, activations;

@@ -52,28 +52,43 @@ static err learnmoe_matmul(const struct learnrun *r, const struct learnmoe *a, e
     return result == ERR_OK ? result : err_set(r->info, result, "out of memory for the experts' products");
 }
 
-static void learnmoe_keep(const struct learnrun *r, const struct learnparams_layer *p, struct learnmoe *a)
+void learnmoe_keep(const struct learnrun *r, const struct learnparams_layer *p, struct learnmoe *kept)
 {
     size_t n = r->config->n_routed_experts, places = r->n_tokens * r->config->num_experts_per_tok;
     size_t d = r->config->hidden_size, ff = p->expert_gate->value.rows / n;
-    a->slot = learnarena_bytes(r->arena, places * sizeof *a->slot);
-    a->rows = learnarena_bytes(r->arena, places * sizeof *a->rows);
-    a->first = learnarena_bytes(r->arena, (n + 1) * sizeof *a->first);
-    a->h = learnrun_narrow(r, places, d);
-    a->gate = learnrun_narrow(r, places, ff);
-    a->up = learnrun_narrow(r, places, ff);
-    a->inner = learnrun_narrow(r, places, ff);
-    a->y = learnrun_narrow(r, places, d);
+    learnrouter_keep(r, &kept->router);
+    kept->slot = learnarena_bytes(r->arena, places * sizeof *kept->slot);
+    kept->rows = learnarena_bytes(r->arena, places * sizeof *kept->rows);
+    kept->first = learnarena_bytes(r->arena, (n + 1) * sizeof *kept->first);
+    kept->h = learnrun_narrow(r, places, d);
+    kept->gate = learnrun_narrow(r, places, ff);
+    kept->up = learnrun_narrow(r, places, ff);
+    kept->inner = learnrun_narrow(r, places, ff);
+    kept->y = learnrun_narrow(r, places, d);
+}
+
+err learnmoe_route(const struct learnrun *r, const struct learnparams_layer *p, struct mat h,
+                   const struct learnrouter *kept)
+{
+    size_t mark = learnarena_mark(r->arena);
+    struct mat logits = learnrun_wide(r, r->n_tokens, r->config->n_routed_experts);
+    TRY(learnrun_matmul(r, LEARNOPS_NT, logits, h, p->router->work, false));
+    learnrouter_forward(r, logits, p->balance, kept);
+    learnarena_release(r->arena, mark);
+    return ERR_OK;
+}
+
+err learnmoe_route_backward(const struct learnrun *r, const struct learnparams_layer *p,
+                            const struct learnrouter *kept, struct mat dweights, double balance_scale,
+                            struct mat dlogits, struct mat dh)
+{
+    learnrouter_backward(r, kept, dweights, balance_scale, dlogits);
+    return learnrun_matmul(r, LEARNOPS_NN, dh, dlogits, p->router->work, true);
 }
 
 err learnmoe_forward(const struct learnrun *r, const struct learnparams_layer *p, struct mat h, struct mat x,
-                     struct learnmoe *kept)
+                     const struct learnmoe *kept)
 {
-    *kept = (struct learnmoe){0};
-    struct mat logits = learnrun_wide(r, r->n_tokens, r->config->n_routed_experts);
-    TRY(learnrun_matmul(r, LEARNOPS_NT, logits, h, p->router->work, false));
-    TRY(learnrouter_forward(r, logits, p->balance, &kept->router));
-    learnmoe_keep(r, p, kept);
     if (!r->counting) {
         learnmoe_sort(r, kept);
         learnops_gather(r->compute, kept->h, h, kept->rows);
@@ -114,18 +129,15 @@ static err learnmoe_experts_backward(const struct learnrun *r, const struct lear
     return ERR_OK;
 }
 
-err learnmoe_backward(const struct learnrun *r, const struct learnparams_layer *p, struct mat h,
-                      const struct learnmoe *kept, struct mat d, double balance_scale, struct mat dh)
+err learnmoe_backward(const struct learnrun *r, const struct learnparams_layer *p, const struct learnmoe *kept,
+                      struct mat d, struct mat dweights, struct mat dh)
 {
-    size_t n = r->config->n_routed_experts;
+    size_t mark = learnarena_mark(r->arena);
     struct mat dy = learnrun_narrow(r, kept->y.rows, kept->y.cols);
-    struct mat dweights = learnrun_wide(r, r->n_tokens, r->config->num_experts_per_tok);
-    struct mat dlogits = learnrun_narrow(r, r->n_tokens, n);
     if (!r->counting) {
         learnops_combine_backward(r->compute, dy, dweights, d, kept->y, kept->router.weights, kept->slot);
     }
     TRY(learnmoe_experts_backward(r, p, kept, dy, dh));
-    learnrouter_backward(r, &kept->router, dweights, balance_scale, dlogits);
-    TRY(learnrun_matmul(r, LEARNOPS_TN, p->router->grad, dlogits, h, true));
-    return learnrun_matmul(r, LEARNOPS_NN, dh, dlogits, p->router->work, true);
+    learnarena_release(r->arena, mark);
+    return ERR_OK;
 }

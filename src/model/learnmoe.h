@@ -15,12 +15,23 @@ struct learnmoe {
     struct mat y;    /* [P, D] */
 };
 
-/* Adds to x; h [T, D] is the normed input. */
+void learnmoe_keep(const struct learnrun *r, const struct learnparams_layer *p, struct learnmoe *kept);
+
+/* Who goes where: block by block, as in learnmla.h. h [T, D] is the normed input. */
+ERR_MUST_USE err learnmoe_route(const struct learnrun *r, const struct learnparams_layer *p, struct mat h,
+                                const struct learnrouter *kept);
+/* dweights [T, K]; sets dlogits [T, E] and adds to dh (wide). balance_scale: as in learnrouter_backward. */
+ERR_MUST_USE err learnmoe_route_backward(const struct learnrun *r, const struct learnparams_layer *p,
+                                         const struct learnrouter *kept, struct mat dweights,
+                                         double balance_scale, struct mat dlogits, struct mat dh);
+
+/* The experts of the whole batch, once all blocks are routed. Adds to x. */
 ERR_MUST_USE err learnmoe_forward(const struct learnrun *r, const struct learnparams_layer *p, struct mat h,
-                                  struct mat x, struct learnmoe *kept);
-/* d [T, D] (narrow) is the gradient by what was added; adds to dh (wide). kept's mats are used up. */
-ERR_MUST_USE err learnmoe_backward(const struct learnrun *r, const struct learnparams_layer *p, struct mat h,
-                                   const struct learnmoe *kept, struct mat d, double balance_scale,
+                                  struct mat x, const struct learnmoe *kept);
+/* d [T, D] (narrow) is the gradient by what was added; sets dweights [T, K] (wide) and adds to dh (wide).
+ * kept's mats are used up. */
+ERR_MUST_USE err learnmoe_backward(const struct learnrun *r, const struct learnparams_layer *p,
+                                   const struct learnmoe *kept, struct mat d, struct mat dweights,
                                    struct mat dh);
 
 #endif

@@ -49,13 +49,27 @@ static void learnrouter_load(const struct learnrun *r, const struct learnrouter 
     }
 }
 
-err learnrouter_forward(const struct learnrun *r, struct mat logits, const struct learnparam *balance,
-                        struct learnrouter *kept)
+void learnrouter_keep(const struct learnrun *r, struct learnrouter *kept)
 {
     size_t n = r->config->n_routed_experts, k = r->config->num_experts_per_tok, t = r->n_tokens;
     *kept = (struct learnrouter){learnrun_wide(r, t, n), learnrun_wide(r, t, k),
                                  learnrun_wide(r, r->n_sequences, n),
                                  learnarena_bytes(r->arena, t * k * sizeof *kept->chosen)};
+}
+
+struct learnrouter learnrouter_rows(const struct learnrun *r, const struct learnrouter *kept, size_t first,
+                                    size_t n)
+{
+    size_t context = r->n_tokens / r->n_sequences;
+    return (struct learnrouter){mat_rows(kept->scores, first, n), mat_rows(kept->weights, first, n),
+                                mat_rows(kept->load, first / context, n / context),
+                                kept->chosen ? kept->chosen + first * r->config->num_experts_per_tok : NULL};
+}
+
+void learnrouter_forward(const struct learnrun *r, struct mat logits, const struct learnparam *balance,
+                         const struct learnrouter *kept)
+{
+    size_t n = r->config->n_routed_experts, t = r->n_tokens;
     size_t mark = learnarena_mark(r->arena);
     struct mat single = r->wide == MAT_F32 ? kept->scores : learnarena_mat(r->arena, MAT_F32, t, n);
     struct mat bias = learnarena_mat(r->arena, MAT_F32, 1, n);
@@ -65,17 +79,16 @@ err learnrouter_forward(const struct learnrun *r, struct mat logits, const struc
         const struct learnops_router op = learnrouter_op(r, kept);
         learnops_router_scores(r->compute, &op, logits);
         if (single.data != kept->scores.data) {
-            learnops_copy(r->compute, single, kept->scores);
+            learnrun_copy(r, single, kept->scores);
         }
         if (balance) {
-            learnops_copy(r->compute, bias, balance->value);
+            learnrun_copy(r, bias, balance->value);
         }
         learnrouter_choose(r, single, balance ? bias.data : NULL, scratch, kept->chosen);
         learnops_router_weigh(r->compute, &op);
         learnrouter_load(r, kept, count);
     }
     learnarena_release(r->arena, mark);
-    return ERR_OK;
 }
 
 double learnrouter_balance_loss(const struct learnrun *r, const struct learnrouter *kept)

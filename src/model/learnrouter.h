@@ -1,5 +1,6 @@
 /* model/learnrouter.h: the router for learning: which experts, with what weight, and the gradients of the
- * weights and of the balance loss. Selection is router.h's.
+ * weights and of the balance loss. Selection is router.h's. Forward and backward go block by block, as in
+ * learnmla.h.
  *
  * Balance within each sequence (DeepSeek-V3 paper, equations 17 to 20): with n tokens, E experts of which K are
  * chosen, scores s, q[t, e] = s[t, e] / sum of s[t, .],
@@ -17,9 +18,12 @@ struct learnrouter {
     uint32_t *chosen;   /* [T * K] */
 };
 
+void learnrouter_keep(const struct learnrun *r, struct learnrouter *kept);
+struct learnrouter learnrouter_rows(const struct learnrun *r, const struct learnrouter *kept, size_t first,
+                                    size_t n);
 /* logits [T, E], wide. balance: the selection bias [1, E], NULL for none. */
-ERR_MUST_USE err learnrouter_forward(const struct learnrun *r, struct mat logits,
-                                     const struct learnparam *balance, struct learnrouter *kept);
+void learnrouter_forward(const struct learnrun *r, struct mat logits, const struct learnparam *balance,
+                         const struct learnrouter *kept);
 
 /* dweights [T, K]; sets dlogits [T, E], the gradient of the loss plus balance_scale times the sum of all
  * sequences' balance losses. */

@@ -12,6 +12,20 @@ err learnrun_matmul(const struct learnrun *r, enum learnops_product product, str
     return e == ERR_OK ? e : err_set(r->info, e, "out of memory for a matrix product");
 }
 
+void learnrun_grad(struct learnrun_grads *g, struct mat y, struct mat x, struct mat w, bool add)
+{
+    g->jobs[g->n++] = (struct learnops_matmul){y, x, w, add};
+}
+
+err learnrun_grads_make(const struct learnrun *r, const struct learnrun_grads *g)
+{
+    if (r->counting) {
+        return ERR_OK;
+    }
+    err e = learnops_matmul(r->compute, LEARNOPS_TN, g->jobs, g->n);
+    return e == ERR_OK ? e : err_set(r->info, e, "out of memory for the gradients of weights");
+}
+
 void learnrun_norm(const struct learnrun *r, struct mat y, struct mat x, const struct learnparam *weight)
 {
     if (!r->counting) {
@@ -22,11 +36,16 @@ void learnrun_norm(const struct learnrun *r, struct mat y, struct mat x, const s
 err learnrun_norm_backward(const struct learnrun *r, struct mat dx, struct mat dy, struct mat x,
                            const struct learnparam *weight)
 {
+    return learnrun_norm_backward_to(r, dx, weight->grad, dy, x, weight);
+}
+
+err learnrun_norm_backward_to(const struct learnrun *r, struct mat dx, struct mat dweight, struct mat dy,
+                              struct mat x, const struct learnparam *weight)
+{
     if (r->counting) {
         return ERR_OK;
     }
-    err e = learnops_rmsnorm_backward(r->compute, dx, weight->grad, dy, x, weight->value,
-                                      r->config->rms_norm_eps);
+    err e = learnops_rmsnorm_backward(r->compute, dx, dweight, dy, x, weight->value, r->config->rms_norm_eps);
     return e == ERR_OK ? e : err_set(r->info, e, "out of memory for the gradient of a norm");
 }
 
@@ -34,6 +53,13 @@ void learnrun_zero(const struct learnrun *r, struct mat m)
 {
     if (!r->counting) {
         learnops_zero(r->compute, m);
+    }
+}
+
+void learnrun_copy(const struct learnrun *r, struct mat y, struct mat x)
+{
+    if (!r->counting) {
+        learnops_copy(r->compute, y, x);
     }
 }
 

@@ -11,6 +11,8 @@
 #include "model/learnarena.h"
 #include "model/learnparams.h"
 
+struct learnblocks; /* learnblocks.h */
+
 struct learnrun {
     struct compute *compute;
     const struct config *config;
@@ -18,6 +20,7 @@ struct learnrun {
     enum mat_type wide, narrow;
     size_t n_tokens, n_sequences;
     const int32_t *positions; /* [T] */
+    struct learnblocks *blocks;
     bool counting;
     struct errinfo *info;
 };
@@ -35,12 +38,25 @@ static inline struct mat learnrun_narrow(const struct learnrun *r, size_t rows, 
 /* y = or += a product (learnops.h). Nothing while counting. */
 ERR_MUST_USE err learnrun_matmul(const struct learnrun *r, enum learnops_product product, struct mat y,
                                  struct mat x, struct mat w, bool add);
-/* y is x normed; backward adds to dx and to the weight's gradient. Nothing while counting. */
+/* The gradients of weights, y = or += x^T w: products over all tokens, listed first and then made as one batch,
+ * so that no thread waits between them. */
+enum { LEARNRUN_GRADS = 16 };
+struct learnrun_grads {
+    struct learnops_matmul jobs[LEARNRUN_GRADS];
+    size_t n;
+};
+void learnrun_grad(struct learnrun_grads *g, struct mat y, struct mat x, struct mat w, bool add);
+ERR_MUST_USE err learnrun_grads_make(const struct learnrun *r, const struct learnrun_grads *g);
+/* y is x normed; backward adds to dx and to the weight's gradient, or to dweight [1, cols] in its place.
+ * Nothing while counting. */
 void learnrun_norm(const struct learnrun *r, struct mat y, struct mat x, const struct learnparam *weight);
 ERR_MUST_USE err learnrun_norm_backward(const struct learnrun *r, struct mat dx, struct mat dy, struct mat x,
                                         const struct learnparam *weight);
-/* Every element 0. */
+ERR_MUST_USE err learnrun_norm_backward_to(const struct learnrun *r, struct mat dx, struct mat dweight,
+                                           struct mat dy, struct mat x, const struct learnparam *weight);
+/* Every element 0. y becomes x. Nothing while counting. */
 void learnrun_zero(const struct learnrun *r, struct mat m);
+void learnrun_copy(const struct learnrun *r, struct mat y, struct mat x);
 /* A narrow copy, from the arena. */
 struct mat learnrun_narrowed(const struct learnrun *r, struct mat wide);
 

@@ -13,7 +13,7 @@ enum {
     GEMM_COLS = 256,
     GEMM_PART = 1024, /* of a sum: parts are multiples of it */
     GEMM_TASKS = 8,   /* sums are cut to have about as many tasks */
-    GEMM_FAR = 1 << 20,    /* bytes of results of a batch: from here on y is asked for ahead */
+    GEMM_FAR = 64 << 10,   /* bytes of results of a batch: from here on y is asked for ahead: it may be cold */
     GEMM_STREAM = 8 << 20, /* and from here on it goes past the caches */
 };
 
@@ -23,7 +23,7 @@ struct gemm_task {
     struct mat y, x, w; /* y: the results' own, float32 or bfloat16 */
     size_t m, n_m, n, n_n, k, n_k;
     bool add;
-    bool far, stream; /* the batch's results are more than the second, and any cache keeps */
+    bool far, stream; /* the batch's results are more than the first, and any cache keeps */
     bool same_w;      /* the last task with this scratch had the same w, n and k */
     void *scratch;    /* gemm_kernels' scratch, 64-byte aligned, of this thread */
 };
