@@ -5,7 +5,7 @@
 
 #include "base/mem.h"
 
-/* By measurement (docs/measurements.md). */
+/* docs/measurements.md, Layers by blocks of sequences */
 enum { LEARNBLOCKS_TOKENS = 512 };
 
 struct learnblocks_worker {
