@@ -6,8 +6,6 @@
 #include "base/cpuinfo.h"
 #include "base/mem.h"
 
-enum { LEARNMODEL_HEAD_ROWS = 512 }; /* tokens whose logits are made at a time */
-
 struct learnmodel {
     struct config config;
     struct learnmodel_options options;
@@ -19,7 +17,7 @@ struct learnmodel {
     struct mat *inputs;      /* with recompute: what went into each layer */
     size_t n_layers;         /* MTP layers included */
     uint64_t *load;          /* [n_layers * E] */
-    double *losses;          /* [LEARNMODEL_HEAD_ROWS] */
+    double *losses;          /* [T] */
     int32_t *further;        /* [T] targets one token further */
 };
 
@@ -88,43 +86,33 @@ static err learnmodel_layer_backward(struct learnmodel_pass *a, size_t i, struct
 
 /* ---- The head: losses of `output`'s tokens; sets doutput, their gradient. ---- */
 
-static err learnmodel_head_rows(struct learnmodel_pass *a, struct mat output, struct mat doutput,
-                                const int32_t *targets, double scale, double *sum)
-{
-    struct learnmodel *m = a->m;
-    const struct learnparam *head = m->params->head;
-    size_t mark = learnarena_mark(&m->arena);
-    struct mat logits = learnrun_wide(&a->run, output.rows, m->config.vocab_size), d = {.type = a->run.narrow};
-    if (learnmodel_learns(a)) {
-        d = learnrun_narrow(&a->run, logits.rows, logits.cols);
-    }
-    TRY(learnrun_matmul(&a->run, LEARNOPS_NT, logits, output, head->work, false));
-    if (!a->run.counting) {
-        learnops_cross_entropy(m->compute, d, logits, targets, m->losses, m->options.z_loss, scale);
-    }
-    for (size_t t = 0; !a->run.counting && t < output.rows; t++) {
-        *sum += m->losses[t];
-    }
-    if (learnmodel_learns(a)) {
-        TRY(learnrun_matmul(&a->run, LEARNOPS_TN, head->grad, d, output, true));
-        TRY(learnrun_matmul(&a->run, LEARNOPS_NN, doutput, d, head->work, false));
-    }
-    learnarena_release(&m->arena, mark);
-    return ERR_OK;
-}
-
 static err learnmodel_head(struct learnmodel_pass *a, struct mat output, struct mat doutput,
                            const int32_t *targets, double scale, double *sum, size_t *n)
 {
-    for (size_t t = 0; t < output.rows; t += LEARNMODEL_HEAD_ROWS) {
-        size_t left = output.rows - t, rows = left < LEARNMODEL_HEAD_ROWS ? left : LEARNMODEL_HEAD_ROWS;
-        TRY(learnmodel_head_rows(a, mat_rows(output, t, rows), mat_rows(doutput, t, rows),
-                                 a->run.counting ? NULL : targets + t, scale, sum));
+    struct learnmodel *m = a->m;
+    const struct learnparam *head = m->params->head;
+    struct learnops_head h = {.x = output,
+                              .w = head->work,
+                              .targets = targets,
+                              .losses = m->losses,
+                              .z_loss = m->options.z_loss,
+                              .scale = scale};
+    size_t mark = learnarena_mark(&m->arena);
+    h.memory = learnarena_bytes(&m->arena, learnops_head_bytes(output, head->work, learnmodel_learns(a)));
+    learnarena_release(&m->arena, mark);
+    if (a->run.counting) {
+        return ERR_OK;
     }
-    for (size_t t = 0; !a->run.counting && t < output.rows; t++) {
+    if (learnmodel_learns(a)) {
+        h.dx = doutput;
+        h.dw = head->grad;
+    }
+    err e = learnops_head(m->compute, &h);
+    for (size_t t = 0; e == ERR_OK && t < output.rows; t++) {
+        *sum += m->losses[t];
         *n += targets[t] >= 0;
     }
-    return ERR_OK;
+    return e == ERR_OK ? e : err_set(a->run.info, e, "out of memory for the head and its loss");
 }
 
 /* ---- Multi-token prediction, one token further. ---- */
@@ -351,7 +339,7 @@ static err learnmodel_count(struct learnmodel *m, struct errinfo *info)
     m->kept = mem_calloc(m->n_layers, sizeof *m->kept);
     m->inputs = mem_calloc(m->n_layers, sizeof *m->inputs);
     m->load = mem_calloc(m->n_layers * (c->n_routed_experts + 1), sizeof *m->load);
-    m->losses = mem_calloc(LEARNMODEL_HEAD_ROWS, sizeof *m->losses);
+    m->losses = mem_calloc(tokens, sizeof *m->losses);
     m->further = mem_calloc(tokens, sizeof *m->further);
     if (!m->kept || !m->inputs || !m->load || !m->losses || !m->further) {
         return err_set(info, ERR_NOMEM, "out of memory making the model");

@@ -3,6 +3,7 @@
 
 #include "tensor/cpu/gemm.h"
 #include "tensor/cpu/learnattention.h"
+#include "tensor/cpu/learnhead.h"
 #include "tensor/cpu/learnrows.h"
 #include "tensor/ref/learnref.h"
 
@@ -138,6 +139,56 @@ void learnops_cross_entropy(struct compute *c, struct mat dlogits, struct mat lo
     } else {
         learnref_cross_entropy(dlogits, logits, targets, losses, z_loss, scale);
     }
+}
+
+/* Logits are at least float32; their gradients are what products read. */
+static enum mat_type learnops_logits(enum mat_type x)
+{
+    return x == MAT_F64 ? MAT_F64 : MAT_F32;
+}
+
+size_t learnops_head_bytes(struct mat x, struct mat w, bool gradients)
+{
+    size_t rows = x.rows < LEARNOPS_HEAD_ROWS ? x.rows : LEARNOPS_HEAD_ROWS, most = 0;
+    size_t each = mat_type_bytes(learnops_logits(x.type)) + (gradients ? mat_type_bytes(x.type) : 0);
+#if defined(__x86_64__)
+    most = gradients && x.type == MAT_BF16 ? learnhead_bytes(x.rows, w.rows, x.cols) : 0;
+#endif
+    return rows * w.rows * each > most ? rows * w.rows * each : most;
+}
+
+/* Rows [first, first + n). */
+static err learnops_head_rows(struct compute *c, const struct learnops_head *a, size_t first, size_t n)
+{
+    struct mat x = mat_rows(a->x, first, n), d = {.type = a->x.type};
+    struct mat logits = mat_of(a->memory, learnops_logits(a->x.type), n, a->w.rows);
+    const struct learnops_matmul forward = {logits, x, a->w, false};
+    if (a->dx.data) {
+        d = mat_of((char *)a->memory + n * a->w.rows * mat_type_bytes(logits.type), a->x.type, n, a->w.rows);
+    }
+    TRY(learnops_matmul(c, LEARNOPS_NT, &forward, 1));
+    learnops_cross_entropy(c, d, logits, a->targets + first, a->losses + first, a->z_loss, a->scale);
+    if (!a->dx.data) {
+        return ERR_OK;
+    }
+    const struct learnops_matmul to_w = {a->dw, d, x, true};
+    const struct learnops_matmul to_x = {mat_rows(a->dx, first, n), d, a->w, false};
+    TRY(learnops_matmul(c, LEARNOPS_TN, &to_w, 1));
+    return learnops_matmul(c, LEARNOPS_NN, &to_x, 1);
+}
+
+err learnops_head(struct compute *c, const struct learnops_head *a)
+{
+#if defined(__x86_64__)
+    if (c->level == CPUINFO_AMX && learnhead_takes(a)) {
+        return learnhead_amx(c, a);
+    }
+#endif
+    for (size_t t = 0; t < a->x.rows; t += LEARNOPS_HEAD_ROWS) {
+        size_t left = a->x.rows - t;
+        TRY(learnops_head_rows(c, a, t, left < LEARNOPS_HEAD_ROWS ? left : LEARNOPS_HEAD_ROWS));
+    }
+    return ERR_OK;
 }
 
 /* Tokens are not negative: as rows they are the same bits. */

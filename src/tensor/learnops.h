@@ -75,6 +75,23 @@ ERR_MUST_USE err learnops_attention_backward(struct compute *c, const struct lea
 void learnops_cross_entropy(struct compute *c, struct mat dlogits, struct mat logits, const int32_t *targets,
                             double *losses, double z_loss, double scale);
 
+/* The head and that loss in one: logits are x w^T. losses as above; sets dx, and adds to dw, the gradients
+ * of sum_t losses[t] * scale. Fast (AMX): x and w bfloat16, dx and dw float32; logits are then
+ * nowhere in memory, bfloat16 exponentials for a chunk of tokens at a time (cpu/learnhead.h). Otherwise the
+ * product, the loss and the products back for LEARNOPS_HEAD_ROWS tokens at a time. */
+enum { LEARNOPS_HEAD_ROWS = 512 };
+struct learnops_head {
+    struct mat x, w;          /* [T, D], [V, D], of one type */
+    const int32_t *targets;   /* [T] */
+    double *losses;           /* [T] */
+    double z_loss, scale;
+    struct mat dx, dw;        /* [T, D], [V, D]; both without data: losses alone */
+    void *memory;             /* learnops_head_bytes of it, 64-byte aligned */
+};
+/* For x [T, D] and w [V, D], which need no data, at any level. */
+size_t learnops_head_bytes(struct mat x, struct mat w, bool gradients);
+ERR_MUST_USE err learnops_head(struct compute *c, const struct learnops_head *a); /* ERR_NOMEM */
+
 /* y[t] = table[ids[t]]; backward adds dy[t] to dtable[ids[t]], in the order of t. */
 void learnops_embed(struct compute *c, struct mat y, struct mat table, const int32_t *ids);
 void learnops_embed_backward(struct compute *c, struct mat dtable, struct mat dy, const int32_t *ids);
