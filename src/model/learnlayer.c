@@ -168,7 +168,7 @@ err learnlayer_backward(const struct learnrun *r, const struct learnparams_layer
     if (p->router) {
         learnrun_copy(r, a.d, dx);
         learnrun_zero(r, a.dh);
-        TRY(learnmoe_backward(r, p, &kept->moe, a.d, a.dweights, a.dh));
+        TRY(learnmoe_backward(r, p, kept->h, &kept->moe, a.d, a.dweights, a.dh));
     }
     TRY(learnblocks_run(r, learnlayer_backward_block, &a));
     TRY(learnlayer_weights(r, &a));

@@ -4,7 +4,7 @@
 /* Where every token's experts are. */
 static void learnmoe_sort(const struct learnrun *r, const struct learnmoe *a)
 {
-    size_t n = r->config->n_routed_experts, k = r->config->num_experts_per_tok, places = r->n_tokens * k;
+    size_t n = r->config->n_routed_experts, places = r->n_tokens * r->config->num_experts_per_tok;
     for (size_t e = 0; e <= n; e++) {
         a->first[e] = 0;
     }
@@ -17,7 +17,7 @@ static void learnmoe_sort(const struct learnrun *r, const struct learnmoe *a)
     for (size_t i = 0; i < places; i++) { /* first[e] runs to the end of its places, and back below */
         size_t place = a->first[a->router.chosen[i]]++;
         a->slot[i] = (uint32_t)place;
-        a->rows[place] = (uint32_t)(i / k);
+        a->choice[place] = (uint32_t)i;
     }
     for (size_t e = n; e > 0; e--) {
         a->first[e] = a->first[e - 1];
@@ -25,46 +25,31 @@ static void learnmoe_sort(const struct learnrun *r, const struct learnmoe *a)
     a->first[0] = 0;
 }
 
-static struct mat learnmoe_places(const struct learnmoe *a, struct mat m, size_t e)
+static struct learnops_experts learnmoe_experts(const struct learnrun *r, const struct learnparams_layer *p,
+                                                struct mat h, const struct learnmoe *a)
 {
-    return mat_rows(m, a->first[e], a->first[e + 1] - a->first[e]);
-}
-
-/* A product of each expert: of rows of places, and of param's matrices (`y` for gradients, else `w`). */
-static err learnmoe_matmul(const struct learnrun *r, const struct learnmoe *a, enum learnops_product product,
-                           struct mat y, struct mat x, struct mat w, const struct learnparam *param, bool add)
-{
-    size_t n = r->config->n_routed_experts, mark = learnarena_mark(r->arena);
-    struct learnops_matmul *jobs = learnarena_bytes(r->arena, n * sizeof *jobs);
-    if (r->counting) {
-        learnarena_release(r->arena, mark);
-        return ERR_OK;
-    }
-    for (size_t e = 0; e < n; e++) {
-        bool grad = product == LEARNOPS_TN;
-        jobs[e] = (struct learnops_matmul){grad ? learnparams_matrix(param, y, e) : learnmoe_places(a, y, e),
-                                           learnmoe_places(a, x, e),
-                                           grad ? learnmoe_places(a, w, e) : learnparams_matrix(param, w, e),
-                                               add};
-    }
-    err result = learnops_matmul(r->compute, product, jobs, n);
-    learnarena_release(r->arena, mark);
-    return result == ERR_OK ? result : err_set(r->info, result, "out of memory for the experts' products");
+    return (struct learnops_experts){.h = h,
+                                     .gate = p->expert_gate->work,
+                                     .up = p->expert_up->work,
+                                     .down = p->expert_down->work,
+                                     .gates = a->gates,
+                                     .ups = a->ups,
+                                     .first = a->first,
+                                     .choice = a->choice,
+                                     .n_experts = r->config->n_routed_experts,
+                                     .n_chosen = r->config->num_experts_per_tok};
 }
 
 void learnmoe_keep(const struct learnrun *r, const struct learnparams_layer *p, struct learnmoe *kept)
 {
     size_t n = r->config->n_routed_experts, places = r->n_tokens * r->config->num_experts_per_tok;
-    size_t d = r->config->hidden_size, ff = p->expert_gate->value.rows / n;
+    size_t ff = p->expert_gate->value.rows / n;
     learnrouter_keep(r, &kept->router);
     kept->slot = learnarena_bytes(r->arena, places * sizeof *kept->slot);
-    kept->rows = learnarena_bytes(r->arena, places * sizeof *kept->rows);
+    kept->choice = learnarena_bytes(r->arena, places * sizeof *kept->choice);
     kept->first = learnarena_bytes(r->arena, (n + 1) * sizeof *kept->first);
-    kept->h = learnrun_narrow(r, places, d);
-    kept->gate = learnrun_narrow(r, places, ff);
-    kept->up = learnrun_narrow(r, places, ff);
-    kept->inner = learnrun_narrow(r, places, ff);
-    kept->y = learnrun_narrow(r, places, d);
+    kept->gates = learnrun_narrow(r, places, ff);
+    kept->ups = learnrun_narrow(r, places, ff);
 }
 
 err learnmoe_route(const struct learnrun *r, const struct learnparams_layer *p, struct mat h,
@@ -89,55 +74,43 @@ err learnmoe_route_backward(const struct learnrun *r, const struct learnparams_l
 err learnmoe_forward(const struct learnrun *r, const struct learnparams_layer *p, struct mat h, struct mat x,
                      const struct learnmoe *kept)
 {
+    size_t mark = learnarena_mark(r->arena);
+    struct mat y = learnrun_narrow(r, kept->gates.rows, h.cols);
     if (!r->counting) {
         learnmoe_sort(r, kept);
-        learnops_gather(r->compute, kept->h, h, kept->rows);
+        const struct learnops_experts experts = learnmoe_experts(r, p, h, kept);
+        err e = learnops_experts(r->compute, &experts, y);
+        if (e != ERR_OK) {
+            return err_set(r->info, e, "out of memory for the experts");
+        }
+        learnops_combine(r->compute, x, y, kept->router.weights, kept->slot);
     }
-    TRY(learnmoe_matmul(r, kept, LEARNOPS_NT, kept->gate, kept->h, p->expert_gate->work, p->expert_gate,
-                        false));
-    TRY(learnmoe_matmul(r, kept, LEARNOPS_NT, kept->up, kept->h, p->expert_up->work, p->expert_up, false));
-    if (!r->counting) {
-        learnops_swiglu(r->compute, kept->inner, kept->gate, kept->up);
-    }
-    TRY(learnmoe_matmul(r, kept, LEARNOPS_NT, kept->y, kept->inner, p->expert_down->work, p->expert_down,
-                        false));
-    if (!r->counting) {
-        learnops_combine(r->compute, x, kept->y, kept->router.weights, kept->slot);
-    }
+    learnarena_release(r->arena, mark);
     return ERR_OK;
 }
 
-/* dy [P, D]: sets the experts' gradients, and adds the inputs' to dh. */
-static err learnmoe_experts_backward(const struct learnrun *r, const struct learnparams_layer *p,
-                                     const struct learnmoe *a, struct mat dy, struct mat dh)
-{
-    struct mat dinner = learnrun_narrow(r, a->inner.rows, a->inner.cols);
-    struct mat dplaces = learnrun_wide(r, a->h.rows, a->h.cols);
-    TRY(learnmoe_matmul(r, a, LEARNOPS_TN, p->expert_down->grad, dy, a->inner, p->expert_down, true));
-    TRY(learnmoe_matmul(r, a, LEARNOPS_NN, dinner, dy, p->expert_down->work, p->expert_down, false));
-    if (!r->counting) {
-        learnops_swiglu_backward(r->compute, a->gate, a->up, dinner, a->gate, a->up);
-    }
-    TRY(learnmoe_matmul(r, a, LEARNOPS_TN, p->expert_gate->grad, a->gate, a->h, p->expert_gate, true));
-    TRY(learnmoe_matmul(r, a, LEARNOPS_TN, p->expert_up->grad, a->up, a->h, p->expert_up, true));
-    TRY(learnmoe_matmul(r, a, LEARNOPS_NN, dplaces, a->gate, p->expert_gate->work, p->expert_gate, false));
-    TRY(learnmoe_matmul(r, a, LEARNOPS_NN, dplaces, a->up, p->expert_up->work, p->expert_up, true));
-    if (!r->counting) { /* each token's places together, which reads dh once */
-        const struct mat ones = {.type = r->wide, .rows = r->n_tokens, .cols = r->config->num_experts_per_tok};
-        learnops_combine(r->compute, dh, dplaces, ones, a->slot);
-    }
-    return ERR_OK;
-}
-
-err learnmoe_backward(const struct learnrun *r, const struct learnparams_layer *p, const struct learnmoe *kept,
-                      struct mat d, struct mat dweights, struct mat dh)
+err learnmoe_backward(const struct learnrun *r, const struct learnparams_layer *p, struct mat h,
+                      const struct learnmoe *kept, struct mat d, struct mat dweights, struct mat dh)
 {
     size_t mark = learnarena_mark(r->arena);
-    struct mat dy = learnrun_narrow(r, kept->y.rows, kept->y.cols);
+    struct mat dplaces = learnrun_narrow(r, kept->gates.rows, h.cols);
     if (!r->counting) {
-        learnops_combine_backward(r->compute, dy, dweights, d, kept->y, kept->router.weights, kept->slot);
+        const struct learnops_experts experts = learnmoe_experts(r, p, h, kept);
+        err e = learnops_experts_backward(r->compute, &experts,
+                                          &(struct learnops_experts_grads){.d = d,
+                                                                           .weight = kept->router.weights,
+                                                                           .dweight = dweights,
+                                                                           .dplaces = dplaces,
+                                                                           .dgate = p->expert_gate->grad,
+                                                                           .dup = p->expert_up->grad,
+                                                                           .ddown = p->expert_down->grad});
+        if (e != ERR_OK) {
+            return err_set(r->info, e, "out of memory for the experts' gradients");
+        }
+        /* Each token's places together, which reads dh once. */
+        const struct mat ones = {.type = r->wide, .rows = r->n_tokens, .cols = r->config->num_experts_per_tok};
+        learnops_combine(r->compute, dh, dplaces, ones, kept->slot);
     }
-    TRY(learnmoe_experts_backward(r, p, kept, dy, dh));
     learnarena_release(r->arena, mark);
     return ERR_OK;
 }

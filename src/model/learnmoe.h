@@ -1,5 +1,5 @@
 /* model/learnmoe.h: the routed experts for learning (DeepSeekMoE paper, section 3). Tokens are sorted by
- * expert; each expert's products are jobs of one batch. P = T * K places, first those of expert 0. */
+ * expert. P = T * K places, first those of expert 0. */
 #ifndef MODEL_LEARNMOE_H
 #define MODEL_LEARNMOE_H
 
@@ -7,12 +7,10 @@
 
 struct learnmoe {
     struct learnrouter router;
-    uint32_t *slot;  /* [T * K], the place of a token's k-th expert */
-    uint32_t *rows;  /* [P], the token at a place */
-    size_t *first;   /* [E + 1], places of expert e: first[e] to first[e + 1] */
-    struct mat h;    /* [P, D] */
-    struct mat gate, up, inner; /* [P, ff] */
-    struct mat y;    /* [P, D] */
+    uint32_t *slot;   /* [T * K], the place of a token's k-th expert */
+    uint32_t *choice; /* [P], which of the T * K a place is */
+    size_t *first;    /* [E + 1], places of expert e: first[e] to first[e + 1] */
+    struct mat gates, ups; /* [P, ff] */
 };
 
 void learnmoe_keep(const struct learnrun *r, const struct learnparams_layer *p, struct learnmoe *kept);
@@ -28,9 +26,8 @@ ERR_MUST_USE err learnmoe_route_backward(const struct learnrun *r, const struct 
 /* The experts of the whole batch, once all blocks are routed. Adds to x. */
 ERR_MUST_USE err learnmoe_forward(const struct learnrun *r, const struct learnparams_layer *p, struct mat h,
                                   struct mat x, const struct learnmoe *kept);
-/* d [T, D] (narrow) is the gradient by what was added; sets dweights [T, K] (wide) and adds to dh (wide).
- * kept's mats are used up. */
-ERR_MUST_USE err learnmoe_backward(const struct learnrun *r, const struct learnparams_layer *p,
+/* d [T, D] (narrow) is the gradient by what was added; sets dweights [T, K] (wide) and adds to dh (wide). */
+ERR_MUST_USE err learnmoe_backward(const struct learnrun *r, const struct learnparams_layer *p, struct mat h,
                                    const struct learnmoe *kept, struct mat d, struct mat dweights,
                                    struct mat dh);
 

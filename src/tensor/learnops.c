@@ -4,6 +4,7 @@
 #include "tensor/cpu/gemm.h"
 #include "tensor/cpu/learnattention.h"
 #include "tensor/cpu/learnhead.h"
+#include "tensor/cpu/learnexperts.h"
 #include "tensor/cpu/learnrows.h"
 #include "tensor/ref/learnref.h"
 
@@ -16,9 +17,10 @@ err learnops_matmul(struct compute *c, enum learnops_product product, const stru
         fast = gemm_takes(&jobs[i]);
     }
     if (fast) {
-        return c->level == CPUINFO_AMX      ? gemm_amx(c, product, jobs, n_jobs)
-               : c->level == CPUINFO_AVX512 ? gemm_avx512(c, product, jobs, n_jobs)
-                                            : gemm_avx2(c, product, jobs, n_jobs);
+        return gemm_run(c, product, jobs, n_jobs,
+                        c->level == CPUINFO_AMX      ? &gemm_amx
+                        : c->level == CPUINFO_AVX512 ? &gemm_avx512
+                                                     : &gemm_avx2);
     }
 #endif
     (void)c;
@@ -212,26 +214,6 @@ void learnops_embed_backward(struct compute *c, struct mat dtable, struct mat dy
     }
 }
 
-void learnops_gather(struct compute *c, struct mat y, struct mat x, const uint32_t *rows)
-{
-    const struct learnrows_table *fast = learnops_rows(c, (const struct mat[]){y, x}, 2);
-    if (fast) {
-        fast->gather(c, y, x, rows);
-    } else {
-        learnref_gather(y, x, rows);
-    }
-}
-
-void learnops_gather_backward(struct compute *c, struct mat dx, struct mat dy, const uint32_t *rows)
-{
-    const struct learnrows_table *fast = learnops_rows(c, (const struct mat[]){dx, dy}, 2);
-    if (fast) {
-        fast->gather_backward(c, dx, dy, rows);
-    } else {
-        learnref_gather_backward(dx, dy, rows);
-    }
-}
-
 void learnops_combine(struct compute *c, struct mat y, struct mat x, struct mat weight, const uint32_t *slot)
 {
     const struct learnrows_table *fast = learnops_rows(c, (const struct mat[]){y, x, weight}, 3);
@@ -242,15 +224,27 @@ void learnops_combine(struct compute *c, struct mat y, struct mat x, struct mat 
     }
 }
 
-void learnops_combine_backward(struct compute *c, struct mat dx, struct mat dweight, struct mat dy,
-                               struct mat x, struct mat weight, const uint32_t *slot)
+err learnops_experts(struct compute *c, const struct learnops_experts *a, struct mat y)
 {
-    const struct learnrows_table *fast = learnops_rows(c, (const struct mat[]){dx, dweight, dy, x, weight}, 5);
-    if (fast) {
-        fast->combine_backward(c, dx, dweight, dy, x, weight, slot);
-    } else {
-        learnref_combine_backward(dx, dweight, dy, x, weight, slot);
+#if defined(__x86_64__)
+    if (c->level != CPUINFO_REF && learnexperts_takes(a, &y, NULL)) {
+        return learnexperts_run(c, a, y);
     }
+#endif
+    (void)c;
+    return learnref_experts(a, y);
+}
+
+err learnops_experts_backward(struct compute *c, const struct learnops_experts *a,
+                              const struct learnops_experts_grads *g)
+{
+#if defined(__x86_64__)
+    if (c->level != CPUINFO_REF && learnexperts_takes(a, NULL, g)) {
+        return learnexperts_run_backward(c, a, g);
+    }
+#endif
+    (void)c;
+    return learnref_experts_backward(a, g);
 }
 
 void learnops_add(struct compute *c, struct mat y, struct mat x)

@@ -96,15 +96,34 @@ ERR_MUST_USE err learnops_head(struct compute *c, const struct learnops_head *a)
 void learnops_embed(struct compute *c, struct mat y, struct mat table, const int32_t *ids);
 void learnops_embed_backward(struct compute *c, struct mat dtable, struct mat dy, const int32_t *ids);
 
-/* y[i] = x[rows[i]], and back: dx[rows[i]] adds dy[i], in the order of i. */
-void learnops_gather(struct compute *c, struct mat y, struct mat x, const uint32_t *rows);
-void learnops_gather_backward(struct compute *c, struct mat dx, struct mat dy, const uint32_t *rows);
-
-/* y[t] adds sum_k weight[t, k] x[slot[t * K + k]]; a weight [T, K] without data is 1 everywhere. Backward sets
- * dx[slot[t * K + k]] = weight[t, k] dy[t] and dweight[t, k] = dy[t] . x[slot[t * K + k]]. */
+/* y[t] adds sum_k weight[t, k] x[slot[t * K + k]]; a weight [T, K] without data is 1 everywhere. */
 void learnops_combine(struct compute *c, struct mat y, struct mat x, struct mat weight, const uint32_t *slot);
-void learnops_combine_backward(struct compute *c, struct mat dx, struct mat dweight, struct mat dy,
-                               struct mat x, struct mat weight, const uint32_t *slot);
+
+/* Routed experts: y[p] = down (silu(gate h) * (up h)) with the matrices of the place's expert and the row of h
+ * of its token. There are P = first[E] places; expert e's are [first[e], first[e + 1]), and place p is choice
+ * k = choice[p] % K of token choice[p] / K. Fast: h, matrices, gates, ups and d bfloat16; weights and the
+ * gradients of matrices float32; y and dplaces either. ERR_NOMEM. */
+struct learnops_experts {
+    struct mat h;          /* [T, D] */
+    struct mat gate, up;   /* [E * F, D] */
+    struct mat down;       /* [E * D, F] */
+    struct mat gates, ups; /* [P, F]: gate h and up h, kept for the backward */
+    const size_t *first;    /* [E + 1] */
+    const uint32_t *choice; /* [P] */
+    size_t n_experts, n_chosen; /* E, K */
+};
+/* Sets gates, ups and y [P, D]. */
+ERR_MUST_USE err learnops_experts(struct compute *c, const struct learnops_experts *a, struct mat y);
+/* Of a loss whose gradient by a token's result, sum over k of weight[t, k] y[place of its choice k], is d. */
+struct learnops_experts_grads {
+    struct mat d;       /* [T, D] */
+    struct mat weight;  /* [T, K] */
+    struct mat dweight; /* [T, K], set */
+    struct mat dplaces; /* [P, D], set: by the row of h, place by place */
+    struct mat dgate, dup, ddown; /* added to */
+};
+ERR_MUST_USE err learnops_experts_backward(struct compute *c, const struct learnops_experts *a,
+                                           const struct learnops_experts_grads *g);
 
 /* y adds x. y becomes x, in y's type. y becomes 0. */
 void learnops_add(struct compute *c, struct mat y, struct mat x);

@@ -310,11 +310,6 @@ static void gather_make(struct set *s, size_t t, size_t d)
     }
 }
 
-static void gather_run(struct compute *c, struct set *s)
-{
-    learnops_gather(c, s->m[0], s->m[1], index_of);
-}
-
 static void embed_run(struct compute *c, struct set *s)
 {
     learnops_embed(c, s->m[0], s->m[1], (const int32_t *)index_of);
@@ -330,11 +325,6 @@ static void scatter_make(struct set *s, size_t t, size_t d)
     }
 }
 
-static void gather_back_run(struct compute *c, struct set *s)
-{
-    learnops_gather_backward(c, s->m[1], s->m[0], index_of);
-}
-
 static void embed_back_run(struct compute *c, struct set *s)
 {
     learnops_embed_backward(c, s->m[1], s->m[0], (const int32_t *)index_of);
@@ -343,9 +333,7 @@ static void embed_back_run(struct compute *c, struct set *s)
 static void test_rows_of_tables(void **state)
 {
     (void)state;
-    check(&(struct op){"gather", gather_make, gather_run, 0});
     check(&(struct op){"embed", gather_make, embed_run, 0});
-    check(&(struct op){"gather backward", scatter_make, gather_back_run, 1e-5});
     check(&(struct op){"embed backward", scatter_make, embed_back_run, 1e-5});
 }
 
@@ -384,29 +372,12 @@ static void combine_plain_run(struct compute *c, struct set *s)
     learnops_combine(c, s->m[0], s->m[1], ones, index_of);
 }
 
-static void combine_back_make(struct set *s, size_t t, size_t d)
-{
-    t /= n_k > K ? n_k : 1;
-    fresh(s, t * n_k, d);
-    fresh(s, t, n_k);
-    fresh(s, t, d);
-    fresh(s, t * n_k, d);
-    fresh(s, t, n_k);
-    shuffled_slots(t * n_k);
-}
-
-static void combine_back_run(struct compute *c, struct set *s)
-{
-    learnops_combine_backward(c, s->m[0], s->m[1], s->m[2], s->m[3], s->m[4], index_of);
-}
-
 static void test_experts_results(void **state)
 {
     (void)state;
     for (n_k = 1; n_k <= 11; n_k += n_k == 1 ? K - 1 : 8) { /* 11: added in two goes */
         check(&(struct op){"combine", combine_make, combine_run, 1e-5});
         check(&(struct op){"combine with weights of 1", combine_make, combine_plain_run, 1e-5});
-        check(&(struct op){"combine backward", combine_back_make, combine_back_run, 1e-5});
     }
 }
 
@@ -609,9 +580,9 @@ static uint32_t large_index[LARGE_ROWS];
 static int32_t large_targets[LARGE_ROWS];
 static double large_losses[LARGE_ROWS];
 
-static void large_gather_run(struct compute *c, struct set *s)
+static void large_embed_run(struct compute *c, struct set *s)
 {
-    learnops_gather(c, s->m[0], s->m[1], large_index);
+    learnops_embed(c, s->m[0], s->m[1], (const int32_t *)large_index);
 }
 
 static void large_loss_run(struct compute *c, struct set *s)
@@ -619,21 +590,11 @@ static void large_loss_run(struct compute *c, struct set *s)
     learnops_cross_entropy(c, s->m[1], s->m[0], large_targets, large_losses, 1e-2, 0.25);
 }
 
-static void large_combine_back_run(struct compute *c, struct set *s)
-{
-    float weight[LARGE_ROWS], dweight[LARGE_ROWS];
-    for (size_t i = 0; i < LARGE_ROWS; i++) {
-        weight[i] = 1 + (float)i;
-    }
-    learnops_combine_backward(c, s->m[0], mat_of(dweight, MAT_F32, LARGE_ROWS, 1), s->m[2], s->m[3],
-                              mat_of(weight, MAT_F32, LARGE_ROWS, 1), large_index);
-}
-
 static void test_outputs_that_go_past_the_caches(void **state)
 {
     (void)state;
     static void (*const runs[])(struct compute *, struct set *) = {
-        rmsnorm_run, swiglu_run, copy_run, zero_run, large_gather_run, large_loss_run, large_combine_back_run};
+        rmsnorm_run, swiglu_run, copy_run, zero_run, large_embed_run, large_loss_run};
     for (size_t i = 0; i < LARGE_ROWS; i++) {
         large_index[i] = (uint32_t)(i * 1013 % LARGE_ROWS); /* each once */
         large_targets[i] = i % 9 ? (int32_t)(i % LARGE_COLS) : -1;

@@ -23,6 +23,7 @@ struct gemm_plan {
     const struct gemm_kernels *kernels;
     struct gemm_job *jobs;
     size_t n_jobs, n_tasks, n_floats, y_bytes;
+    size_t panel; /* bytes, of the largest task */
 };
 
 bool gemm_takes(const struct learnops_matmul *job)
@@ -44,6 +45,11 @@ static void gemm_parts(struct gemm_job *g)
     g->n_parts = g->n_k ? gemm_ceil(g->n_k, g->part) : 1;
 }
 
+static size_t gemm_smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
 static struct gemm_plan gemm_plan_make(enum learnops_product product, const struct learnops_matmul *jobs,
                                        size_t n_jobs, const struct gemm_kernels *kernels, struct gemm_job *out)
 {
@@ -60,14 +66,11 @@ static struct gemm_plan gemm_plan_make(enum learnops_product product, const stru
         p.n_tasks += g.n_parts * g.n_rows * g.n_cols;
         p.y_bytes += j->y.rows * j->y.cols * mat_type_bytes(j->y.type);
         p.n_floats += g.n_parts > 1 ? g.n_parts * j->y.rows * j->y.cols : 0;
+        size_t panel = kernels->panel(gemm_smaller(j->y.cols, GEMM_COLS), g.part);
+        p.panel = panel > p.panel ? panel : p.panel;
         p.jobs[p.n_jobs++] = g;
     }
     return p;
-}
-
-static size_t gemm_smaller(size_t a, size_t b)
-{
-    return a < b ? a : b;
 }
 
 /* y = 0: the sum of nothing. */
@@ -95,7 +98,8 @@ static void gemm_task_run(const struct gemm_plan *p, const struct gemm_job *g, s
                           .far = p->y_bytes >= GEMM_FAR,
                           .stream = p->y_bytes >= GEMM_STREAM && g->n_parts == 1,
                           .same_w = same_w,
-                          .scratch = scratch};
+                          .panel = scratch,
+                          .scratch = (char *)scratch + p->panel};
     t.n_m = gemm_smaller(j->y.rows - t.m, GEMM_ROWS);
     t.n_n = gemm_smaller(j->y.cols - t.n, GEMM_COLS);
     t.n_k = gemm_smaller(g->n_k - t.k, g->part);
@@ -177,12 +181,12 @@ static void gemm_share(const struct gemm_plan *p, int n_threads, char *scratch, 
 err gemm_run(struct compute *c, enum learnops_product product, const struct learnops_matmul *jobs,
              size_t n_jobs, const struct gemm_kernels *kernels)
 {
-    size_t each = gemm_ceil(kernels->scratch, GEMM_ALIGN) * GEMM_ALIGN, floats, size;
     struct gemm_job *list = mem_calloc(n_jobs, sizeof *list);
     if (!list) {
         return ERR_NOMEM;
     }
     struct gemm_plan p = gemm_plan_make(product, jobs, n_jobs, kernels, list);
+    size_t each = p.panel + gemm_ceil(kernels->scratch, GEMM_ALIGN) * GEMM_ALIGN, floats, size;
     bool fits = checked_mul(p.n_floats, sizeof(float), &floats) &&
                 checked_add(floats, each * (size_t)c->n_threads, &size);
     char *scratch = fits ? compute_scratch(c, size) : NULL;

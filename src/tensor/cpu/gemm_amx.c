@@ -1,7 +1,7 @@
-/* tensor/cpu/gemm_amx.c: products of learning on AMX. A tile of sums is [16 m][16 n]; one tile of w (16 pairs
- * along k of 16 n, packed) meets up to two tiles of x ([16 m][32 k]; of rows as they are in memory, where they
- * are whole). Between products the results of the blocks before are stored, and what the next rows of x and y
- * need is asked for. docs/measurements.md says what was tried. */
+/* tensor/cpu/gemm_amx.c: products of learning on AMX. A tile of sums is [16 m][16 n]; up to two tiles of w (16
+ * pairs along k of 16 n, packed) meet up to two tiles of x ([16 m][32 k]; of rows as they are in memory, where
+ * they are whole). Between products the results of the block before are stored, w's next tiles come to the
+ * first cache, and what the next rows of x and y need is asked for. docs/measurements.md: what was tried. */
 #include <immintrin.h>
 #include <string.h>
 
@@ -11,18 +11,19 @@
 enum {
     GEMM_TILE = 1024, /* bytes */
     GEMM_STEP = 32,   /* of the sum: a tile's */
-    GEMM_WIDTH = 2,   /* tiles of x together: each tile in use slows loads */
+    GEMM_WIDTH = 2,   /* tiles of x together, and of w */
+    GEMM_AHEAD = 4 * GEMM_TILE, /* w is asked for as much before it is used */
     GEMM_GROUP = 16 * GEMM_WIDTH,
+    GEMM_WANTED = 4,
     GEMM_SHORT = 128, /* sums up to this long end too soon to begin with what is in y */
     GEMM_CHUNK = 256,  /* of the sum: as much of a group of x as stays in the first cache */
     GEMM_PANEL = 1024, /* of the sum: as much of w as is packed at a time */
-    GEMM_W_BYTES = GEMM_COLS / 16 * (GEMM_PANEL / GEMM_STEP) * GEMM_TILE,
     GEMM_X_BYTES = GEMM_ROWS / 16 * (GEMM_CHUNK / GEMM_STEP) * GEMM_TILE,
     GEMM_EDGE_BYTES = GEMM_PANEL / GEMM_STEP * GEMM_TILE,
     GEMM_SUM_BYTES = GEMM_WIDTH * GEMM_TILE,
-    GEMM_PAIR_BYTES = 2 * GEMM_SUM_BYTES, /* sums of two blocks side by side */
+    GEMM_PAIR_BYTES = 2 * GEMM_SUM_BYTES, /* sums of a block, 32 columns */
     GEMM_WIDE_BYTES = GEMM_ROWS * GEMM_COLS * 4, /* sums between chunks, in tiles */
-    GEMM_SCRATCH = GEMM_W_BYTES + GEMM_X_BYTES + GEMM_EDGE_BYTES + 2 * GEMM_PAIR_BYTES + GEMM_WIDE_BYTES,
+    GEMM_SCRATCH = GEMM_X_BYTES + GEMM_EDGE_BYTES + 2 * GEMM_PAIR_BYTES + GEMM_WIDE_BYTES,
 };
 
 static size_t gemm_smaller(size_t a, size_t b)
@@ -157,7 +158,20 @@ static void gemm_pack_turned(struct gemm_area a, char *to, char *second)
     }
 }
 
-/* w's columns of y, n_k of the sum from k on: tiles [n / 16][n_k / 32]. */
+/* Tiles of w side by side from column n on. */
+static inline size_t gemm_side(size_t n, size_t n_n)
+{
+    return n / 32 * 32 + 16 < n_n ? 2 : 1;
+}
+
+/* Of n_n columns and `steps` along the sum: where the panel has the tile of column n and step s. Tiles that are
+ * used together are together: [n / 32][step][1 or 2]. */
+static inline size_t gemm_panel_at(size_t n, size_t n_n, size_t steps, size_t s)
+{
+    return (n / 32 * 2 * steps + s * gemm_side(n, n_n) + n / 16 % 2) * GEMM_TILE;
+}
+
+/* w's columns of y, n_k of the sum from k on. */
 static void gemm_pack_w(const struct gemm_task *t, size_t k, size_t n_k, char *to)
 {
     size_t steps = gemm_tiles(n_k, GEMM_STEP), width = t->product == LEARNOPS_NT ? 16 : 32;
@@ -166,11 +180,11 @@ static void gemm_pack_w(const struct gemm_task *t, size_t k, size_t n_k, char *t
     for (size_t s = 0; s < steps; s++) {
         size_t at = k + GEMM_STEP * s, left = n_k - GEMM_STEP * s;
         for (size_t n = 0; n < t->n_n; n += width) {
-            char *tile = to + (n / 16 * steps + s) * GEMM_TILE;
+            char *tile = to + gemm_panel_at(n, t->n_n, steps, s);
             if (t->product == LEARNOPS_NT) {
                 gemm_pack_along(gemm_whole(&t->w, t->n + n, t->n_n - n, at, left, 16, copy), tile);
             } else {
-                char *second = n + 16 < t->n_n ? tile + steps * GEMM_TILE : NULL;
+                char *second = n + 16 < t->n_n ? tile + GEMM_TILE : NULL;
                 struct gemm_area a = gemm_whole(&t->w, at, left, t->n + n, t->n_n - n, 32, copy);
                 gemm_ask(a, 2 * GEMM_STEP);
                 gemm_pack_down(a, each, apart, tile, second);
@@ -200,9 +214,9 @@ static void gemm_pack_x(const struct gemm_task *t, size_t k, size_t n_k, char *t
 /* How rows of 32 sums come to y. Streamed: past the caches. */
 enum gemm_way { GEMM_ANY, GEMM_BF16, GEMM_BF16_STREAM, GEMM_F32_STREAM, GEMM_F32_ADD };
 
-/* Rows of two blocks' sums on their way to y. */
+/* Rows of a block's sums on their way to y. */
 struct gemm_store {
-    const float *sums; /* [rows][16], and GEMM_SUM_BYTES further on the second block's */
+    const float *sums; /* [rows][16], and GEMM_SUM_BYTES further on the next 16 columns */
     char *y;
     size_t stride, rows; /* bytes between y's rows */
     __mmask32 mask;      /* of columns */
@@ -262,113 +276,154 @@ static inline __attribute__((always_inline)) void gemm_store_some(struct gemm_st
 
 /* ---- Products. ---- */
 
-/* Tiles in memory: bytes between rows of a tile, between tiles, between steps of k. */
+/* Tiles in memory: bytes between rows of a tile, between tiles below each other, steps of k, and tiles side by
+ * side. */
 struct gemm_tiles {
     const char *data;
-    size_t row, tile, step;
+    size_t row, tile, step, side;
 };
 
-/* Lines to ask for: `rows` of them for each step. */
+/* Lines to ask for: of `rows` rows for each step, one or two lines of each. */
 struct gemm_ahead {
     const char *data;
     size_t row, step, rows;
+    bool two;
 };
 
-/* One or two tiles of x times one of w: `steps` tiles of x, and a last one packed. */
+/* One or two tiles of x times one or two of w: `steps` of them, and a last one of x packed. */
 struct gemm_block {
     struct gemm_tiles x;
     size_t steps;
-    const char *last; /* NULL: none; tiles side by side */
-    const char *w;
+    const char *last; /* NULL: none; tiles one after the other */
+    const char *w;    /* a panel's, from here on */
     struct gemm_tiles from, to; /* sums to begin with (data NULL: 0), and where they go */
     struct gemm_ahead ahead_x, ahead_y;
+    const char *wanted[GEMM_WANTED]; /* a line of each is asked for at each step */
+    size_t n_wanted;                 /* GEMM_WANTED or 0 */
 };
 
 static inline __attribute__((always_inline)) void gemm_ask_ahead(struct gemm_ahead *a)
 {
     for (size_t i = 0; i < a->rows; i++) {
         _mm_prefetch(a->data + i * a->row, _MM_HINT_T1);
+        if (a->two) {
+            _mm_prefetch(a->data + i * a->row + 64, _MM_HINT_T1);
+        }
     }
     a->data += a->step;
 }
 
-static inline __attribute__((always_inline)) void gemm_step(size_t tiles, const char *x, size_t row,
-                                                            size_t tile, struct gemm_block *b,
+static inline __attribute__((always_inline)) void gemm_ask_tile(const char *w)
+{
+    for (size_t i = 0; i < GEMM_TILE; i += 64) {
+        _mm_prefetch(w + i, _MM_HINT_T0);
+    }
+}
+
+/* Sums: tile 0 and right of it 1; below them 2 and 3. */
+static inline __attribute__((always_inline)) void gemm_step(size_t tiles, size_t side, size_t step,
+                                                            const char *x, size_t row, size_t tile,
+                                                            struct gemm_block *b,
                                                             struct gemm_store *waits, size_t each)
 {
+    TILES_LOAD(4, x, row);
     TILES_LOAD(6, b->w, 64);
-    TILES_LOAD(7, x, row);
-    TILES_ADD(0, 7, 6);
+    TILES_ADD(0, 4, 6);
     gemm_store_some(waits, each);
+    gemm_ask_tile(b->w + GEMM_AHEAD);
+    if (side > 1) {
+        TILES_LOAD(7, b->w + GEMM_TILE, 64);
+        TILES_ADD(1, 4, 7);
+        gemm_store_some(waits, each);
+    }
     gemm_ask_ahead(&b->ahead_x);
     if (tiles > 1) {
-        TILES_LOAD(7, x + tile, row);
-        TILES_ADD(1, 7, 6);
+        TILES_LOAD(5, x + tile, row);
+        TILES_ADD(2, 5, 6);
+        gemm_store_some(waits, each);
+    }
+    if (side > 1) {
+        gemm_ask_tile(b->w + GEMM_AHEAD + GEMM_TILE);
+    }
+    if (tiles > 1 && side > 1) {
+        TILES_ADD(3, 5, 7);
         gemm_store_some(waits, each);
     }
     gemm_ask_ahead(&b->ahead_y);
-    b->w += GEMM_TILE;
+    for (size_t i = 0; i < b->n_wanted; i++) {
+        _mm_prefetch(b->wanted[i] + 64 * step, _MM_HINT_T1);
+    }
+    b->w += side * GEMM_TILE;
 }
 
-/* DO(i, a) for each tile of sums. */
-#define GEMM_EACH(tiles, DO, a) \
-    do {                        \
-        DO(0, a);               \
-        if ((tiles) > 1) {      \
-            DO(1, a);           \
-        }                       \
+/* DO(i, a, down, right) for each tile of sums. */
+#define GEMM_EACH(tiles, side, DO, a)    \
+    do {                                 \
+        DO(0, a, 0, 0);                  \
+        if ((side) > 1) {                \
+            DO(1, a, 0, 1);              \
+        }                                \
+        if ((tiles) > 1) {               \
+            DO(2, a, 1, 0);              \
+        }                                \
+        if ((tiles) > 1 && (side) > 1) { \
+            DO(3, a, 1, 1);              \
+        }                                \
     } while (0)
-#define GEMM_ZERO(i, a) TILES_ZERO(i)
-#define GEMM_LOAD(i, a) TILES_LOAD(i, (a)->data + (i) * (a)->tile, (a)->row)
-#define GEMM_STORE(i, a) TILES_STORE_ROWS(i, (a)->data + (i) * (a)->tile, (a)->row)
+#define GEMM_AT(a, down, right) ((a)->data + (down) * (a)->tile + (right) * (a)->side)
+#define GEMM_ZERO(i, a, down, right) TILES_ZERO(i)
+#define GEMM_LOAD(i, a, down, right) TILES_LOAD(i, GEMM_AT(a, down, right), (a)->row)
+#define GEMM_STORE(i, a, down, right) TILES_STORE_ROWS(i, GEMM_AT(a, down, right), (a)->row)
 
 /* The block's sums; meanwhile stores what waits, `each` rows after a product. */
-static inline __attribute__((always_inline)) void gemm_block_run(size_t tiles, enum gemm_way way, size_t each,
-                                                                 const struct gemm_block *block,
+static inline __attribute__((always_inline)) void gemm_block_run(size_t tiles, size_t side, enum gemm_way way,
+                                                                 size_t each, const struct gemm_block *block,
                                                                  struct gemm_store *waits)
 {
     struct gemm_block b = *block;
     struct gemm_store s = *waits;
     s.way = way;
     if (b.from.data) {
-        GEMM_EACH(tiles, GEMM_LOAD, &b.from);
+        GEMM_EACH(tiles, side, GEMM_LOAD, &b.from);
     } else {
-        GEMM_EACH(tiles, GEMM_ZERO, 0);
+        GEMM_EACH(tiles, side, GEMM_ZERO, 0);
     }
     for (size_t i = 0; i < b.steps; i++, b.x.data += b.x.step) {
-        gemm_step(tiles, b.x.data, b.x.row, b.x.tile, &b, &s, each);
+        gemm_step(tiles, side, i, b.x.data, b.x.row, b.x.tile, &b, &s, each);
     }
     if (b.last) {
-        gemm_step(tiles, b.last, 64, GEMM_TILE, &b, &s, each);
+        gemm_step(tiles, side, b.steps, b.last, 64, GEMM_TILE, &b, &s, each);
     }
-    GEMM_EACH(tiles, GEMM_STORE, &b.to);
+    GEMM_EACH(tiles, side, GEMM_STORE, &b.to);
     *waits = s;
 }
 
-/* tiles, way and each as constants. */
-static inline __attribute__((always_inline)) void gemm_block_of(size_t tiles, size_t each,
+/* tiles, side and way as constants. */
+static inline __attribute__((always_inline)) void gemm_block_of(size_t tiles, size_t side, size_t each,
                                                                 const struct gemm_block *b,
                                                                 struct gemm_store *waits)
 {
     if (!waits->rows) {
-        gemm_block_run(tiles, GEMM_BF16, 0, b, waits);
+        gemm_block_run(tiles, side, GEMM_BF16, 0, b, waits);
         return;
     }
     switch (waits->way) {
-    case GEMM_BF16: gemm_block_run(tiles, GEMM_BF16, each, b, waits); break;
-    case GEMM_BF16_STREAM: gemm_block_run(tiles, GEMM_BF16_STREAM, each, b, waits); break;
-    case GEMM_F32_STREAM: gemm_block_run(tiles, GEMM_F32_STREAM, each, b, waits); break;
-    case GEMM_F32_ADD: gemm_block_run(tiles, GEMM_F32_ADD, each, b, waits); break;
-    default: gemm_block_run(tiles, GEMM_ANY, each, b, waits);
+    case GEMM_BF16: gemm_block_run(tiles, side, GEMM_BF16, each, b, waits); break;
+    case GEMM_BF16_STREAM: gemm_block_run(tiles, side, GEMM_BF16_STREAM, each, b, waits); break;
+    case GEMM_F32_STREAM: gemm_block_run(tiles, side, GEMM_F32_STREAM, each, b, waits); break;
+    case GEMM_F32_ADD: gemm_block_run(tiles, side, GEMM_F32_ADD, each, b, waits); break;
+    default: gemm_block_run(tiles, side, GEMM_ANY, each, b, waits);
     }
 }
 
-static void gemm_block_any(size_t tiles, size_t each, const struct gemm_block *b, struct gemm_store *waits)
+static void gemm_block_any(size_t tiles, size_t side, size_t each, const struct gemm_block *b,
+                           struct gemm_store *waits)
 {
-    if (tiles > 1) {
-        gemm_block_of(2, each, b, waits);
-    } else {
-        gemm_block_of(1, each, b, waits);
+    switch (2 * tiles + side) {
+    case 6: gemm_block_of(2, 2, each, b, waits); break;
+    case 5: gemm_block_of(2, 1, each, b, waits); break;
+    case 4: gemm_block_of(1, 2, each, b, waits); break;
+    default: gemm_block_of(1, 1, each, b, waits);
     }
 }
 
@@ -380,7 +435,7 @@ struct gemm_walk {
     char *w, *x, *edge, *sums, *wide;
     size_t panel, n_k; /* of the sum: [panel, panel + n_k) of the task's */
     struct gemm_store waits;
-    size_t turn; /* of the two pairs of sums */
+    size_t turn; /* of the two blocks' sums */
 };
 
 /* `tiles` tiles of rows from m on, `rows` of them y's. */
@@ -402,17 +457,17 @@ static inline char *gemm_y(const struct gemm_task *t, size_t m, size_t n)
     return (char *)t->y.data + ((t->m + m) * t->y.stride + t->n + n) * gemm_y_bytes(t);
 }
 
-/* Where a block's sums begin and end: y's own memory, if that is float32, whole for both blocks of a pair, and
+/* Where a block's sums begin and end: y's own memory, if that is float32, of whole tiles, and
  * neither streamed nor added to by a short sum. */
 static void gemm_ends(struct gemm_walk *a, const struct gemm_group *g, size_t n, bool first, bool last,
                       struct gemm_block *b)
 {
     const struct gemm_task *t = a->t;
-    bool whole = g->rows == 16 * g->tiles && gemm_smaller(t->n_n - n / 32 * 32, 32) % 16 == 0;
+    bool whole = g->rows == 16 * g->tiles && gemm_smaller(t->n_n - n, 32) % 16 == 0;
     bool direct = t->y.type == MAT_F32 && whole && (t->add ? t->n_k > GEMM_SHORT : !t->stream);
     size_t row = t->y.stride * sizeof(float);
-    struct gemm_tiles y = {gemm_y(t, g->m, n), row, 16 * row, 0};
-    struct gemm_tiles wide = {a->wide, 64, GEMM_TILE, 0};
+    struct gemm_tiles y = {gemm_y(t, g->m, n), row, 16 * row, 0, 64};
+    struct gemm_tiles wide = {a->wide, 64, GEMM_TILE, 0, g->tiles * GEMM_TILE};
     wide.data += (g->m / 16 * gemm_tiles(t->n_n, 16) + n / 16 * g->tiles) * GEMM_TILE;
     b->from = !first ? wide : (struct gemm_tiles){0};
     if (first && direct && t->add) {
@@ -420,8 +475,7 @@ static void gemm_ends(struct gemm_walk *a, const struct gemm_group *g, size_t n,
     }
     b->to = !last ? wide : y;
     if (last && !direct) {
-        size_t at = a->turn % 2 * GEMM_PAIR_BYTES + n / 16 % 2 * GEMM_SUM_BYTES;
-        b->to = (struct gemm_tiles){a->sums + at, 64, GEMM_TILE, 0};
+        b->to = (struct gemm_tiles){a->sums + a->turn % 2 * GEMM_PAIR_BYTES, 64, GEMM_TILE, 0, GEMM_SUM_BYTES};
     }
 }
 
@@ -438,16 +492,14 @@ static enum gemm_way gemm_way_of(const struct gemm_task *t, const char *y, __mma
     return streams ? GEMM_BF16_STREAM : GEMM_BF16;
 }
 
-/* After a block: sums of a whole pair wait now. */
+/* After a block: its sums wait now, if they are not where they belong. */
 static void gemm_then(struct gemm_walk *a, const struct gemm_group *g, size_t n, const struct gemm_block *b)
 {
     const struct gemm_task *t = a->t;
     bool summed = b->to.data >= a->sums && b->to.data < a->sums + 2 * GEMM_PAIR_BYTES;
-    bool second = n / 16 % 2;
-    if (!summed || (!second && n + 16 < t->n_n)) {
+    if (!summed) {
         return;
     }
-    n -= second ? 16 : 0;
     gemm_store_some(&a->waits, a->waits.rows);
     size_t cols = gemm_smaller(t->n_n - n, 32);
     a->waits = (struct gemm_store){.sums = (const float *)(const void *)(a->sums + a->turn++ % 2 *
@@ -461,42 +513,58 @@ static void gemm_then(struct gemm_walk *a, const struct gemm_group *g, size_t n,
     a->waits.way = gemm_way_of(t, a->waits.y, a->waits.mask);
 }
 
-/* What a block asks for of the next group's y: a line of each row. */
+/* What a block asks for of the next group's y: its columns' lines. */
 static struct gemm_ahead gemm_ahead_y(const struct gemm_task *t, const struct gemm_group *g, size_t n,
                                       size_t steps)
 {
     size_t row = t->y.stride * gemm_y_bytes(t), rows = gemm_tiles(g->next_rows, steps);
     bool asks = t->far && (t->add || !t->stream);
-    return (struct gemm_ahead){gemm_y(t, g->m + g->rows, n), row, rows * row, asks ? rows : 0};
+    return (struct gemm_ahead){gemm_y(t, g->m + g->rows, n), row, rows * row, asks ? rows : 0,
+                               t->y.type == MAT_F32};
+}
+
+/* A block of n_steps asks for the pieces that come next: n_steps lines of each of its places, so that a piece
+ * takes more than one of them if the block is short. */
+static void gemm_ask_wanted(struct gemm_wants *wants, size_t n_steps, struct gemm_block *b)
+{
+    size_t each = gemm_tiles(GEMM_PIECE / 64, n_steps);
+    if (!wants || wants->next == wants->n) {
+        return;
+    }
+    for (size_t i = 0; i < GEMM_WANTED; i++) {
+        size_t at = gemm_smaller(wants->next + i / each, wants->n - 1);
+        b->wanted[i] = wants->pieces[at] + i % each * n_steps * 64;
+    }
+    wants->next = gemm_smaller(wants->next + GEMM_WANTED / each, wants->n);
+    b->n_wanted = GEMM_WANTED;
 }
 
 /* A group times all of the panel of w. */
 static void gemm_group_run(struct gemm_walk *a, const struct gemm_group *g)
 {
     const struct gemm_task *t = a->t;
-    size_t steps = gemm_tiles(a->n_k, GEMM_STEP), n_tiles = gemm_tiles(t->n_n, 16);
-    size_t share = g->next ? gemm_tiles(g->next_rows, n_tiles) : 0;
+    size_t steps = gemm_tiles(a->n_k, GEMM_STEP), n_blocks = gemm_tiles(t->n_n, 32);
+    size_t share = g->next ? gemm_tiles(g->next_rows, n_blocks) : 0;
     for (size_t s = 0; s < steps; s += GEMM_CHUNK / GEMM_STEP) {
         size_t n_steps = gemm_smaller(steps - s, GEMM_CHUNK / GEMM_STEP);
         bool first = a->panel + s == 0, end = s + n_steps == steps, last = end && a->panel + a->n_k == t->n_k;
         bool packed = end && g->last;
-        for (size_t n = 0; n < t->n_n; n += 16) {
+        for (size_t n = 0; n < t->n_n; n += 32) {
             struct gemm_block b = {.x = g->x,
                                    .steps = n_steps - packed,
                                    .last = packed ? g->last : NULL,
-                                   .w = a->w + (n / 16 * steps + s) * GEMM_TILE};
-            size_t ahead = n / 16 * share;
+                                   .w = a->w + gemm_panel_at(n, t->n_n, steps, s)};
+            size_t ahead = n / 32 * share, side = gemm_side(n, t->n_n);
             b.x.data += s * g->x.step;
             if (g->next && ahead < g->next_rows) {
                 b.ahead_x = (struct gemm_ahead){g->next + ahead * g->x.row + s * g->x.step, g->x.row,
-                                                g->x.step, gemm_smaller(share, g->next_rows - ahead)};
+                                                g->x.step, gemm_smaller(share, g->next_rows - ahead), false};
             }
-            if (n / 16 % 2 == 0 || t->y.type == MAT_F32) { /* y of the next group, a line a row */
-                b.ahead_y = gemm_ahead_y(t, g, n, n_steps);
-            }
+            b.ahead_y = gemm_ahead_y(t, g, n, n_steps);
+            gemm_ask_wanted(t->wants, n_steps, &b);
             gemm_ends(a, g, n, first, last, &b);
-            size_t slots = n_steps * g->tiles * (n / 16 % 2 || n + 16 >= t->n_n ? 1 : 2);
-            gemm_block_any(g->tiles, gemm_tiles(a->waits.rows, slots), &b, &a->waits);
+            size_t slots = n_steps * g->tiles * side;
+            gemm_block_any(g->tiles, side, gemm_tiles(a->waits.rows, slots), &b, &a->waits);
             gemm_then(a, g, n, &b);
         }
     }
@@ -510,7 +578,7 @@ static struct gemm_tiles gemm_rows(struct gemm_walk *a)
     if (t->product == LEARNOPS_TN) {
         size_t steps = gemm_tiles(a->n_k, GEMM_STEP);
         gemm_pack_x(t, k, a->n_k, a->x);
-        return (struct gemm_tiles){a->x, 64, steps * GEMM_TILE, GEMM_TILE};
+        return (struct gemm_tiles){a->x, 64, steps * GEMM_TILE, GEMM_TILE, 0};
     }
     for (size_t m = 0; whole < a->n_k && m < t->n_m; m += 16) {
         struct gemm_area area = {gemm_at(&t->x, t->m + m, k + whole), row};
@@ -521,7 +589,7 @@ static struct gemm_tiles gemm_rows(struct gemm_walk *a)
         struct gemm_area area = {gemm_at(&t->x, t->m + m, k + s), row};
         gemm_copy(&area, t->n_m - m, GEMM_STEP, 16, a->edge + s / GEMM_STEP * GEMM_TILE);
     }
-    return (struct gemm_tiles){gemm_at(&t->x, t->m, k), row, 16 * row, 2 * GEMM_STEP};
+    return (struct gemm_tiles){gemm_at(&t->x, t->m, k), row, 16 * row, 2 * GEMM_STEP, 0};
 }
 
 static void gemm_panel(struct gemm_walk *a)
@@ -538,7 +606,7 @@ static void gemm_panel(struct gemm_walk *a)
             g.last = a->n_k % GEMM_STEP ? a->x + m / 16 * GEMM_TILE : NULL;
             g.next = g.next_rows ? g.x.data + rows * x.row : NULL;
             if (rows < 16) {
-                g.x = (struct gemm_tiles){a->edge, 64, GEMM_TILE, GEMM_TILE};
+                g.x = (struct gemm_tiles){a->edge, 64, GEMM_TILE, GEMM_TILE, 0};
             }
         }
         gemm_group_run(a, &g);
@@ -548,9 +616,8 @@ static void gemm_panel(struct gemm_walk *a)
 
 static void gemm_amx_task(const struct gemm_task *t)
 {
-    struct gemm_walk a = {.t = t, .w = t->scratch};
+    struct gemm_walk a = {.t = t, .w = t->panel, .x = t->scratch};
     size_t most = t->product == LEARNOPS_TN ? GEMM_CHUNK : GEMM_PANEL;
-    a.x = a.w + GEMM_W_BYTES;
     a.edge = a.x + GEMM_X_BYTES;
     a.sums = a.edge + GEMM_EDGE_BYTES;
     a.wide = a.sums + 2 * GEMM_PAIR_BYTES;
@@ -565,9 +632,9 @@ static void gemm_amx_task(const struct gemm_task *t)
     _mm_sfence();
 }
 
-err gemm_amx(struct compute *c, enum learnops_product product, const struct learnops_matmul *jobs,
-             size_t n_jobs)
+static size_t gemm_amx_panel(size_t n_n, size_t n_k)
 {
-    static const struct gemm_kernels kernels = {gemm_amx_task, GEMM_SCRATCH, tiles_begin, tiles_end};
-    return gemm_run(c, product, jobs, n_jobs, &kernels);
+    return gemm_tiles(n_n, 16) * gemm_tiles(gemm_smaller(n_k, GEMM_PANEL), GEMM_STEP) * GEMM_TILE;
 }
+
+const struct gemm_kernels gemm_amx = {gemm_amx_task, GEMM_SCRATCH, gemm_amx_panel, tiles_begin, tiles_end};

@@ -10,9 +10,5 @@ static inline vec gemm_dot(vec sum, vec x, vec w)
 
 #include "tensor/cpu/gemm_body.h"
 
-err gemm_avx2(struct compute *c, enum learnops_product product, const struct learnops_matmul *jobs,
-              size_t n_jobs)
-{
-    static const struct gemm_kernels kernels = {gemm_task_run, GEMM_SCRATCH, gemm_nothing, gemm_nothing};
-    return gemm_run(c, product, jobs, n_jobs, &kernels);
-}
+const struct gemm_kernels gemm_avx2 = {gemm_task_run, GEMM_SCRATCH, gemm_panel, gemm_nothing,
+                                         gemm_nothing};

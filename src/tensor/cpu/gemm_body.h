@@ -12,10 +12,9 @@ enum {
     GEMM_WIDE = 2 * VEC_N, /* columns of y in registers at a time */
     GEMM_UNITS = 256,
     GEMM_CHUNK = GEMM_UNITS * GEMM_UNIT,
-    GEMM_W_BYTES = GEMM_COLS * GEMM_UNITS * 4,
     GEMM_X_BYTES = GEMM_ROWS * GEMM_UNITS * 4,
     GEMM_SUM_BYTES = GEMM_ROWS * GEMM_COLS * 4,
-    GEMM_SCRATCH = GEMM_W_BYTES + GEMM_X_BYTES + GEMM_SUM_BYTES,
+    GEMM_SCRATCH = GEMM_X_BYTES + GEMM_SUM_BYTES,
 };
 
 /* ---- Packing. ---- */
@@ -150,7 +149,7 @@ static void gemm_task_run(const struct gemm_task *t)
 {
     const struct gemm_side w_side = {&t->w, t->n, t->n_n, t->product != LEARNOPS_NT};
     const struct gemm_side x_side = {&t->x, t->m, t->n_m, t->product == LEARNOPS_TN};
-    uint32_t *w = t->scratch, *x = w + GEMM_W_BYTES / 4;
+    uint32_t *w = t->panel, *x = t->scratch;
     struct mat own = mat_rows(mat_cols(t->y, t->n, t->n_n), t->m, t->n_m), y = own;
     bool waits = own.type == MAT_BF16 && t->n_k > GEMM_CHUNK; /* nothing is rounded before all is summed */
     if (waits) {
@@ -171,6 +170,12 @@ static void gemm_task_run(const struct gemm_task *t)
             gemm_put_vec(&own, m, n, left, vec_load_n(from, left), t->add);
         }
     }
+}
+
+static size_t gemm_panel(size_t n_n, size_t n_k)
+{
+    size_t units = ((n_k < GEMM_CHUNK ? n_k : GEMM_CHUNK) + GEMM_UNIT - 1) / GEMM_UNIT;
+    return (n_n + GEMM_WIDE - 1) / GEMM_WIDE * GEMM_WIDE * units * 4;
 }
 
 static void gemm_nothing(void)

@@ -72,7 +72,7 @@ static void learnmoves_gather_backward(struct compute *c, struct mat dx, struct 
 enum { LEARNMOVES_TOGETHER = 8 }; /* experts whose rows are added in one go */
 
 struct learnmoves_combine {
-    struct mat y, x, dx, dy, weight, dweight;
+    struct mat y, x, weight;
     const uint32_t *slot;
 };
 
@@ -109,44 +109,10 @@ static void learnmoves_combine_rows(const void *args, size_t first, size_t last)
 static void learnmoves_combine(struct compute *c, struct mat y, struct mat x, struct mat weight,
                                const uint32_t *slot)
 {
-    const struct learnmoves_combine m = {.y = y, .x = x, .weight = weight, .slot = slot};
+    const struct learnmoves_combine m = {y, x, weight, slot};
     rowsplit_run(c, y.rows, y.cols * weight.cols, learnmoves_combine_rows, &m);
-}
-
-static void learnmoves_combine_back_rows(const void *args, size_t first, size_t last)
-{
-    const struct learnmoves_combine *m = args;
-    size_t n_k = m->weight.cols, d = m->dy.cols;
-    bool stream = matrow_streams(&m->dx);
-    for (size_t t = first; t < last; t++) {
-        struct matrow dy = matrow_at(&m->dy, t), weights = matrow_at(&m->weight, t);
-        for (size_t k = 0; t + 2 < last && k < n_k; k++) {
-            learnmoves_ask(&m->x, m->slot[(t + 2) * n_k + k]);
-        }
-        struct matrow dweights = matrow_at(&m->dweight, t);
-        for (size_t k = 0; k < n_k; k++) {
-            size_t at = m->slot[t * n_k + k];
-            struct matrow x = matrow_at(&m->x, at), dx = matrow_out(&m->dx, at, stream);
-            vec dot = vec_set(0), weight = vec_set(matrow_get(weights, k));
-            for (size_t i = 0; i < d; i += VEC_N) {
-                vec g = matrow_load(dy, i, d - i);
-                dot = vec_fma(g, matrow_load(x, i, d - i), dot);
-                matrow_store(dx, i, d - i, vec_mul(g, weight));
-            }
-            matrow_store(dweights, k, 1, vec_set(matrow_sum(dot)));
-        }
-    }
-    vec_stream_end();
-}
-
-static void learnmoves_combine_backward(struct compute *c, struct mat dx, struct mat dweight, struct mat dy,
-                                        struct mat x, struct mat weight, const uint32_t *slot)
-{
-    const struct learnmoves_combine m = {
-        .dx = dx, .dweight = dweight, .dy = dy, .x = x, .weight = weight, .slot = slot};
-    rowsplit_run(c, dy.rows, dy.cols * weight.cols, learnmoves_combine_back_rows, &m);
 }
 
 #define LEARNMOVES_BODY                                                                                    \
     .gather = learnmoves_gather, .gather_backward = learnmoves_gather_backward,                            \
-    .combine = learnmoves_combine, .combine_backward = learnmoves_combine_backward
+    .combine = learnmoves_combine

@@ -25,8 +25,6 @@ struct learnrows_table {
     void (*gather)(struct compute *c, struct mat y, struct mat x, const uint32_t *rows);
     void (*gather_backward)(struct compute *c, struct mat dx, struct mat dy, const uint32_t *rows);
     void (*combine)(struct compute *c, struct mat y, struct mat x, struct mat weight, const uint32_t *slot);
-    void (*combine_backward)(struct compute *c, struct mat dx, struct mat dweight, struct mat dy, struct mat x,
-                             struct mat weight, const uint32_t *slot);
     void (*cross_entropy)(struct compute *c, struct mat dlogits, struct mat logits, const int32_t *targets,
                           double *losses, double z_loss, double scale);
     void (*router_scores)(struct compute *c, const struct learnops_router *a, struct mat logits);

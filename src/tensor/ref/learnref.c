@@ -164,42 +164,12 @@ void learnref_embed_backward(struct mat dtable, struct mat dy, const int32_t *id
     }
 }
 
-void learnref_gather(struct mat y, struct mat x, const uint32_t *rows)
-{
-    for (size_t i = 0; i < y.rows; i++) {
-        learnref_row(&y, i, &x, rows[i], 1, false);
-    }
-}
-
-void learnref_gather_backward(struct mat dx, struct mat dy, const uint32_t *rows)
-{
-    for (size_t i = 0; i < dy.rows; i++) {
-        learnref_row(&dx, rows[i], &dy, i, 1, true);
-    }
-}
-
 void learnref_combine(struct mat y, struct mat x, struct mat weight, const uint32_t *slot)
 {
     for (size_t t = 0; t < y.rows; t++) {
         for (size_t k = 0; k < weight.cols; k++) {
             double factor = weight.data ? mat_get(&weight, t, k) : 1;
             learnref_row(&y, t, &x, slot[t * weight.cols + k], factor, true);
-        }
-    }
-}
-
-void learnref_combine_backward(struct mat dx, struct mat dweight, struct mat dy, struct mat x,
-                               struct mat weight, const uint32_t *slot)
-{
-    for (size_t t = 0; t < dy.rows; t++) {
-        for (size_t k = 0; k < weight.cols; k++) {
-            size_t row = slot[t * weight.cols + k];
-            double dot = 0;
-            for (size_t i = 0; i < dy.cols; i++) {
-                dot += mat_get(&dy, t, i) * mat_get(&x, row, i);
-            }
-            mat_set(&dweight, t, k, dot);
-            learnref_row(&dx, row, &dy, t, mat_get(&weight, t, k), false);
         }
     }
 }

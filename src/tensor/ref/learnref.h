@@ -19,11 +19,9 @@ void learnref_cross_entropy(struct mat dlogits, struct mat logits, const int32_t
                             double z_loss, double scale);
 void learnref_embed(struct mat y, struct mat table, const int32_t *ids);
 void learnref_embed_backward(struct mat dtable, struct mat dy, const int32_t *ids);
-void learnref_gather(struct mat y, struct mat x, const uint32_t *rows);
-void learnref_gather_backward(struct mat dx, struct mat dy, const uint32_t *rows);
 void learnref_combine(struct mat y, struct mat x, struct mat weight, const uint32_t *slot);
-void learnref_combine_backward(struct mat dx, struct mat dweight, struct mat dy, struct mat x,
-                               struct mat weight, const uint32_t *slot);
+err learnref_experts(const struct learnops_experts *a, struct mat y);
+err learnref_experts_backward(const struct learnops_experts *a, const struct learnops_experts_grads *d);
 void learnref_add(struct mat y, struct mat x);
 void learnref_copy(struct mat y, struct mat x);
 void learnref_zero(struct mat y);

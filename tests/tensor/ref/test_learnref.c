@@ -13,7 +13,7 @@
 #include "base/rng.h"
 #include "tensor/ref/learnref.h"
 
-enum { INPUTS = 4, T = 7 };
+enum { INPUTS = 5, T = 7 };
 
 /* An operation under test: its loss is the sum of outputs times fixed random numbers. */
 struct check {
@@ -327,7 +327,6 @@ static void test_cross_entropy_has_the_gradients_of_differences(void **state)
 /* ---- rows that go somewhere and come back ---- */
 
 static const int32_t ids[T] = {2, 0, 2, 5, 1, 2, 0};
-static const uint32_t rows[T] = {6, 6, 0, 1, 3, 2, 6};
 static const uint32_t slots[2 * T] = {3, 0, 1, 2, 13, 4, 5, 6, 12, 8, 9, 11, 10, 7};
 
 static void embed_forward(struct check *c)
@@ -340,27 +339,6 @@ static void embed_backward(struct check *c)
     learnref_embed_backward(c->grad[0], c->dout, ids);
 }
 
-static void gather_forward(struct check *c)
-{
-    learnref_gather(c->out, c->in[0], rows);
-}
-
-static void gather_backward(struct check *c)
-{
-    learnref_gather_backward(c->grad[0], c->dout, rows);
-}
-
-static void combine_forward(struct check *c)
-{
-    zero(c->out);
-    learnref_combine(c->out, c->in[0], c->in[1], slots);
-}
-
-static void combine_backward(struct check *c)
-{
-    learnref_combine_backward(c->grad[0], c->grad[1], c->dout, c->in[0], c->in[1], slots);
-}
-
 static void test_rows_that_move_have_the_gradients_of_differences(void **state)
 {
     (void)state;
@@ -369,15 +347,70 @@ static void test_rows_that_move_have_the_gradients_of_differences(void **state)
     c.backward = embed_backward;
     add_input(&c, 6, 3);
     verify(&c);
-    c = begin(T, 3);
-    c.forward = gather_forward;
-    c.backward = gather_backward;
-    add_input(&c, T, 3);
-    verify(&c);
-    c = begin(T, 3);
-    c.forward = combine_forward;
-    c.backward = combine_backward;
-    add_input(&c, 2 * T, 3);
+}
+
+/* ---- routed experts: h, gate, up, down, and the weights with which their results come to the tokens ---- */
+
+enum { EXPERTS = 3, F = 2, D = 3 };
+
+/* A place is a choice, and back; an expert has no places. Gates and ups have room in `kept`. */
+static struct learnops_experts experts_of(struct check *c, uint32_t choice[2 * T], double kept[2][2 * T * F])
+{
+    static const size_t first[EXPERTS + 1] = {0, 5, 5, 2 * T};
+    for (uint32_t i = 0; i < 2 * T; i++) {
+        choice[slots[i]] = i;
+    }
+    return (struct learnops_experts){.h = c->in[0],
+                                     .gate = c->in[1],
+                                     .up = c->in[2],
+                                     .down = c->in[3],
+                                     .gates = mat_of(kept[0], MAT_F64, 2 * T, F),
+                                     .ups = mat_of(kept[1], MAT_F64, 2 * T, F),
+                                     .first = first,
+                                     .choice = choice,
+                                     .n_experts = EXPERTS,
+                                     .n_chosen = 2};
+}
+
+static void experts_forward(struct check *c)
+{
+    uint32_t choice[2 * T];
+    double kept[2][2 * T * F], places[2 * T * D];
+    struct learnops_experts a = experts_of(c, choice, kept);
+    struct mat y = mat_of(places, MAT_F64, 2 * T, D);
+    assert_int_equal(learnref_experts(&a, y), ERR_OK);
+    zero(c->out);
+    learnref_combine(c->out, y, c->in[4], slots);
+}
+
+static void experts_backward(struct check *c)
+{
+    uint32_t choice[2 * T];
+    double kept[2][2 * T * F], places[2 * T * D];
+    struct learnops_experts a = experts_of(c, choice, kept);
+    struct mat y = mat_of(places, MAT_F64, 2 * T, D), ones = {.type = MAT_F64, .rows = T, .cols = 2};
+    assert_int_equal(learnref_experts(&a, y), ERR_OK);
+    const struct learnops_experts_grads g = {.d = c->dout,
+                                             .weight = c->in[4],
+                                             .dweight = c->grad[4],
+                                             .dplaces = y,
+                                             .dgate = c->grad[1],
+                                             .dup = c->grad[2],
+                                             .ddown = c->grad[3]};
+    assert_int_equal(learnref_experts_backward(&a, &g), ERR_OK);
+    learnref_combine(c->grad[0], y, ones, slots);
+}
+
+static void test_experts_have_the_gradients_of_differences(void **state)
+{
+    (void)state;
+    struct check c = begin(T, D);
+    c.forward = experts_forward;
+    c.backward = experts_backward;
+    add_input(&c, T, D);
+    add_input(&c, EXPERTS * F, D);
+    add_input(&c, EXPERTS * F, D);
+    add_input(&c, EXPERTS * D, F);
     add_input(&c, T, 2);
     verify(&c);
 }
@@ -422,6 +455,7 @@ int main(void)
         cmocka_unit_test(test_attention_does_not_look_past_a_document),
         cmocka_unit_test(test_cross_entropy_has_the_gradients_of_differences),
         cmocka_unit_test(test_rows_that_move_have_the_gradients_of_differences),
+        cmocka_unit_test(test_experts_have_the_gradients_of_differences),
         cmocka_unit_test(test_mats_hold_numbers_as_their_types_round_them),
     };
     rng_seed(&random_state, 17);
