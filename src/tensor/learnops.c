@@ -3,8 +3,8 @@
 
 #include "tensor/cpu/gemm.h"
 #include "tensor/cpu/learnattention.h"
-#include "tensor/cpu/learnhead.h"
 #include "tensor/cpu/learnexperts.h"
+#include "tensor/cpu/learnhead.h"
 #include "tensor/cpu/learnrows.h"
 #include "tensor/ref/learnref.h"
 
