@@ -235,7 +235,8 @@ static err learnmodel_forward(struct learnmodel_pass *a)
     learnrun_norm(r, a->output, a->x, m->params->norm);
     TRY(learnmodel_head(a, a->output, a->doutput, r->counting ? NULL : a->batch->targets,
                         a->scales ? a->scales->token : 0, &a->losses.sum, &a->losses.n));
-    return m->params->mtp ? learnmodel_mtp(a) : ERR_OK;
+    bool mtp = m->params->mtp && (!a->scales || a->scales->mtp > 0);
+    return mtp ? learnmodel_mtp(a) : ERR_OK;
 }
 
 static err learnmodel_backward(struct learnmodel_pass *a)

@@ -204,6 +204,10 @@ static err muon_update(struct muon_worker *w, struct muon_matrix *a, enum mat_ty
                                          .sums = w->sums};
     updateops_momentum(w->compute, &u);
     double norm = sqrt(updateops_total(w->sums, rows)), inverse = 1 / (norm > rule->eps ? norm : rule->eps);
+    a->squares = 0;
+    if (norm == 0) {
+        return ERR_OK;
+    }
     updateops_direction(w->compute, &u, x, &inverse, rows);
     TRY(muon_orthogonalise(w->compute, &x, y, rule->steps));
     updateops_descend(w->compute, &(struct updateops_descend){.value = a->value,

@@ -8,7 +8,8 @@
  *     W = (1 - rate weight_decay) W - rate 0.2 sqrt(max(rows, cols)) X.
  * X nears the orthogonal factor of U: after 5 steps singular values are between 0.7 and 1.2, unless they were
  * below 0.01. The scale gives updates the size that AdamW's have, about 0.2 per element, so that AdamW's
- * learning rates carry over. Where rows > cols, the same is computed as X (X^T X).
+ * learning rates carry over. Where rows > cols, the same is computed as X (X^T X). Where U is 0, which no loss
+ * has reached yet, W stays as it is.
  *
  * MLA's k_b and v_b are taken head by head: heads differ in how large their gradients are, and one factor for
  * all of them together would give the quiet ones little; that is what the file's layout has anyway.

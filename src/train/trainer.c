@@ -145,7 +145,9 @@ static err trainer_make(struct trainer *t, const struct dataset *d, struct errin
         learnparams_randomise(p, &(struct learnparams_init){r->init_gain, r->init_out_gain, r->init_embed_std,
                                                             r->seed});
     }
-    t->flops_per_token = trainflops_per_token(&r->config, p, r->context);
+    for (int mtp = 0; mtp < 2; mtp++) {
+        t->flops_per_token[mtp] = trainflops_per_token(&r->config, p, r->context, mtp);
+    }
     TRY(optimizer_new(p, &rules, t->compute, &t->optimizer, info));
     return r->ema > 0 ? ema_new(p, r->ema, t->compute, &t->ema, info) : ERR_OK;
 }
@@ -203,6 +205,12 @@ uint64_t trainer_steps(const struct trainrecipe *r)
     return (uint64_t)(steps + ceil(left / (double)(r->sequences * r->context)));
 }
 
+bool trainer_mtp(const struct trainrecipe *r, uint64_t tokens)
+{
+    return r->config.num_nextn_predict_layers > 0 && r->mtp_weight > 0 &&
+           (double)tokens >= r->mtp_from * r->tokens;
+}
+
 bool trainer_done(const struct trainer *t)
 {
     return (double)t->tokens >= t->recipe->tokens;
@@ -232,7 +240,8 @@ static err trainer_gradients(struct trainer *t, const struct trainer_amounts *a,
                              struct learnmodel_losses *sum, struct errinfo *info)
 {
     const struct trainrecipe *r = t->recipe;
-    const struct learnmodel_scales scales = {1 / (double)a->predicted, r->mtp_weight / (double)a->predicted,
+    double mtp = trainer_mtp(r, t->tokens) ? r->mtp_weight : 0;
+    const struct learnmodel_scales scales = {1 / (double)a->predicted, mtp / (double)a->predicted,
                                              r->balance_weight / (double)a->rows};
     *sum = (struct learnmodel_losses){0};
     learnparams_zero_grad(learnmodel_params(t->model));
@@ -277,10 +286,9 @@ static double trainer_balance_all(struct trainer *t)
     double spread = 0;
     size_t n = 0;
     for (size_t i = 0; i < c->num_hidden_layers + c->num_nextn_predict_layers; i++) {
-        if (learnmodel_load(t->model, i)) {
-            spread += trainer_balance(t, i);
-            n++;
-        }
+        double most = learnmodel_load(t->model, i) ? trainer_balance(t, i) : 0;
+        spread += most;
+        n += most > 0;
     }
     return n ? spread / (double)n : 0;
 }
@@ -326,8 +334,8 @@ err trainer_step(struct trainer *t, struct trainer_report *out, struct errinfo *
     }
     TRY(trainer_gradients(t, &a, &l, info));
     const struct config *c = &r->config;
-    size_t layers = c->n_routed_experts ? c->num_hidden_layers + c->num_nextn_predict_layers -
-                    c->first_k_dense_replace : 1;
+    bool mtp = trainer_mtp(r, t->tokens);
+    size_t layers = c->n_routed_experts ? c->num_hidden_layers + mtp - c->first_k_dense_replace : 1;
     double scale = schedule_factor(&t->schedule, t->step);
     struct trainer_report o = {.loss = l.sum / (double)l.n,
                                .mtp_loss = l.mtp_n ? l.mtp_sum / (double)l.mtp_n : 0,
@@ -338,10 +346,11 @@ err trainer_step(struct trainer *t, struct trainer_report *out, struct errinfo *
     size_t tokens = a.rows * r->context;
     o.step = ++t->step;
     o.tokens = t->tokens += tokens;
-    o.flops = t->flops_per_token * (double)t->tokens;
+    o.flops = t->flops += t->flops_per_token[mtp] * (double)tokens;
     o.step_seconds = progress_clock() - begun;
     o.seconds = t->seconds += o.step_seconds;
     o.tokens_per_s = (double)tokens / o.step_seconds;
+    o.flops_per_s = t->flops_per_token[mtp] * o.tokens_per_s;
     *out = o;
     return ERR_OK;
 }

@@ -32,11 +32,11 @@ struct trainer {
     struct tokenizer *tokenizer;
     uint8_t *bytes; /* [vocab_size]: of text that a token stands for */
     struct trainer_rows rows;
-    double flops_per_token;
+    double flops_per_token[2]; /* without and with the MTP layer */
 
     /* Saved besides weights, optimiser and feed (trainerstate.h). */
     uint64_t step, tokens; /* done */
-    double seconds;        /* of steps */
+    double flops, seconds; /* of steps */
     double mean_loss;      /* of recent steps; 0 before the first */
 };
 
@@ -45,6 +45,7 @@ struct optimizer_options trainer_rules(const struct trainrecipe *r);
 struct learnmodel_options trainer_batch(const struct trainrecipe *r);
 size_t trainer_sequences(const struct trainrecipe *r, uint64_t tokens); /* of the step after so many tokens */
 uint64_t trainer_steps(const struct trainrecipe *r);                    /* of the whole run */
+bool trainer_mtp(const struct trainrecipe *r, uint64_t tokens); /* does the MTP layer learn in that step? */
 
 /* The dataset's folder holds its tokenizer.json. ERR_ARGUMENT when recipe and dataset do not fit together. */
 ERR_MUST_USE err trainer_new(const struct trainrecipe *r, const struct dataset *d, struct compute *c,
@@ -57,7 +58,7 @@ struct trainer_report { /* of a step */
     uint64_t step, tokens; /* done, this one included */
     double flops, seconds; /* likewise */
     double loss, mtp_loss, balance_loss; /* nats per token; balance: mean over layers and sequences */
-    double bits_per_byte, lr, grad_norm, step_seconds, tokens_per_s;
+    double bits_per_byte, lr, grad_norm, step_seconds, tokens_per_s, flops_per_s;
     double load_spread; /* largest share of an expert times experts, mean over layers: 1 is even; 0: dense */
     enum trainer_verdict verdict;
 };

@@ -66,11 +66,12 @@ static json_t *trainerstate_json(const struct trainer *t)
     struct feed_state f;
     feed_save(t->feed, &f);
     json_t *places = trainerstate_places(&f);
-    return places ? json_pack("{s:I, s:I, s:I, s:f, s:f, s:O, s:{s:I, s:I, s:I, s:o}}", "step",
+    return places ? json_pack("{s:I, s:I, s:I, s:f, s:f, s:f, s:O, s:{s:I, s:I, s:I, s:o}}", "step",
                               (json_int_t)t->step, "tokens", (json_int_t)t->tokens, "optimizer_steps",
-                              (json_int_t)optimizer_steps(t->optimizer), "seconds", t->seconds, "mean_loss",
-                              t->mean_loss, "recipe", t->recipe->given, "feed", "source", (json_int_t)f.source,
-                              "at", (json_int_t)f.at, "end", (json_int_t)f.end, "places", places)
+                              (json_int_t)optimizer_steps(t->optimizer), "flops", t->flops, "seconds",
+                              t->seconds, "mean_loss", t->mean_loss, "recipe", t->recipe->given, "feed",
+                              "source", (json_int_t)f.source, "at", (json_int_t)f.at, "end",
+                              (json_int_t)f.end, "places", places)
                   : NULL;
 }
 
@@ -111,7 +112,7 @@ static err trainerstate_feed(const json_t *json, const char *name, struct feed_s
 /* What a checkpoint says besides arrays. */
 struct trainerstate_counts {
     uint64_t step, tokens, optimizer_steps;
-    double seconds, mean_loss;
+    double flops, seconds, mean_loss;
     struct feed_state feed;
 };
 
@@ -121,6 +122,7 @@ static err trainerstate_read(const json_t *json, const char *name, struct traine
     TRY(json_get_u64(json, name, "step", &c->step, info));
     TRY(json_get_u64(json, name, "tokens", &c->tokens, info));
     TRY(json_get_u64(json, name, "optimizer_steps", &c->optimizer_steps, info));
+    TRY(json_get_double(json, name, "flops", &c->flops, info));
     TRY(json_get_double(json, name, "seconds", &c->seconds, info));
     TRY(json_get_double(json, name, "mean_loss", &c->mean_loss, info));
     return trainerstate_feed(json, name, &c->feed, info);
@@ -145,6 +147,7 @@ err trainerstate_restore(struct trainer *t, const char *dir, uint64_t step, bool
     if (e == ERR_OK) {
         t->step = c->step;
         t->tokens = c->tokens;
+        t->flops = c->flops;
         t->seconds = c->seconds;
         t->mean_loss = c->mean_loss;
         optimizer_set_steps(t->optimizer, c->optimizer_steps);

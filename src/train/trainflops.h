@@ -7,7 +7,8 @@
 
 #include "model/learnparams.h"
 
-double trainflops_per_token(const struct config *c, const struct learnparams *p, size_t context);
+/* mtp: with the MTP layers, where there are. */
+double trainflops_per_token(const struct config *c, const struct learnparams *p, size_t context, bool mtp);
 
 /* Parameters that work on one token, without embedding and head; `all`: with every expert. */
 double trainflops_active(const struct config *c, const struct learnparams *p, bool all);

@@ -29,7 +29,7 @@ static void trainpage_machine(struct trainpage *p, const struct trainer *t)
     char (*v)[TRAINPAGE_VALUE] = p->computed;
     snprintf(v[0], sizeof v[0], "%.2fM, of which %.2fM work on a token (without embedding and head)",
              (double)params->n_values * 1e-6, trainflops_active(c, params, false) * 1e-6);
-    snprintf(v[1], sizeof v[1], "%.1f MFLOP", t->flops_per_token * 1e-6);
+    snprintf(v[1], sizeof v[1], "%.1f MFLOP", t->flops_per_token[1] * 1e-6);
     snprintf(v[2], sizeof v[2], "%d threads, %s", t->compute->n_threads, cpuinfo_level_name(t->compute->level));
     trainpage_add(p, "parameters", v[0]);
     trainpage_add(p, "arithmetic per token", v[1]);

@@ -23,10 +23,11 @@ err trainplan_make(const struct trainrecipe *r, struct trainplan *out, struct er
                              .average = r->ema > 0 ? ema_bytes(p) : 0,
                              .activations = sizes.activations,
                              .rows = rows * r->context * 3 * sizeof(int32_t),
-                             .flops_per_token = trainflops_per_token(&r->config, p, r->context),
+                             .flops_per_token = trainflops_per_token(&r->config, p, r->context, true),
                              .steps = trainer_steps(r)};
+    double without = trainflops_per_token(&r->config, p, r->context, trainer_mtp(r, 0));
     learnparams_free(p);
-    plan.flops = plan.flops_per_token * r->tokens;
+    plan.flops = (without * r->mtp_from + plan.flops_per_token * (1 - r->mtp_from)) * r->tokens;
     plan.bytes = plan.parameters + plan.optimizer + plan.average + plan.activations + plan.rows;
     *out = plan;
     return ERR_OK;

@@ -47,6 +47,7 @@ static const struct trainrecipe_key trainrecipe_table[] = {
     {"init", "from", TRAINRECIPE_STRING, offsetof(struct trainrecipe, init_from), 0, 0, 0, NULL,
      "a model to begin with: a .gguf file or a folder of the same shape"},
     REAL("loss", "mtp", mtp_weight, 0, 10, 0.3, "weight of the loss one token further, with an MTP layer"),
+    REAL("loss", "mtp_from", mtp_from, 0, 1, 0, "share of the tokens after which that layer learns, and costs"),
     REAL("loss", "balance", balance_weight, 0, 10, 1e-4, "weight of the balance loss of every sequence"),
     REAL("loss", "balance_step", balance_step, 0, 1, 1e-3, "what a router's bias moves by after a step"),
     REAL("loss", "z", z_loss, 0, 1, 0, "weight of the squared log of the softmax's denominator"),

@@ -38,7 +38,7 @@ struct trainrecipe {
     double init_gain, init_out_gain, init_embed_std;
     char init_from[TRAINRECIPE_TEXT]; /* a model whose weights are taken instead; "": none */
     /* [loss] */
-    double mtp_weight, balance_weight, balance_step, z_loss;
+    double mtp_weight, mtp_from, balance_weight, balance_step, z_loss;
     /* [optimizer] */
     int muon; /* of matrices; else AdamW */
     double lr, lr_embeddings, lr_head, lr_routers, lr_vectors;

@@ -64,7 +64,7 @@ static double trainrun_peak_share(struct trainrun *a, const struct trainer_repor
         a->roof = flops > a->roof ? flops : a->roof;
         a->gauged = now;
     }
-    return a->roof > 0 ? r->tokens_per_s * a->trainer->flops_per_token / a->roof : 0;
+    return a->roof > 0 ? r->flops_per_s / a->roof : 0;
 }
 
 static err trainrun_log_step(struct trainrun *a, const struct trainer_report *r, double share)
@@ -113,8 +113,8 @@ static err trainrun_log_scores(struct trainrun *a, const struct trainerscore *sc
     }
     const struct trainer *t = a->trainer;
     return trainrun_log(a, json_pack("{s:s, s:I, s:I, s:f, s:f, s:f, s:f, s:o}", "kind", "val", "step",
-                                     (json_int_t)t->step, "tokens", (json_int_t)t->tokens, "flops",
-                                     t->flops_per_token * (double)t->tokens, "seconds", t->seconds, "loss",
+                                     (json_int_t)t->step, "tokens", (json_int_t)t->tokens, "flops", t->flops,
+                                     "seconds", t->seconds, "loss",
                                      trainerscore_loss(all), "bits_per_byte", trainerscore_bits_per_byte(all),
                                      "sources", sources));
 }

@@ -97,6 +97,32 @@ static void test_loss_falls_and_routers_are_balanced(void **state)
     trainfixture_deinit(&x);
 }
 
+static void test_mtp_begins_when_the_recipe_says(void **state)
+{
+    (void)state;
+    struct trainfixture x;
+    struct compute *c;
+    trainfixture_init(&x, "[loss]\nmtp_from = 0.5\n");
+    struct trainer *t = trainfixture_trainer(&x, 2, &c);
+    const struct learnparam *join = learnmodel_params(t->model)->mtp->join;
+    size_t n = join->value.rows * join->value.cols * sizeof(float), half = (size_t)trainer_steps(&x.recipe) / 2;
+    void *first = malloc(n);
+    assert_non_null(first);
+    memcpy(first, join->value.data, n);
+    struct trainer_report r = steps(t, (int)half);
+    assert_true(r.mtp_loss == 0);
+    assert_memory_equal(first, join->value.data, n);
+    assert_true(fabs(r.flops - (double)r.tokens * t->flops_per_token[0]) <= 1e-9 * r.flops);
+    struct trainer_report next = steps(t, 1);
+    assert_true(next.mtp_loss > 0 && t->flops_per_token[1] > t->flops_per_token[0]);
+    assert_memory_not_equal(first, join->value.data, n);
+    double added = (double)(next.tokens - r.tokens) * t->flops_per_token[1];
+    assert_true(fabs(next.flops - r.flops - added) <= 1e-9 * added);
+    free(first);
+    done(t, c);
+    trainfixture_deinit(&x);
+}
+
 static void test_no_number_leaves_weights_alone(void **state)
 {
     (void)state;
@@ -147,6 +173,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_saved_and_restored_goes_on_bit_for_bit),
         cmocka_unit_test(test_loss_falls_and_routers_are_balanced),
+        cmocka_unit_test(test_mtp_begins_when_the_recipe_says),
         cmocka_unit_test(test_no_number_leaves_weights_alone),
         cmocka_unit_test(test_foreign_checkpoints_are_refused),
     };
