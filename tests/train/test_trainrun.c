@@ -1,0 +1,96 @@
+/* Whole runs that meet trouble: a disk that fails at any moment loses nothing that was saved, and the run goes on to
+ * the same bits; losses that jump take a run back, and end it when that does not help. */
+#include "trainfixture.h"
+
+#include <errno.h>
+
+#include "base/file.h"
+#include "train/trainrun.h"
+
+static char notes[4096];
+
+static void note(void *user, uint64_t step, const char *text)
+{
+    (void)user;
+    size_t n = strlen(notes);
+    snprintf(notes + n, sizeof notes - n, "%llu %s\n", (unsigned long long)step, text);
+}
+
+static err run(const struct trainfixture *x, const char *name, bool resume, enum trainrun_end *end,
+               struct errinfo *info)
+{
+    char dir[128];
+    struct trainrun_options o = {.data = x->dataset.dir, .dir = dir, .resume = resume, .n_threads = 2,
+                                 .view = {.noted = note}};
+    snprintf(dir, sizeof dir, "%s/%s", x->files.dir, name);
+    notes[0] = '\0';
+    datasetfixture_must(cpuinfo_choose(&o.level, info), info);
+    return trainrun_run(&x->recipe, &o, end, info);
+}
+
+static size_t model_of(const struct trainfixture *x, const char *name, char **data)
+{
+    char path[160];
+    size_t n;
+    struct errinfo info = {0};
+    snprintf(path, sizeof path, "%s/%s/model.gguf", x->files.dir, name);
+    datasetfixture_must(file_read(path, 64 << 20, data, &n, &info), &info);
+    return n;
+}
+
+static void test_a_full_disk_loses_nothing_that_was_saved(void **state)
+{
+    (void)state;
+    struct trainfixture x;
+    struct errinfo info = {0};
+    enum trainrun_end end;
+    char *whole, *again;
+    trainfixture_init(&x, "checkpoint_every = 8\nvalidate_every = 0\nsample_tokens = 0\n");
+    datasetfixture_must(run(&x, "whole", false, &end, &info), &info);
+    assert_int_equal(end, TRAINRUN_DONE);
+    size_t n = model_of(&x, "whole", &whole), k = 1;
+    for (;; k += 9) {
+        char name[32];
+        snprintf(name, sizeof name, "full%zu", k);
+        file_fault(k, ENOSPC);
+        err e = run(&x, name, false, &end, &info);
+        file_fault(0, 0);
+        if (e == ERR_OK) {
+            break;
+        }
+        assert_int_equal(e, ERR_IO);
+        assert_non_null(strstr(info.message, strerror(ENOSPC)));
+        datasetfixture_must(run(&x, name, true, &end, &info), &info);
+        assert_int_equal(end, TRAINRUN_DONE);
+        assert_int_equal(model_of(&x, name, &again), n);
+        assert_memory_equal(again, whole, n);
+        mem_free(again);
+    }
+    assert_true(k > 40); /* recipe, log, three checkpoints, the model */
+    mem_free(whole);
+    trainfixture_deinit(&x);
+}
+
+static void test_losses_that_jump_take_the_run_back(void **state)
+{
+    (void)state;
+    struct trainfixture x;
+    struct errinfo info = {0};
+    enum trainrun_end end;
+    trainfixture_init(&x, "checkpoint_every = 1\nvalidate_every = 0\nsample_tokens = 0\nspike = 0.3\n"
+                          "[optimizer]\nlr = 3\nlr_embeddings = 3\nclip = 0\n");
+    assert_int_equal(run(&x, "jumps", false, &end, &info), ERR_ARGUMENT);
+    assert_non_null(strstr(notes, "the loss jumped"));
+    assert_non_null(strstr(notes, ": back to step 1, on with the next data"));
+    assert_non_null(strstr(info.message, "going back did not help: a lower learning rate"));
+    trainfixture_deinit(&x);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_full_disk_loses_nothing_that_was_saved),
+        cmocka_unit_test(test_losses_that_jump_take_the_run_back),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
