@@ -149,6 +149,7 @@ static err trainer_make(struct trainer *t, const struct dataset *d, struct errin
         t->flops_per_token[mtp] = trainflops_per_token(&r->config, p, r->context, mtp);
     }
     TRY(optimizer_new(p, &rules, t->compute, &t->optimizer, info));
+    energy_begin(&t->energy, ENERGY_ROOT);
     return r->ema > 0 ? ema_new(p, r->ema, t->compute, &t->ema, info) : ERR_OK;
 }
 
@@ -325,7 +326,7 @@ static err trainer_update(struct trainer *t, double scale, struct trainer_report
 
 err trainer_step(struct trainer *t, struct trainer_report *out, struct errinfo *info)
 {
-    double begun = progress_clock();
+    double begun = progress_clock(), joules = energy_joules(&t->energy);
     const struct trainrecipe *r = t->recipe;
     struct learnmodel_losses l;
     struct trainer_amounts a = trainer_read(t);
@@ -349,6 +350,7 @@ err trainer_step(struct trainer *t, struct trainer_report *out, struct errinfo *
     o.flops = t->flops += t->flops_per_token[mtp] * (double)tokens;
     o.step_seconds = progress_clock() - begun;
     o.seconds = t->seconds += o.step_seconds;
+    o.joules = t->joules += energy_joules(&t->energy) - joules;
     o.tokens_per_s = (double)tokens / o.step_seconds;
     o.flops_per_s = t->flops_per_token[mtp] * o.tokens_per_s;
     *out = o;

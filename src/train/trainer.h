@@ -9,6 +9,7 @@
 #ifndef TRAIN_TRAINER_H
 #define TRAIN_TRAINER_H
 
+#include "base/energy.h"
 #include "model/learnmodel.h"
 #include "text/tokenizer.h"
 #include "train/ema.h"
@@ -32,11 +33,13 @@ struct trainer {
     struct tokenizer *tokenizer;
     uint8_t *bytes; /* [vocab_size]: of text that a token stands for */
     struct trainer_rows rows;
+    struct energy energy;
     double flops_per_token[2]; /* without and with the MTP layer */
 
     /* Saved besides weights, optimiser and feed (trainerstate.h). */
     uint64_t step, tokens; /* done */
     double flops, seconds; /* of steps */
+    double joules;         /* of this machine during steps; NAN: not known (energy.h) */
     double mean_loss;      /* of recent steps; 0 before the first */
 };
 
@@ -56,7 +59,7 @@ enum trainer_verdict { TRAINER_FINE, TRAINER_SPIKE, TRAINER_NOT_FINITE };
 
 struct trainer_report { /* of a step */
     uint64_t step, tokens; /* done, this one included */
-    double flops, seconds; /* likewise */
+    double flops, seconds, joules; /* likewise */
     double loss, mtp_loss, balance_loss; /* nats per token; balance: mean over layers and sequences */
     double bits_per_byte, lr, grad_norm, step_seconds, tokens_per_s, flops_per_s;
     double load_spread; /* largest share of an expert times experts, mean over layers: 1 is even; 0: dense */

@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "train/checkpoint.h"
+#include "train/runlog.h"
 
 /* ---- Arrays. ---- */
 
@@ -66,12 +67,12 @@ static json_t *trainerstate_json(const struct trainer *t)
     struct feed_state f;
     feed_save(t->feed, &f);
     json_t *places = trainerstate_places(&f);
-    return places ? json_pack("{s:I, s:I, s:I, s:f, s:f, s:f, s:O, s:{s:I, s:I, s:I, s:o}}", "step",
+    return places ? json_pack("{s:I, s:I, s:I, s:f, s:f, s:o, s:f, s:O, s:{s:I, s:I, s:I, s:o}}", "step",
                               (json_int_t)t->step, "tokens", (json_int_t)t->tokens, "optimizer_steps",
                               (json_int_t)optimizer_steps(t->optimizer), "flops", t->flops, "seconds",
-                              t->seconds, "mean_loss", t->mean_loss, "recipe", t->recipe->given, "feed",
-                              "source", (json_int_t)f.source, "at", (json_int_t)f.at, "end",
-                              (json_int_t)f.end, "places", places)
+                              t->seconds, "joules", runlog_number(t->joules), "mean_loss", t->mean_loss,
+                              "recipe", t->recipe->given, "feed", "source", (json_int_t)f.source, "at",
+                              (json_int_t)f.at, "end", (json_int_t)f.end, "places", places)
                   : NULL;
 }
 
@@ -112,9 +113,17 @@ static err trainerstate_feed(const json_t *json, const char *name, struct feed_s
 /* What a checkpoint says besides arrays. */
 struct trainerstate_counts {
     uint64_t step, tokens, optimizer_steps;
-    double flops, seconds, mean_loss;
+    double flops, seconds, joules, mean_loss;
     struct feed_state feed;
 };
+
+/* null: not known. */
+static err trainerstate_joules(const json_t *json, const char *name, double *out, struct errinfo *info)
+{
+    *out = NAN;
+    return json_is_null(json_object_get(json, "joules")) ? ERR_OK :
+           json_get_double(json, name, "joules", out, info);
+}
 
 static err trainerstate_read(const json_t *json, const char *name, struct trainerstate_counts *c,
                              struct errinfo *info)
@@ -124,6 +133,7 @@ static err trainerstate_read(const json_t *json, const char *name, struct traine
     TRY(json_get_u64(json, name, "optimizer_steps", &c->optimizer_steps, info));
     TRY(json_get_double(json, name, "flops", &c->flops, info));
     TRY(json_get_double(json, name, "seconds", &c->seconds, info));
+    TRY(trainerstate_joules(json, name, &c->joules, info));
     TRY(json_get_double(json, name, "mean_loss", &c->mean_loss, info));
     return trainerstate_feed(json, name, &c->feed, info);
 }
@@ -149,6 +159,7 @@ err trainerstate_restore(struct trainer *t, const char *dir, uint64_t step, bool
         t->tokens = c->tokens;
         t->flops = c->flops;
         t->seconds = c->seconds;
+        t->joules = c->joules;
         t->mean_loss = c->mean_loss;
         optimizer_set_steps(t->optimizer, c->optimizer_steps);
         learnparams_refresh(learnmodel_params(t->model));

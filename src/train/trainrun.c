@@ -70,15 +70,16 @@ static double trainrun_peak_share(struct trainrun *a, const struct trainer_repor
 
 static err trainrun_log_step(struct trainrun *a, const struct trainer_report *r, double share)
 {
-    return trainrun_log(a, json_pack("{s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
-                                     "kind", "step", "step", (json_int_t)r->step, "tokens",
+    return trainrun_log(a, json_pack("{s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
+                                     "s:o}", "kind", "step", "step", (json_int_t)r->step, "tokens",
                                      (json_int_t)r->tokens, "flops", runlog_number(r->flops), "seconds",
                                      runlog_number(r->seconds), "loss", runlog_number(r->loss), "mtp_loss",
                                      runlog_number(r->mtp_loss), "balance_loss", runlog_number(r->balance_loss),
                                      "bits_per_byte", runlog_number(r->bits_per_byte), "lr",
                                      runlog_number(r->lr), "grad_norm", runlog_number(r->grad_norm),
                                      "tokens_per_s", runlog_number(r->tokens_per_s), "peak_share",
-                                     runlog_number(share), "load_spread", runlog_number(r->load_spread)));
+                                     runlog_number(share), "load_spread", runlog_number(r->load_spread),
+                                     "energy_j", runlog_number(r->joules)));
 }
 
 /* Shares of the last step's tokens by expert, layer by layer. */
