@@ -70,7 +70,8 @@ err learngqa_forward(const struct learnrun *r, const struct learnparams_layer *p
     learngqa_rope(r, kept->k, c->num_key_value_heads, false);
     if (!r->counting) {
         const struct learnops_attention a = learngqa_attention(r, kept);
-        TRY(learnops_attention(r->compute, &a));
+        err e = learnops_attention(r->compute, &a);
+        TRY(e == ERR_OK ? e : err_set(r->info, e, "out of memory for attention"));
     }
     return learnrun_matmul(r, LEARNOPS_NT, x, kept->out, p->o->work, true);
 }
@@ -104,7 +105,8 @@ err learngqa_backward(const struct learnrun *r, const struct learnparams_layer *
     TRY(learnrun_matmul(r, LEARNOPS_NN, dout, g->d, p->o->work, false));
     if (!r->counting) {
         const struct learnops_attention attention = learngqa_attention(r, kept);
-        TRY(learnops_attention_backward(r->compute, &attention, dout, g->dq, g->dk, g->dv));
+        err e = learnops_attention_backward(r->compute, &attention, dout, g->dq, g->dk, g->dv);
+        TRY(e == ERR_OK ? e : err_set(r->info, e, "out of memory for the gradient of attention"));
     }
     learngqa_rope(r, g->dq, r->config->num_attention_heads, true);
     learngqa_rope(r, g->dk, r->config->num_key_value_heads, true);

@@ -129,7 +129,8 @@ err learnmla_forward(const struct learnrun *r, const struct learnparams_layer *p
     TRY(learnmla_keys_and_values(r, p, kept));
     if (!r->counting) {
         const struct learnops_attention a = learnmla_attention(r, kept);
-        TRY(learnops_attention(r->compute, &a));
+        err e = learnops_attention(r->compute, &a);
+        TRY(e == ERR_OK ? e : err_set(r->info, e, "out of memory for attention"));
     }
     return learnrun_matmul(r, LEARNOPS_NT, x, kept->out, p->o->work, true);
 }
@@ -212,7 +213,8 @@ err learnmla_backward(const struct learnrun *r, const struct learnparams_layer *
     TRY(learnrun_matmul(r, LEARNOPS_NN, dout, g->d, p->o->work, false));
     if (!r->counting) {
         const struct learnops_attention attention = learnmla_attention(r, kept);
-        TRY(learnops_attention_backward(r->compute, &attention, dout, g->dq, g->dk, g->dv));
+        err e = learnops_attention_backward(r->compute, &attention, dout, g->dq, g->dk, g->dv);
+        TRY(e == ERR_OK ? e : err_set(r->info, e, "out of memory for the gradient of attention"));
     }
     TRY(learnmla_queries_backward(r, p, kept, g, dh));
     TRY(learnmla_keys_and_values_backward(r, p, kept, g, dh));
