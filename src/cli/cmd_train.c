@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/bytesize.h"
+#include "base/json.h"
 #include "base/meminfo.h"
 #include "base/mem.h"
 #include "base/progress.h"
@@ -12,13 +13,14 @@
 #include "cli/options.h"
 #include "cli/verbs.h"
 #include "train/trainrun.h"
+#include "train/trainspeed.h"
 
 struct cmd_train {
     const char *recipe, *data, *out, *report;
     struct options_list set;
-    bool resume, changed, keys, dry;
+    bool resume, changed, keys, dry, json;
     double minutes;
-    size_t threads;
+    size_t threads, speed;
 };
 
 /* What is shown while it runs. */
@@ -129,14 +131,6 @@ static void cmd_train_sampled(void *user, uint64_t step, const char *prompt, con
     fflush(stdout);
 }
 
-static void cmd_train_asked(void *user, uint64_t step, const char *task, const struct evaltask_result *r)
-{
-    cmd_train_clear(user);
-    printf("step %llu  %s: %zu of %zu right (%.1f%%)\n", (unsigned long long)step, task, r->right, r->items,
-           100 * (double)r->right / (double)r->items);
-    fflush(stdout);
-}
-
 static void cmd_train_noted(void *user, uint64_t step, const char *text)
 {
     cmd_train_clear(user);
@@ -166,8 +160,7 @@ static err cmd_train_learn(const struct cmd_train *c, const struct trainrecipe *
                                  .seconds = c->minutes * 60,
                                  .n_threads = (int)c->threads,
                                  .view = {cmd_train_planned, cmd_train_stepped, cmd_train_scored,
-                                          cmd_train_sampled, cmd_train_asked, cmd_train_noted,
-                                          cmd_train_go_on, &v}};
+                                          cmd_train_sampled, cmd_train_noted, cmd_train_go_on, &v}};
     enum trainrun_end end;
     char *dir;
     TRY(cpuinfo_choose(&o.level, info));
@@ -184,11 +177,68 @@ static err cmd_train_learn(const struct cmd_train *c, const struct trainrecipe *
     return e;
 }
 
+/* ---- --speed ---- */
+
+static void cmd_train_print_speed(const struct trainspeed *s, size_t runs)
+{
+    const struct trainspeed_seconds *m = &s->micro, *u = &s->update;
+    double flops = s->flops_per_token * trainspeed_micro_rate(s);
+    printf("micro batch  %zu tokens: %.3f s (%.3f to %.3f, %zu runs), %.0f tokens/s, %.0f GFLOP/s, "
+           "%.0f%% of peak\n", s->micro_tokens, m->median, m->min, m->max, runs, trainspeed_micro_rate(s),
+           flops * 1e-9, flops / s->peak_flops * 100);
+    printf("update       %.3f s (%.3f to %.3f)\n", u->median, u->min, u->max);
+    printf("step         %zu tokens: %.0f tokens/s\n", s->step_tokens, trainspeed_rate(s));
+}
+
+static err cmd_train_print_speed_json(const struct trainspeed *s, struct errinfo *info)
+{
+    json_t *all = json_pack(
+        "{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "tokens_per_s", trainspeed_micro_rate(s), "flops_per_s",
+        s->flops_per_token * trainspeed_micro_rate(s), "step_s", s->micro.median, "loss", s->loss, "update_s",
+        s->update.median, "whole_tokens_per_s", trainspeed_rate(s), "flops_per_token", s->flops_per_token,
+        "peak_flops_per_s", s->peak_flops);
+    char *text = json_text_dup(all, JSON_COMPACT);
+    json_decref(all);
+    if (!text) {
+        return err_set(info, ERR_NOMEM, "out of memory for the JSON document");
+    }
+    puts(text);
+    mem_free(text);
+    return ERR_OK;
+}
+
+static bool cmd_train_not_interrupted(void)
+{
+    return !interrupt_pending();
+}
+
+static err cmd_train_speed(const struct cmd_train *c, const struct trainrecipe *r, const struct trainplan *plan,
+                           struct errinfo *info)
+{
+    enum cpuinfo_level level;
+    struct compute *compute;
+    struct trainspeed s;
+    TRY(trainplan_fits(plan, info));
+    TRY(cpuinfo_choose(&level, info));
+    TRY(compute_new(level, (int)c->threads, true, &compute, info));
+    err e = trainspeed_measure(r, compute, c->speed, cmd_train_not_interrupted, &s, info);
+    compute_free(compute);
+    TRY(e);
+    if (c->json) {
+        return cmd_train_print_speed_json(&s, info);
+    }
+    cmd_train_print_speed(&s, c->speed);
+    return ERR_OK;
+}
+
 static err cmd_train_work(const struct cmd_train *c, struct errinfo *info)
 {
     struct trainrecipe r;
     struct trainplan plan;
-    if (!c->recipe || (!c->data && !c->dry)) {
+    if (c->json && !c->speed) {
+        return err_set(info, ERR_ARGUMENT, "--json goes with --speed N alone");
+    }
+    if (!c->recipe || (!c->data && !c->dry && !c->speed)) {
         return err_set(info, ERR_ARGUMENT, "%s is needed: %s", c->recipe ? "--data DIR" : "a RECIPE",
                        c->recipe ? "`fathom data` makes one" : "a text file; --keys lists what it may say");
     }
@@ -196,6 +246,8 @@ static err cmd_train_work(const struct cmd_train *c, struct errinfo *info)
     err e = trainplan_make(&r, &plan, info);
     if (e == ERR_OK && c->dry) {
         cmd_train_print_plan(&plan);
+    } else if (e == ERR_OK && c->speed) {
+        e = cmd_train_speed(c, &r, &plan, info);
     } else if (e == ERR_OK) {
         e = cmd_train_learn(c, &r, info);
     }
@@ -218,6 +270,9 @@ int cmd_train(int argc, char **argv)
         options_size("threads", "N", 1, 1024, &c.threads, "use N threads (all cores)"),
         options_flag("keys", &c.keys, "list what a recipe may say"),
         options_flag("plan", &c.dry, "memory, arithmetic and steps; nothing is learnt"),
+        options_size("speed", "N", 1, TRAINSPEED_RUNS_MAX, &c.speed,
+                     "time N micro batches and updates on random tokens; needs no data, nothing is learnt"),
+        options_flag("json", &c.json, "--speed as one JSON document"),
     };
     const struct options spec = {"train", "a model learns from text, as a recipe says", rows,
                                  sizeof rows / sizeof *rows,

@@ -320,52 +320,39 @@ static inline __attribute__((always_inline)) void gemm_ask_tile(const char *w)
     }
 }
 
-/* Stands between tile instructions (docs/measurements.md, What a busy hardware thread costs). */
-static inline __attribute__((always_inline)) void gemm_rest(void)
-{
-    __asm__ volatile("nop;nop;nop;nop;nop;nop;nop;nop");
-}
-
-/* Sums: tile 0 and right of it 1; below them 2 and 3. An operand is zeroed after its last use: such tiles take
- * no register of the few that a busy hardware thread leaves. */
+/* Sums: tile 0 and right of it 1; below them 2 and 3. */
 static inline __attribute__((always_inline)) void gemm_step(size_t tiles, size_t side, size_t step,
                                                             const char *x, size_t row, size_t tile,
                                                             struct gemm_block *b,
                                                             struct gemm_store *waits, size_t each)
 {
-    TILES_LOAD(6, b->w, 64);
-    gemm_ask_tile(b->w + GEMM_AHEAD);
     TILES_LOAD(4, x, row);
-    gemm_rest();
+    TILES_LOAD(6, b->w, 64);
     TILES_ADD(0, 4, 6);
     gemm_store_some(waits, each);
-    if (tiles > 1) {
-        TILES_LOAD(5, x + tile, row);
-        gemm_ask_ahead(&b->ahead_x);
-        gemm_rest();
-        TILES_ADD(2, 5, 6);
-        gemm_store_some(waits, each);
-    } else {
-        gemm_ask_ahead(&b->ahead_x);
-    }
-    TILES_ZERO(6);
+    gemm_ask_tile(b->w + GEMM_AHEAD);
     if (side > 1) {
         TILES_LOAD(7, b->w + GEMM_TILE, 64);
-        gemm_ask_tile(b->w + GEMM_AHEAD + GEMM_TILE);
         TILES_ADD(1, 4, 7);
         gemm_store_some(waits, each);
     }
-    TILES_ZERO(4);
-    gemm_ask_ahead(&b->ahead_y);
-    for (size_t i = 0; i < b->n_wanted; i++) {
-        _mm_prefetch(b->wanted[i] + 64 * step, _MM_HINT_T1);
+    gemm_ask_ahead(&b->ahead_x);
+    if (tiles > 1) {
+        TILES_LOAD(5, x + tile, row);
+        TILES_ADD(2, 5, 6);
+        gemm_store_some(waits, each);
+    }
+    if (side > 1) {
+        gemm_ask_tile(b->w + GEMM_AHEAD + GEMM_TILE);
     }
     if (tiles > 1 && side > 1) {
         TILES_ADD(3, 5, 7);
         gemm_store_some(waits, each);
     }
-    TILES_ZERO(5);
-    TILES_ZERO(7);
+    gemm_ask_ahead(&b->ahead_y);
+    for (size_t i = 0; i < b->n_wanted; i++) {
+        _mm_prefetch(b->wanted[i] + 64 * step, _MM_HINT_T1);
+    }
     b->w += side * GEMM_TILE;
 }
 
