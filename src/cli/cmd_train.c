@@ -169,7 +169,8 @@ static err cmd_train_learn(const struct cmd_train *c, const struct trainrecipe *
     err e = trainrun_run(r, &o, &end, info);
     cmd_train_clear(&v);
     if (e == ERR_OK && end == TRAINRUN_DONE) {
-        printf("done: %s/model.gguf\n", dir);
+        bool model = config_check_served(&r->config, &(struct errinfo){0}) == ERR_OK;
+        printf("done: %s%s\n", dir, model ? "/model.gguf" : "");
     } else if (e == ERR_OK) {
         printf("saved: go on with `fathom train %s --data %s --out %s --resume`\n", c->recipe, c->data, dir);
     }

@@ -223,7 +223,25 @@ err config_finish(struct config *c, struct errinfo *info)
     return ERR_OK;
 }
 
+err config_check_served(const struct config *c, struct errinfo *info)
+{
+    if (c->family == CONFIG_GPT2) {
+        return err_set(info, ERR_UNSUPPORTED, "a model of GPT-2's class learns here as a comparison "
+                       "(fathom train); Fathom neither runs nor writes one");
+    }
+    return ERR_OK;
+}
+
 err config_from_json(const json_t *json, struct config *out, struct errinfo *info)
+{
+    struct config c;
+    TRY(config_from_recipe(json, &c, info));
+    TRY(config_check_served(&c, info));
+    *out = c;
+    return ERR_OK;
+}
+
+err config_from_recipe(const json_t *json, struct config *out, struct errinfo *info)
 {
     struct config c = {0};
     TRY(configjson_read(json, &c, info));

@@ -24,7 +24,7 @@ enum {
     CONFIG_POSITIONS_MAX = 1 << 27
 };
 
-enum config_family { CONFIG_DEEPSEEK, CONFIG_LLAMA, CONFIG_QWEN2 };
+enum config_family { CONFIG_DEEPSEEK, CONFIG_LLAMA, CONFIG_QWEN2, CONFIG_GPT2 }; /* GPT-2: learns only */
 
 enum config_topk { CONFIG_GREEDY, CONFIG_GROUP_LIMITED_GREEDY, CONFIG_NOAUX_TC };
 enum config_scoring { CONFIG_SOFTMAX, CONFIG_SIGMOID };
@@ -36,7 +36,7 @@ struct config {
     size_t num_attention_heads, num_key_value_heads;
     size_t head_dim; /* GQA: per head of q, k and v */
     size_t max_position_embeddings;
-    float rms_norm_eps;
+    float rms_norm_eps; /* GPT-2: layer_norm_epsilon */
     bool tie_word_embeddings, attention_bias;
 
     /* MLA; kv_lora_rank 0 means GQA */
@@ -79,6 +79,11 @@ struct config {
 /* From a parsed config.json. A class we know but do not run (V3.2, V4 …) is ERR_UNSUPPORTED and named;
  * a missing or impossible field is ERR_CORRUPT with the field, what was found and what is needed. */
 ERR_MUST_USE err config_from_json(const json_t *json, struct config *out, struct errinfo *info);
+/* Likewise, of a model that learns here: also the classes and options that config_check_served refuses. */
+ERR_MUST_USE err config_from_recipe(const json_t *json, struct config *out, struct errinfo *info);
+/* ERR_UNSUPPORTED, and why, for what learns as a comparison but is neither run nor written as a model file:
+ * GPT-2's class. */
+ERR_MUST_USE err config_check_served(const struct config *c, struct errinfo *info);
 /* From GGUF keys (and the rope_freqs tensor of Llama files). */
 ERR_MUST_USE err config_from_gguf(const struct gguf *g, struct config *out, struct errinfo *info);
 /* Fills the derived fields (rope_freqs, attention_scale, rope_gain) and checks everything: every size

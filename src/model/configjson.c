@@ -77,6 +77,7 @@ static const struct configjson_class CONFIGJSON_CLASSES[] = {
     {"DeepseekV3ForCausalLM", "deepseek_v3", "DeepSeek-V3 class", CONFIG_DEEPSEEK, 3},
     {"LlamaForCausalLM", "llama", "Llama class", CONFIG_LLAMA, 0},
     {"Qwen2ForCausalLM", "qwen2", "Qwen2 class", CONFIG_QWEN2, 0},
+    {"GPT2LMHeadModel", "gpt2", "GPT-2 class", CONFIG_GPT2, 0},
 };
 
 static err configjson_find_class(const json_t *j, const struct configjson_class **out,
@@ -258,6 +259,38 @@ static err configjson_dense(const json_t *j, struct config *c, struct errinfo *i
     return configjson_must_be(j, "mlp_bias", false, info);
 }
 
+/* GPT-2 has names of its own for everything. */
+static err configjson_gpt2(const json_t *j, struct config *c, struct errinfo *info)
+{
+    TRY(configjson_need(j, "vocab_size", &c->vocab_size, info));
+    TRY(configjson_need(j, "n_embd", &c->hidden_size, info));
+    TRY(configjson_need(j, "n_layer", &c->num_hidden_layers, info));
+    TRY(configjson_need(j, "n_head", &c->num_attention_heads, info));
+    TRY(configjson_need(j, "n_positions", &c->max_position_embeddings, info));
+    size_t inner = 0;
+    TRY(configjson_size(j, "n_inner", &inner, info));
+    c->intermediate_size = inner || c->hidden_size > CONFIG_WIDTH_MAX ? inner : 4 * c->hidden_size;
+    size_t heads = c->num_attention_heads;
+    c->num_key_value_heads = heads;
+    if (heads == 0 || c->hidden_size % heads != 0) {
+        return err_set(info, ERR_CORRUPT, "config.json: n_embd (%zu) is not a multiple of n_head (%zu)",
+                       c->hidden_size, heads);
+    }
+    c->head_dim = c->hidden_size / heads;
+    c->rope_theta = 10000; /* not used: positions are learnt */
+    c->rms_norm_eps = 1e-5f;
+    TRY(configjson_float(j, "layer_norm_epsilon", &c->rms_norm_eps, info));
+    c->tie_word_embeddings = true;
+    TRY(configjson_bool(j, "tie_word_embeddings", &c->tie_word_embeddings, info));
+    const char *act;
+    TRY(configjson_string(j, "activation_function", &act, info));
+    if (act && strcmp(act, "gelu_new") != 0) {
+        return err_set(info, ERR_UNSUPPORTED, "config.json: activation_function is \"%.32s\"; this class "
+                       "has \"gelu_new\"", act);
+    }
+    return ERR_OK;
+}
+
 /* Weights stored by a method we do not read are refused here, with its name, rather than later with
  * a strange tensor. */
 static err configjson_quantization(const json_t *j, struct errinfo *info)
@@ -316,6 +349,9 @@ err configjson_read(const json_t *json, struct config *c, struct errinfo *info)
     TRY(configjson_find_class(json, &class, info));
     c->family = class->family;
     memcpy(c->name, class->people, strlen(class->people) + 1);
+    if (class->family == CONFIG_GPT2) {
+        return configjson_gpt2(json, c, info);
+    }
     TRY(configjson_common(json, c, info));
     TRY(configjson_rope(json, c, info));
     if (class->family == CONFIG_DEEPSEEK) {

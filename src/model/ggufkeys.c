@@ -10,6 +10,7 @@ const char *ggufkeys_arch(const struct config *c)
     case CONFIG_DEEPSEEK: return "deepseek2";
     case CONFIG_LLAMA: return "llama";
     case CONFIG_QWEN2: return "qwen2";
+    case CONFIG_GPT2: return "gpt2"; /* for messages: never written */
     }
     return "llama";
 }

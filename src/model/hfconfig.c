@@ -129,8 +129,9 @@ static void hfconfig_class(struct hfconfig *o, const struct config *c)
         {"DeepseekV3ForCausalLM", "deepseek_v3"},
         {"LlamaForCausalLM", "llama"},
         {"Qwen2ForCausalLM", "qwen2"},
+        {"GPT2LMHeadModel", "gpt2"},
     };
-    size_t i = c->family == CONFIG_LLAMA ? 2 : c->family == CONFIG_QWEN2 ? 3 : 0;
+    size_t i = c->family == CONFIG_LLAMA ? 2 : c->family == CONFIG_QWEN2 ? 3 : c->family == CONFIG_GPT2 ? 4 : 0;
     if (c->family == CONFIG_DEEPSEEK && c->topk_method == CONFIG_NOAUX_TC) {
         i = 1;
     }
@@ -138,11 +139,19 @@ static void hfconfig_class(struct hfconfig *o, const struct config *c)
     hfconfig_text(o, "model_type", names[i][1]);
 }
 
-static void hfconfig_fill(struct hfconfig *o, const struct config *c, enum dtype type, int bos,
-                          int eos)
+static void hfconfig_gpt2(struct hfconfig *o, const struct config *c)
 {
-    hfconfig_class(o, c);
-    hfconfig_count(o, "vocab_size", c->vocab_size);
+    hfconfig_count(o, "n_embd", c->hidden_size);
+    hfconfig_count(o, "n_layer", c->num_hidden_layers);
+    hfconfig_count(o, "n_head", c->num_attention_heads);
+    hfconfig_count(o, "n_positions", c->max_position_embeddings);
+    hfconfig_count(o, "n_inner", c->intermediate_size);
+    hfconfig_float(o, "layer_norm_epsilon", c->rms_norm_eps);
+    hfconfig_text(o, "activation_function", "gelu_new");
+}
+
+static void hfconfig_named(struct hfconfig *o, const struct config *c)
+{
     hfconfig_count(o, "hidden_size", c->hidden_size);
     hfconfig_count(o, "intermediate_size", c->intermediate_size);
     hfconfig_count(o, "num_hidden_layers", c->num_hidden_layers);
@@ -156,6 +165,18 @@ static void hfconfig_fill(struct hfconfig *o, const struct config *c, enum dtype
     hfconfig_rope(o, c);
     hfconfig_float(o, "rms_norm_eps", c->rms_norm_eps);
     hfconfig_text(o, "hidden_act", "silu");
+}
+
+static void hfconfig_fill(struct hfconfig *o, const struct config *c, enum dtype type, int bos,
+                          int eos)
+{
+    hfconfig_class(o, c);
+    hfconfig_count(o, "vocab_size", c->vocab_size);
+    if (c->family == CONFIG_GPT2) {
+        hfconfig_gpt2(o, c);
+    } else {
+        hfconfig_named(o, c);
+    }
     hfconfig_set(o, "tie_word_embeddings", json_boolean(c->tie_word_embeddings));
     hfconfig_set(o, "use_cache", json_true());
     hfconfig_text(o, "torch_dtype",

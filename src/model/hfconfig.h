@@ -1,5 +1,6 @@
 /* model/hfconfig.h: a config as the config.json of a Hugging Face folder, the inverse of
- * config_from_json. Fields: transformers' DeepseekV2Config, DeepseekV3Config, LlamaConfig, Qwen2Config. */
+ * config_from_json. Fields: those of transformers' DeepseekV2Config, DeepseekV3Config, LlamaConfig, Qwen2Config
+ * and GPT2Config. */
 #ifndef MODEL_HFCONFIG_H
 #define MODEL_HFCONFIG_H
 

@@ -97,6 +97,23 @@ static void inventory_moe(struct inventory_walker *w, const struct config *c)
     }
 }
 
+static void inventory_gpt2(struct inventory_walker *w, const struct config *c)
+{
+    size_t d = c->hidden_size, ff = c->intermediate_size;
+    inventory_vector(w, "attn_norm", "weight", d);
+    inventory_vector(w, "attn_norm", "bias", d);
+    inventory_matrix(w, "attn_qkv", 3 * d, d);
+    inventory_vector(w, "attn_qkv", "bias", 3 * d);
+    inventory_matrix(w, "attn_output", d, d);
+    inventory_vector(w, "attn_output", "bias", d);
+    inventory_vector(w, "ffn_norm", "weight", d);
+    inventory_vector(w, "ffn_norm", "bias", d);
+    inventory_matrix(w, "ffn_up", ff, d);
+    inventory_vector(w, "ffn_up", "bias", ff);
+    inventory_matrix(w, "ffn_down", d, ff);
+    inventory_vector(w, "ffn_down", "bias", d);
+}
+
 static void inventory_layer(struct inventory_walker *w, const struct config *c)
 {
     size_t d = c->hidden_size;
@@ -133,9 +150,16 @@ err inventory_walk(const struct config *c, inventory_visitor visit, void *user)
 {
     struct inventory_walker w = {.visit = visit, .user = user, .layer = -1};
     inventory_matrix(&w, "token_embd", c->vocab_size, c->hidden_size);
+    if (c->family == CONFIG_GPT2) {
+        inventory_matrix(&w, "position_embd", c->max_position_embeddings, c->hidden_size);
+    }
     for (size_t i = 0; i < c->num_hidden_layers; i++) {
         w.layer = (int)i;
-        inventory_layer(&w, c);
+        if (c->family == CONFIG_GPT2) {
+            inventory_gpt2(&w, c);
+        } else {
+            inventory_layer(&w, c);
+        }
     }
     for (size_t i = 0; i < c->num_nextn_predict_layers; i++) {
         w.layer = (int)(c->num_hidden_layers + i);
@@ -143,6 +167,9 @@ err inventory_walk(const struct config *c, inventory_visitor visit, void *user)
     }
     w.layer = -1;
     inventory_vector(&w, "output_norm", "weight", c->hidden_size);
+    if (c->family == CONFIG_GPT2) {
+        inventory_vector(&w, "output_norm", "bias", c->hidden_size);
+    }
     if (!c->tie_word_embeddings) {
         inventory_matrix(&w, "output", c->vocab_size, c->hidden_size);
     }

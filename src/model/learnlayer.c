@@ -55,10 +55,22 @@ static err learnlayer_forward_block(const struct learnrun *r, size_t first, cons
     return ERR_OK;
 }
 
+static err learnlayer_gpt2_block(const struct learnrun *r, size_t first, const void *user)
+{
+    const struct learnlayer_there *a = user;
+    const struct learngpt2 kept = learngpt2_rows(&a->kept->gpt2, first, r->n_tokens);
+    return learngpt2_forward(r, a->p, mat_rows(a->x, first, r->n_tokens), &kept);
+}
+
 err learnlayer_forward(const struct learnrun *r, const struct learnparams_layer *p, struct mat x,
                        struct learnlayer *kept)
 {
     const struct learnlayer_there a = {p, kept, x};
+    if (p->qkv) {
+        *kept = (struct learnlayer){0};
+        learngpt2_keep(r, &kept->gpt2);
+        return learnblocks_run(r, learnlayer_gpt2_block, &a);
+    }
     learnlayer_keep(r, p, x, kept);
     TRY(learnblocks_run(r, learnlayer_forward_block, &a));
     return p->router ? learnmoe_forward(r, p, kept->h, x, &kept->moe) : ERR_OK;
@@ -159,11 +171,46 @@ static err learnlayer_weights(const struct learnrun *r, const struct learnlayer_
     return ERR_OK;
 }
 
+/* ---- GPT-2's class. ---- */
+
+struct learnlayer_gpt2_back {
+    const struct learnparams_layer *p;
+    const struct learngpt2 *kept;
+    struct learngpt2_grads g;
+    struct mat dx;
+};
+
+static err learnlayer_gpt2_backward_block(const struct learnrun *r, size_t first, const void *user)
+{
+    const struct learnlayer_gpt2_back *a = user;
+    const struct learngpt2 kept = learngpt2_rows(a->kept, first, r->n_tokens);
+    const struct learngpt2_grads g = learngpt2_grads_rows(r, &a->g, first, r->n_tokens);
+    return learngpt2_backward(r, a->p, &kept, &g, mat_rows(a->dx, first, r->n_tokens));
+}
+
+static err learnlayer_gpt2_backward(const struct learnrun *r, const struct learnparams_layer *p,
+                                    const struct learngpt2 *kept, struct mat dx)
+{
+    struct learnlayer_gpt2_back a = {.p = p, .kept = kept, .dx = dx};
+    struct learnrun_grads list = {.n = 0};
+    learngpt2_begin(r, p, kept, &a.g);
+    TRY(learnblocks_run(r, learnlayer_gpt2_backward_block, &a));
+    learngpt2_list(p, kept, &a.g, &list);
+    TRY(learnrun_grads_make(r, &list));
+    learngpt2_end(r, p, &a.g);
+    return ERR_OK;
+}
+
 err learnlayer_backward(const struct learnrun *r, const struct learnparams_layer *p,
                         const struct learnlayer *kept, double balance_scale, struct mat dx)
 {
     size_t mark = learnarena_mark(r->arena);
     struct learnlayer_back a = {.p = p, .kept = kept, .balance_scale = balance_scale, .dx = dx};
+    if (p->qkv) {
+        TRY(learnlayer_gpt2_backward(r, p, &kept->gpt2, dx));
+        learnarena_release(r->arena, mark);
+        return ERR_OK;
+    }
     learnlayer_begin(r, &a);
     if (p->router) {
         learnrun_copy(r, a.d, dx);

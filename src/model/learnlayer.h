@@ -4,6 +4,7 @@
 #define MODEL_LEARNLAYER_H
 
 #include "model/learnffn.h"
+#include "model/learngpt2.h"
 #include "model/learngqa.h"
 #include "model/learnmla.h"
 #include "model/learnmoe.h"
@@ -11,6 +12,7 @@
 struct learnlayer {
     struct learnmla mla; /* one of the two, as config_is_mla says */
     struct learngqa gqa;
+    struct learngpt2 gpt2; /* or this, and nothing else */
     struct mat x, h; /* between: wide [T, D], and normed */
     struct learnffn ffn;
     struct learnmoe moe;

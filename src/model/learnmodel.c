@@ -214,15 +214,63 @@ static err learnmodel_mtp(struct learnmodel_pass *a)
 
 /* ---- The whole. ---- */
 
+/* x: the embedding of tokens, and where there is one, of positions. */
+static void learnmodel_embed(struct learnmodel_pass *a)
+{
+    struct learnmodel *m = a->m;
+    const struct learnrun *r = &a->run;
+    size_t mark;
+    a->x = learnrun_wide(r, r->n_tokens, m->config.hidden_size);
+    mark = learnarena_mark(&m->arena);
+    if (!r->counting) {
+        learnops_embed(m->compute, a->x, m->params->embed->value, a->batch->tokens);
+    }
+    if (m->params->places) {
+        struct mat places = learnrun_wide(r, a->x.rows, a->x.cols);
+        if (!r->counting) {
+            learnops_embed(m->compute, places, m->params->places->value, a->batch->positions);
+            learnops_add(m->compute, a->x, places);
+        }
+    }
+    learnarena_release(&m->arena, mark);
+}
+
+static void learnmodel_embed_backward(struct learnmodel_pass *a, struct mat dx)
+{
+    const struct learnparams *p = a->m->params;
+    learnops_embed_backward(a->m->compute, p->embed->grad, dx, a->batch->tokens);
+    if (p->places) {
+        learnops_embed_backward(a->m->compute, p->places->grad, dx, a->batch->positions);
+    }
+}
+
+/* The norm behind the last layer. */
+static void learnmodel_norm(const struct learnmodel_pass *a)
+{
+    const struct learnparams *p = a->m->params;
+    if (p->norm_bias) {
+        learngpt2_norm(&a->run, a->output, a->x, p->norm, p->norm_bias);
+    } else {
+        learnrun_norm(&a->run, a->output, a->x, p->norm);
+    }
+}
+
+static err learnmodel_norm_backward(const struct learnmodel_pass *a, struct mat dx)
+{
+    const struct learnparams *p = a->m->params;
+    if (p->norm_bias) {
+        return learngpt2_norm_backward(&a->run, dx, p->norm->grad, p->norm_bias->grad, a->doutput, a->last,
+                                       p->norm);
+    }
+    return learnrun_norm_backward(&a->run, dx, a->doutput, a->last, p->norm);
+}
+
 static err learnmodel_forward(struct learnmodel_pass *a)
 {
     struct learnmodel *m = a->m;
     const struct learnrun *r = &a->run;
     size_t t = r->n_tokens, d = m->config.hidden_size;
-    a->x = learnrun_wide(r, t, d);
-    if (!r->counting) {
-        learnops_embed(m->compute, a->x, m->params->embed->value, a->batch->tokens);
-    }
+    learnmodel_embed(a);
     for (size_t i = 0; i < m->config.num_hidden_layers; i++) {
         TRY(learnmodel_layer(a, i));
     }
@@ -232,7 +280,7 @@ static err learnmodel_forward(struct learnmodel_pass *a)
     if (!r->counting) {
         learnops_copy(m->compute, a->last, a->x);
     }
-    learnrun_norm(r, a->output, a->x, m->params->norm);
+    learnmodel_norm(a);
     TRY(learnmodel_head(a, a->output, a->doutput, r->counting ? NULL : a->batch->targets,
                         a->scales ? a->scales->token : 0, &a->losses.sum, &a->losses.n));
     bool mtp = m->params->mtp && (!a->scales || a->scales->mtp > 0);
@@ -245,12 +293,12 @@ static err learnmodel_backward(struct learnmodel_pass *a)
     const struct learnrun *r = &a->run;
     struct mat dx = learnrun_wide(r, r->n_tokens, m->config.hidden_size);
     learnrun_zero(r, dx);
-    TRY(learnrun_norm_backward(r, dx, a->doutput, a->last, m->params->norm));
+    TRY(learnmodel_norm_backward(a, dx));
     for (size_t i = m->config.num_hidden_layers; i > 0; i--) {
         TRY(learnmodel_layer_backward(a, i - 1, dx));
     }
     if (!r->counting) {
-        learnops_embed_backward(m->compute, m->params->embed->grad, dx, a->batch->tokens);
+        learnmodel_embed_backward(a, dx);
     }
     return ERR_OK;
 }

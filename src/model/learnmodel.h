@@ -1,6 +1,6 @@
 /* model/learnmodel.h: a whole model for learning: the loss of a batch and its gradients. DeepSeek's
- * classes: multi-head latent attention, dense or with experts, multi-token prediction (mtp.h); and Llama's:
- * grouped-query attention.
+ * classes: multi-head latent attention, dense or with experts, multi-token prediction (mtp.h); Llama's:
+ * grouped-query attention; and GPT-2's (learngpt2.h).
  *
  *     loss = sum of next-token losses * token_scale
  *          + sum of the losses one token further * mtp_scale        (with an MTP layer)

@@ -28,6 +28,11 @@ static bool learnparams_named(const char *name, const char *stem)
     return strncmp(own, stem, n) == 0 && (own[n] == '.' || own[n] == '\0');
 }
 
+static bool learnparams_is_bias(const char *name)
+{
+    return strstr(name, ".bias") && !learnparams_named(name, "exp_probs_b");
+}
+
 /* What a multi-token-prediction layer shares with the model. */
 static bool learnparams_is_shared(const char *name)
 {
@@ -36,7 +41,8 @@ static bool learnparams_is_shared(const char *name)
 
 static enum learnparams_kind learnparams_kind_of(const struct inventory_item *item)
 {
-    if (learnparams_named(item->name, "token_embd") || learnparams_named(item->name, "output")) {
+    if (learnparams_named(item->name, "token_embd") || learnparams_named(item->name, "position_embd") ||
+        learnparams_named(item->name, "output")) {
         return LEARNPARAMS_EMBEDDING;
     }
     if (learnparams_named(item->name, "ffn_gate_inp")) {
@@ -51,7 +57,7 @@ static enum learnparams_kind learnparams_kind_of(const struct inventory_item *it
 static err learnparams_count(void *user, const struct inventory_item *item)
 {
     struct learnparams_builder *b = user;
-    if (strstr(item->name, ".bias") && !learnparams_named(item->name, "exp_probs_b")) {
+    if (b->config->family != CONFIG_GPT2 && learnparams_is_bias(item->name)) {
         return err_set(b->info, ERR_UNSUPPORTED, "%s: biases of attention cannot learn yet", item->name);
     }
     b->p->n += !learnparams_is_shared(item->name);
@@ -131,11 +137,28 @@ static struct learnparam *learnparams_of(const struct learnparams *p, size_t lay
     return learnparams_find(p, name);
 }
 
+static struct learnparam *learnparams_bias_of(const struct learnparams *p, size_t layer, const char *stem)
+{
+    char name[96];
+    snprintf(name, sizeof name, "blk.%zu.%s.bias", layer, stem);
+    return learnparams_find(p, name);
+}
+
+static void learnparams_bind_gpt2(struct learnparams *p, size_t i)
+{
+    struct learnparams_layer *l = &p->layers[i];
+    l->qkv = learnparams_of(p, i, "attn_qkv");
+    l->attn_norm_bias = learnparams_bias_of(p, i, "attn_norm");
+    l->qkv_bias = learnparams_bias_of(p, i, "attn_qkv");
+    l->o_bias = learnparams_bias_of(p, i, "attn_output");
+    l->ffn_norm_bias = learnparams_bias_of(p, i, "ffn_norm");
+    l->up_bias = learnparams_bias_of(p, i, "ffn_up");
+    l->down_bias = learnparams_bias_of(p, i, "ffn_down");
+}
+
 static void learnparams_bind_layer(struct learnparams *p, size_t i)
 {
     struct learnparams_layer *l = &p->layers[i];
-    char balance[96];
-    snprintf(balance, sizeof balance, "blk.%zu.exp_probs_b.bias", i);
     bool moe = learnparams_of(p, i, "ffn_gate_inp") != NULL;
     *l = (struct learnparams_layer){
         .attn_norm = learnparams_of(p, i, "attn_norm"),
@@ -155,17 +178,20 @@ static void learnparams_bind_layer(struct learnparams *p, size_t i)
         .up = learnparams_of(p, i, moe ? "ffn_up_shexp" : "ffn_up"),
         .down = learnparams_of(p, i, moe ? "ffn_down_shexp" : "ffn_down"),
         .router = learnparams_of(p, i, "ffn_gate_inp"),
-        .balance = learnparams_find(p, balance),
+        .balance = learnparams_bias_of(p, i, "exp_probs_b"),
         .expert_gate = learnparams_of(p, i, "ffn_gate_exps"),
         .expert_up = learnparams_of(p, i, "ffn_up_exps"),
         .expert_down = learnparams_of(p, i, "ffn_down_exps"),
     };
+    learnparams_bind_gpt2(p, i);
 }
 
 static void learnparams_bind(struct learnparams *p, const struct config *c)
 {
     p->embed = learnparams_find(p, "token_embd.weight");
+    p->places = learnparams_find(p, "position_embd.weight");
     p->norm = learnparams_find(p, "output_norm.weight");
+    p->norm_bias = learnparams_find(p, "output_norm.bias");
     p->head = c->tie_word_embeddings ? p->embed : learnparams_find(p, "output.weight");
     for (size_t i = 0; i < c->num_hidden_layers + c->num_nextn_predict_layers; i++) {
         learnparams_bind_layer(p, i);
@@ -233,7 +259,7 @@ err learnparams_new(const struct config *c, bool exact, struct learnparams **out
         return e;
     }
     for (size_t i = 0; i < p->n; i++) {
-        if (p->all[i].kind == LEARNPARAMS_VECTOR) {
+        if (p->all[i].kind == LEARNPARAMS_VECTOR && !learnparams_is_bias(p->all[i].name)) {
             learnparams_fill(&p->all[i], 1);
         }
     }
@@ -300,7 +326,7 @@ static double learnparams_deviation(const struct learnparam *q, const struct lea
     }
     /* k_b is stored the other way round, [in, out] */
     size_t in = learnparams_named(q->name, "attn_k_b") ? q->value.rows / q->n_matrices : q->value.cols;
-    return init->gain * (out ? init->out_gain : 1) / sqrt((double)in);
+    return (init->std > 0 ? init->std : init->gain / sqrt((double)in)) * (out ? init->out_gain : 1);
 }
 
 void learnparams_randomise(struct learnparams *p, const struct learnparams_init *init)

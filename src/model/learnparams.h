@@ -13,9 +13,9 @@
 
 enum learnparams_kind {
     LEARNPARAMS_MATRIX,    /* of a layer: [out, in], or several of them one below the other */
-    LEARNPARAMS_EMBEDDING, /* the table of tokens, and the head */
+    LEARNPARAMS_EMBEDDING, /* the tables of tokens and of positions, and the head */
     LEARNPARAMS_ROUTER,
-    LEARNPARAMS_VECTOR,    /* the weights of a norm */
+    LEARNPARAMS_VECTOR,    /* the weights of a norm, a bias */
     LEARNPARAMS_BALANCE,   /* the router's selection bias: no gradient */
 };
 
@@ -35,6 +35,8 @@ struct learnparams_layer { /* NULL: not in this layer */
     struct learnparam *kv_a, *kv_a_norm, *k_b, *v_b;          /* MLA; per head [kv_lora, nope], [v, kv_lora] */
     struct learnparam *k, *v;                                 /* GQA */
     struct learnparam *gate, *up, *down;                      /* dense, or the shared experts */
+    struct learnparam *qkv, *attn_norm_bias, *qkv_bias, *o_bias;       /* GPT-2 */
+    struct learnparam *ffn_norm_bias, *up_bias, *down_bias;
     struct learnparam *router, *balance, *expert_gate, *expert_up, *expert_down;
 };
 
@@ -49,12 +51,13 @@ struct learnparams {
     size_t n;
     size_t n_values;        /* of all parameters together */
     struct learnparam *embed, *norm, *head; /* head is embed when they are tied */
+    struct learnparam *places, *norm_bias;  /* GPT-2: the table of positions; NULL without */
     struct learnparams_layer *layers;       /* num_hidden_layers, then one for each MTP layer */
     struct learnparams_mtp *mtp;            /* NULL without */
     void *memory;
 };
 
-/* Values are 0 but for norms, which are 1. ERR_UNSUPPORTED for what cannot learn yet: biases of q, k and v.
+/* Values are 0 but for norms, which are 1. ERR_UNSUPPORTED for what cannot learn yet: Qwen2's biases.
  * Bytes: 10 per parameter, exact 16. `c` is borrowed during the call only. */
 ERR_MUST_USE err learnparams_new(const struct config *c, bool exact, struct learnparams **out,
                                  struct errinfo *info);
@@ -64,11 +67,12 @@ ERR_MUST_USE err learnparams_list(const struct config *c, bool exact, struct lea
                                   struct errinfo *info);
 size_t learnparams_size(const struct learnparams *p); /* bytes of values, gradients and copies */
 
-/* Normal values for all matrices, deviation gain / sqrt(cols); embeddings embed_std; routers as matrices;
- * what writes to the residual stream (o, down) times out_gain. */
+/* Normal values for all matrices, deviation gain / sqrt(cols), or std where that is above 0; embeddings
+ * embed_std; routers as matrices; what writes to the residual stream (o, down) times out_gain. */
 struct learnparams_init {
     double gain, out_gain, embed_std;
     uint64_t seed;
+    double std;
 };
 void learnparams_randomise(struct learnparams *p, const struct learnparams_init *init);
 

@@ -132,6 +132,68 @@ void learnops_swiglu_backward(struct compute *c, struct mat dgate, struct mat du
     }
 }
 
+void learnops_layernorm(struct compute *c, struct mat y, struct mat x, struct mat weight, struct mat bias,
+                        double eps)
+{
+    const struct learnrows_table *fast = learnops_rows(c, (const struct mat[]){y, x, weight, bias}, 4);
+    if (fast) {
+        fast->layernorm(c, y, x, weight, bias, eps);
+    } else {
+        learnref_layernorm(y, x, weight, bias, eps);
+    }
+}
+
+err learnops_layernorm_backward(struct compute *c, const struct learnops_layernorm *a, double eps)
+{
+    const struct mat mats[] = {a->dx, a->dweight, a->dbias, a->dy, a->x, a->weight};
+    const struct learnrows_table *fast = learnops_rows(c, mats, 6);
+    if (fast) {
+        return fast->layernorm_backward(c, a, eps);
+    }
+    learnref_layernorm_backward(a, eps);
+    return ERR_OK;
+}
+
+void learnops_gelu(struct compute *c, struct mat y, struct mat x)
+{
+    const struct learnrows_table *fast = learnops_rows(c, (const struct mat[]){y, x}, 2);
+    if (fast) {
+        fast->gelu(c, y, x);
+    } else {
+        learnref_gelu(y, x);
+    }
+}
+
+void learnops_gelu_backward(struct compute *c, struct mat dx, struct mat dy, struct mat x)
+{
+    const struct learnrows_table *fast = learnops_rows(c, (const struct mat[]){dx, dy, x}, 3);
+    if (fast) {
+        fast->gelu_backward(c, dx, dy, x);
+    } else {
+        learnref_gelu_backward(dx, dy, x);
+    }
+}
+
+void learnops_bias(struct compute *c, struct mat y, struct mat bias)
+{
+    const struct learnrows_table *fast = learnops_rows(c, (const struct mat[]){y, bias}, 2);
+    if (fast) {
+        fast->bias(c, y, bias);
+    } else {
+        learnref_bias(y, bias);
+    }
+}
+
+err learnops_bias_backward(struct compute *c, struct mat dbias, struct mat dy)
+{
+    const struct learnrows_table *fast = learnops_rows(c, (const struct mat[]){dbias, dy}, 2);
+    if (fast) {
+        return fast->bias_backward(c, dbias, dy);
+    }
+    learnref_bias_backward(dbias, dy);
+    return ERR_OK;
+}
+
 void learnops_cross_entropy(struct compute *c, struct mat dlogits, struct mat logits,
                             const int32_t *targets, double *losses, double z_loss, double scale)
 {

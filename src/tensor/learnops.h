@@ -52,6 +52,21 @@ void learnops_swiglu(struct compute *c, struct mat y, struct mat gate, struct ma
 void learnops_swiglu_backward(struct compute *c, struct mat dgate, struct mat dup, struct mat dy,
                               struct mat gate, struct mat up);
 
+/* What GPT-2's class has in their place. y = (x - mean) / sqrt(variance + eps) * weight + bias, per row;
+ * weight and bias [1, D]. Backward adds to dx, dweight and dbias; ERR_NOMEM for its partial sums. */
+struct learnops_layernorm {
+    struct mat dx, dweight, dbias, dy, x, weight;
+};
+void learnops_layernorm(struct compute *c, struct mat y, struct mat x, struct mat weight, struct mat bias,
+                        double eps);
+ERR_MUST_USE err learnops_layernorm_backward(struct compute *c, const struct learnops_layernorm *a, double eps);
+/* y = x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2. Backward sets dx, which may be x or dy itself. */
+void learnops_gelu(struct compute *c, struct mat y, struct mat x);
+void learnops_gelu_backward(struct compute *c, struct mat dx, struct mat dy, struct mat x);
+/* Every row of y adds bias [1, D]; dbias adds the rows of dy; ERR_NOMEM for its partial sums. */
+void learnops_bias(struct compute *c, struct mat y, struct mat bias);
+ERR_MUST_USE err learnops_bias_backward(struct compute *c, struct mat dbias, struct mat dy);
+
 /* Attention, causal and within documents; head h reads the keys and values of head h / (n_heads / n_kv_heads).
  * out and lse (the logarithm of the softmax's denominator, float32 or float64) are kept for the backward. */
 struct learnops_attention {

@@ -108,7 +108,8 @@ enum optimizer_group optimizer_group_of(const struct learnparams *params, const 
 {
     switch (param->kind) {
     case LEARNPARAMS_MATRIX: return OPTIMIZER_MATRICES;
-    case LEARNPARAMS_EMBEDDING: return param == params->embed ? OPTIMIZER_EMBEDDINGS : OPTIMIZER_HEAD;
+    case LEARNPARAMS_EMBEDDING:
+        return param == params->head && param != params->embed ? OPTIMIZER_HEAD : OPTIMIZER_EMBEDDINGS;
     case LEARNPARAMS_ROUTER: return OPTIMIZER_ROUTERS;
     case LEARNPARAMS_VECTOR: return OPTIMIZER_VECTORS;
     default: return OPTIMIZER_GROUPS; /* the balance */

@@ -143,7 +143,7 @@ static err trainer_make(struct trainer *t, const struct dataset *d, struct errin
         TRY(trainer_take(t, info));
     } else {
         learnparams_randomise(p, &(struct learnparams_init){r->init_gain, r->init_out_gain, r->init_embed_std,
-                                                            r->seed});
+                                                            r->seed, r->init_std});
     }
     for (int mtp = 0; mtp < 2; mtp++) {
         t->flops_per_token[mtp] = trainflops_per_token(&r->config, p, r->context, mtp);

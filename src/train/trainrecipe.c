@@ -42,6 +42,7 @@ static const struct trainrecipe_key trainrecipe_table[] = {
     COUNT("data", "context", context, 2, 1 << 20, 512, "tokens of a row"),
     COUNT("data", "seed", seed, 0, 9e15, 1, "of the order of the text and of the first weights"),
     REAL("init", "gain", init_gain, 0, 100, 1, "deviation of a matrix times sqrt(its inputs)"),
+    REAL("init", "std", init_std, 0, 100, 0, "in its place the deviation itself, whatever the inputs; 0: none"),
     REAL("init", "out_gain", init_out_gain, 0, 100, 0, "times that, for what writes to the residual stream"),
     REAL("init", "embed_std", init_embed_std, 0, 100, 0.02, "deviation of the embedding"),
     {"init", "from", TRAINRECIPE_STRING, offsetof(struct trainrecipe, init_from), 0, 0, 0, NULL,
@@ -314,7 +315,7 @@ static err trainrecipe_model(struct trainrecipe_reader *a)
     json_t *json = json_object();
     err e = json ? trainrecipe_model_json(a, json) : err_set(a->info, ERR_NOMEM, "out of memory");
     if (e == ERR_OK) {
-        e = config_from_json(json, &a->r->config, &why);
+        e = config_from_recipe(json, &a->r->config, &why);
         e = e == ERR_OK ? e : err_set(a->info, ERR_ARGUMENT, "%s, [model]: %s", a->name, why.message);
         /* GGUF files of Llama's class have pairs side by side; a model that begins here may as well. */
         a->r->config.rope_pairs = ROPE_INTERLEAVED;
@@ -429,6 +430,12 @@ static err trainrecipe_check(const struct trainrecipe *r, const char *path, stru
     if (r->context > r->config.max_position_embeddings) {
         return err_set(info, ERR_ARGUMENT, "%s: context = %zu, but max_position_embeddings = %zu", path,
                        r->context, r->config.max_position_embeddings);
+    }
+    struct errinfo why = {0};
+    bool asks = r->sample_tokens || json_object_size(json_object_get(r->given, "tasks"));
+    if (asks && config_check_served(&r->config, &why) != ERR_OK) {
+        return err_set(info, ERR_ARGUMENT, "%s: %s: it needs sample_tokens = 0 in [run], and no [tasks]", path,
+                       why.message);
     }
     return ERR_OK;
 }

@@ -242,24 +242,36 @@ static bool trainrun_stops(const struct trainrun *a)
     return over || (o->view.go_on && !o->view.go_on(o->view.user));
 }
 
-static err trainrun_finish(struct trainrun *a)
+static err trainrun_export(struct trainrun *a)
 {
     char *path = file_join(a->options->dir, "model.gguf");
     struct trainer *t = a->trainer;
-    err e = path ? ERR_OK : err_set(a->info, ERR_NOMEM, "out of memory");
-    if (e == ERR_OK && !trainrun_due(t->step, a->recipe->validate_every)) {
-        e = trainrun_validate(a);
+    if (!path) {
+        return err_set(a->info, ERR_NOMEM, "out of memory");
     }
-    if (e == ERR_OK && t->ema) {
+    if (t->ema) {
         ema_swap(t->ema);
     }
-    e = e == ERR_OK ? trainexport_gguf(&a->recipe->config, learnmodel_params(t->model), a->dataset.dir, path,
-                                       a->info) : e;
-    if (e == ERR_OK && t->ema) {
+    err e = trainexport_gguf(&a->recipe->config, learnmodel_params(t->model), a->dataset.dir, path, a->info);
+    if (t->ema) {
         ema_swap(t->ema);
     }
     mem_free(path);
     return e;
+}
+
+static err trainrun_finish(struct trainrun *a)
+{
+    struct errinfo why = {0};
+    char text[sizeof why.message + 32];
+    if (!trainrun_due(a->trainer->step, a->recipe->validate_every)) {
+        TRY(trainrun_validate(a));
+    }
+    if (config_check_served(&a->recipe->config, &why) != ERR_OK) {
+        snprintf(text, sizeof text, "no model.gguf: %s", why.message);
+        return trainrun_note(a, text);
+    }
+    return trainrun_export(a);
 }
 
 static err trainrun_loop(struct trainrun *a, enum trainrun_end *end)

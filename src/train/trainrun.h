@@ -4,7 +4,7 @@
  *     checkpoints/step-N/   the newest few (checkpoint.h)
  *     metrics.jsonl         what was measured (runlog.h)
  *     recipe.json           the recipe as it was read, overrides included
- *     model.gguf            the model, once all tokens were learnt from
+ *     model.gguf            the model, once all tokens were learnt from; not of a class that only learns
  *
  * A loss that is not finite leaves the weights alone. Three steps in a row that are not finite or spikes
  * (recipe: spike) take the run back to the last checkpoint, and on with the next data; the third time without a

@@ -52,7 +52,7 @@ static err trainspeed_open(struct trainspeed_work *w, size_t runs, struct errinf
     w->peak = w->update + runs;
     TRY(learnmodel_new(&r->config, &batch, w->compute, &w->model, info));
     learnparams_randomise(learnmodel_params(w->model), &(struct learnparams_init){
-                              r->init_gain, r->init_out_gain, r->init_embed_std, r->seed});
+                              r->init_gain, r->init_out_gain, r->init_embed_std, r->seed, r->init_std});
     rng_seed(&w->rng, r->seed);
     return optimizer_new(learnmodel_params(w->model), &rules, w->compute, &w->optimizer, info);
 }

@@ -57,7 +57,7 @@ static inline void learngolden_config(const char *path, struct config *out)
 {
     struct errinfo info = {0};
     json_t *json = NULL;
-    if (json_parse_file(path, 1 << 16, &json, &info) != ERR_OK || config_from_json(json, out, &info) != ERR_OK) {
+    if (json_parse_file(path, 1 << 16, &json, &info) != ERR_OK || config_from_recipe(json, out, &info) != ERR_OK) {
         fail_msg("%s", info.message);
     }
     json_decref(json);

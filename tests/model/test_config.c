@@ -89,6 +89,26 @@ static void defaults_are_those_of_the_class(void **state)
     assert_int_equal(c.first_k_dense_replace, 1);
 }
 
+static const char GPT2[] = "{\"architectures\":[\"GPT2LMHeadModel\"],\"vocab_size\":50257,\"n_embd\":768,"
+                           "\"n_layer\":12,\"n_head\":12,\"n_positions\":1024}";
+
+static void gpt2_learns_and_is_not_served(void **state)
+{
+    (void)state;
+    struct config c;
+    struct errinfo info;
+    json_t *j = NULL;
+    assert_int_equal(read_config(GPT2, &c, &info), ERR_UNSUPPORTED);
+    assert_non_null(strstr(info.message, "neither runs nor writes"));
+    assert_int_equal(json_parse(GPT2, strlen(GPT2), "config.json", &j, &info), ERR_OK);
+    assert_int_equal(config_from_recipe(j, &c, &info), ERR_OK);
+    json_decref(j);
+    assert_int_equal(c.intermediate_size, 3072);
+    assert_int_equal(c.head_dim, 64);
+    assert_int_equal(c.max_position_embeddings, 1024);
+    assert_true(c.tie_word_embeddings && c.rms_norm_eps == 1e-5f && c.attention_scale == 0.125f);
+}
+
 /* `base` with the value of one field replaced (it must be there), or, for a NULL value, removed. */
 static void edit(const char *base, const char *field, const char *value, char *out, size_t cap)
 {
@@ -235,6 +255,7 @@ int main(void)
         cmocka_unit_test(v3_is_read_as_published),
         cmocka_unit_test(transformers_5_rope_parameters_are_understood),
         cmocka_unit_test(defaults_are_those_of_the_class),
+        cmocka_unit_test(gpt2_learns_and_is_not_served),
         cmocka_unit_test(every_bad_config_is_refused_with_the_field_named),
         cmocka_unit_test(things_that_are_no_config_are_refused),
         cmocka_unit_test(refusals_cost_no_memory),

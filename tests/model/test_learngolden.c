@@ -1,11 +1,11 @@
 /* Whole models that learn, against PyTorch (tools/golden/learn.py): every term of the loss and the gradient of every
  * parameter; latent attention with and without a query rank, rotation in both orders, sigmoid and softmax routing,
  * expert groups, shared experts, balance loss, z-loss, multi-token prediction, tied embeddings, grouped queries,
- * several documents in a row. In float64 they are equal; in bfloat16, at every CPU level, nearer than PyTorch's
- * autocast. */
+ * several documents in a row; GPT-2's layer norms, GELU, biases and learnt positions. In float64 they are equal; in
+ * bfloat16, at every CPU level, nearer than PyTorch's autocast. */
 #include "model/learngolden.h"
 
-static const char *const cases[] = {"v3", "v3-groups", "v3-tied", "v2", "llama", "llama-tied"};
+static const char *const cases[] = {"v3", "v3-groups", "v3-tied", "v2", "llama", "llama-tied", "gpt2"};
 
 enum { CASES = sizeof cases / sizeof *cases };
 

@@ -66,7 +66,7 @@ static struct learnmodel *make(struct config c, struct learnmodel_options o, str
     if (learnmodel_new(&c, &o, *compute, &m, &info) != ERR_OK) {
         fail_msg("%s", info.message);
     }
-    learnparams_randomise(learnmodel_params(m), &(struct learnparams_init){1.3, 0.8, 0.9, 5});
+    learnparams_randomise(learnmodel_params(m), &(struct learnparams_init){1.3, 0.8, 0.9, 5, 0});
     struct learnparams *p = learnmodel_params(m);
     struct rng r;
     rng_seed(&r, 6);
@@ -207,6 +207,31 @@ static void test_grouped_queries_have_them_tied_and_untied(void **state)
     check_gradients(c, (struct learnmodel_options){.recompute = true});
 }
 
+static struct config gpt2(void)
+{
+    return (struct config){.family = CONFIG_GPT2,
+                           .name = "tiny GPT-2",
+                           .vocab_size = VOCAB,
+                           .hidden_size = 6,
+                           .num_hidden_layers = 2,
+                           .intermediate_size = 5,
+                           .num_attention_heads = 3,
+                           .num_key_value_heads = 3,
+                           .head_dim = 2,
+                           .max_position_embeddings = 7,
+                           .rms_norm_eps = 1e-5f,
+                           .rope_theta = 100};
+}
+
+static void test_gpt2s_class_has_them_tied_and_untied(void **state)
+{
+    (void)state;
+    struct config c = gpt2();
+    check_gradients(c, (struct learnmodel_options){.z_loss = 1e-3});
+    c.tie_word_embeddings = true;
+    check_gradients(c, (struct learnmodel_options){.recompute = true});
+}
+
 static void test_biases_of_attention_are_refused_by_name(void **state)
 {
     (void)state;
@@ -312,6 +337,7 @@ int main(void)
         cmocka_unit_test(test_query_rank_softmax_and_no_shared_expert_have_them),
         cmocka_unit_test(test_dense_tied_model_has_them),
         cmocka_unit_test(test_grouped_queries_have_them_tied_and_untied),
+        cmocka_unit_test(test_gpt2s_class_has_them_tied_and_untied),
         cmocka_unit_test(test_biases_of_attention_are_refused_by_name),
         cmocka_unit_test(test_recomputing_changes_no_bit_and_takes_less_memory),
         cmocka_unit_test(test_tokens_and_places_that_are_none_are_refused),

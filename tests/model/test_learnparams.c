@@ -113,7 +113,7 @@ static void test_written_out_and_read_again_they_are_the_same(void **state)
         struct learnparams *p = params_of(c, false), *again = params_of(c, false), *exact = params_of(c, true);
         struct tensortable *table;
         struct errinfo info = {0};
-        learnparams_randomise(p, &(struct learnparams_init){1, 0.5, 0.02, 3});
+        learnparams_randomise(p, &(struct learnparams_init){1, 0.5, 0.02, 3, 0});
         for (size_t k = 0; k < p->n; k++) {
             mat_set(&p->all[k].value, 0, 0, 0.75); /* vectors too are told apart */
         }
@@ -129,6 +129,30 @@ static void test_written_out_and_read_again_they_are_the_same(void **state)
         learnparams_free(exact);
         model_close(m);
     }
+}
+
+static void test_gpt2s_begin_with_the_deviations_that_are_asked_for(void **state)
+{
+    (void)state;
+    struct config c = {.family = CONFIG_GPT2, .vocab_size = 90, .hidden_size = 64, .num_hidden_layers = 1,
+                       .intermediate_size = 256, .num_attention_heads = 4, .num_key_value_heads = 4, .head_dim = 16,
+                       .max_position_embeddings = 80, .rms_norm_eps = 1e-5f, .rope_theta = 100,
+                       .tie_word_embeddings = true};
+    struct learnparams *p = params_of(&c, false);
+    learnparams_randomise(p, &(struct learnparams_init){1, 0.5, 0.03, 3, 0.02});
+    for (size_t i = 0; i < p->n; i++) {
+        const struct mat *v = &p->all[i].value;
+        bool bias = strstr(p->all[i].name, ".bias"), norm = strstr(p->all[i].name, "norm.weight");
+        bool out = strstr(p->all[i].name, "output.weight") || strstr(p->all[i].name, "down.weight");
+        double squares = 0, want = bias ? 0 : norm ? 1 : strstr(p->all[i].name, "embd") ? 0.03 : out ? 0.01 : 0.02;
+        for (size_t k = 0; k < v->rows * v->cols; k++) {
+            squares += pow(mat_get(v, k / v->cols, k % v->cols), 2);
+        }
+        assert_true(fabs(sqrt(squares / (double)(v->rows * v->cols)) - want) <= 0.05 * want);
+    }
+    assert_int_equal(p->n, 16);
+    assert_true(p->head == p->embed && p->places && p->norm_bias && p->layers[0].qkv && p->layers[0].down_bias);
+    learnparams_free(p);
 }
 
 /* The entries of a table, but kv_b in blocks; `blocks` [layers] holds them. */
@@ -238,6 +262,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_models_of_every_class_have_their_loss),
+        cmocka_unit_test(test_gpt2s_begin_with_the_deviations_that_are_asked_for),
         cmocka_unit_test(test_written_out_and_read_again_they_are_the_same),
         cmocka_unit_test(test_keys_in_blocks_are_taken_unrounded),
         cmocka_unit_test(test_what_is_missing_is_named),

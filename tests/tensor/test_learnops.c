@@ -297,6 +297,74 @@ static void test_sums_copies_zeros(void **state)
     check(&(struct op){"zero", two_make, zero_run, 0});
 }
 
+/* ---- GPT-2's class ---- */
+
+static void layernorm_make(struct set *s, size_t t, size_t d)
+{
+    rmsnorm_make(s, t, d);
+    fresh(s, 1, d);
+}
+
+static void layernorm_run(struct compute *c, struct set *s)
+{
+    learnops_layernorm(c, s->m[0], s->m[1], s->m[2], s->m[3], 1e-3);
+}
+
+static void layernorm_back_make(struct set *s, size_t t, size_t d)
+{
+    rmsnorm_back_make(s, t, d);
+    fresh(s, 1, d);
+}
+
+static void layernorm_back_run(struct compute *c, struct set *s)
+{
+    const struct learnops_layernorm a = {s->m[0], s->m[1], s->m[5], s->m[2], s->m[3], s->m[4]};
+    assert_int_equal(learnops_layernorm_backward(c, &a, 1e-3), ERR_OK);
+}
+
+static void gelu_run(struct compute *c, struct set *s)
+{
+    learnops_gelu(c, s->m[0], s->m[1]);
+}
+
+static void gelu_back_run(struct compute *c, struct set *s)
+{
+    learnops_gelu_backward(c, s->m[0], s->m[2], s->m[1]);
+}
+
+static void gelu_back_in_place_run(struct compute *c, struct set *s)
+{
+    learnops_gelu_backward(c, s->m[1], s->m[2], s->m[1]);
+}
+
+static void bias_make(struct set *s, size_t t, size_t d)
+{
+    fresh(s, t, d);
+    fresh(s, 1, d);
+}
+
+static void bias_run(struct compute *c, struct set *s)
+{
+    learnops_bias(c, s->m[0], s->m[1]);
+}
+
+static void bias_back_run(struct compute *c, struct set *s)
+{
+    assert_int_equal(learnops_bias_backward(c, s->m[1], s->m[0]), ERR_OK);
+}
+
+static void test_layer_norms_gelu_and_biases(void **state)
+{
+    (void)state;
+    check(&(struct op){"layernorm", layernorm_make, layernorm_run, 4e-6});
+    check(&(struct op){"layernorm backward", layernorm_back_make, layernorm_back_run, 2e-5});
+    check(&(struct op){"gelu", three_make, gelu_run, 4e-6});
+    check(&(struct op){"gelu backward", three_make, gelu_back_run, 1e-5});
+    check(&(struct op){"gelu backward in place", three_make, gelu_back_in_place_run, 1e-5});
+    check(&(struct op){"bias", bias_make, bias_run, 1e-6});
+    check(&(struct op){"bias backward", bias_make, bias_back_run, 1e-5});
+}
+
 /* ---- rows that move ---- */
 
 enum { TABLE = 19 };
@@ -633,6 +701,7 @@ int main(void)
         cmocka_unit_test(test_norms),
         cmocka_unit_test(test_rotations),
         cmocka_unit_test(test_swiglu),
+        cmocka_unit_test(test_layer_norms_gelu_and_biases),
         cmocka_unit_test(test_sums_copies_zeros),
         cmocka_unit_test(test_rows_of_tables),
         cmocka_unit_test(test_experts_results),

@@ -75,6 +75,10 @@ static void test_every_mistake_is_named(void **state)
         {MODEL "[schedule]\ntokens = 5\n", "max_position_embeddings = 128"},
         {MODEL "n_experts = 5\n[schedule]\ntokens = 5\n", "n_experts in [model]"},
         {MODEL "  hidden_act = silu\n", "may not begin with a blank"},
+        {"[model]\nmodel_type = gpt2\nvocab_size = 300\nn_embd = 32\nn_layer = 2\nn_head = 2\nn_positions = 64\n"
+         "[data]\ncontext = 64\n[schedule]\ntokens = 5\n", "sample_tokens = 0 in [run]"},
+        {"[model]\nmodel_type = gpt2\nvocab_size = 300\nn_embd = 32\nn_layer = 2\nn_head = 3\nn_positions = 64\n"
+         "[schedule]\ntokens = 5\n", "n_embd (32) is not a multiple of n_head (3)"},
         {"[model]\nmodel_type = bert\n", "[model]"},
         {"", "[model]"},
     };

@@ -22,7 +22,7 @@ and, for TRAINED, steps-RULES.safetensors: 20 steps of torch.optim.AdamW and tor
 
 The definitions are those of src/model/learnmodel.h and learnrouter.h. Outside truth, checked at every run: the
 logits, and the gradients of the next-token loss alone, equal those of transformers' DeepseekV3ForCausalLM,
-DeepseekV2ForCausalLM and LlamaForCausalLM to 1e-9, once their float32 steps are made float64. transformers has no
+DeepseekV2ForCausalLM, LlamaForCausalLM and GPT2LMHeadModel to 1e-9, once their float32 steps are made float64. transformers has no
 multi-token prediction and no balance loss: those follow the DeepSeek-V3 paper alone.
 
 Tokens are drawn until every routing decision is clear (MARGIN), so that bfloat16 chooses the same experts; those of
@@ -59,6 +59,10 @@ LLAMA = dict(architectures=["LlamaForCausalLM"], model_type="llama", vocab_size=
              intermediate_size=31, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=6,
              max_position_embeddings=64, rms_norm_eps=EPS, tie_word_embeddings=False,
              rope_parameters=dict(rope_type="default", rope_theta=100.0))
+GPT2 = dict(architectures=["GPT2LMHeadModel"], model_type="gpt2", vocab_size=37, n_embd=24, n_layer=2, n_head=6,
+            n_positions=16, n_inner=None, activation_function="gelu_new", layer_norm_epsilon=1e-5,
+            tie_word_embeddings=True, attn_pdrop=0.0, embd_pdrop=0.0,
+            resid_pdrop=0.0, bos_token_id=0, eos_token_id=0)
 
 # name: (seed, config, lengths of the documents of each row, scales: token, mtp, balance, z_loss)
 CASES = {
@@ -72,6 +76,7 @@ CASES = {
     "llama": (5, LLAMA, [[12], [4, 8]], (1 / T, 0, 0, 1e-4)),
     "llama-tied": (6, dict(LLAMA, tie_word_embeddings=True, num_key_value_heads=1, num_attention_heads=3, head_dim=8),
                    [[3, 3, 6], [12]], (1 / T, 0, 0, 0)),
+    "gpt2": (7, GPT2, [[12], [5, 7]], (1 / T, 0, 0, 1e-4)),
 }
 
 # Twenty steps each of this case: matrices, embeddings, head, routers, vectors by (muon, lr, weight_decay, beta1,
@@ -290,6 +295,47 @@ class Model:
         return [total, mtp, torch.as_tensor(balance, dtype=torch.float64)], n, mtp_n
 
 
+class Gpt2(Model):
+    """GPT-2's class, by the names of GGUF."""
+
+    def __init__(self, c):
+        self.c, self.heads, self.experts, self.mla = c, c["n_head"], 0, False
+        self.scale = f32(1 / math.sqrt(c["n_embd"] // c["n_head"]))
+        self.margin = math.inf
+
+    def shapes(self):
+        c, d = self.c, self.c["n_embd"]
+        out = {"token_embd.weight": (c["vocab_size"], d), "position_embd.weight": (c["n_positions"], d)}
+        linear = {"attn_qkv": (3 * d, d), "attn_output": (d, d), "ffn_up": (4 * d, d), "ffn_down": (d, 4 * d)}
+        for i in range(c["n_layer"]):
+            for name in ("attn_norm", "attn_qkv", "attn_output", "ffn_norm", "ffn_up", "ffn_down"):
+                shape = linear.get(name, (d,))
+                out[f"blk.{i}.{name}.weight"], out[f"blk.{i}.{name}.bias"] = shape, shape[:1]
+        out["output_norm.weight"] = out["output_norm.bias"] = (d,)
+        return out
+
+    def norm(self, params, name, x):
+        return F.layer_norm(x, x.shape[-1:], params[name + ".weight"], params[name + ".bias"],
+                            f32(self.c["layer_norm_epsilon"]))
+
+    def trunk(self, params, tokens, positions):
+        mask = document_mask(positions)
+        x = params["token_embd.weight"][tokens] + params["position_embd.weight"][positions]
+        for i in range(self.c["n_layer"]):
+            def linear(name, h):
+                return h @ params[f"blk.{i}.{name}.weight"].T + params[f"blk.{i}.{name}.bias"]
+            qkv = linear("attn_qkv", self.norm(params, f"blk.{i}.attn_norm", x)).chunk(3, -1)
+            q, k, v = [t.unflatten(-1, (self.heads, -1)) for t in qkv]
+            x = x + linear("attn_output", self.attend(q, k, v, mask))
+            h = linear("ffn_up", self.norm(params, f"blk.{i}.ffn_norm", x))
+            x = x + linear("ffn_down", F.gelu(h, approximate="tanh"))
+        return self.norm(params, "output_norm", x), 0
+
+
+def model_of(c):
+    return (Gpt2 if c["model_type"] == "gpt2" else Model)(c)
+
+
 def document_mask(positions):
     """0 where row t may look at u, else -inf: [S, 1, L, L]."""
     t = torch.arange(positions.shape[1])
@@ -319,9 +365,11 @@ def randomise(model, generator):
         fan_in = shape[1] if "attn_k_b" in name else shape[-1]
         if "exp_probs_b" in name:
             value = 0.1 * noise
+        elif name.endswith(".bias"):
+            value = 0.2 * noise
         elif len(shape) == 1:
             value = 1 + 0.2 * noise
-        elif name == "token_embd.weight":
+        elif name in ("token_embd.weight", "position_embd.weight"):
             value = noise
         else:
             value = noise * (2 if "ffn_gate_inp" in name else 1.2) / math.sqrt(fan_in)
@@ -380,8 +428,30 @@ def to_hf(model, p):
     return out
 
 
+def gpt2_logits(model, p, tokens, positions):
+    config = transformers.GPT2Config(**model.c)
+    config._attn_implementation = "eager"
+    hf = transformers.GPT2LMHeadModel(config).double().eval()
+    plain = {"attn_norm": "ln_1", "ffn_norm": "ln_2"}
+    turned = {"attn_qkv": "attn.c_attn", "attn_output": "attn.c_proj", "ffn_up": "mlp.c_fc",
+              "ffn_down": "mlp.c_proj"}
+    weights = {"transformer.wte.weight": p["token_embd.weight"], "lm_head.weight": p["token_embd.weight"],
+               "transformer.wpe.weight": p["position_embd.weight"]}
+    for end in ("weight", "bias"):
+        weights[f"transformer.ln_f.{end}"] = p[f"output_norm.{end}"]
+        for i in range(model.c["n_layer"]):
+            for ours, theirs in {**plain, **turned}.items():
+                t = p[f"blk.{i}.{ours}.{end}"]
+                weights[f"transformer.h.{i}.{theirs}.{end}"] = t.T if t.dim() == 2 else t
+    assert set(dict(hf.named_parameters())) | {"lm_head.weight"} == set(weights)
+    inputs = dict(input_ids=tokens, position_ids=positions, attention_mask=document_mask(positions), use_cache=False)
+    return torch.func.functional_call(hf, weights, (), inputs).logits
+
+
 def hf_logits(model, p, tokens, positions):
     c = model.c
+    if c["model_type"] == "gpt2":
+        return gpt2_logits(model, p, tokens, positions)
     base = c["architectures"][0][:-len("ForCausalLM")]
     config = getattr(transformers, base + "Config")(**c)
     config._attn_implementation = "eager"
@@ -409,7 +479,7 @@ def check_against_transformers(model, p, batch):
     tokens, targets, positions = batch
     ours = model.head(p, model.trunk(p, tokens, positions)[0])
     theirs = hf_logits(model, p, tokens, positions)
-    used = [t for n, t in p.items() if t.requires_grad and f"blk.{model.c['num_hidden_layers']}." not in n]
+    used = [t for n, t in p.items() if t.requires_grad and f"blk.{model.c.get('num_hidden_layers')}." not in n]
     gradients = [torch.autograd.grad(predict(logits, targets, 1e-3)[0], used) for logits in (ours, theirs)]
     far = float((ours - theirs).detach().abs().max())
     for a, b in zip(*gradients):
@@ -545,7 +615,7 @@ def int_tensors(tokens, targets, positions):
 def make(name):
     seed, config, documents, scales = CASES[name]
     generator = torch.Generator().manual_seed(seed)
-    model = Model(config)
+    model = model_of(config)
     start = randomise(model, generator)
     batch = clear_batch(model, start, documents, scales[3], generator, draw_batch)
     margin, p = model.margin, leaves(start)

@@ -19,6 +19,13 @@ struct learnrows_table {
     void (*swiglu)(struct compute *c, struct mat y, struct mat gate, struct mat up);
     void (*swiglu_backward)(struct compute *c, struct mat dgate, struct mat dup, struct mat dy, struct mat gate,
                             struct mat up);
+    void (*layernorm)(struct compute *c, struct mat y, struct mat x, struct mat weight, struct mat bias,
+                      double eps);
+    err (*layernorm_backward)(struct compute *c, const struct learnops_layernorm *a, double eps);
+    void (*gelu)(struct compute *c, struct mat y, struct mat x);
+    void (*gelu_backward)(struct compute *c, struct mat dx, struct mat dy, struct mat x);
+    void (*bias)(struct compute *c, struct mat y, struct mat bias);
+    err (*bias_backward)(struct compute *c, struct mat dbias, struct mat dy);
     void (*add)(struct compute *c, struct mat y, struct mat x);
     void (*copy)(struct compute *c, struct mat y, struct mat x);
     void (*zero)(struct compute *c, struct mat y);

@@ -1,5 +1,5 @@
-/* tensor/ref/learnref.c: see learnref.h. Attention and routers are in learnref_attention.c and
- * learnref_router.c. */
+/* tensor/ref/learnref.c: see learnref.h. Attention, layer norm and routers are in files of their
+ * own. */
 #include "tensor/ref/learnref.h"
 
 #include <math.h>
@@ -104,6 +104,56 @@ void learnref_swiglu_backward(struct mat dgate, struct mat dup, struct mat dy, s
             mat_set(&dgate, t, i, d * u * s * (1 + g * (1 - s)));
             mat_set(&dup, t, i, d * g * s);
         }
+    }
+}
+
+static const double LEARNREF_GELU = 0.7978845608028654; /* sqrt(2 / pi) */
+
+/* (1 + tanh(u)) / 2 with u = sqrt(2 / pi) (x + 0.044715 x^3). */
+static double learnref_gelu_gate(double x)
+{
+    return 0.5 * (1 + tanh(LEARNREF_GELU * (x + 0.044715 * x * x * x)));
+}
+
+void learnref_gelu(struct mat y, struct mat x)
+{
+    for (size_t t = 0; t < y.rows; t++) {
+        for (size_t i = 0; i < y.cols; i++) {
+            double v = mat_get(&x, t, i);
+            mat_set(&y, t, i, v * learnref_gelu_gate(v));
+        }
+    }
+}
+
+/* With s the gate: s' = 2 s (1 - s) u'. */
+void learnref_gelu_backward(struct mat dx, struct mat dy, struct mat x)
+{
+    for (size_t t = 0; t < dy.rows; t++) {
+        for (size_t i = 0; i < dy.cols; i++) {
+            double v = mat_get(&x, t, i), s = learnref_gelu_gate(v);
+            double slope = LEARNREF_GELU * (1 + 3 * 0.044715 * v * v);
+            mat_set(&dx, t, i, mat_get(&dy, t, i) * (s + v * 2 * s * (1 - s) * slope));
+        }
+    }
+}
+
+void learnref_bias(struct mat y, struct mat bias)
+{
+    for (size_t t = 0; t < y.rows; t++) {
+        for (size_t i = 0; i < y.cols; i++) {
+            mat_set(&y, t, i, mat_get(&y, t, i) + mat_get(&bias, 0, i));
+        }
+    }
+}
+
+void learnref_bias_backward(struct mat dbias, struct mat dy)
+{
+    for (size_t i = 0; i < dy.cols; i++) {
+        double sum = mat_get(&dbias, 0, i);
+        for (size_t t = 0; t < dy.rows; t++) {
+            sum += mat_get(&dy, t, i);
+        }
+        mat_set(&dbias, 0, i, sum);
     }
 }
 

@@ -12,6 +12,12 @@ void learnref_rmsnorm_backward(struct mat dx, struct mat dweight, struct mat dy,
 void learnref_rope(const struct learnops_rope *a);
 void learnref_swiglu(struct mat y, struct mat gate, struct mat up);
 void learnref_swiglu_backward(struct mat dgate, struct mat dup, struct mat dy, struct mat gate, struct mat up);
+void learnref_layernorm(struct mat y, struct mat x, struct mat weight, struct mat bias, double eps);
+void learnref_layernorm_backward(const struct learnops_layernorm *a, double eps);
+void learnref_gelu(struct mat y, struct mat x);
+void learnref_gelu_backward(struct mat dx, struct mat dy, struct mat x);
+void learnref_bias(struct mat y, struct mat bias);
+void learnref_bias_backward(struct mat dbias, struct mat dy);
 err learnref_attention(const struct learnops_attention *a);
 err learnref_attention_backward(const struct learnops_attention *a, struct mat dout, struct mat dq,
                                 struct mat dk, struct mat dv);

@@ -142,6 +142,53 @@ static void test_products_have_the_gradients_of_differences(void **state)
 
 /* ---- norm, swiglu, rope ---- */
 
+static void layernorm_forward(struct check *c)
+{
+    learnref_layernorm(c->out, c->in[0], c->in[1], c->in[2], 1e-3);
+}
+
+static void layernorm_backward(struct check *c)
+{
+    const struct learnops_layernorm a = {c->grad[0], c->grad[1], c->grad[2], c->dout, c->in[0], c->in[1]};
+    learnref_layernorm_backward(&a, 1e-3);
+}
+
+static void biased_gelu_forward(struct check *c)
+{
+    struct mat sum = fresh(c->in[0].rows, c->in[0].cols);
+    learnref_copy(sum, c->in[0]);
+    learnref_bias(sum, c->in[1]);
+    learnref_gelu(c->out, sum);
+    free(sum.data);
+}
+
+static void biased_gelu_backward(struct check *c)
+{
+    struct mat sum = fresh(c->in[0].rows, c->in[0].cols);
+    learnref_copy(sum, c->in[0]);
+    learnref_bias(sum, c->in[1]);
+    learnref_gelu_backward(c->grad[0], c->dout, sum);
+    learnref_bias_backward(c->grad[1], c->grad[0]);
+    free(sum.data);
+}
+
+static void test_layernorm_gelu_and_bias_have_the_gradients_of_differences(void **state)
+{
+    (void)state;
+    struct check c = begin(T, 6), b = begin(T, 6);
+    c.forward = layernorm_forward;
+    c.backward = layernorm_backward;
+    add_input(&c, T, 6);
+    add_input(&c, 1, 6);
+    add_input(&c, 1, 6);
+    verify(&c);
+    b.forward = biased_gelu_forward;
+    b.backward = biased_gelu_backward;
+    add_input(&b, T, 6);
+    add_input(&b, 1, 6);
+    verify(&b);
+}
+
 static void rmsnorm_forward(struct check *c)
 {
     learnref_rmsnorm(c->out, c->in[0], c->in[1], 1e-3);
@@ -449,6 +496,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_products_have_the_gradients_of_differences),
         cmocka_unit_test(test_rmsnorm_has_the_gradients_of_differences),
+        cmocka_unit_test(test_layernorm_gelu_and_bias_have_the_gradients_of_differences),
         cmocka_unit_test(test_swiglu_has_the_gradients_of_differences),
         cmocka_unit_test(test_rope_has_the_gradients_of_differences),
         cmocka_unit_test(test_attention_has_the_gradients_of_differences),
