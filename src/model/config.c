@@ -95,6 +95,7 @@ static err config_positive(const char *field, float v, float max, struct errinfo
 static err config_check_sizes(const struct config *c, struct errinfo *info)
 {
     TRY(config_range("vocab_size", c->vocab_size, 1, CONFIG_VOCAB_MAX, info));
+    TRY(config_range("bigram_vocab_size", c->bigram_vocab_size, 0, CONFIG_VOCAB_MAX, info));
     TRY(config_range("hidden_size", c->hidden_size, 1, CONFIG_WIDTH_MAX, info));
     TRY(config_range("num_hidden_layers", c->num_hidden_layers, 1, CONFIG_LAYERS_MAX, info));
     TRY(config_range("num_nextn_predict_layers", c->num_nextn_predict_layers, 0, 16, info));
@@ -228,6 +229,11 @@ err config_check_served(const struct config *c, struct errinfo *info)
     if (c->family == CONFIG_GPT2) {
         return err_set(info, ERR_UNSUPPORTED, "a model of GPT-2's class learns here as a comparison "
                        "(fathom train); Fathom neither runs nor writes one");
+    }
+    if (c->bigram_vocab_size) {
+        return err_set(info, ERR_UNSUPPORTED, "bigram_vocab_size is %zu: a model with embeddings of pairs is "
+                       "of no published class; it learns here (fathom train), but Fathom neither runs nor writes one",
+                       c->bigram_vocab_size);
     }
     return ERR_OK;
 }

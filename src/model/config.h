@@ -51,6 +51,10 @@ struct config {
     bool norm_topk_prob;
     float routed_scaling_factor;
 
+    /* Not in Hugging Face: rows of a table of hashed pairs of tokens, the last two, whose embedding is added to
+     * the token's; 0: none (learnmodel.h). */
+    size_t bigram_vocab_size;
+
     size_t num_nextn_predict_layers; /* MTP layers, behind the others; the first one is run (mtp.h) */
 
     /* Position encoding, resolved: rope_freqs[i] already holds YaRN or llama3 scaling. */
@@ -81,8 +85,8 @@ struct config {
 ERR_MUST_USE err config_from_json(const json_t *json, struct config *out, struct errinfo *info);
 /* Likewise, of a model that learns here: also the classes and options that config_check_served refuses. */
 ERR_MUST_USE err config_from_recipe(const json_t *json, struct config *out, struct errinfo *info);
-/* ERR_UNSUPPORTED, and why, for what learns as a comparison but is neither run nor written as a model file:
- * GPT-2's class. */
+/* ERR_UNSUPPORTED, and why, for what learns here but is neither run nor written as a model file: GPT-2's class,
+ * and bigram_vocab_size. */
 ERR_MUST_USE err config_check_served(const struct config *c, struct errinfo *info);
 /* From GGUF keys (and the rope_freqs tensor of Llama files). */
 ERR_MUST_USE err config_from_gguf(const struct gguf *g, struct config *out, struct errinfo *info);

@@ -349,6 +349,7 @@ err configjson_read(const json_t *json, struct config *c, struct errinfo *info)
     TRY(configjson_find_class(json, &class, info));
     c->family = class->family;
     memcpy(c->name, class->people, strlen(class->people) + 1);
+    TRY(configjson_size(json, "bigram_vocab_size", &c->bigram_vocab_size, info));
     if (class->family == CONFIG_GPT2) {
         return configjson_gpt2(json, c, info);
     }

@@ -177,6 +177,9 @@ static void hfconfig_fill(struct hfconfig *o, const struct config *c, enum dtype
     } else {
         hfconfig_named(o, c);
     }
+    if (c->bigram_vocab_size) {
+        hfconfig_count(o, "bigram_vocab_size", c->bigram_vocab_size);
+    }
     hfconfig_set(o, "tie_word_embeddings", json_boolean(c->tie_word_embeddings));
     hfconfig_set(o, "use_cache", json_true());
     hfconfig_text(o, "torch_dtype",

@@ -150,6 +150,9 @@ err inventory_walk(const struct config *c, inventory_visitor visit, void *user)
 {
     struct inventory_walker w = {.visit = visit, .user = user, .layer = -1};
     inventory_matrix(&w, "token_embd", c->vocab_size, c->hidden_size);
+    if (c->bigram_vocab_size) {
+        inventory_matrix(&w, "bigram_embd", c->bigram_vocab_size, c->hidden_size);
+    }
     if (c->family == CONFIG_GPT2) {
         inventory_matrix(&w, "position_embd", c->max_position_embeddings, c->hidden_size);
     }

@@ -28,6 +28,7 @@ struct learnmodel_pass {
     const struct learnmodel_batch *batch;
     const struct learnmodel_scales *scales; /* NULL: losses alone */
     struct learnmodel_losses losses;
+    int32_t *pairs;          /* [T] rows of the table of pairs, where there is one */
     struct mat x;            /* the residual stream, wide [T, D] */
     struct mat last, output; /* before the final norm, and after it */
     struct mat doutput;      /* wide */
@@ -214,31 +215,56 @@ static err learnmodel_mtp(struct learnmodel_pass *a)
 
 /* ---- The whole. ---- */
 
-/* x: the embedding of tokens, and where there is one, of positions. */
+/* x adds rows of a table that not every model has. */
+static void learnmodel_embed_more(struct learnmodel_pass *a, const struct learnparam *table, const int32_t *ids)
+{
+    struct learnarena *arena = &a->m->arena;
+    size_t mark = learnarena_mark(arena);
+    struct mat more = learnrun_wide(&a->run, a->x.rows, a->x.cols);
+    if (!a->run.counting) {
+        learnops_embed(a->m->compute, more, table->value, ids);
+        learnops_add(a->m->compute, a->x, more);
+    }
+    learnarena_release(arena, mark);
+}
+
+/* A token and the one before it in its document, hashed by multiplication (Knuth, vol. 3, 6.4). */
+static void learnmodel_hash_pairs(struct learnmodel_pass *a)
+{
+    const struct learnmodel_batch *b = a->batch;
+    size_t n = a->run.n_tokens;
+    a->pairs = learnarena_bytes(&a->m->arena, n * sizeof *a->pairs);
+    for (size_t t = 0; !a->run.counting && t < n; t++) {
+        uint64_t before = b->positions[t] > 0 ? (uint64_t)b->tokens[t - 1] + 1 : 0;
+        uint64_t hash = (before << 32 | (uint64_t)b->tokens[t]) * 0x9e3779b97f4a7c15;
+        a->pairs[t] = (int32_t)((hash >> 32) % a->m->config.bigram_vocab_size);
+    }
+}
+
+/* x: the embeddings of tokens, and where there are any, of pairs and positions. */
 static void learnmodel_embed(struct learnmodel_pass *a)
 {
-    struct learnmodel *m = a->m;
-    const struct learnrun *r = &a->run;
-    size_t mark;
-    a->x = learnrun_wide(r, r->n_tokens, m->config.hidden_size);
-    mark = learnarena_mark(&m->arena);
-    if (!r->counting) {
-        learnops_embed(m->compute, a->x, m->params->embed->value, a->batch->tokens);
+    const struct learnparams *p = a->m->params;
+    a->x = learnrun_wide(&a->run, a->run.n_tokens, a->m->config.hidden_size);
+    if (!a->run.counting) {
+        learnops_embed(a->m->compute, a->x, p->embed->value, a->batch->tokens);
     }
-    if (m->params->places) {
-        struct mat places = learnrun_wide(r, a->x.rows, a->x.cols);
-        if (!r->counting) {
-            learnops_embed(m->compute, places, m->params->places->value, a->batch->positions);
-            learnops_add(m->compute, a->x, places);
-        }
+    if (p->bigrams) {
+        learnmodel_hash_pairs(a);
+        learnmodel_embed_more(a, p->bigrams, a->pairs);
     }
-    learnarena_release(&m->arena, mark);
+    if (p->places) {
+        learnmodel_embed_more(a, p->places, a->run.positions);
+    }
 }
 
 static void learnmodel_embed_backward(struct learnmodel_pass *a, struct mat dx)
 {
     const struct learnparams *p = a->m->params;
     learnops_embed_backward(a->m->compute, p->embed->grad, dx, a->batch->tokens);
+    if (p->bigrams) {
+        learnops_embed_backward(a->m->compute, p->bigrams->grad, dx, a->pairs);
+    }
     if (p->places) {
         learnops_embed_backward(a->m->compute, p->places->grad, dx, a->batch->positions);
     }

@@ -6,6 +6,10 @@
  *          + sum of the losses one token further * mtp_scale        (with an MTP layer)
  *          + sum over layers and sequences of balance losses * balance_scale
  *
+ * With bigram_vocab_size, what goes into the first layer is the token's embedding plus that of its pair: a row
+ * of a second table that the token and the one before it hash to (a document's first: the token alone). After
+ * the hashed n-gram embeddings of "fastText" (Bojanowski and others, 2017); not in any published class.
+ *
  * Thread rule: one call at a time; inside it all threads of the compute are used. */
 #ifndef MODEL_LEARNMODEL_H
 #define MODEL_LEARNMODEL_H

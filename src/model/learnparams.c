@@ -42,7 +42,7 @@ static bool learnparams_is_shared(const char *name)
 static enum learnparams_kind learnparams_kind_of(const struct inventory_item *item)
 {
     if (learnparams_named(item->name, "token_embd") || learnparams_named(item->name, "position_embd") ||
-        learnparams_named(item->name, "output")) {
+        learnparams_named(item->name, "bigram_embd") || learnparams_named(item->name, "output")) {
         return LEARNPARAMS_EMBEDDING;
     }
     if (learnparams_named(item->name, "ffn_gate_inp")) {
@@ -189,6 +189,7 @@ static void learnparams_bind_layer(struct learnparams *p, size_t i)
 static void learnparams_bind(struct learnparams *p, const struct config *c)
 {
     p->embed = learnparams_find(p, "token_embd.weight");
+    p->bigrams = learnparams_find(p, "bigram_embd.weight");
     p->places = learnparams_find(p, "position_embd.weight");
     p->norm = learnparams_find(p, "output_norm.weight");
     p->norm_bias = learnparams_find(p, "output_norm.bias");
@@ -335,7 +336,7 @@ void learnparams_randomise(struct learnparams *p, const struct learnparams_init 
     rng_seed(&r, init->seed);
     for (size_t i = 0; i < p->n; i++) {
         struct learnparam *q = &p->all[i];
-        if (q->kind == LEARNPARAMS_VECTOR || q->kind == LEARNPARAMS_BALANCE) {
+        if (q->kind == LEARNPARAMS_VECTOR || q->kind == LEARNPARAMS_BALANCE || q == p->bigrams) {
             continue;
         }
         double deviation = learnparams_deviation(q, init);

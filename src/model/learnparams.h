@@ -13,7 +13,7 @@
 
 enum learnparams_kind {
     LEARNPARAMS_MATRIX,    /* of a layer: [out, in], or several of them one below the other */
-    LEARNPARAMS_EMBEDDING, /* the tables of tokens and of positions, and the head */
+    LEARNPARAMS_EMBEDDING, /* the tables of tokens, positions and pairs, and the head */
     LEARNPARAMS_ROUTER,
     LEARNPARAMS_VECTOR,    /* the weights of a norm, a bias */
     LEARNPARAMS_BALANCE,   /* the router's selection bias: no gradient */
@@ -52,6 +52,7 @@ struct learnparams {
     size_t n_values;        /* of all parameters together */
     struct learnparam *embed, *norm, *head; /* head is embed when they are tied */
     struct learnparam *places, *norm_bias;  /* GPT-2: the table of positions; NULL without */
+    struct learnparam *bigrams;             /* with bigram_vocab_size; NULL without */
     struct learnparams_layer *layers;       /* num_hidden_layers, then one for each MTP layer */
     struct learnparams_mtp *mtp;            /* NULL without */
     void *memory;
@@ -68,7 +69,8 @@ ERR_MUST_USE err learnparams_list(const struct config *c, bool exact, struct lea
 size_t learnparams_size(const struct learnparams *p); /* bytes of values, gradients and copies */
 
 /* Normal values for all matrices, deviation gain / sqrt(cols), or std where that is above 0; embeddings
- * embed_std; routers as matrices; what writes to the residual stream (o, down) times out_gain. */
+ * embed_std, those of pairs 0; routers as matrices; what writes to the residual stream (o, down) times
+ * out_gain. */
 struct learnparams_init {
     double gain, out_gain, embed_std;
     uint64_t seed;

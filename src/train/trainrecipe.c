@@ -297,7 +297,9 @@ static err trainrecipe_model_known(struct trainrecipe_reader *a)
     json_t *known, *value;
     const char *key;
     err e = ERR_OK;
-    TRY(hfconfig_make(&a->r->config, DTYPE_BF16, 0, 0, &known, a->info));
+    struct config all = a->r->config;
+    all.bigram_vocab_size += all.bigram_vocab_size == 0; /* known, if 0 */
+    TRY(hfconfig_make(&all, DTYPE_BF16, 0, 0, &known, a->info));
     json_object_foreach(json_object_get(a->r->given, "model"), key, value)
     {
         if (e == ERR_OK && !json_object_get(known, key)) {

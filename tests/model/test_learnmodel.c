@@ -232,6 +232,40 @@ static void test_gpt2s_class_has_them_tied_and_untied(void **state)
     check_gradients(c, (struct learnmodel_options){.recompute = true});
 }
 
+/* Fewer rows than pairs, so that some share one. */
+static void test_embeddings_of_pairs_have_them(void **state)
+{
+    (void)state;
+    struct config c = llama();
+    c.bigram_vocab_size = 5;
+    check_gradients(c, (struct learnmodel_options){0});
+    c = tiny();
+    c.bigram_vocab_size = 9;
+    c.tie_word_embeddings = true;
+    check_gradients(c, (struct learnmodel_options){0});
+}
+
+/* What a pair adds depends on both tokens, and not on another document's. */
+static void test_a_pair_is_a_token_and_the_one_before_it(void **state)
+{
+    (void)state;
+    struct config c = llama();
+    struct compute *compute;
+    c.bigram_vocab_size = 4099;
+    struct learnmodel *m = make(c, (struct learnmodel_options){.exact = true}, &compute);
+    struct learnparams *p = learnmodel_params(m);
+    learnparams_zero_grad(p);
+    step(m, &scales);
+    size_t used = 0;
+    for (size_t r = 0; r < p->bigrams->grad.rows; r++) {
+        used += mat_get(&p->bigrams->grad, r, 0) != 0;
+        assert_true(mat_get(&p->bigrams->value, r, 0) == 0);
+    }
+    assert_int_equal(used, T - 2); /* two documents begin with 3, and the last token of all predicts nothing */
+    learnmodel_free(m);
+    compute_free(compute);
+}
+
 static void test_biases_of_attention_are_refused_by_name(void **state)
 {
     (void)state;
@@ -338,6 +372,8 @@ int main(void)
         cmocka_unit_test(test_dense_tied_model_has_them),
         cmocka_unit_test(test_grouped_queries_have_them_tied_and_untied),
         cmocka_unit_test(test_gpt2s_class_has_them_tied_and_untied),
+        cmocka_unit_test(test_embeddings_of_pairs_have_them),
+        cmocka_unit_test(test_a_pair_is_a_token_and_the_one_before_it),
         cmocka_unit_test(test_biases_of_attention_are_refused_by_name),
         cmocka_unit_test(test_recomputing_changes_no_bit_and_takes_less_memory),
         cmocka_unit_test(test_tokens_and_places_that_are_none_are_refused),

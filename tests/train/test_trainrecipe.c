@@ -79,6 +79,7 @@ static void test_every_mistake_is_named(void **state)
          "[data]\ncontext = 64\n[schedule]\ntokens = 5\n", "sample_tokens = 0 in [run]"},
         {"[model]\nmodel_type = gpt2\nvocab_size = 300\nn_embd = 32\nn_layer = 2\nn_head = 3\nn_positions = 64\n"
          "[schedule]\ntokens = 5\n", "n_embd (32) is not a multiple of n_head (3)"},
+        {MODEL "bigram_vocab_size = 900\n[data]\ncontext = 64\n[schedule]\ntokens = 5\n", "pairs"},
         {"[model]\nmodel_type = bert\n", "[model]"},
         {"", "[model]"},
     };
