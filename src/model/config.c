@@ -232,8 +232,8 @@ err config_check_served(const struct config *c, struct errinfo *info)
     }
     if (c->bigram_vocab_size) {
         return err_set(info, ERR_UNSUPPORTED, "bigram_vocab_size is %zu: a model with embeddings of pairs is "
-                       "of no published class; it learns here (fathom train), but Fathom neither runs nor writes one",
-                       c->bigram_vocab_size);
+                       "of no published class; it learns here (fathom train), but Fathom neither runs nor "
+                       "writes one", c->bigram_vocab_size);
     }
     return ERR_OK;
 }

@@ -116,7 +116,8 @@ static bool trainrecipe_is_section(const char *section)
 void trainrecipe_keys(FILE *to)
 {
     const char *section = "";
-    fprintf(to, "[model]\n  names and values of a Hugging Face config.json, such as hidden_size = 256\n"
+    fprintf(to, "[model]\n  names and values of a Hugging Face config.json, such as hidden_size = 256; and\n"
+                "  bigram_vocab_size = rows of a table of hashed pairs of tokens, learnt besides (0)\n"
                 "[mix]\n  NAME = weight of a source of the dataset; without: every source by its tokens\n");
     for (size_t i = 0; i < TRAINRECIPE_KEYS; i++) {
         const struct trainrecipe_key *k = &trainrecipe_table[i];
