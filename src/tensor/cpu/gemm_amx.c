@@ -1,7 +1,8 @@
 /* tensor/cpu/gemm_amx.c: products of learning on AMX. A tile of sums is [16 m][16 n]; up to two tiles of w (16
  * pairs along k of 16 n, packed) meet up to two tiles of x ([16 m][32 k]; of rows as they are in memory, where
- * they are whole). Between products the results of the block before are stored, w's next tiles come to the
- * first cache, and what the next rows of x and y need is asked for. docs/measurements.md: what was tried. */
+ * they are whole). A block's sums leave their tiles in the first step of the next block, and what becomes of
+ * them beside the steps of the one after; between products what the next rows of x and y need is asked for.
+ * docs/measurements.md: what was tried. */
 #include <immintrin.h>
 #include <string.h>
 
@@ -12,7 +13,6 @@ enum {
     GEMM_TILE = 1024, /* bytes */
     GEMM_STEP = 32,   /* of the sum: a tile's */
     GEMM_WIDTH = 2,   /* tiles of x together, and of w */
-    GEMM_AHEAD = 4 * GEMM_TILE, /* w is asked for as much before it is used */
     GEMM_GROUP = 16 * GEMM_WIDTH,
     GEMM_WANTED = 4,
     GEMM_SHORT = 128, /* sums up to this long end too soon to begin with what is in y */
@@ -212,7 +212,7 @@ static void gemm_pack_x(const struct gemm_task *t, size_t k, size_t n_k, char *t
 /* ---- Results. ---- */
 
 /* How rows of 32 sums come to y. Streamed: past the caches. */
-enum gemm_way { GEMM_ANY, GEMM_BF16, GEMM_BF16_STREAM, GEMM_F32_STREAM, GEMM_F32_ADD };
+enum gemm_way { GEMM_ANY, GEMM_BF16, GEMM_BF16_STREAM, GEMM_F32, GEMM_F32_STREAM, GEMM_F32_ADD };
 
 /* Rows of a block's sums on their way to y. */
 struct gemm_store {
@@ -249,6 +249,10 @@ static inline __attribute__((always_inline)) void gemm_store_row(struct gemm_sto
     case GEMM_BF16: _mm512_storeu_si512(s->y, (__m512i)_mm512_cvtne2ps_pbh(high, low)); break;
     case GEMM_BF16_STREAM:
         _mm512_stream_si512((void *)s->y, (__m512i)_mm512_cvtne2ps_pbh(high, low));
+        break;
+    case GEMM_F32:
+        _mm512_storeu_ps(s->y, low);
+        _mm512_storeu_ps(s->y + 64, high);
         break;
     case GEMM_F32_STREAM:
         _mm512_stream_ps((float *)(void *)s->y, low);
@@ -296,9 +300,10 @@ struct gemm_block {
     size_t steps;
     const char *last; /* NULL: none; tiles one after the other */
     const char *w;    /* a panel's, from here on */
-    struct gemm_tiles from, to; /* sums to begin with (data NULL: 0), and where they go */
+    struct gemm_tiles from;   /* sums to begin with; data NULL: 0 */
+    struct gemm_tiles before; /* where those that are in the tiles go; data NULL: nowhere */
     struct gemm_ahead ahead_x, ahead_y;
-    const char *wanted[GEMM_WANTED]; /* a line of each is asked for at each step */
+    const char *wanted[GEMM_WANTED]; /* a line of each is asked for at each step, and the next is next */
     size_t n_wanted;                 /* GEMM_WANTED or 0 */
 };
 
@@ -313,88 +318,108 @@ static inline __attribute__((always_inline)) void gemm_ask_ahead(struct gemm_ahe
     a->data += a->step;
 }
 
-static inline __attribute__((always_inline)) void gemm_ask_tile(const char *w)
+/* Stands between tile instructions (docs/measurements.md, What a busy hardware thread costs). */
+static inline __attribute__((always_inline)) void gemm_rest(void)
 {
-    for (size_t i = 0; i < GEMM_TILE; i += 64) {
-        _mm_prefetch(w + i, _MM_HINT_T0);
-    }
+    __asm__ volatile("nop;nop;nop;nop;nop;nop;nop;nop");
 }
 
-/* Sums: tile 0 and right of it 1; below them 2 and 3. */
-static inline __attribute__((always_inline)) void gemm_step(size_t tiles, size_t side, size_t step,
+/* Where a tile of sums is in memory, or will be. */
+#define GEMM_AT(a, down, right) ((a)->data + (down) * (a)->tile + (right) * (a)->side)
+
+/* Tile i of sums: those of the block before go where they belong, and the block's own begin. */
+#define GEMM_TURN(i, b, down, right)                                             \
+    do {                                                                         \
+        if ((b)->before.data) {                                                  \
+            TILES_STORE_ROWS(i, GEMM_AT(&(b)->before, down, right), (b)->before.row); \
+            gemm_rest();                                                         \
+        }                                                                        \
+        if ((b)->from.data) {                                                    \
+            TILES_LOAD(i, GEMM_AT(&(b)->from, down, right), (b)->from.row);      \
+        } else {                                                                 \
+            TILES_ZERO(i);                                                       \
+        }                                                                        \
+        gemm_rest();                                                             \
+    } while (0)
+
+/* Sums: tile 0 and right of it 1; below them 2 and 3. An operand is zeroed after its last use: such tiles take
+ * no register of the few that a busy hardware thread leaves. */
+static inline __attribute__((always_inline)) void gemm_step(size_t tiles, size_t side, bool first,
                                                             const char *x, size_t row, size_t tile,
                                                             struct gemm_block *b,
                                                             struct gemm_store *waits, size_t each)
 {
-    TILES_LOAD(4, x, row);
     TILES_LOAD(6, b->w, 64);
+    gemm_rest();
+    TILES_LOAD(4, x, row);
+    gemm_rest();
+    if (first) {
+        GEMM_TURN(0, b, 0, 0);
+    }
     TILES_ADD(0, 4, 6);
     gemm_store_some(waits, each);
-    gemm_ask_tile(b->w + GEMM_AHEAD);
+    if (tiles > 1) {
+        TILES_LOAD(5, x + tile, row);
+        gemm_ask_ahead(&b->ahead_x);
+        gemm_rest();
+        if (first) {
+            GEMM_TURN(2, b, 1, 0);
+        }
+        TILES_ADD(2, 5, 6);
+        gemm_store_some(waits, each);
+    } else {
+        gemm_ask_ahead(&b->ahead_x);
+    }
+    TILES_ZERO(6);
     if (side > 1) {
         TILES_LOAD(7, b->w + GEMM_TILE, 64);
+        gemm_rest();
+        if (first) {
+            GEMM_TURN(1, b, 0, 1);
+        }
         TILES_ADD(1, 4, 7);
         gemm_store_some(waits, each);
     }
-    gemm_ask_ahead(&b->ahead_x);
-    if (tiles > 1) {
-        TILES_LOAD(5, x + tile, row);
-        TILES_ADD(2, 5, 6);
-        gemm_store_some(waits, each);
-    }
-    if (side > 1) {
-        gemm_ask_tile(b->w + GEMM_AHEAD + GEMM_TILE);
+    TILES_ZERO(4);
+    gemm_ask_ahead(&b->ahead_y);
+    for (size_t i = 0; i < b->n_wanted; i++) {
+        _mm_prefetch(b->wanted[i], _MM_HINT_T1);
+        b->wanted[i] += 64;
     }
     if (tiles > 1 && side > 1) {
+        if (first) {
+            GEMM_TURN(3, b, 1, 1);
+        }
         TILES_ADD(3, 5, 7);
         gemm_store_some(waits, each);
     }
-    gemm_ask_ahead(&b->ahead_y);
-    for (size_t i = 0; i < b->n_wanted; i++) {
-        _mm_prefetch(b->wanted[i] + 64 * step, _MM_HINT_T1);
-    }
+    TILES_ZERO(5);
+    TILES_ZERO(7);
     b->w += side * GEMM_TILE;
 }
 
-/* DO(i, a, down, right) for each tile of sums. */
-#define GEMM_EACH(tiles, side, DO, a)    \
-    do {                                 \
-        DO(0, a, 0, 0);                  \
-        if ((side) > 1) {                \
-            DO(1, a, 0, 1);              \
-        }                                \
-        if ((tiles) > 1) {               \
-            DO(2, a, 1, 0);              \
-        }                                \
-        if ((tiles) > 1 && (side) > 1) { \
-            DO(3, a, 1, 1);              \
-        }                                \
-    } while (0)
-#define GEMM_AT(a, down, right) ((a)->data + (down) * (a)->tile + (right) * (a)->side)
-#define GEMM_ZERO(i, a, down, right) TILES_ZERO(i)
-#define GEMM_LOAD(i, a, down, right) TILES_LOAD(i, GEMM_AT(a, down, right), (a)->row)
-#define GEMM_STORE(i, a, down, right) TILES_STORE_ROWS(i, GEMM_AT(a, down, right), (a)->row)
-
-/* The block's sums; meanwhile stores what waits, `each` rows after a product. */
+/* The block's sums, which stay in their tiles; meanwhile stores what waits, `each` rows after a product. Not in
+ * the first step, if there are others: tiles are stored there to where these rows seem to be (4 KB further). */
 static inline __attribute__((always_inline)) void gemm_block_run(size_t tiles, size_t side, enum gemm_way way,
                                                                  size_t each, const struct gemm_block *block,
                                                                  struct gemm_store *waits)
 {
     struct gemm_block b = *block;
     struct gemm_store s = *waits;
+    size_t row = b.x.row, tile = b.x.tile, n = b.steps + (b.last != NULL), at_first = n > 1 ? 0 : each;
     s.way = way;
-    if (b.from.data) {
-        GEMM_EACH(tiles, side, GEMM_LOAD, &b.from);
-    } else {
-        GEMM_EACH(tiles, side, GEMM_ZERO, 0);
+    for (size_t i = 0; i < n; i++, b.x.data += b.x.step) {
+        if (i == b.steps) {
+            b.x.data = b.last;
+            row = 64;
+            tile = GEMM_TILE;
+        }
+        if (i == 0) {
+            gemm_step(tiles, side, true, b.x.data, row, tile, &b, &s, at_first);
+        } else {
+            gemm_step(tiles, side, false, b.x.data, row, tile, &b, &s, each);
+        }
     }
-    for (size_t i = 0; i < b.steps; i++, b.x.data += b.x.step) {
-        gemm_step(tiles, side, i, b.x.data, b.x.row, b.x.tile, &b, &s, each);
-    }
-    if (b.last) {
-        gemm_step(tiles, side, b.steps, b.last, 64, GEMM_TILE, &b, &s, each);
-    }
-    GEMM_EACH(tiles, side, GEMM_STORE, &b.to);
     *waits = s;
 }
 
@@ -410,6 +435,7 @@ static inline __attribute__((always_inline)) void gemm_block_of(size_t tiles, si
     switch (waits->way) {
     case GEMM_BF16: gemm_block_run(tiles, side, GEMM_BF16, each, b, waits); break;
     case GEMM_BF16_STREAM: gemm_block_run(tiles, side, GEMM_BF16_STREAM, each, b, waits); break;
+    case GEMM_F32: gemm_block_run(tiles, side, GEMM_F32, each, b, waits); break;
     case GEMM_F32_STREAM: gemm_block_run(tiles, side, GEMM_F32_STREAM, each, b, waits); break;
     case GEMM_F32_ADD: gemm_block_run(tiles, side, GEMM_F32_ADD, each, b, waits); break;
     default: gemm_block_run(tiles, side, GEMM_ANY, each, b, waits);
@@ -429,12 +455,20 @@ static void gemm_block_any(size_t tiles, size_t side, size_t each, const struct 
 
 /* ---- Tasks. ---- */
 
+/* A block whose sums are in the tiles still: where they go with the next block, and what is done then. */
+struct gemm_sums {
+    struct gemm_tiles to; /* data NULL: there is none */
+    size_t tiles, side;
+    struct gemm_store then; /* no rows: nothing */
+};
+
 /* A task on its way: one panel of it at a time. */
 struct gemm_walk {
     const struct gemm_task *t;
     char *w, *x, *edge, *sums, *wide;
     size_t panel, n_k; /* of the sum: [panel, panel + n_k) of the task's */
     struct gemm_store waits;
+    struct gemm_sums done;
     size_t turn; /* of the two blocks' sums */
 };
 
@@ -457,10 +491,39 @@ static inline char *gemm_y(const struct gemm_task *t, size_t m, size_t n)
     return (char *)t->y.data + ((t->m + m) * t->y.stride + t->n + n) * gemm_y_bytes(t);
 }
 
-/* Where a block's sums begin and end: y's own memory, if that is float32, of whole tiles, and
- * neither streamed nor added to by a short sum. */
+static enum gemm_way gemm_way_of(const struct gemm_task *t, const char *y, __mmask32 mask)
+{
+    bool f32 = t->y.type == MAT_F32;
+    bool streams = t->stream && (uintptr_t)y % 64 == 0 && t->y.stride * gemm_y_bytes(t) % 64 == 0;
+    if (mask != 0xffffffffu || (t->add && !f32)) {
+        return GEMM_ANY;
+    }
+    if (f32) {
+        return t->add ? GEMM_F32_ADD : streams ? GEMM_F32_STREAM : GEMM_F32;
+    }
+    return streams ? GEMM_BF16_STREAM : GEMM_BF16;
+}
+
+/* What is to be done with a block's sums. */
+static struct gemm_store gemm_wait(const struct gemm_task *t, const struct gemm_group *g, size_t n,
+                                   const char *sums)
+{
+    size_t cols = gemm_smaller(t->n_n - n, 32);
+    struct gemm_store w = {.sums = (const float *)(const void *)sums,
+                           .y = gemm_y(t, g->m, n),
+                           .stride = t->y.stride * gemm_y_bytes(t),
+                           .rows = g->rows,
+                           .mask = cols == 32 ? 0xffffffffu : (1u << cols) - 1,
+                           .type = t->y.type,
+                           .add = t->add};
+    w.way = gemm_way_of(t, w.y, w.mask);
+    return w;
+}
+
+/* Where a block's sums begin and end: in y itself, if that is float32, of whole tiles, and neither streamed nor
+ * added to by a short sum. */
 static void gemm_ends(struct gemm_walk *a, const struct gemm_group *g, size_t n, bool first, bool last,
-                      struct gemm_block *b)
+                      struct gemm_block *b, struct gemm_sums *sums)
 {
     const struct gemm_task *t = a->t;
     bool whole = g->rows == 16 * g->tiles && gemm_smaller(t->n_n - n, 32) % 16 == 0;
@@ -473,44 +536,53 @@ static void gemm_ends(struct gemm_walk *a, const struct gemm_group *g, size_t n,
     if (first && direct && t->add) {
         b->from = y;
     }
-    b->to = !last ? wide : y;
+    sums->to = !last ? wide : y;
     if (last && !direct) {
-        b->to = (struct gemm_tiles){a->sums + a->turn % 2 * GEMM_PAIR_BYTES, 64, GEMM_TILE, 0, GEMM_SUM_BYTES};
+        const char *here = a->sums + a->turn % 2 * GEMM_PAIR_BYTES;
+        sums->to = (struct gemm_tiles){here, 64, GEMM_TILE, 0, GEMM_SUM_BYTES};
+        sums->then = gemm_wait(t, g, n, sums->to.data);
+        a->turn++;
     }
 }
 
-static enum gemm_way gemm_way_of(const struct gemm_task *t, const char *y, __mmask32 mask)
-{
-    bool f32 = t->y.type == MAT_F32;
-    bool streams = t->stream && (uintptr_t)y % 64 == 0 && t->y.stride * gemm_y_bytes(t) % 64 == 0;
-    if (mask != 0xffffffffu || (t->add ? !f32 : f32 && !streams)) {
-        return GEMM_ANY;
-    }
-    if (f32) {
-        return t->add ? GEMM_F32_ADD : GEMM_F32_STREAM;
-    }
-    return streams ? GEMM_BF16_STREAM : GEMM_BF16;
-}
+#define GEMM_STORE(i, a, down, right) TILES_STORE_ROWS(i, GEMM_AT(a, down, right), (a)->row)
 
-/* After a block: its sums wait now, if they are not where they belong. */
-static void gemm_then(struct gemm_walk *a, const struct gemm_group *g, size_t n, const struct gemm_block *b)
+/* What is in the tiles to its place, without a next block. */
+static void gemm_put_sums(struct gemm_walk *a)
 {
-    const struct gemm_task *t = a->t;
-    bool summed = b->to.data >= a->sums && b->to.data < a->sums + 2 * GEMM_PAIR_BYTES;
-    if (!summed) {
+    const struct gemm_sums *d = &a->done;
+    gemm_store_some(&a->waits, a->waits.rows);
+    if (!d->to.data) {
         return;
     }
+    GEMM_STORE(0, &d->to, 0, 0);
+    if (d->side > 1) {
+        GEMM_STORE(1, &d->to, 0, 1);
+    }
+    if (d->tiles > 1) {
+        GEMM_STORE(2, &d->to, 1, 0);
+    }
+    if (d->tiles > 1 && d->side > 1) {
+        GEMM_STORE(3, &d->to, 1, 1);
+    }
+    a->waits = d->then;
+    a->done.to.data = NULL;
+}
+
+/* A block; its sums go to their place with the next one. */
+static void gemm_go(struct gemm_walk *a, struct gemm_block *b, const struct gemm_sums *sums)
+{
+    size_t n = b->steps + (b->last != NULL), slots = (n > 1 ? n - 1 : n) * sums->tiles * sums->side;
+    if (a->done.tiles != sums->tiles || a->done.side != sums->side) {
+        gemm_put_sums(a);
+    }
+    b->before = a->done.to;
+    gemm_block_any(sums->tiles, sums->side, gemm_tiles(a->waits.rows, slots), b, &a->waits);
     gemm_store_some(&a->waits, a->waits.rows);
-    size_t cols = gemm_smaller(t->n_n - n, 32);
-    a->waits = (struct gemm_store){.sums = (const float *)(const void *)(a->sums + a->turn++ % 2 *
-                                                                         GEMM_PAIR_BYTES),
-                                   .y = gemm_y(t, g->m, n),
-                                   .stride = t->y.stride * gemm_y_bytes(t),
-                                   .rows = g->rows,
-                                   .mask = cols == 32 ? 0xffffffffu : (1u << cols) - 1,
-                                   .type = t->y.type,
-                                   .add = t->add};
-    a->waits.way = gemm_way_of(t, a->waits.y, a->waits.mask);
+    if (a->done.to.data) {
+        a->waits = a->done.then;
+    }
+    a->done = *sums;
 }
 
 /* What a block asks for of the next group's y: its columns' lines. */
@@ -554,7 +626,7 @@ static void gemm_group_run(struct gemm_walk *a, const struct gemm_group *g)
                                    .steps = n_steps - packed,
                                    .last = packed ? g->last : NULL,
                                    .w = a->w + gemm_panel_at(n, t->n_n, steps, s)};
-            size_t ahead = n / 32 * share, side = gemm_side(n, t->n_n);
+            size_t ahead = n / 32 * share;
             b.x.data += s * g->x.step;
             if (g->next && ahead < g->next_rows) {
                 b.ahead_x = (struct gemm_ahead){g->next + ahead * g->x.row + s * g->x.step, g->x.row,
@@ -562,10 +634,9 @@ static void gemm_group_run(struct gemm_walk *a, const struct gemm_group *g)
             }
             b.ahead_y = gemm_ahead_y(t, g, n, n_steps);
             gemm_ask_wanted(t->wants, n_steps, &b);
-            gemm_ends(a, g, n, first, last, &b);
-            size_t slots = n_steps * g->tiles * side;
-            gemm_block_any(g->tiles, side, gemm_tiles(a->waits.rows, slots), &b, &a->waits);
-            gemm_then(a, g, n, &b);
+            struct gemm_sums sums = {.tiles = g->tiles, .side = gemm_side(n, t->n_n)};
+            gemm_ends(a, g, n, first, last, &b, &sums);
+            gemm_go(a, &b, &sums);
         }
     }
 }
@@ -628,6 +699,7 @@ static void gemm_amx_task(const struct gemm_task *t)
         }
         gemm_panel(&a);
     }
+    gemm_put_sums(&a);
     gemm_store_some(&a.waits, a.waits.rows);
     _mm_sfence();
 }
