@@ -370,3 +370,13 @@ void file_writer_close(struct file_writer *w)
     mem_free(w->tmp);
     mem_free(w);
 }
+
+err file_write(const char *path, const void *data, size_t n, struct errinfo *info)
+{
+    struct file_writer *w = NULL;
+    TRY(file_writer_open(path, &w, info));
+    err e = file_writer_write(w, data, n, info);
+    e = e == ERR_OK ? file_writer_commit(w, info) : e;
+    file_writer_close(w);
+    return e;
+}

@@ -50,6 +50,9 @@ size_t file_writer_offset(const struct file_writer *w);
 ERR_MUST_USE err file_writer_commit(struct file_writer *w, struct errinfo *info);
 void file_writer_close(struct file_writer *w); /* NULL is fine */
 
+/* All of a file, by such a writer. */
+ERR_MUST_USE err file_write(const char *path, const void *data, size_t n, struct errinfo *info);
+
 /* What a folder holds reaches the disk: the names, not what is in the files. */
 ERR_MUST_USE err file_sync_folder(const char *dir, struct errinfo *info);
 ERR_MUST_USE err file_sync_parent(const char *path, struct errinfo *info); /* the folder `path` is in */

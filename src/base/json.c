@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/file.h"
 #include "base/mem.h"
@@ -50,6 +51,19 @@ char *json_text_dup(const json_t *value, size_t flags)
 {
     char *text = NULL;
     return value && json_text(value, flags, &text) == ERR_OK ? text : NULL;
+}
+
+err json_write(const json_t *value, size_t flags, const char *path, struct errinfo *info)
+{
+    char *text = json_text_dup(value, flags);
+    if (!text) {
+        return err_set(info, ERR_NOMEM, "cannot write %s: out of memory, or a text is not UTF-8", path);
+    }
+    size_t n = strlen(text);
+    text[n] = '\n'; /* the NUL's place */
+    err e = file_write(path, text, n + 1, info);
+    mem_free(text);
+    return e;
 }
 
 const char *json_type_name(const json_t *value)

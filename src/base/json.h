@@ -39,6 +39,8 @@ ERR_MUST_USE err json_parse_file(const char *path, size_t cap, json_t **out, str
 ERR_MUST_USE err json_text(const json_t *value, size_t flags, char **out);
 /* The same, with NULL for every failure and for no value: for documents built step by step. */
 char *json_text_dup(const json_t *value, size_t flags) __attribute__((warn_unused_result));
+/* The text and a newline as a file (file_write's errors); ERR_NOMEM for no value (NULL), too. */
+ERR_MUST_USE err json_write(const json_t *value, size_t flags, const char *path, struct errinfo *info);
 
 /* Typed reads of obj[key]; `name` as above. ERR_NOTFOUND when the key is absent or null,
  * ERR_CORRUPT when obj is no object or the value has another type, sign or range; the message names

@@ -353,19 +353,12 @@ static void benchreport_page(const struct benchtable *t, struct htmltext *h)
 static err benchreport_file(const char *dir, const char *name, const char *text, size_t n,
                             struct errinfo *info)
 {
-    struct file_writer *w = NULL;
     char *path = file_join(dir, name);
     if (!path) {
         return err_set(info, ERR_NOMEM, "out of memory for the report's path");
     }
-    err e = file_writer_open(path, &w, info);
+    err e = file_write(path, text, n, info);
     mem_free(path);
-    TRY(e);
-    e = file_writer_write(w, text, n, info);
-    if (e == ERR_OK) {
-        e = file_writer_commit(w, info);
-    }
-    file_writer_close(w);
     return e;
 }
 

@@ -79,14 +79,9 @@ static err cmd_tokenizer_learn(const struct cmd_tokenizer *c, enum tokenizer_pre
 
 static err cmd_tokenizer_write(const char *dir, const char *name, const json_t *document, struct errinfo *info)
 {
-    char *path = file_join(dir, name), *text = json_text_dup(document, JSON_INDENT(1));
-    struct file_writer *w = NULL;
-    err e = path && text ? file_writer_open(path, &w, info)
-                         : err_set(info, ERR_NOMEM, "out of memory writing %s/%s", dir, name);
-    e = e == ERR_OK ? file_writer_write(w, text, strlen(text), info) : e;
-    e = e == ERR_OK ? file_writer_commit(w, info) : e;
-    file_writer_close(w);
-    mem_free(text);
+    char *path = file_join(dir, name);
+    err e = path ? json_write(document, JSON_INDENT(1), path, info)
+                 : err_set(info, ERR_NOMEM, "out of memory writing %s/%s", dir, name);
     mem_free(path);
     return e;
 }

@@ -120,25 +120,8 @@ err conversation_save(const struct conversation *c, const char *model, const cha
                       struct errinfo *info)
 {
     json_t *doc = conversation_to_json(c, model);
-    char *text = json_text_dup(doc, JSON_INDENT(1));
+    err e = json_write(doc, JSON_INDENT(1), path, info);
     json_decref(doc);
-    if (!text) {
-        return err_set(info, ERR_NOMEM,
-                       "cannot write the chat down: out of memory, or a message is not UTF-8");
-    }
-    struct file_writer *w;
-    err e = file_writer_open(path, &w, info);
-    if (e == ERR_OK) {
-        e = file_writer_write(w, text, strlen(text), info);
-        if (e == ERR_OK) {
-            e = file_writer_write(w, "\n", 1, info);
-        }
-        if (e == ERR_OK) {
-            e = file_writer_commit(w, info);
-        }
-        file_writer_close(w);
-    }
-    mem_free(text);
     return e;
 }
 

@@ -192,14 +192,7 @@ static err download_pick_up(struct download_run *run, struct errinfo *info)
 
 static err download_save_tag(struct download_run *run, struct errinfo *info)
 {
-    struct file_writer *w;
-    TRY(file_writer_open(run->tag_path, &w, info));
-    err e = file_writer_write(w, run->tag, strlen(run->tag), info);
-    if (e == ERR_OK) {
-        e = file_writer_commit(w, info);
-    }
-    file_writer_close(w);
-    return e;
+    return file_write(run->tag_path, run->tag, strlen(run->tag), info);
 }
 
 /* The server's idea of the whole size against ours. */

@@ -306,14 +306,7 @@ static err registry_print(const struct registry_model *m, struct strbuf *s)
 
 static err registry_save(const char *path, const struct strbuf *s, struct errinfo *info)
 {
-    struct file_writer *w;
-    TRY(file_writer_open(path, &w, info));
-    err e = file_writer_write(w, s->data, s->len, info);
-    if (e == ERR_OK) {
-        e = file_writer_commit(w, info);
-    }
-    file_writer_close(w);
-    return e;
+    return file_write(path, s->data, s->len, info);
 }
 
 err registry_write(const struct registry_model *m, bool complete, struct errinfo *info)

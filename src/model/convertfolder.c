@@ -45,23 +45,11 @@ static err convertfolder_nomem(struct convertfolder *f)
 /* Writes a JSON value as f->tmp/name. Takes the reference. */
 static err convertfolder_json(struct convertfolder *f, const char *name, json_t *take_value)
 {
-    char *text = json_text_dup(take_value, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
-    json_decref(take_value);
     char *path = file_join(f->tmp, name);
-    struct file_writer *w = NULL;
-    err e = text && path ? file_writer_open(path, &w, f->info) : convertfolder_nomem(f);
-    if (e == ERR_OK) {
-        e = file_writer_write(w, text, strlen(text), f->info);
-    }
-    if (e == ERR_OK) {
-        e = file_writer_write(w, "\n", 1, f->info);
-    }
-    if (e == ERR_OK) {
-        e = file_writer_commit(w, f->info);
-    }
-    file_writer_close(w);
+    err e = path ? json_write(take_value, JSON_INDENT(2) | JSON_REAL_PRECISION(15), path, f->info)
+                 : convertfolder_nomem(f);
+    json_decref(take_value);
     mem_free(path);
-    mem_free(text);
     return e;
 }
 

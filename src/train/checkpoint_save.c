@@ -138,13 +138,9 @@ static err checkpoint_write_all(struct checkpoint_save *s, struct errinfo *info)
 static err checkpoint_write_text(const char *folder, const char *name, const char *text,
                                  struct errinfo *info)
 {
-    struct file_writer *w = NULL;
     char *path;
     TRY(checkpoint_manifest_join(folder, name, &path, info));
-    err e = file_writer_open(path, &w, info);
-    e = e == ERR_OK ? file_writer_write(w, text, strlen(text), info) : e;
-    e = e == ERR_OK ? file_writer_commit(w, info) : e;
-    file_writer_close(w);
+    err e = file_write(path, text, strlen(text), info);
     mem_free(path);
     return e;
 }

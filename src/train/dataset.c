@@ -100,15 +100,10 @@ static json_t *dataset_json(const struct dataset *d)
 err dataset_write(const struct dataset *d, struct errinfo *info)
 {
     json_t *document = dataset_json(d);
-    char *text = json_text_dup(document, JSON_INDENT(1)), *path = file_join(d->dir, DATASET_MANIFEST);
-    struct file_writer *w = NULL;
+    char *path = file_join(d->dir, DATASET_MANIFEST);
+    err e = path ? json_write(document, JSON_INDENT(1), path, info)
+                 : err_set(info, ERR_NOMEM, "out of memory writing %s/" DATASET_MANIFEST, d->dir);
     json_decref(document);
-    err e = text && path ? file_writer_open(path, &w, info)
-                         : err_set(info, ERR_NOMEM, "out of memory writing %s/" DATASET_MANIFEST, d->dir);
-    e = e == ERR_OK ? file_writer_write(w, text, strlen(text), info) : e;
-    e = e == ERR_OK ? file_writer_commit(w, info) : e;
-    file_writer_close(w);
-    mem_free(text);
     mem_free(path);
     return e;
 }

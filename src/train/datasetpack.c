@@ -272,21 +272,17 @@ static err datasetpack_check(const struct datasetpack_source *sources, size_t n,
 static err datasetpack_copy(const struct datasetpack *p, const char *name, char digest[TOKENSHARD_HASH])
 {
     struct file_map map = {0};
-    struct file_writer *w = NULL;
     unsigned char hash[crypto_hash_sha256_BYTES];
     char *from = file_join(p->options->tokenizer_dir, name), *to = file_join(p->options->dir, name);
     err e = from && to ? ERR_OK : err_set(p->info, ERR_NOMEM, "out of memory packing %s", p->options->dir);
     if (e == ERR_OK && (digest || file_exists(from))) {
         e = file_map_open(from, &map, p->info);
-        e = e == ERR_OK ? file_writer_open(to, &w, p->info) : e;
-        e = e == ERR_OK ? file_writer_write(w, map.data, map.size, p->info) : e;
-        e = e == ERR_OK ? file_writer_commit(w, p->info) : e;
+        e = e == ERR_OK ? file_write(to, map.data, map.size, p->info) : e;
     }
     if (e == ERR_OK && digest) {
         crypto_hash_sha256(hash, map.data, map.size);
         sodium_bin2hex(digest, TOKENSHARD_HASH, hash, sizeof hash);
     }
-    file_writer_close(w);
     file_map_close(&map);
     mem_free(from);
     mem_free(to);

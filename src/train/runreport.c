@@ -256,17 +256,13 @@ static void runreport_draw(const struct runreport_page *p, struct htmltext *h)
 static err runreport_save(const char *dir, const char *name, const struct htmltext *page,
                           struct errinfo *info)
 {
-    struct file_writer *w = NULL;
     char *path = file_join(dir, name);
     if (!path || page->failed != ERR_OK) {
         mem_free(path);
         return err_set(info, page->failed == ERR_OK ? ERR_NOMEM : page->failed,
                        "out of memory for the report %s/%s", dir, name);
     }
-    err e = file_writer_open(path, &w, info);
-    e = e == ERR_OK ? file_writer_write(w, page->text.data, page->text.len, info) : e;
-    e = e == ERR_OK ? file_writer_commit(w, info) : e;
-    file_writer_close(w);
+    err e = file_write(path, page->text.data, page->text.len, info);
     mem_free(path);
     return e;
 }

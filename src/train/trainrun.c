@@ -322,21 +322,6 @@ static err trainrun_same_recipe(const struct trainrun *a, const char *path)
     return e;
 }
 
-static err trainrun_write_recipe(const struct trainrun *a, const char *path)
-{
-    struct file_writer *w;
-    char *text;
-    TRY(json_text(a->recipe->given, JSON_INDENT(2), &text));
-    err e = file_writer_open(path, &w, a->info);
-    if (e == ERR_OK) {
-        e = file_writer_write(w, text, strlen(text), a->info);
-        e = e == ERR_OK ? file_writer_commit(w, a->info) : e;
-        file_writer_close(w);
-    }
-    mem_free(text);
-    return e;
-}
-
 /* Looks into the folder: begins there, or goes on. */
 static err trainrun_begin(struct trainrun *a, const char *recipe)
 {
@@ -350,7 +335,7 @@ static err trainrun_begin(struct trainrun *a, const char *recipe)
         TRY(file_exists(recipe) ? trainrun_same_recipe(a, recipe) : ERR_OK);
         TRY(trainerstate_restore(a->trainer, a->checkpoints, a->saved, false, a->info));
     }
-    TRY(trainrun_write_recipe(a, recipe));
+    TRY(json_write(a->recipe->given, JSON_INDENT(2), recipe, a->info));
     TRY(runlog_cut(o->dir, a->trainer->step, a->info));
     TRY(runlog_open(o->dir, &a->log, a->info));
     return a->has_checkpoint ? trainrun_note(a, "resumed") : ERR_OK;
