@@ -13,8 +13,8 @@
 # layers of 768, vocabulary 50257) and times what its main() times: forward, clearing, backward and AdamW of
 # B=4 rows of T=64 tokens, its defaults, in float32. Random tokens.
 #
-# flops_per_s counts as src/train/trainflops.h does: 6 per parameter of layers and head (50257 rows) and token,
-# attention over half the context; norms, activations and AdamW not. `fb_s`: without AdamW.
+# step_s is forward, clearing and backward, update_s AdamW. flops_per_s counts as src/train/trainflops.h does: 6 per
+# weight of matrices and head (50257 rows) and token, attention over half the context; norms and activations not.
 set -euo pipefail
 case ${1:-} in
 '' | -h | --help)
@@ -108,12 +108,12 @@ static void report(GPT2 *m, int n)
     }
     qsort(all[0], n, sizeof **all, order);
     qsort(all[1], n, sizeof **all, order);
-    double layers = (double)(m->num_parameters - m->param_sizes[0] - m->param_sizes[1]);
+    double layers = 12.0 * 12 * 768 * 768;
     double flops = 6 * (layers + 50257.0 * 768 + 12.0 * 12 * (64 + 64) * CONTEXT / 2);
     double s = all[0][n / 2], fb = all[1][n / 2], tokens = ROWS * CONTEXT;
-    fprintf(stderr, "{\"tokens_per_s\": %.2f, \"flops_per_s\": %.6g, \"step_s\": %.4f, \"fb_s\": %.4f, "
-                    "\"fb_flops_per_s\": %.6g, \"loss\": %.4f, \"flops_per_token\": %.0f}\n",
-            tokens / s, flops * tokens / s, s, fb, flops * tokens / fb, m->mean_loss, flops);
+    fprintf(stderr, "{\"tokens_per_s\": %.2f, \"flops_per_s\": %.6g, \"step_s\": %.4f, \"update_s\": %.4f, "
+                    "\"whole_tokens_per_s\": %.2f, \"loss\": %.4f, \"flops_per_token\": %.0f}\n",
+            tokens / fb, flops * tokens / fb, fb, s - fb, tokens / s, m->mean_loss, flops);
 }
 
 int main(int argc, char **argv)

@@ -15,11 +15,12 @@ Numbers: weights that products read, activations, their gradients and the residu
 weights, sums of gradients over micro batches and the optimiser's state float32. (Ours keeps the residual stream, its
 gradient and all sums into weight gradients in float32.)
 
-What was fastest on the machine of docs/measurements.md, and is the default: torch.compile layer by layer; attention
-by scaled_dot_product_attention; tokens sorted by expert, a product per expert into one result (--experts loop; the
+What was fastest on the machine of docs/measurements.md, and is the default: torch.compile layer by layer, attention
+written out for it (--eager: scaled_dot_product_attention); tokens sorted by expert, a product per expert into one result (--experts loop; the
 others: bmm, padded to the longest; grouped_mm, torch's own); gathers in both directions instead of scatters; all
 logits of a micro batch at once in a compiled loss; memory that stays with the process (the environment is set and
-the script starts itself again). --eager runs without torch.compile.
+the script starts itself again). --eager runs without
+torch.compile.
 
 Needs torch 2.10 or newer, gcc or clang for torch.compile."""
 import needed  # noqa: F401  first: says which package is missing

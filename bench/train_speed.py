@@ -3,18 +3,17 @@
 
     python3 bench/train_speed.py [--llmc ../llm.c] [--rounds 7] [--threads 2]
 
-Three models: recipes/fathom-nano.ini, a mixture of experts; bench/train_dense.ini, a dense one with the same
-arithmetic per token; GPT-2's smallest size in llm.c. Fathom: `fathom train RECIPE --speed`; PyTorch:
-bench/train_pytorch.py, which says how it is written and what of it was fastest; llm.c: bench/train_llmc.sh. Random
-tokens, random weights.
+Three models: moe, recipes/fathom-nano.ini, a mixture of experts; dense, bench/train_dense.ini, with the same
+arithmetic per token; gpt2, bench/train_gpt2.ini, with the batch of llm.c. Fathom: `fathom train RECIPE --speed`;
+PyTorch: bench/train_pytorch.py, which says how it is written and what of it was fastest; llm.c: bench/train_llmc.sh.
+Random tokens, random weights.
 
-In a round each takes one step (forward and backward of a micro batch) and one update, one program after the other. A
-step of llm.c contains its update. Printed are medians over rounds, the least and the most, and the median over rounds
-of how many times the rate of the other Fathom has: in tokens of the same model, in useful FLOP/s
-(src/train/trainflops.h) beside llm.c.
+In a round each takes one step (forward and backward of a micro batch) and one update, one program after the other.
+Printed are medians over rounds, the least and the most, and the medians over rounds of how many times the speed of
+its peer Fathom has. Whole steps are as many micro batches as the recipe has, and an update.
 
 --hush CMD: `CMD on` goes before each turn and `CMD off` after it, for a machine that others use, too.
---only moe,dense,llmc: some of the three. --json FILE: all numbers. Needs build/fathom, torch; gcc and llm.c for --llmc."""
+--only moe,dense,gpt2: some of the three. --json FILE: all numbers. Needs build/fathom, torch; gcc and llm.c for --llmc."""
 import argparse
 import json
 import os
@@ -25,7 +24,8 @@ import time
 
 BENCH = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(BENCH)
-RECIPES = {"moe": os.path.join(ROOT, "recipes/fathom-nano.ini"), "dense": os.path.join(BENCH, "train_dense.ini")}
+RECIPES = {"moe": os.path.join(ROOT, "recipes/fathom-nano.ini"), "dense": os.path.join(BENCH, "train_dense.ini"),
+           "gpt2": os.path.join(BENCH, "train_gpt2.ini")}
 
 
 class Fathom:
@@ -66,16 +66,18 @@ class Peer:
         self.process.wait()
 
 
+def peer(a, model):
+    if model == "gpt2":
+        p = Peer(a, "llm.c", model, [os.path.join(BENCH, "train_llmc.sh"), a.llmc, "on-demand"], False)
+        p.turn()
+        return p
+    return Peer(a, "PyTorch", model, [sys.executable, os.path.join(BENCH, "train_pytorch.py"), RECIPES[model],
+                                      "--on-demand", "--update", "--steps", "1", "--threads", str(a.threads)], True)
+
+
 def programs(a):
-    out = []
-    for model in [m for m in a.only.split(",") if m != "llmc"]:
-        pytorch = [sys.executable, os.path.join(BENCH, "train_pytorch.py"), RECIPES[model], "--on-demand", "--update",
-                   "--steps", "1", "--threads", str(a.threads)]
-        out += [Fathom(a, model), Peer(a, "PyTorch", model, pytorch, True)]
-    if a.llmc and "llmc" in a.only:
-        out.append(Peer(a, "llm.c", "llmc", [os.path.join(BENCH, "train_llmc.sh"), a.llmc, "on-demand"], False))
-        out[-1].turn()
-    return out
+    models = [m for m in a.only.split(",") if m != "gpt2" or a.llmc]
+    return [p for m in models for p in ([Fathom(a, m)] if a.alone else [Fathom(a, m), peer(a, m)])]
 
 
 def measure(a, all_programs):
@@ -102,25 +104,20 @@ def table(results):
     print("| model | program | tokens/s | least, most | GFLOP/s | of peak | update, s | whole steps, tokens/s | Fathom is |")
     print("|---|---|---|---|---|---|---|---|---|")
     peak = statistics.median(x["peak_flops_per_s"] for r in results.values() for x in r if "peak_flops_per_s" in x)
-    moe = results.get(("moe", "Fathom"))
     for (model, name), rounds in results.items():
         rates = [x["tokens_per_s"] for x in rounds]
-        flops = statistics.median(x["flops_per_s"] for x in rounds)
+        middle = {k: statistics.median(x[k] for x in rounds) for k in rounds[0] if k != "loss"}
         row = [model, name, f"{statistics.median(rates):,.0f}", f"{min(rates):,.0f}, {max(rates):,.0f}",
-               f"{flops * 1e-9:,.0f}", f"{flops / peak:.1%}"]
-        whole = "whole_tokens_per_s" in rounds[0]
-        row += [f"{statistics.median(x[k] for x in rounds):,.{d}f}" if whole else ""
-                for k, d in (("update_s", 2), ("whole_tokens_per_s", 0))]
-        ours = results.get((model, "Fathom"))
-        if model == "llmc" and moe:
-            row.append(f"{ratio(moe, rounds, 'flops_per_s'):.1f}x in FLOP/s")
-        elif ours and name != "Fathom":
-            row.append(f"{ratio(ours, rounds, 'tokens_per_s'):.2f}x; whole steps "
-                       f"{ratio(ours, rounds, 'whole_tokens_per_s'):.2f}x")
-        else:
-            row.append("")
+               f"{middle['flops_per_s'] * 1e-9:,.0f}", f"{middle['flops_per_s'] / peak:.1%}",
+               f"{middle['update_s']:.2f}", f"{middle['whole_tokens_per_s']:,.0f}"]
+        ours = results[model, "Fathom"]
+        row.append("" if name == "Fathom" else f"{ratio(ours, rounds, 'tokens_per_s'):.2f}x; whole steps "
+                                               f"{ratio(ours, rounds, 'whole_tokens_per_s'):.2f}x")
         print("| " + " | ".join(row) + " |")
     print(f"\npeak of this machine's best instruction, taken in between: {peak * 1e-12:.2f} TFLOP/s")
+    if ("moe", "Fathom") in results and ("gpt2", "llm.c") in results:
+        r = ratio(results["moe", "Fathom"], results["gpt2", "llm.c"], "flops_per_s")
+        print(f"Fathom's mixture has {r:.1f} times the useful FLOP/s of llm.c")
     for name in ("Fathom", "PyTorch"):
         if ("moe", name) in results and ("dense", name) in results:
             r = ratio(results["dense", name], results["moe", name], "tokens_per_s")
@@ -133,7 +130,8 @@ def main():
     p.add_argument("--llmc", metavar="DIR")
     p.add_argument("--rounds", type=int, default=7)
     p.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    p.add_argument("--only", default="moe,dense,llmc")
+    p.add_argument("--only", default="moe,dense,gpt2")
+    p.add_argument("--alone", action="store_true", help="Fathom without its peers")
     p.add_argument("--hush", metavar="CMD")
     p.add_argument("--pause", type=float, default=0, metavar="SECONDS", help="between rounds")
     p.add_argument("--json", metavar="FILE")
