@@ -399,14 +399,15 @@ static inline __attribute__((always_inline)) void gemm_step(size_t tiles, size_t
 }
 
 /* The block's sums, which stay in their tiles; meanwhile stores what waits, `each` rows after a product. Not in
- * the first step, if there are others: tiles are stored there to where these rows seem to be (4 KB further). */
+ * the first step: tiles are stored there to where these rows seem to be (4 KB further), and sums of 64 take
+ * half as long again. */
 static inline __attribute__((always_inline)) void gemm_block_run(size_t tiles, size_t side, enum gemm_way way,
                                                                  size_t each, const struct gemm_block *block,
                                                                  struct gemm_store *waits)
 {
     struct gemm_block b = *block;
     struct gemm_store s = *waits;
-    size_t row = b.x.row, tile = b.x.tile, n = b.steps + (b.last != NULL), at_first = n > 1 ? 0 : each;
+    size_t row = b.x.row, tile = b.x.tile, n = b.steps + (b.last != NULL);
     s.way = way;
     for (size_t i = 0; i < n; i++, b.x.data += b.x.step) {
         if (i == b.steps) {
@@ -415,7 +416,7 @@ static inline __attribute__((always_inline)) void gemm_block_run(size_t tiles, s
             tile = GEMM_TILE;
         }
         if (i == 0) {
-            gemm_step(tiles, side, true, b.x.data, row, tile, &b, &s, at_first);
+            gemm_step(tiles, side, true, b.x.data, row, tile, &b, &s, 0);
         } else {
             gemm_step(tiles, side, false, b.x.data, row, tile, &b, &s, each);
         }
@@ -572,7 +573,8 @@ static void gemm_put_sums(struct gemm_walk *a)
 /* A block; its sums go to their place with the next one. */
 static void gemm_go(struct gemm_walk *a, struct gemm_block *b, const struct gemm_sums *sums)
 {
-    size_t n = b->steps + (b->last != NULL), slots = (n > 1 ? n - 1 : n) * sums->tiles * sums->side;
+    size_t later = b->steps + (b->last != NULL) - 1;
+    size_t slots = (later ? later : 1) * sums->tiles * sums->side;
     if (a->done.tiles != sums->tiles || a->done.side != sums->side) {
         gemm_put_sums(a);
     }
@@ -585,13 +587,12 @@ static void gemm_go(struct gemm_walk *a, struct gemm_block *b, const struct gemm
     a->done = *sums;
 }
 
-/* What a block asks for of the next group's y: its columns' lines. */
-static struct gemm_ahead gemm_ahead_y(const struct gemm_task *t, const struct gemm_group *g, size_t n,
-                                      size_t steps)
+/* What the group's first block asks for of the next group's y, in so many steps: its columns' lines. */
+static struct gemm_ahead gemm_ahead_y(const struct gemm_task *t, const struct gemm_group *g, size_t steps)
 {
     size_t row = t->y.stride * gemm_y_bytes(t), rows = gemm_tiles(g->next_rows, steps);
     bool asks = t->far && (t->add || !t->stream);
-    return (struct gemm_ahead){gemm_y(t, g->m + g->rows, n), row, rows * row, asks ? rows : 0,
+    return (struct gemm_ahead){gemm_y(t, g->m + g->rows, 0), row, rows * row, asks ? rows : 0,
                                t->y.type == MAT_F32};
 }
 
@@ -599,15 +600,19 @@ static struct gemm_ahead gemm_ahead_y(const struct gemm_task *t, const struct ge
  * takes more than one of them if the block is short. */
 static void gemm_ask_wanted(struct gemm_wants *wants, size_t n_steps, struct gemm_block *b)
 {
-    size_t each = gemm_tiles(GEMM_PIECE / 64, n_steps);
+    size_t line = 0;
     if (!wants || wants->next == wants->n) {
         return;
     }
     for (size_t i = 0; i < GEMM_WANTED; i++) {
-        size_t at = gemm_smaller(wants->next + i / each, wants->n - 1);
-        b->wanted[i] = wants->pieces[at] + i % each * n_steps * 64;
+        b->wanted[i] = wants->pieces[gemm_smaller(wants->next, wants->n - 1)] + line * 64;
+        line += n_steps;
+        if (line >= GEMM_PIECE / 64) {
+            wants->next++;
+            line = 0;
+        }
     }
-    wants->next = gemm_smaller(wants->next + GEMM_WANTED / each, wants->n);
+    wants->next = gemm_smaller(wants->next + (line > 0), wants->n);
     b->n_wanted = GEMM_WANTED;
 }
 
@@ -621,6 +626,7 @@ static void gemm_group_run(struct gemm_walk *a, const struct gemm_group *g)
         size_t n_steps = gemm_smaller(steps - s, GEMM_CHUNK / GEMM_STEP);
         bool first = a->panel + s == 0, end = s + n_steps == steps, last = end && a->panel + a->n_k == t->n_k;
         bool packed = end && g->last;
+        struct gemm_ahead ahead_y = gemm_ahead_y(t, g, n_steps);
         for (size_t n = 0; n < t->n_n; n += 32) {
             struct gemm_block b = {.x = g->x,
                                    .steps = n_steps - packed,
@@ -632,7 +638,8 @@ static void gemm_group_run(struct gemm_walk *a, const struct gemm_group *g)
                 b.ahead_x = (struct gemm_ahead){g->next + ahead * g->x.row + s * g->x.step, g->x.row,
                                                 g->x.step, gemm_smaller(share, g->next_rows - ahead), false};
             }
-            b.ahead_y = gemm_ahead_y(t, g, n, n_steps);
+            b.ahead_y = ahead_y;
+            ahead_y.data += 32 * gemm_y_bytes(t);
             gemm_ask_wanted(t->wants, n_steps, &b);
             struct gemm_sums sums = {.tiles = g->tiles, .side = gemm_side(n, t->n_n)};
             gemm_ends(a, g, n, first, last, &b, &sums);
