@@ -330,21 +330,30 @@ static double learnparams_deviation(const struct learnparam *q, const struct lea
     return (init->std > 0 ? init->std : init->gain / sqrt((double)in)) * (out ? init->out_gain : 1);
 }
 
+/* A row has a stream of its own, so that threads share a matrix; rng_seed takes neighbouring seeds far apart. */
+static void learnparams_draw(const struct learnparam *q, double deviation, uint64_t seed, int n_threads)
+{
+#pragma omp parallel for schedule(static) num_threads(n_threads)
+    for (size_t row = 0; row < q->value.rows; row++) {
+        struct rng r;
+        rng_seed(&r, seed + row);
+        for (size_t col = 0; col < q->value.cols; col++) {
+            mat_set(&q->value, row, col, deviation * (double)rng_normal(&r));
+        }
+    }
+}
+
 void learnparams_randomise(struct learnparams *p, const struct learnparams_init *init)
 {
-    struct rng r;
-    rng_seed(&r, init->seed);
+    struct rng seeds;
+    rng_seed(&seeds, init->seed);
     for (size_t i = 0; i < p->n; i++) {
         struct learnparam *q = &p->all[i];
+        uint64_t seed = rng_u64(&seeds);
         if (q->kind == LEARNPARAMS_VECTOR || q->kind == LEARNPARAMS_BALANCE || q == p->bigrams) {
             continue;
         }
-        double deviation = learnparams_deviation(q, init);
-        for (size_t row = 0; row < q->value.rows; row++) {
-            for (size_t col = 0; col < q->value.cols; col++) {
-                mat_set(&q->value, row, col, deviation * (double)rng_normal(&r));
-            }
-        }
+        learnparams_draw(q, learnparams_deviation(q, init), seed, p->compute ? p->compute->n_threads : 1);
     }
     learnparams_refresh(p);
 }

@@ -76,6 +76,7 @@ struct learnparams_init {
     uint64_t seed;
     double std;
 };
+/* With all threads of the compute, whose number changes no value. */
 void learnparams_randomise(struct learnparams *p, const struct learnparams_init *init);
 
 void learnparams_refresh(struct learnparams *p); /* work from values */

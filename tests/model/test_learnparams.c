@@ -131,6 +131,22 @@ static void test_written_out_and_read_again_they_are_the_same(void **state)
     }
 }
 
+static void test_threads_change_no_first_value(void **state)
+{
+    (void)state;
+    struct model *m = goldenmodel_open("v3-mtp");
+    struct learnparams *one = params_of(model_config(m), false), *three = params_of(model_config(m), false);
+    struct errinfo info = {0};
+    assert_int_equal(compute_new(CPUINFO_REF, 3, true, &three->compute, &info), ERR_OK);
+    learnparams_randomise(one, &(struct learnparams_init){1, 0.5, 0.02, 3, 0});
+    learnparams_randomise(three, &(struct learnparams_init){1, 0.5, 0.02, 3, 0});
+    same_values(one, three);
+    compute_free(three->compute);
+    learnparams_free(one);
+    learnparams_free(three);
+    model_close(m);
+}
+
 static void test_gpt2s_begin_with_the_deviations_that_are_asked_for(void **state)
 {
     (void)state;
@@ -262,6 +278,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_models_of_every_class_have_their_loss),
+        cmocka_unit_test(test_threads_change_no_first_value),
         cmocka_unit_test(test_gpt2s_begin_with_the_deviations_that_are_asked_for),
         cmocka_unit_test(test_written_out_and_read_again_they_are_the_same),
         cmocka_unit_test(test_keys_in_blocks_are_taken_unrounded),
