@@ -14,7 +14,8 @@
 #include "cli/registry.h"
 #include "cli/suggest.h"
 
-#define MODELREF_FIRST "smollm2" /* what ./run fetches */
+/* The one that came with the program; what ./run fetches without. */
+static const char *const modelref_first[] = {"fathom-nano", "smollm2"};
 
 static bool modelref_ends(const char *s, const char *end)
 {
@@ -149,14 +150,16 @@ static err modelref_missing(const char *word, struct errinfo *info)
 static const char *modelref_choose(const struct registry_list *here)
 {
     const char *first = NULL;
-    for (size_t i = 0; i < here->n; i++) {
-        const struct registry_model *m = &here->models[i];
-        if (m->complete && strcmp(m->name, MODELREF_FIRST) == 0) {
-            return MODELREF_FIRST;
+    for (size_t k = 0; k < 2; k++) {
+        for (size_t i = 0; i < here->n; i++) {
+            const struct registry_model *m = &here->models[i];
+            if (m->complete && strcmp(m->name, modelref_first[k]) == 0) {
+                return modelref_first[k];
+            }
+            first = first || !m->complete ? first : m->name;
         }
-        first = first || !m->complete ? first : m->name;
     }
-    return first ? first : MODELREF_FIRST;
+    return first ? first : modelref_first[1];
 }
 
 err modelref_default(char **out, struct errinfo *info)

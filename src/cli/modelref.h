@@ -11,8 +11,9 @@
 
 #include "base/err.h"
 
-/* What an absent MODEL means: the word in $FATHOM_MODEL, else smollm2 if it is here, else the first complete
- * model by name, else smollm2 all the same (which is then missed by name). *out is owned by the caller. */
+/* What an absent MODEL means: the word in $FATHOM_MODEL, else fathom-nano or smollm2 if it is here, else the
+ * first complete model by name, else smollm2 all the same (which is then missed by name). *out is owned by the
+ * caller. */
 ERR_MUST_USE err modelref_default(char **out, struct errinfo *info);
 
 /* *out is the path for model_open or engine_open; owned by the caller (mem_free). ERR_NOTFOUND says

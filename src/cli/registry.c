@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -40,6 +41,23 @@ err registry_root(char **out, struct errinfo *info)
     }
     strbuf_deinit(&s);
     return e == ERR_OK ? ERR_OK : registry_nomem(info);
+}
+
+err registry_bundled(char **out, struct errinfo *info)
+{
+    const char *given = getenv("FATHOM_BUNDLED");
+    char program[PATH_MAX];
+    if (given && *given) {
+        *out = mem_dup(given, strlen(given));
+        return *out ? ERR_OK : registry_nomem(info);
+    }
+    ssize_t n = readlink("/proc/self/exe", program, sizeof program);
+    while (n > 0 && n < PATH_MAX && program[n - 1] != '/') {
+        n--;
+    }
+    strcpy(program + (n > 0 && n < PATH_MAX - 16 ? n : 0), "../models");
+    *out = mem_dup(program, strlen(program));
+    return *out ? ERR_OK : registry_nomem(info);
 }
 
 bool registry_name_ok(const char *name)
@@ -78,6 +96,20 @@ static bool registry_sha_ok(const char *s, size_t n)
     return n == 64 && strspn(s, "0123456789abcdef") >= 64;
 }
 
+static err registry_model_at(const char *root, const char *name, struct registry_model *out,
+                             struct errinfo *info)
+{
+    struct registry_model m = {0};
+    m.name = mem_dup(name, strlen(name));
+    m.folder = file_join(root, name);
+    if (!m.name || !m.folder) {
+        registry_model_deinit(&m);
+        return registry_nomem(info);
+    }
+    *out = m;
+    return ERR_OK;
+}
+
 err registry_model_init(const char *name, struct registry_model *out, struct errinfo *info)
 {
     if (!registry_name_ok(name)) {
@@ -88,16 +120,9 @@ err registry_model_init(const char *name, struct registry_model *out, struct err
     }
     char *root;
     TRY(registry_root(&root, info));
-    struct registry_model m = {0};
-    m.name = mem_dup(name, strlen(name));
-    m.folder = file_join(root, name);
+    err e = registry_model_at(root, name, out, info);
     mem_free(root);
-    if (!m.name || !m.folder) {
-        registry_model_deinit(&m);
-        return registry_nomem(info);
-    }
-    *out = m;
-    return ERR_OK;
+    return e;
 }
 
 void registry_model_deinit(struct registry_model *m)
@@ -276,6 +301,25 @@ static err registry_load(struct registry_model *m, const char *which, struct err
     return e;
 }
 
+/* One that came with the program. */
+static err registry_read_bundled(const char *name, struct registry_model *out, struct errinfo *info)
+{
+    struct registry_model m;
+    char *root;
+    TRY(registry_bundled(&root, info));
+    err e = registry_model_at(root, name, &m, info);
+    mem_free(root);
+    TRY(e);
+    e = registry_load(&m, "manifest", info);
+    m.complete = e == ERR_OK;
+    if (e != ERR_OK) {
+        registry_model_deinit(&m);
+        return e;
+    }
+    *out = m;
+    return ERR_OK;
+}
+
 err registry_read(const char *name, bool unfinished, struct registry_model *out, struct errinfo *info)
 {
     struct registry_model m;
@@ -287,7 +331,7 @@ err registry_read(const char *name, bool unfinished, struct registry_model *out,
     }
     if (e != ERR_OK) {
         registry_model_deinit(&m);
-        return e;
+        return e == ERR_NOTFOUND ? registry_read_bundled(name, out, info) : e;
     }
     *out = m;
     return ERR_OK;
@@ -339,10 +383,15 @@ static int registry_order(const void *a, const void *b)
     return strcmp(x->name, y->name);
 }
 
-/* One folder of the root, whatever state it is in. */
+/* One folder, whatever state it is in, unless the name is there already. */
 static err registry_list_add(struct registry_list *l, const char *name, struct errinfo *info)
 {
     struct registry_model m = {0};
+    for (size_t i = 0; i < l->n; i++) {
+        if (strcmp(l->models[i].name, name) == 0) {
+            return ERR_OK;
+        }
+    }
     err e = registry_read(name, true, &m, info);
     if (e == ERR_NOMEM) {
         return e;
@@ -360,18 +409,16 @@ static err registry_list_add(struct registry_list *l, const char *name, struct e
     return ERR_OK;
 }
 
-err registry_list_all(struct registry_list *out, struct errinfo *info)
+/* Those in `root`; it need not be there. */
+static err registry_list_root(struct registry_list *l, const char *root, struct errinfo *info)
 {
-    char *root;
-    TRY(registry_root(&root, info));
-    struct registry_list l = {0};
     DIR *dir = opendir(root);
     err e = ERR_OK;
     if (!dir && errno != ENOENT) {
         e = err_set(info, ERR_IO, "cannot list %s: %s", root, strerror(errno));
     }
     struct dirent *entry;
-    while (dir && e == ERR_OK && l.n < REGISTRY_MODELS_MAX && (entry = readdir(dir))) {
+    while (dir && e == ERR_OK && l->n < REGISTRY_MODELS_MAX && (entry = readdir(dir))) {
         if (!registry_name_ok(entry->d_name)) {
             continue;
         }
@@ -379,14 +426,26 @@ err registry_list_all(struct registry_list *out, struct errinfo *info)
         if (!folder) {
             e = registry_nomem(info);
         } else if (file_is_dir(folder)) {
-            e = registry_list_add(&l, entry->d_name, info);
+            e = registry_list_add(l, entry->d_name, info);
         }
         mem_free(folder);
     }
     if (dir) {
         closedir(dir);
     }
+    return e;
+}
+
+err registry_list_all(struct registry_list *out, struct errinfo *info)
+{
+    char *root, *bundled = NULL;
+    struct registry_list l = {0};
+    TRY(registry_root(&root, info));
+    err e = registry_bundled(&bundled, info);
+    e = e == ERR_OK ? registry_list_root(&l, root, info) : e;
+    e = e == ERR_OK ? registry_list_root(&l, bundled, info) : e;
     mem_free(root);
+    mem_free(bundled);
     if (e != ERR_OK) {
         registry_list_deinit(&l);
         return e;

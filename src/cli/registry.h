@@ -8,6 +8,9 @@
  *     open .                                  the file to open, or . for the whole folder
  *     file SHA256 SIZE config.json            one line per file
  *
+ * Models that came with the program lie in ${FATHOM_BUNDLED:-models} beside the folder that the program is
+ * in, in the same form. They are only read; a model of the same name among the user's goes before.
+ *
  * While a download runs the same text grows in `manifest.part`, so that a later run knows which files
  * it has already checked. Manifests are read as hostile input: bounded, names checked. */
 #ifndef CLI_REGISTRY_H
@@ -53,6 +56,9 @@ struct registry_list {
 /* The folder of all models (not necessarily there yet); *out is owned by the caller. */
 ERR_MUST_USE err registry_root(char **out, struct errinfo *info);
 
+/* The folder of the models that came with the program, likewise. */
+ERR_MUST_USE err registry_bundled(char **out, struct errinfo *info);
+
 /* A model's name: lower-case letters, digits, `.`, `_`, `-`, not beginning with `.` or `-`. */
 bool registry_name_ok(const char *name);
 /* A file's name inside a model's folder: no empty, hidden, `..` or overlong part, no odd characters,
@@ -79,7 +85,8 @@ ERR_MUST_USE err registry_read(const char *name, bool unfinished, struct registr
 /* Writes manifest.part, or, with `complete`, the manifest itself (and removes manifest.part). */
 ERR_MUST_USE err registry_write(const struct registry_model *m, bool complete, struct errinfo *info);
 
-/* Every folder of the root; unreadable manifests make an incomplete entry, not an error. */
+/* Every folder of the root, and every model that came with the program; unreadable manifests make an
+ * incomplete entry, not an error. */
 ERR_MUST_USE err registry_list_all(struct registry_list *out, struct errinfo *info);
 void registry_list_deinit(struct registry_list *l);
 

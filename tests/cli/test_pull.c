@@ -146,6 +146,7 @@ static int set_up(void **state)
     atomic_store(&blob_hits, 0);
     atomic_store(&wrong_bytes, false);
     atomic_store(&logged_in, false);
+    setenv("FATHOM_BUNDLED", "/no/such/folder", 1);
     return mkdtemp(root) && setenv("FATHOM_MODELS", root, 1) == 0 ? 0 : -1;
 }
 

@@ -28,6 +28,7 @@ static int set_up(void **state)
 {
     (void)state;
     strcpy(root, "/tmp/fathom-registry-XXXXXX");
+    setenv("FATHOM_BUNDLED", "/no/such/folder", 1);
     return mkdtemp(root) && setenv("FATHOM_MODELS", root, 1) == 0 ? 0 : -1;
 }
 
@@ -233,6 +234,36 @@ static void the_root_follows_the_environment(void **state)
     setenv("FATHOM_MODELS", root, 1);
 }
 
+static void what_came_with_the_program_is_there_too(void **state)
+{
+    (void)state;
+    char *dir, *path;
+    struct registry_list l;
+    char bundled[80];
+    unsetenv("FATHOM_BUNDLED");
+    assert_int_equal(registry_bundled(&dir, &info), ERR_OK);
+    const char *end = strrchr(dir, '.');
+    assert_true(dir[0] == '/' && end && strcmp(end - 2, "/../models") == 0);
+    mem_free(dir);
+    snprintf(bundled, sizeof bundled, "%s/program", root);
+    setenv("FATHOM_BUNDLED", bundled, 1);
+    setenv("FATHOM_MODELS", bundled, 1);
+    assert_int_equal(register_one("fathom-nano", "nano.gguf", true), ERR_OK);
+    assert_int_equal(register_one("smollm2", "old.gguf", true), ERR_OK);
+    setenv("FATHOM_MODELS", root, 1);
+    assert_int_equal(register_one("smollm2", "new.gguf", true), ERR_OK);
+    assert_int_equal(registry_list_all(&l, &info), ERR_OK);
+    assert_int_equal(l.n, 3); /* and the folder "program", which holds no model */
+    assert_string_equal(l.models[0].name, "fathom-nano");
+    assert_true(l.models[0].complete && !l.models[1].complete);
+    assert_non_null(strstr(l.models[2].path, "new.gguf"));
+    registry_list_deinit(&l);
+    assert_int_equal(modelref_resolve(NULL, &path, &info), ERR_OK);
+    assert_non_null(strstr(path, "program/fathom-nano/nano.gguf"));
+    mem_free(path);
+    setenv("FATHOM_BUNDLED", "/no/such/folder", 1);
+}
+
 static void a_model_is_a_path_a_folder_or_a_name(void **state)
 {
     (void)state;
@@ -427,6 +458,7 @@ int main(void)
         TEST(bad_manifests_are_refused),
         TEST(names_cannot_leave_the_folder),
         TEST(the_root_follows_the_environment),
+        TEST(what_came_with_the_program_is_there_too),
         TEST(a_model_is_a_path_a_folder_or_a_name),
         TEST(the_default_is_named_or_smollm2_or_the_first_model),
         TEST(a_missing_model_comes_with_advice),

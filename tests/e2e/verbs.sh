@@ -3,7 +3,7 @@
 set -u
 fathom=${FATHOM_BUILD:-build}/fathom
 FATHOM_MODELS=$(mktemp -d)
-export FATHOM_MODELS
+export FATHOM_MODELS FATHOM_BUNDLED=/no/such/folder
 out=$FATHOM_MODELS/out
 err=$FATHOM_MODELS/err
 trap 'rm -rf "$FATHOM_MODELS"' EXIT

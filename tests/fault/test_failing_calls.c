@@ -530,6 +530,7 @@ static int set_up(void **state)
     }
     chat_tokenizer = engine_tokenizer(shared_engine);
     tempdir_make(&dir);
+    setenv("FATHOM_BUNDLED", "/no/such/folder", 1);
     setenv("FATHOM_MODELS", at("models", path), 1);
     tempdir_text(&dir, "model.gguf", "GGUF");
     tempdir_text(&dir, "text.json", "{\"a\":[1,2,3],\"b\":\"text\"}");

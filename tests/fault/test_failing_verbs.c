@@ -129,6 +129,7 @@ static int set_up(void **state)
     static char bytes[1 << 16];
     tempdir_make(&dir);
     snprintf(file, sizeof file, "%s", tempdir_file(&dir, "models"));
+    setenv("FATHOM_BUNDLED", "/no/such/folder", 1);
     setenv("FATHOM_MODELS", file, 1);
     setenv("XDG_STATE_HOME", file, 1);
     size_t n = from ? fread(bytes, 1, sizeof bytes, from) : 0;
