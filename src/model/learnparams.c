@@ -330,7 +330,7 @@ static double learnparams_deviation(const struct learnparam *q, const struct lea
     return (init->std > 0 ? init->std : init->gain / sqrt((double)in)) * (out ? init->out_gain : 1);
 }
 
-/* A row has a stream of its own, so that threads share a matrix; rng_seed takes seeds side by side far apart. */
+/* A row has a stream of its own, so that threads share a matrix; rng_seed takes close seeds far apart. */
 static void learnparams_draw(const struct learnparam *q, double deviation, uint64_t seed, int n_threads)
 {
 #pragma omp parallel for schedule(static) num_threads(n_threads)
