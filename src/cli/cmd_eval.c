@@ -7,12 +7,14 @@
 #include "base/cpuinfo.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/progress.h"
 #include "cli/divergence.h"
-#include "cli/evaltask.h"
+#include "cli/interrupt.h"
 #include "cli/modelref.h"
 #include "cli/perplexity.h"
 #include "cli/settings.h"
 #include "cli/verbs.h"
+#include "engine/evaltask.h"
 #include "text/tokenizer.h"
 
 enum { CMD_EVAL_ROWS = 10, CMD_EVAL_TEXT_MAX = 1 << 30, CMD_EVAL_WINDOW = 512, CMD_EVAL_ANSWER = 64 };
@@ -153,14 +155,31 @@ static err cmd_eval_perplexity(const struct cmd_eval *v, struct engine *e, struc
 
 /* ---- question sets ---- */
 
+static bool cmd_eval_asked(void *user, size_t done, size_t n)
+{
+    struct progress *p = user;
+    p->total = n;
+    progress_update(p, done);
+    return !interrupt_pending();
+}
+
 static err cmd_eval_task(const struct cmd_eval *v, struct engine *e, struct errinfo *info)
 {
     struct evaltask_result r = {0};
+    struct evaltask *task;
+    struct progress progress;
     const struct evaltask_options options = {
         .context = v->settings.context, .max_tokens = v->max_tokens, .chat = v->chat,
-        .format = settings_chat_format(&v->settings, e)};
+        .format = settings_chat_format(&v->settings, e), .asked = cmd_eval_asked, .user = &progress};
     TRY(cmd_eval_need_tokenizer(e, info));
-    TRY(evaltask_run(e, v->task, &options, &r, info));
+    progress_init(&progress, "asking", PROGRESS_ITEMS, 0);
+    TRY(evaltask_open(v->task, &task, info));
+    interrupt_watch();
+    err result = evaltask_run(task, e, &options, &r, info);
+    interrupt_restore();
+    progress_finish(&progress);
+    evaltask_close(task);
+    TRY(result);
     double n = (double)r.items;
     if (v->json) {
         printf("{\"items\":%zu,\"right\":%zu,\"exact\":%zu,\"accuracy\":%.6f,\"accuracy_exact\":%.6f}\n",

@@ -131,6 +131,14 @@ static void cmd_train_sampled(void *user, uint64_t step, const char *prompt, con
     fflush(stdout);
 }
 
+static void cmd_train_asked(void *user, uint64_t step, const char *task, const struct evaltask_result *r)
+{
+    cmd_train_clear(user);
+    printf("step %llu  %s: %zu of %zu right (%.1f%%)\n", (unsigned long long)step, task, r->right, r->items,
+           100 * (double)r->right / (double)r->items);
+    fflush(stdout);
+}
+
 static void cmd_train_noted(void *user, uint64_t step, const char *text)
 {
     cmd_train_clear(user);
@@ -160,7 +168,8 @@ static err cmd_train_learn(const struct cmd_train *c, const struct trainrecipe *
                                  .seconds = c->minutes * 60,
                                  .n_threads = (int)c->threads,
                                  .view = {cmd_train_planned, cmd_train_stepped, cmd_train_scored,
-                                          cmd_train_sampled, cmd_train_noted, cmd_train_go_on, &v}};
+                                          cmd_train_sampled, cmd_train_asked, cmd_train_noted,
+                                          cmd_train_go_on, &v}};
     enum trainrun_end end;
     char *dir;
     TRY(cpuinfo_choose(&o.level, info));

@@ -87,6 +87,8 @@ static const struct trainrecipe_key trainrecipe_table[] = {
     {"run", "prompt", TRAINRECIPE_STRING, offsetof(struct trainrecipe, prompt), 0, 0, 0, NULL,
      "begins the sample that is written at each validation"},
     COUNT("run", "sample_tokens", sample_tokens, 0, 4096, 64, "its length; 0: no sample"),
+    {"run", "tasks_format", TRAINRECIPE_STRING, offsetof(struct trainrecipe, tasks_format), 0, 0, 0, NULL,
+     "chat format in which [tasks] are asked; without: as plain text"},
 };
 #undef COUNT
 #undef REAL
@@ -104,9 +106,15 @@ static const struct trainrecipe_key *trainrecipe_find(const char *section, const
     return NULL;
 }
 
+/* Sections whose keys others read, when all is there: config_from_json, trainertasks_open. */
+static bool trainrecipe_is_open(const char *section)
+{
+    return strcmp(section, "model") == 0 || strcmp(section, "tasks") == 0;
+}
+
 static bool trainrecipe_is_section(const char *section)
 {
-    bool known = strcmp(section, "model") == 0 || strcmp(section, "mix") == 0;
+    bool known = trainrecipe_is_open(section) || strcmp(section, "mix") == 0;
     for (size_t i = 0; i < TRAINRECIPE_KEYS && !known; i++) {
         known = strcmp(trainrecipe_table[i].section, section) == 0;
     }
@@ -118,7 +126,8 @@ void trainrecipe_keys(FILE *to)
     const char *section = "";
     fprintf(to, "[model]\n  names and values of a Hugging Face config.json, such as hidden_size = 256; and\n"
                 "  bigram_vocab_size = rows of a table of hashed pairs of tokens, learnt besides (0)\n"
-                "[mix]\n  NAME = weight of a source of the dataset; without: every source by its tokens\n");
+                "[mix]\n  NAME = weight of a source of the dataset; without: every source by its tokens\n"
+                "[tasks]\n  NAME = file of questions, asked at each validation (`fathom eval --task`)\n");
     for (size_t i = 0; i < TRAINRECIPE_KEYS; i++) {
         const struct trainrecipe_key *k = &trainrecipe_table[i];
         if (strcmp(section, k->section) != 0) {
@@ -256,8 +265,8 @@ static err trainrecipe_take(struct trainrecipe_reader *a, const char *section, c
                                   "no such section; `fathom train --keys` lists them");
     }
     TRY(trainrecipe_note(a, section, name, value));
-    if (strcmp(section, "model") == 0) {
-        return ERR_OK; /* config_from_json reads it, when all is there */
+    if (trainrecipe_is_open(section)) {
+        return ERR_OK;
     }
     if (strcmp(section, "mix") == 0) {
         return trainrecipe_mix(a, name, value);

@@ -34,6 +34,7 @@ struct trainrecipe {
     char mix_names[TRAINRECIPE_MIX_MAX][DATASET_NAME];
     double mix_weights[TRAINRECIPE_MIX_MAX];
     size_t n_mix; /* 0: every source by its tokens */
+    /* [tasks]: given alone has them, trainertasks.h reads them */
     /* [init] */
     double init_gain, init_std, init_out_gain, init_embed_std;
     char init_from[TRAINRECIPE_TEXT]; /* a model whose weights are taken instead; "": none */
@@ -56,6 +57,7 @@ struct trainrecipe {
     double spike;                                                 /* nats; 0: never */
     char prompt[TRAINRECIPE_TEXT];
     size_t sample_tokens;
+    char tasks_format[TRAINRECIPE_TEXT]; /* chat_format_from_name's; "": plain */
 };
 
 /* `overrides`: "section.key=value", over what the file says. Release with trainrecipe_deinit. */

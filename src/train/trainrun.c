@@ -23,6 +23,7 @@ struct trainrun {
     struct compute *compute;
     struct trainer *trainer;
     struct trainerscore_set *scores;
+    struct trainertasks *tasks;
     struct runlog *log;
     char *checkpoints; /* path */
     double begun, gauged, shown; /* when; shown: the page */
@@ -120,14 +121,11 @@ static err trainrun_log_scores(struct trainrun *a, const struct trainerscore *sc
                                      "sources", sources));
 }
 
-static err trainrun_sample(struct trainrun *a)
+static err trainrun_sample(struct trainrun *a, const struct trainengine *e)
 {
     const struct trainrun_view *v = &a->options->view;
-    struct trainengine *e;
     struct strbuf text = {0};
-    TRY(trainengine_open(a->trainer, &e, a->info));
     err r = trainengine_sample(e, a->recipe->prompt, a->recipe->sample_tokens, &text, a->info);
-    trainengine_close(e);
     r = r == ERR_OK ? strbuf_append(&text, "", 1) : r;
     if (r == ERR_OK && v->sampled) {
         v->sampled(v->user, a->trainer->step, a->recipe->prompt, text.data);
@@ -137,6 +135,37 @@ static err trainrun_sample(struct trainrun *a)
                                                 "text", text.data)) : r;
     strbuf_deinit(&text);
     return r;
+}
+
+static err trainrun_task(struct trainrun *a, const struct trainengine *e, size_t i)
+{
+    const struct trainrun_view *v = &a->options->view;
+    const char *name = trainertasks_name(a->tasks, i);
+    struct evaltask_result r;
+    TRY(trainertasks_run(a->tasks, i, e, v->go_on, v->user, &r, a->info));
+    if (v->asked) {
+        v->asked(v->user, a->trainer->step, name, &r);
+    }
+    return trainrun_log(a, json_pack("{s:s, s:I, s:s, s:f, s:I}", "kind", "task", "step",
+                                     (json_int_t)a->trainer->step, "name", name, "score",
+                                     (double)r.right / (double)r.items, "n", (json_int_t)r.items));
+}
+
+/* What the model answers as it is now. */
+static err trainrun_ask(struct trainrun *a)
+{
+    size_t n = trainertasks_count(a->tasks);
+    struct trainengine *e;
+    if (n == 0 && a->recipe->sample_tokens == 0) {
+        return ERR_OK;
+    }
+    TRY(trainengine_open(a->trainer, &e, a->info));
+    err r = a->recipe->sample_tokens ? trainrun_sample(a, e) : ERR_OK;
+    for (size_t i = 0; r == ERR_OK && i < n; i++) {
+        r = trainrun_task(a, e, i);
+    }
+    trainengine_close(e);
+    return r == ERR_CANCELLED ? ERR_OK : r; /* the loop sees it too, and saves */
 }
 
 static err trainrun_validate(struct trainrun *a)
@@ -151,7 +180,7 @@ static err trainrun_validate(struct trainrun *a)
             v->scored(v->user, a->trainer->step, a->scores, scores, &all);
         }
     }
-    return a->recipe->sample_tokens ? trainrun_sample(a) : ERR_OK;
+    return trainrun_ask(a);
 }
 
 /* ---- Checkpoints. ---- */
@@ -354,6 +383,7 @@ static err trainrun_open(struct trainrun *a)
     if (o->view.planned) {
         o->view.planned(o->view.user, &plan, a->trainer);
     }
+    TRY(trainertasks_open(a->recipe, &a->tasks, a->info));
     return trainerscore_open(a->recipe, &a->dataset, &a->scores, a->info);
 }
 
@@ -368,6 +398,7 @@ err trainrun_run(const struct trainrecipe *r, const struct trainrun_options *o, 
     e = e == ERR_OK ? trainrun_begin(&a, recipe) : e;
     e = e == ERR_OK ? trainrun_loop(&a, end) : e;
     runlog_close(a.log);
+    trainertasks_close(a.tasks);
     trainerscore_close(a.scores);
     trainer_free(a.trainer);
     compute_free(a.compute);

@@ -15,6 +15,7 @@
 #include "base/strbuf.h"
 #include "train/trainerscore.h"
 #include "train/trainengine.h"
+#include "train/trainertasks.h"
 #include "train/trainplan.h"
 
 /* What somebody who looks on is told. Any may be NULL. */
@@ -24,6 +25,7 @@ struct trainrun_view {
     void (*scored)(void *user, uint64_t step, const struct trainerscore_set *set,
                    const struct trainerscore *scores, const struct trainerscore *all);
     void (*sampled)(void *user, uint64_t step, const char *prompt, const char *text);
+    void (*asked)(void *user, uint64_t step, const char *task, const struct evaltask_result *r);
     void (*noted)(void *user, uint64_t step, const char *text);
     bool (*go_on)(void *user); /* asked after every step; false: save and end */
     void *user;

@@ -56,6 +56,13 @@ validate_rows = 16
 checkpoint_every = 10
 prompt = The number
 sample_tokens = 12
+[tasks]
+order = $work/order.jsonl
+END
+cat >"$work/order.jsonl" <<END
+{"prompt": "The number 31 comes", "choices": [" after", " tree", " blue blue"], "answer": 0}
+{"prompt": "The", "choices": [" after", " number"], "answer": 1}
+{"prompt": "The number 31 comes", "answer": "after"}
 END
 train() {
     "$fathom" train "$work/tiny.ini" --data "$work/data" "$@" >"$work/out" 2>"$work/err"
@@ -79,6 +86,9 @@ train --out "$work/whole" --report "$work/page"
 check a_run_ends 0 $?
 says the_page_has_the_recipe 'model.n_routed_experts' "$work/page/index.html"
 says a_run_validates 'step 80  validation: loss [0-9.]+, [0-9.]+ bits/byte \(numbers' "$work/out"
+says a_run_asks_its_tasks 'step 80  order: 3 of 3 right' "$work/out"
+says scores_are_logged '"kind":"task","step":80,"name":"order","score":1.0,"n":3' "$work/whole/metrics.jsonl"
+says the_page_has_scores "1 of 1 over 3 questions" "$work/page/index.html"
 first=$(sed -n 's/.*"step":1,.*"loss":\([0-9.]*\).*/\1/p' "$work/whole/metrics.jsonl" | head -1)
 last=$(sed -n 's/^{"kind":"val","step":80,.*"loss":\([0-9.]*\).*/\1/p' "$work/whole/metrics.jsonl")
 check the_loss_falls_to_a_third 1 "$(echo "$last $first" | awk '{print ($1 > 0 && $1 < $2 / 3)}')"

@@ -10,7 +10,7 @@
 #include "base/json.h"
 #include "base/strbuf.h"
 #include "cli/catalogue.h"
-#include "cli/evaltask.h"
+#include "engine/evaltask.h"
 #include "cli/inspection.h"
 #include "cli/lineinput.h"
 #include "cli/modelref.h"
@@ -441,7 +441,11 @@ static err tasks(struct errinfo *info)
     char path[320];
     struct evaltask_result r;
     const struct evaltask_options o = {.context = 64, .max_tokens = 4, .chat = true};
-    return evaltask_run(shared_engine, at("tasks", path), &o, &r, info);
+    struct evaltask *t;
+    TRY(evaltask_open(at("tasks", path), &t, info));
+    err e = evaltask_run(t, shared_engine, &o, &r, info);
+    evaltask_close(t);
+    return e;
 }
 
 static err settings(struct errinfo *info)

@@ -1,5 +1,5 @@
-/* cli/evaltask.c: see evaltask.h. */
-#include "cli/evaltask.h"
+/* engine/evaltask.c: see evaltask.h. */
+#include "engine/evaltask.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -7,19 +7,22 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"
-#include "base/progress.h"
 #include "base/strbuf.h"
-#include "cli/interrupt.h"
 #include "model/model.h"
 
 enum { EVALTASK_FILE_MAX = 256 << 20, EVALTASK_CHOICES_MAX = 64 };
 
 struct evaltask {
+    char *path;
+    json_t *items; /* array of checked objects */
+};
+
+struct evaltask_asking {
+    const struct evaltask *set;
     struct engine *engine;
     struct session *session;
     const struct evaltask_options *options;
-    const char *path;
-    json_t *items; /* array of checked objects */
+    size_t done;
     struct evaltask_result sum;
 };
 
@@ -105,6 +108,12 @@ static err evaltask_read(struct evaltask *t, struct errinfo *info)
 
 /* ---- asking ---- */
 
+static bool evaltask_goes_on(const struct evaltask_asking *t)
+{
+    const struct evaltask_options *o = t->options;
+    return !o->asked || o->asked(o->user, t->done, json_array_size(t->set->items));
+}
+
 /* Puts ids into the session, keeping what it already holds of them. */
 static err evaltask_put(struct session *s, const struct tokenizer_ids *ids, size_t n,
                         struct errinfo *info)
@@ -139,7 +148,7 @@ static err evaltask_encode(const struct tokenizer *t, const char *prompt, const 
 }
 
 /* Log-likelihood of the tokens in which prompt + choice differs from the prompt alone. */
-static err evaltask_likelihood(struct evaltask *t, const struct tokenizer_ids *prompt,
+static err evaltask_likelihood(struct evaltask_asking *t, const struct tokenizer_ids *prompt,
                                const struct tokenizer_ids *all, double *out, struct errinfo *info)
 {
     size_t shared = 0;
@@ -169,7 +178,7 @@ static err evaltask_likelihood(struct evaltask *t, const struct tokenizer_ids *p
     return e;
 }
 
-static err evaltask_choose(struct evaltask *t, const char *prompt, const json_t *choices,
+static err evaltask_choose(struct evaltask_asking *t, const char *prompt, const json_t *choices,
                            size_t answer, struct errinfo *info)
 {
     const struct tokenizer *tokens = engine_tokenizer(t->engine);
@@ -203,6 +212,7 @@ static err evaltask_choose(struct evaltask *t, const char *prompt, const json_t 
 }
 
 struct evaltask_text {
+    const struct evaltask_asking *task;
     struct strbuf text;
     err failed;
 };
@@ -211,10 +221,10 @@ static bool evaltask_collect(void *user, const struct session_token *token)
 {
     struct evaltask_text *k = user;
     k->failed = strbuf_append(&k->text, token->text, token->text_len);
-    return k->failed == ERR_OK && !interrupt_pending();
+    return k->failed == ERR_OK && evaltask_goes_on(k->task);
 }
 
-static err evaltask_prompt(struct evaltask *t, const char *prompt, struct tokenizer_ids *ids,
+static err evaltask_prompt(struct evaltask_asking *t, const char *prompt, struct tokenizer_ids *ids,
                            struct errinfo *info)
 {
     const struct tokenizer *tokens = engine_tokenizer(t->engine);
@@ -237,12 +247,12 @@ static const char *evaltask_trim(const char *text, size_t *len)
     return text + start;
 }
 
-static err evaltask_generate(struct evaltask *t, const char *prompt, const char *answer,
+static err evaltask_generate(struct evaltask_asking *t, const char *prompt, const char *answer,
                              struct errinfo *info)
 {
     const struct tokenizer *tokens = engine_tokenizer(t->engine);
     struct tokenizer_ids ids = {0};
-    struct evaltask_text got = {0};
+    struct evaltask_text got = {.task = t};
     int32_t stop_ids[CHAT_STOP_MAX];
     err e = evaltask_prompt(t, prompt, &ids, info);
     if (e == ERR_OK) {
@@ -268,7 +278,7 @@ static err evaltask_generate(struct evaltask *t, const char *prompt, const char 
     return e;
 }
 
-static err evaltask_ask(struct evaltask *t, const json_t *item, struct errinfo *info)
+static err evaltask_ask(struct evaltask_asking *t, const json_t *item, struct errinfo *info)
 {
     const char *prompt = json_string_value(json_object_get(item, "prompt"));
     const json_t *choices = json_object_get(item, "choices");
@@ -280,37 +290,54 @@ static err evaltask_ask(struct evaltask *t, const json_t *item, struct errinfo *
     return evaltask_generate(t, prompt, json_string_value(answer), info);
 }
 
-static err evaltask_all(struct evaltask *t, struct errinfo *info)
+static err evaltask_all(struct evaltask_asking *t, struct errinfo *info)
 {
     const struct session_options options = {.context = t->options->context};
     TRY(session_new(t->engine, &options, &t->session, info));
-    size_t n = json_array_size(t->items);
-    struct progress progress;
-    progress_init(&progress, "asking", PROGRESS_ITEMS, n);
-    interrupt_watch();
-    err e = ERR_OK;
-    for (size_t i = 0; e == ERR_OK && i < n; i++) {
-        progress_update(&progress, i);
-        e = evaltask_ask(t, json_array_get(t->items, i), info);
-        if (e == ERR_OK && interrupt_pending()) {
-            e = err_set(info, ERR_CANCELLED, "stopped after %zu of %zu questions", i, n);
+    size_t n = json_array_size(t->set->items);
+    for (t->done = 0; t->done < n; t->done++) {
+        bool on = evaltask_goes_on(t);
+        TRY(on ? evaltask_ask(t, json_array_get(t->set->items, t->done), info) : ERR_OK);
+        if (!on || !evaltask_goes_on(t)) {
+            return err_set(info, ERR_CANCELLED, "stopped after %zu of %zu questions", t->done, n);
         }
     }
-    interrupt_restore();
-    progress_finish(&progress);
     t->sum.items = n;
-    return e;
+    return ERR_OK;
 }
 
-err evaltask_run(struct engine *e, const char *path, const struct evaltask_options *options,
+err evaltask_open(const char *path, struct evaltask **out, struct errinfo *info)
+{
+    struct evaltask *t = mem_calloc(1, sizeof *t);
+    size_t len = strlen(path) + 1;
+    if (!t || !(t->path = mem_alloc(len))) {
+        mem_free(t);
+        return err_set(info, ERR_NOMEM, "out of memory for %s", path);
+    }
+    memcpy(t->path, path, len);
+    err e = evaltask_read(t, info);
+    if (e != ERR_OK) {
+        evaltask_close(t);
+        return e;
+    }
+    *out = t;
+    return ERR_OK;
+}
+
+void evaltask_close(struct evaltask *t)
+{
+    if (t) {
+        json_decref(t->items);
+        mem_free(t->path);
+        mem_free(t);
+    }
+}
+
+err evaltask_run(const struct evaltask *set, struct engine *e, const struct evaltask_options *options,
                  struct evaltask_result *out, struct errinfo *info)
 {
-    struct evaltask t = {.engine = e, .options = options, .path = path};
-    err result = evaltask_read(&t, info);
-    if (result == ERR_OK) {
-        result = evaltask_all(&t, info);
-    }
-    json_decref(t.items);
+    struct evaltask_asking t = {.set = set, .engine = e, .options = options};
+    err result = evaltask_all(&t, info);
     session_free(t.session);
     if (result == ERR_OK) {
         *out = t.sum;
