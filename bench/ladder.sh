@@ -2,17 +2,19 @@
 # How much compute each step from GPT-2's recipe to a small mixture of experts saves: equal data, bits per byte of
 # held-out text against FLOPs and seconds. The steps are recipes/ladder/*.ini (its README says what they are).
 #
-#     bench/ladder.sh steps     the steps at the smallest size; three learning rates for B0, B1 and Muon
+#     bench/ladder.sh rates     three learning rates for B0, B1 and Muon, at the smallest size and a quarter of
+#                               the tokens
+#     bench/ladder.sh steps     the steps at the smallest size
 #     bench/ladder.sh dense     B1 and B0 at larger sizes, until each is as good as the last step
 #     bench/ladder.sh seeds     the last step, and B0 and B1 up to SEEDS_UP_TO, with the other seeds
 #     bench/ladder.sh table     what is there so far: OUT/table.md
-#     bench/ladder.sh all       the four, in that order
+#     bench/ladder.sh all       the five, in that order
 #     bench/ladder.sh --help    this text
 #
 # Environment, with what holds without:
 #   DATA=                 the dataset (`fathom data` makes one); needed
 #   OUT=runs/ladder       a folder for each run. One that is done is not run again, one that was cut off goes on
-#   TOKENS=40e6           to learn from, for every run
+#   TOKENS=10e6           to learn from, for every run
 #   SIZES='192 256 384 512'   widths of the larger dense models; heads of 64, 8 layers
 #   SEEDS='2'             further seeds; the first is 1
 #   SEEDS_UP_TO=256       the widest dense model that gets them
@@ -33,7 +35,8 @@ top=$(dirname "$(dirname "$self")")
 fathom=${FATHOM:-$top/build/fathom}
 data=${DATA:?ladder.sh: DATA=DIR is needed: a dataset (fathom data)}
 out=${OUT:-runs/ladder}
-tokens=${TOKENS:-40e6}
+all_tokens=${TOKENS:-10e6}
+tokens=$all_tokens
 sizes=${SIZES:-192 256 384 512}
 seeds=${SEEDS:-2}
 seeds_up_to=${SEEDS_UP_TO:-256}
@@ -100,29 +103,40 @@ rates() {
 best_rate() {
     local lr
     for lr in $(rates "$1"); do
-        [ -e "$out/$1-128-lr$lr-s1/done" ] && echo "$(score "$1-128-lr$lr-s1") $lr"
+        [ -e "$out/rates/$1-128-lr$lr-s1/done" ] && echo "$(score "rates/$1-128-lr$lr-s1") $lr"
     done | sort -g | sed -n '1s/.* //p'
 }
 
-# run_dense STEP WIDTH RATE SEED
+# run_dense STEP WIDTH RATE SEED [FOLDER/]
 run_dense() {
     local settings
     mapfile -t settings < <(dense "$1" "$2" "$3")
-    run "$1-$2-lr$3-s$4" "$1" "$4" "${settings[@]}"
+    run "${5:-}$1-$2-lr$3-s$4" "$1" "$4" "${settings[@]}"
+}
+
+all_rates() {
+    local lr step tokens
+    tokens=$(calc "$all_tokens / 4")
+    for step in b0 b1; do
+        for lr in $(rates $step); do
+            run_dense $step 128 "$lr" 1 rates/
+        done
+    done
+    for lr in $(rates muon); do
+        run "rates/muon-128-lr$lr-s1" muon 1 "optimizer.lr=$lr"
+    done
 }
 
 steps() {
     local lr step
-    for step in b0 b1; do
-        for lr in $(rates $step); do
-            run_dense $step 128 "$lr" 1
-        done
-    done
-    for lr in $(rates muon); do
-        run "muon-128-lr$lr-s1" muon 1 "optimizer.lr=$lr"
-    done
+    if [ -z "$(best_rate muon)" ]; then
+        echo "ladder.sh: the learning rates come first (bench/ladder.sh rates)" >&2
+        exit 1
+    fi
+    run_dense b0 128 "$(best_rate b0)" 1
+    run_dense b1 128 "$(best_rate b1)" 1
     lr=$(best_rate muon)
-    for step in mla bigram moe; do
+    for step in muon mla bigram moe; do
         run "$step-128-lr$lr-s1" $step 1 "optimizer.lr=$lr"
     done
 }
@@ -173,18 +187,20 @@ table() {
 
 for stage in "$@"; do
     case $stage in
+    rates) all_rates ;;
     steps) steps ;;
     dense) larger ;;
     seeds) again ;;
     table) table ;;
     all)
+        all_rates
         steps
         larger
         again
         table
         ;;
     *)
-        echo "ladder.sh: $stage is none of steps, dense, seeds, table, all (--help)" >&2
+        echo "ladder.sh: $stage is none of rates, steps, dense, seeds, table, all (--help)" >&2
         exit 1
         ;;
     esac
