@@ -6,7 +6,9 @@
 --texts holds the public texts that recipes/README.md names: dialogues.txt.zst, factbook.txt.zst, wiki.txt.zst,
 books.txt.zst, chatterbot.jsonl. Writes talk.jsonl (dialogues, small talk, who it is), facts.jsonl (questions about
 countries), writing.jsonl (paragraphs about something, stories and how they go on) and exercises.jsonl (arithmetic,
-letters, dates, word problems, made here). The same seed gives the same files.
+letters, dates, word problems, made here); and sums.tasks.jsonl, words.tasks.jsonl, dates.tasks.jsonl,
+problems.tasks.jsonl: such exercises as questions for `fathom eval --task` and a recipe's [tasks], none of which is among
+the exercises to learn from, where there are others. The same seed gives the same files.
 """
 import argparse
 import json
@@ -168,6 +170,22 @@ def exercises(r, n):
         yield messages
 
 
+TASKS = {"sums": [ask_sum], "words": [ask_letters, ask_order], "dates": [ask_date, ask_time],
+         "problems": [ask_problem, ask_sequence]}
+
+
+def tasks(r, makers, n, learnt):
+    """Questions with what a right answer contains: a sum's number, else the last sentence."""
+    for _ in range(n):
+        question, answer = r.choice(makers)(r)
+        for _ in range(100):
+            if question not in learnt:
+                break
+            question, answer = r.choice(makers)(r)
+        key = re.search(r" -?\d+\.$", answer)[0] if makers == [ask_sum] else re.split(r"[.:] (?=\D)", answer)[-1]
+        yield {"prompt": question, "answer": key}
+
+
 # ---- Talk. ----
 
 IDENTITY = [
@@ -315,7 +333,12 @@ def main():
     write(a.out / "talk.jsonl", list(dialogues(a.texts)) + list(small_talk(a.texts, r, 8)), r)
     write(a.out / "facts.jsonl", facts(a.texts, r, 3), r)
     write(a.out / "writing.jsonl", list(articles(a.texts, r, 8000)) + list(stories(a.texts, r, 8000)), r)
-    write(a.out / "exercises.jsonl", exercises(r, a.exercises), r)
+    learnt = list(exercises(r, a.exercises))
+    write(a.out / "exercises.jsonl", learnt, r)
+    asked = {m["content"] for messages in learnt for m in messages if m["role"] == "user"}
+    for name, makers in TASKS.items():
+        with open(a.out / f"{name}.tasks.jsonl", "w", encoding="utf-8") as f:
+            f.writelines(json.dumps(task) + "\n" for task in tasks(r, makers, 100, asked))
 
 
 if __name__ == "__main__":

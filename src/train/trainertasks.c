@@ -3,7 +3,7 @@
 
 #include "base/mem.h"
 
-enum { TRAINERTASKS_ANSWER = 16 };
+enum { TRAINERTASKS_ANSWER = 48 };
 
 struct trainertasks {
     const char *names[TRAINERTASKS_MAX];

@@ -18,7 +18,7 @@ void trainertasks_close(struct trainertasks *t); /* NULL is fine */
 size_t trainertasks_count(const struct trainertasks *t);
 const char *trainertasks_name(const struct trainertasks *t, size_t i);
 
-/* Task i; answers are greedy, up to 16 tokens. go_on (or NULL) is asked in between; ERR_CANCELLED. */
+/* Task i; answers are greedy, up to 48 tokens. go_on (or NULL) is asked in between; ERR_CANCELLED. */
 ERR_MUST_USE err trainertasks_run(const struct trainertasks *t, size_t i, const struct trainengine *e,
                                   bool (*go_on)(void *user), void *user, struct evaltask_result *out,
                                   struct errinfo *info);
