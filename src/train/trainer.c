@@ -339,7 +339,7 @@ err trainer_step(struct trainer *t, struct trainer_report *out, struct errinfo *
     size_t layers = c->n_routed_experts ? c->num_hidden_layers + mtp - c->first_k_dense_replace : 1;
     double scale = schedule_factor(&t->schedule, t->step);
     struct trainer_report o = {.loss = l.sum / (double)l.n,
-                               .mtp_loss = l.mtp_n ? l.mtp_sum / (double)l.mtp_n : 0,
+                               .mtp_loss = l.mtp_n ? l.mtp_sum / (double)l.mtp_n : NAN,
                                .balance_loss = l.balance_sum / (double)(a.rows * layers),
                                .bits_per_byte = l.sum / log(2) / (double)(a.bytes ? a.bytes : 1),
                                .lr = scale * r->lr};

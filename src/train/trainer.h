@@ -60,7 +60,8 @@ enum trainer_verdict { TRAINER_FINE, TRAINER_SPIKE, TRAINER_NOT_FINITE };
 struct trainer_report { /* of a step */
     uint64_t step, tokens; /* done, this one included */
     double flops, seconds, joules; /* likewise */
-    double loss, mtp_loss, balance_loss; /* nats per token; balance: mean over layers and sequences */
+    double loss, mtp_loss, balance_loss; /* nats per token; mtp: NAN where it does not learn; balance: mean over
+                                            layers and sequences */
     double bits_per_byte, lr, grad_norm, step_seconds, tokens_per_s, flops_per_s;
     double load_spread; /* largest share of an expert times experts, mean over layers: 1 is even; 0: dense */
     enum trainer_verdict verdict;
