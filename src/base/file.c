@@ -303,6 +303,27 @@ size_t file_writer_offset(const struct file_writer *w)
     return w->offset;
 }
 
+err file_lock_folder(const char *dir, int *lock, struct errinfo *info)
+{
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) {
+        return file_error(info, "open", dir);
+    }
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        close(fd);
+        return err_set(info, ERR_IO, "%s is in use by another process", dir);
+    }
+    *lock = fd;
+    return ERR_OK;
+}
+
+void file_unlock(int lock)
+{
+    if (lock >= 0) {
+        close(lock);
+    }
+}
+
 err file_sync_folder(const char *dir, struct errinfo *info)
 {
     int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

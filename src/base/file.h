@@ -53,6 +53,11 @@ void file_writer_close(struct file_writer *w); /* NULL is fine */
 /* All of a file, by such a writer. */
 ERR_MUST_USE err file_write(const char *path, const void *data, size_t n, struct errinfo *info);
 
+/* The folder is this process's alone among those that ask: *lock until file_unlock, or the process's end.
+ * ERR_IO while another has it. */
+ERR_MUST_USE err file_lock_folder(const char *dir, int *lock, struct errinfo *info);
+void file_unlock(int lock); /* below 0: nothing */
+
 /* What a folder holds reaches the disk: the names, not what is in the files. */
 ERR_MUST_USE err file_sync_folder(const char *dir, struct errinfo *info);
 ERR_MUST_USE err file_sync_parent(const char *path, struct errinfo *info); /* the folder `path` is in */

@@ -30,6 +30,7 @@ struct trainrun {
     double roof;         /* FLOP/s as last measured; 0: unknown */
     uint64_t saved;      /* step of the last checkpoint */
     bool has_checkpoint;
+    int lock;            /* on the folder; -1: none */
     int bad, returns;    /* bad steps in a row; times gone back since the last checkpoint */
     struct errinfo *info;
 };
@@ -378,6 +379,7 @@ static err trainrun_open(struct trainrun *a)
     TRY(trainplan_make(a->recipe, &plan, a->info));
     TRY(trainplan_fits(&plan, a->info));
     TRY(file_make_dirs(o->dir, a->info));
+    TRY(file_lock_folder(o->dir, &a->lock, a->info));
     TRY(compute_new(o->level, o->n_threads, true, &a->compute, a->info));
     TRY(trainer_new(a->recipe, &a->dataset, a->compute, &a->trainer, a->info));
     if (o->view.planned) {
@@ -390,7 +392,7 @@ static err trainrun_open(struct trainrun *a)
 err trainrun_run(const struct trainrecipe *r, const struct trainrun_options *o, enum trainrun_end *end,
                  struct errinfo *info)
 {
-    struct trainrun a = {.recipe = r, .options = o, .begun = progress_clock(), .info = info};
+    struct trainrun a = {.recipe = r, .options = o, .begun = progress_clock(), .lock = -1, .info = info};
     char *recipe = file_join(o->dir, "recipe.json");
     a.checkpoints = file_join(o->dir, "checkpoints");
     bool named = recipe && a.checkpoints;
@@ -403,6 +405,7 @@ err trainrun_run(const struct trainrecipe *r, const struct trainrun_options *o, 
     trainer_free(a.trainer);
     compute_free(a.compute);
     dataset_deinit(&a.dataset);
+    file_unlock(a.lock);
     mem_free(recipe);
     mem_free(a.checkpoints);
     return e;

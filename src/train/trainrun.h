@@ -1,5 +1,5 @@
 /* train/trainrun.h: a whole run: steps, validation, samples, log, checkpoints, and the model at the end. In its
- * folder:
+ * folder, which is one process's at a time (ERR_IO):
  *
  *     checkpoints/step-N/   the newest few (checkpoint.h)
  *     metrics.jsonl         what was measured (runlog.h)

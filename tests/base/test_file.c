@@ -232,6 +232,24 @@ static void refused_memory_is_an_error_without_a_leak(void **state)
     tempdir_remove(&t);
 }
 
+static void a_folder_is_locked_once(void **state)
+{
+    (void)state;
+    struct tempdir t;
+    struct errinfo info = {0};
+    int first, second;
+    tempdir_make(&t);
+    assert_int_equal(file_lock_folder(t.path, &first, &info), ERR_OK);
+    assert_int_equal(file_lock_folder(t.path, &second, &info), ERR_IO);
+    assert_non_null(strstr(info.message, "in use by another process"));
+    file_unlock(first);
+    assert_int_equal(file_lock_folder(t.path, &second, &info), ERR_OK);
+    file_unlock(second);
+    assert_int_equal(file_lock_folder("/no/such/folder", &first, &info), ERR_NOTFOUND);
+    file_unlock(-1);
+    tempdir_remove(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -242,6 +260,7 @@ int main(void)
         cmocka_unit_test(a_file_appears_only_when_committed),
         cmocka_unit_test(one_write_larger_than_the_buffer_is_whole),
         cmocka_unit_test(a_failing_disk_leaves_the_old_file_or_the_whole_new_one),
+        cmocka_unit_test(a_folder_is_locked_once),
         cmocka_unit_test(refused_memory_is_an_error_without_a_leak),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -115,9 +115,13 @@ check and_ends_with_the_same_bits 0 $?
 check and_logs_each_step_once 80 "$(grep -c '"kind":"step"' "$work/parts/metrics.jsonl")"
 
 begin --out "$work/asked" --set schedule.tokens=8e9
+asked=$!
 sleep 2
-kill -TERM $!
-wait $!
+"$fathom" train "$work/tiny.ini" --data "$work/data" --out "$work/asked" --resume >"$work/second" 2>&1
+check a_folder_has_one_process 1 $?
+says and_the_second_is_told 'asked is in use by another process' "$work/second"
+kill -TERM $asked
+wait $asked
 check sigterm_saves_and_ends 0 $?
 says sigterm_says_how_to_go_on 'go on with' "$work/out"
 train --out "$work/asked" --resume --set schedule.tokens=8e9 --set optimizer.lr=0.5
