@@ -25,7 +25,7 @@ err learnffn_forward(const struct learnrun *r, const struct learnparams_layer *p
 }
 
 err learnffn_backward(const struct learnrun *r, const struct learnparams_layer *p, const struct learnffn *kept,
-                      struct mat d, struct mat dh, bool add)
+                      struct mat d, struct mat dh)
 {
     size_t mark = learnarena_mark(r->arena);
     struct mat dinner = learnrun_narrow(r, kept->inner.rows, kept->inner.cols);
@@ -34,7 +34,7 @@ err learnffn_backward(const struct learnrun *r, const struct learnparams_layer *
         learnops_swiglu_backward(r->compute, kept->gate, kept->up, dinner, kept->gate, kept->up);
     }
     learnarena_release(r->arena, mark);
-    TRY(learnrun_matmul(r, LEARNOPS_NN, dh, kept->gate, p->gate->work, add));
+    TRY(learnrun_matmul(r, LEARNOPS_NN, dh, kept->gate, p->gate->work, false));
     return learnrun_matmul(r, LEARNOPS_NN, dh, kept->up, p->up->work, true);
 }
 

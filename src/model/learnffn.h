@@ -14,10 +14,9 @@ struct learnffn learnffn_rows(const struct learnffn *kept, size_t first, size_t 
 /* Adds to x; h [T, D] is the normed input. */
 ERR_MUST_USE err learnffn_forward(const struct learnrun *r, const struct learnparams_layer *p, struct mat h,
                                   struct mat x, const struct learnffn *kept);
-/* d [T, D] (narrow) is the gradient by what was added; sets dh (wide), or adds to it. gate and up become their
- * gradients. */
+/* d [T, D] (narrow) is the gradient by what was added; sets dh (wide). gate and up become their gradients. */
 ERR_MUST_USE err learnffn_backward(const struct learnrun *r, const struct learnparams_layer *p,
-                                   const struct learnffn *kept, struct mat d, struct mat dh, bool add);
+                                   const struct learnffn *kept, struct mat d, struct mat dh);
 /* After all blocks: lists the gradients of weights. */
 void learnffn_list(const struct learnparams_layer *p, struct mat h, const struct learnffn *kept, struct mat d,
                    struct learnrun_grads *list);

@@ -84,7 +84,7 @@ struct learnlayer_back {
     double balance_scale;
     struct mat dx;
     struct mat d;                 /* [T, D]: dx as it was, narrow */
-    struct mat dh;                /* [T, D], wide: what the experts add to the gradient by h; none without */
+    struct mat dplaces;           /* [P, D]: by the rows of h that the experts got; none without */
     struct mat dweights, dlogits; /* [T, K], wide; [T, E] */
     struct mat ffn_norm;          /* sums of blocks */
     struct learnmla_grads mla;
@@ -97,7 +97,7 @@ static void learnlayer_begin(const struct learnrun *r, struct learnlayer_back *a
     a->d = learnrun_narrow(r, a->dx.rows, a->dx.cols);
     a->ffn_norm = learnblocks_sums(r, a->dx.cols);
     if (a->p->router) {
-        a->dh = learnrun_wide(r, a->dx.rows, a->dx.cols);
+        a->dplaces = learnrun_narrow(r, a->kept->moe.gates.rows, a->dx.cols);
         a->dweights = learnrun_wide(r, r->n_tokens, c->num_experts_per_tok);
         a->dlogits = learnrun_narrow(r, r->n_tokens, c->n_routed_experts);
     }
@@ -111,15 +111,16 @@ static void learnlayer_begin(const struct learnrun *r, struct learnlayer_back *a
 static err learnlayer_feed_backward(const struct learnrun *r, size_t first, const struct learnlayer_back *a)
 {
     size_t n = r->n_tokens, mark = learnarena_mark(r->arena);
-    struct mat dh = a->p->router ? mat_rows(a->dh, first, n) : learnrun_wide(r, n, a->dx.cols);
+    struct mat dh = learnrun_wide(r, n, a->dx.cols);
+    if (a->p->gate) {
+        const struct learnffn ffn = learnffn_rows(&a->kept->ffn, first, n);
+        TRY(learnffn_backward(r, a->p, &ffn, mat_rows(a->d, first, n), dh));
+    }
     if (a->p->router) {
         const struct learnrouter router = learnrouter_rows(r, &a->kept->moe.router, first, n);
         TRY(learnmoe_route_backward(r, a->p, &router, mat_rows(a->dweights, first, n), a->balance_scale,
-                                    mat_rows(a->dlogits, first, n), dh));
-    }
-    if (a->p->gate) {
-        const struct learnffn ffn = learnffn_rows(&a->kept->ffn, first, n);
-        TRY(learnffn_backward(r, a->p, &ffn, mat_rows(a->d, first, n), dh, a->p->router != NULL));
+                                    mat_rows(a->dlogits, first, n), dh, a->p->gate != NULL));
+        learnmoe_collect(r, &a->kept->moe, first, a->dplaces, dh);
     }
     TRY(learnrun_norm_backward_to(r, mat_rows(a->dx, first, n), learnblocks_sum(r, a->ffn_norm, first), dh,
                                   mat_rows(a->kept->x, first, n), a->p->ffn_norm));
@@ -214,8 +215,7 @@ err learnlayer_backward(const struct learnrun *r, const struct learnparams_layer
     learnlayer_begin(r, &a);
     if (p->router) {
         learnrun_copy(r, a.d, dx);
-        learnrun_zero(r, a.dh);
-        TRY(learnmoe_backward(r, p, kept->h, &kept->moe, a.d, a.dweights, a.dh));
+        TRY(learnmoe_backward(r, p, kept->h, &kept->moe, a.d, a.dweights, a.dplaces));
     }
     TRY(learnblocks_run(r, learnlayer_backward_block, &a));
     TRY(learnlayer_weights(r, &a));

@@ -65,10 +65,10 @@ err learnmoe_route(const struct learnrun *r, const struct learnparams_layer *p, 
 
 err learnmoe_route_backward(const struct learnrun *r, const struct learnparams_layer *p,
                             const struct learnrouter *kept, struct mat dweights, double balance_scale,
-                            struct mat dlogits, struct mat dh)
+                            struct mat dlogits, struct mat dh, bool add)
 {
     learnrouter_backward(r, kept, dweights, balance_scale, dlogits);
-    return learnrun_matmul(r, LEARNOPS_NN, dh, dlogits, p->router->work, true);
+    return learnrun_matmul(r, LEARNOPS_NN, dh, dlogits, p->router->work, add);
 }
 
 err learnmoe_forward(const struct learnrun *r, const struct learnparams_layer *p, struct mat h, struct mat x,
@@ -90,27 +90,29 @@ err learnmoe_forward(const struct learnrun *r, const struct learnparams_layer *p
 }
 
 err learnmoe_backward(const struct learnrun *r, const struct learnparams_layer *p, struct mat h,
-                      const struct learnmoe *kept, struct mat d, struct mat dweights, struct mat dh)
+                      const struct learnmoe *kept, struct mat d, struct mat dweights, struct mat dplaces)
 {
-    size_t mark = learnarena_mark(r->arena);
-    struct mat dplaces = learnrun_narrow(r, kept->gates.rows, h.cols);
-    if (!r->counting) {
-        const struct learnops_experts experts = learnmoe_experts(r, p, h, kept);
-        err e = learnops_experts_backward(r->compute, &experts,
-                                          &(struct learnops_experts_grads){.d = d,
-                                                                           .weight = kept->router.weights,
-                                                                           .dweight = dweights,
-                                                                           .dplaces = dplaces,
-                                                                           .dgate = p->expert_gate->grad,
-                                                                           .dup = p->expert_up->grad,
-                                                                           .ddown = p->expert_down->grad});
-        if (e != ERR_OK) {
-            return err_set(r->info, e, "out of memory for the experts' gradients");
-        }
-        /* Each token's places together, which reads dh once. */
-        const struct mat ones = {.type = r->wide, .rows = r->n_tokens, .cols = r->config->num_experts_per_tok};
-        learnops_combine(r->compute, dh, dplaces, ones, kept->slot);
+    if (r->counting) {
+        return ERR_OK;
     }
-    learnarena_release(r->arena, mark);
-    return ERR_OK;
+    const struct learnops_experts experts = learnmoe_experts(r, p, h, kept);
+    const struct learnops_experts_grads grads = {.d = d,
+                                                 .weight = kept->router.weights,
+                                                 .dweight = dweights,
+                                                 .dplaces = dplaces,
+                                                 .dgate = p->expert_gate->grad,
+                                                 .dup = p->expert_up->grad,
+                                                 .ddown = p->expert_down->grad};
+    err e = learnops_experts_backward(r->compute, &experts, &grads);
+    return e == ERR_OK ? e : err_set(r->info, e, "out of memory for the experts' gradients");
+}
+
+void learnmoe_collect(const struct learnrun *r, const struct learnmoe *kept, size_t first, struct mat dplaces,
+                      struct mat dh)
+{
+    size_t k = r->config->num_experts_per_tok;
+    const struct mat ones = {.type = r->wide, .rows = r->n_tokens, .cols = k};
+    if (!r->counting) {
+        learnops_combine(r->compute, dh, dplaces, ones, kept->slot + first * k);
+    }
 }
