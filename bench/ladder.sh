@@ -103,7 +103,9 @@ rates() {
 best_rate() {
     local lr
     for lr in $(rates "$1"); do
-        [ -e "$out/rates/$1-128-lr$lr-s1/done" ] && echo "$(score "rates/$1-128-lr$lr-s1") $lr"
+        if [ -e "$out/rates/$1-128-lr$lr-s1/done" ]; then
+            echo "$(score "rates/$1-128-lr$lr-s1") $lr"
+        fi
     done | sort -g | sed -n '1s/.* //p'
 }
 

@@ -181,7 +181,11 @@ static err cmd_train_learn(const struct cmd_train *c, const struct trainrecipe *
         bool model = config_check_served(&r->config, &(struct errinfo){0}) == ERR_OK;
         printf("done: %s%s\n", dir, model ? "/model.gguf" : "");
     } else if (e == ERR_OK) {
-        printf("saved: go on with `fathom train %s --data %s --out %s --resume`\n", c->recipe, c->data, dir);
+        printf("saved: go on with `fathom train %s --data %s --out %s --resume", c->recipe, c->data, dir);
+        for (size_t i = 0; i < c->set.n; i++) {
+            printf(" --set '%s'", c->set.items[i]);
+        }
+        printf("`\n");
     }
     mem_free(dir);
     return e;

@@ -26,7 +26,7 @@ static void interrupt_default(int sig)
 
 static void interrupt_handler(int sig)
 {
-    if (interrupt_flag) {
+    if (interrupt_flag && sig == SIGINT) {
         interrupt_unquiet();
         interrupt_default(sig);
         raise(sig);

@@ -1,6 +1,6 @@
 /* cli/interrupt.h: Ctrl-C as a question instead of a death. Between interrupt_watch and
- * interrupt_restore, SIGINT and SIGTERM only set a flag that long work looks at; a second Ctrl-C
- * before anybody looked kills the program as usual.
+ * interrupt_restore, SIGINT and SIGTERM only set a flag that long work looks at; a Ctrl-C after either, before
+ * anybody looked, kills the program as usual. A second SIGTERM does not: timeout(1) sends two.
  * Signal handlers leave no other way than static state; it lives here. Main thread only. */
 #ifndef CLI_INTERRUPT_H
 #define CLI_INTERRUPT_H

@@ -44,9 +44,9 @@ err checkpoint_find(const char *dir, uint64_t *step, bool *found, struct errinfo
     uint64_t at = 0;
     bool whole = false, damaged = false;
     err e = folder_list(dir, &l, info);
-    if (e == ERR_NOTFOUND) {
+    if (e != ERR_OK) {
         *found = false;
-        return ERR_OK;
+        return e == ERR_NOTFOUND ? ERR_OK : e;
     }
     /* Names have the order of their steps. */
     for (size_t i = l.n; i-- > 0 && e == ERR_OK && !whole;) {

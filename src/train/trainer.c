@@ -12,6 +12,8 @@
 #include "model/model.h"
 #include "train/trainflops.h"
 
+enum { TRAINER_EMPTY = 100 }; /* steps in a row whose rows may predict nothing */
+
 /* ---- Making. ---- */
 
 struct optimizer_options trainer_rules(const struct trainrecipe *r)
@@ -330,8 +332,12 @@ err trainer_step(struct trainer *t, struct trainer_report *out, struct errinfo *
     const struct trainrecipe *r = t->recipe;
     struct learnmodel_losses l;
     struct trainer_amounts a = trainer_read(t);
+    for (int i = 0; a.predicted == 0 && i < TRAINER_EMPTY; i++) {
+        a = trainer_read(t); /* rows of questions without their answers, for example */
+    }
     if (a.predicted == 0) {
-        return err_set(info, ERR_ARGUMENT, "the rows of a step predict nothing: documents of one token only?");
+        return err_set(info, ERR_CORRUPT, "%d steps' rows predict nothing: documents of one token only, or no "
+                       "answer that begins in its row", TRAINER_EMPTY + 1);
     }
     TRY(trainer_gradients(t, &a, &l, info));
     const struct config *c = &r->config;

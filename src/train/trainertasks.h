@@ -1,5 +1,6 @@
 /* train/trainertasks.h: sets of questions (engine/evaltask.h) put to a model while it learns: the recipe's
- * [tasks], NAME = FILE. Read and checked when a run begins, so that no mistake in them ends it later. */
+ * [tasks], NAME = FILE. Read and checked when a run begins. What cannot be asked all the same (a question
+ * longer than the context) is an error of trainertasks_run; a run notes it and goes on. */
 #ifndef TRAIN_TRAINERTASKS_H
 #define TRAIN_TRAINERTASKS_H
 

@@ -30,6 +30,7 @@ struct trainrun {
     double roof;         /* FLOP/s as last measured; 0: unknown */
     uint64_t saved;      /* step of the last checkpoint */
     bool has_checkpoint;
+    bool no_page;        /* the last time it could not be written */
     int lock;            /* on the folder; -1: none */
     int bad, returns;    /* bad steps in a row; times gone back since the last checkpoint */
     struct errinfo *info;
@@ -55,6 +56,14 @@ static err trainrun_note(struct trainrun *a, const char *text)
     }
     return trainrun_log(a, json_pack("{s:s, s:I, s:s}", "kind", "event", "step", (json_int_t)a->trainer->step,
                                      "text", text));
+}
+
+/* Of something that a run can do without. */
+static err trainrun_note_error(struct trainrun *a, const char *what)
+{
+    char text[sizeof a->info->message + 64];
+    snprintf(text, sizeof text, "%s: %s", what, a->info->message);
+    return trainrun_note(a, text);
 }
 
 /* What the machine can do, now and then, since others may share it. */
@@ -166,7 +175,10 @@ static err trainrun_ask(struct trainrun *a)
         r = trainrun_task(a, e, i);
     }
     trainengine_close(e);
-    return r == ERR_CANCELLED ? ERR_OK : r; /* the loop sees it too, and saves */
+    if (r == ERR_OK || r == ERR_CANCELLED) { /* the loop sees that, too, and saves */
+        return ERR_OK;
+    }
+    return trainrun_note_error(a, "the model was not asked");
 }
 
 static err trainrun_validate(struct trainrun *a)
@@ -202,7 +214,7 @@ static err trainrun_go_back(struct trainrun *a)
     char text[160];
     uint64_t from = a->trainer->step;
     if (!a->has_checkpoint || ++a->returns > TRAINRUN_RETURNS) {
-        return err_set(a->info, ERR_ARGUMENT, "the loss is not finite or jumps at step %llu, and %s: a lower "
+        return err_set(a->info, ERR_LIMIT, "the loss is not finite or jumps at step %llu, and %s: a lower "
                        "learning rate, a longer warm-up or clipping may help", (unsigned long long)from,
                        a->has_checkpoint ? "going back did not help" : "there is no checkpoint to go back to");
     }
@@ -238,7 +250,10 @@ static err trainrun_page(struct trainrun *a, bool running)
         return ERR_OK;
     }
     a->shown = now;
-    return trainpage_write(a->trainer, o->dir, o->report, running, a->info);
+    err e = trainpage_write(a->trainer, o->dir, o->report, running, a->info);
+    bool noted = a->no_page;
+    a->no_page = e != ERR_OK;
+    return a->no_page && !noted ? trainrun_note_error(a, "the page was not written") : ERR_OK;
 }
 
 static bool trainrun_due(uint64_t step, size_t every)
@@ -311,7 +326,8 @@ static err trainrun_loop(struct trainrun *a, enum trainrun_end *end)
         TRY(trainrun_step(a));
         stopped = trainrun_stops(a);
     }
-    if (!a->has_checkpoint || a->saved != a->trainer->step) {
+    bool doubt = a->bad > 0 && a->has_checkpoint; /* then the last one stays the last */
+    if (!doubt && (!a->has_checkpoint || a->saved != a->trainer->step)) {
         TRY(trainrun_save(a));
     }
     *end = trainer_done(a->trainer) ? TRAINRUN_DONE : TRAINRUN_STOPPED;

@@ -114,6 +114,13 @@ cmp "$work/whole/model.gguf" "$work/parts/model.gguf" >"$work/err"
 check and_ends_with_the_same_bits 0 $?
 check and_logs_each_step_once 80 "$(grep -c '"kind":"step"' "$work/parts/metrics.jsonl")"
 
+printf '{"prompt": "%s", "answer": "none"}\n' "$(yes word | head -n 500 | tr '\n' ' ')" >"$work/long.jsonl"
+mkdir -p "$work/nopage/index.html"
+train --out "$work/on" --report "$work/nopage" --set tasks.long="$work/long.jsonl" --set schedule.tokens=20480
+check a_page_or_a_question_does_not_end_a_run 0 $?
+says the_page_is_noted 'step 1: the page was not written: .*nopage/index.html' "$work/err"
+says the_question_is_noted 'step 20: the model was not asked: .* tokens do not fit' "$work/err"
+
 begin --out "$work/asked" --set schedule.tokens=8e9
 asked=$!
 sleep 2

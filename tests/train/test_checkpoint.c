@@ -307,6 +307,21 @@ static void test_impossible_arrays_are_refused(void **state)
     json_decref(text);
 }
 
+static void test_what_is_no_folder_is_said_so(void **state)
+{
+    (void)state;
+    struct errinfo info = {0};
+    uint64_t step;
+    bool found;
+    char path[200];
+    snprintf(path, sizeof path, "%s/plain", dir.path);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    assert_int_equal(fclose(f), 0);
+    assert_int_not_equal(checkpoint_find(path, &step, &found, &info), ERR_OK);
+    assert_non_null(strstr(info.message, path));
+}
+
 /* ---- A disk that fails. ---- */
 
 static void test_a_failing_disk_leaves_what_was_there(void **state)
@@ -404,6 +419,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_foreign_folders_are_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_arrays_of_another_model_are_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_impossible_arrays_are_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_what_is_no_folder_is_said_so, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_failing_disk_leaves_what_was_there, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_files_that_may_not_grow, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_pruning_keeps_the_newest_whole_ones, set_up, tear_down),

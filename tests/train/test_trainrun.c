@@ -79,7 +79,7 @@ static void test_losses_that_jump_take_the_run_back(void **state)
     enum trainrun_end end;
     trainfixture_init(&x, "checkpoint_every = 1\nvalidate_every = 0\nsample_tokens = 0\nspike = 0.3\n"
                           "[optimizer]\nlr = 3\nlr_embeddings = 3\nclip = 0\n");
-    assert_int_equal(run(&x, "jumps", false, &end, &info), ERR_ARGUMENT);
+    assert_int_equal(run(&x, "jumps", false, &end, &info), ERR_LIMIT);
     assert_non_null(strstr(notes, "the loss jumped"));
     assert_non_null(strstr(notes, ": back to step 1, on with the next data"));
     assert_non_null(strstr(info.message, "going back did not help: a lower learning rate"));
