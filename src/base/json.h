@@ -30,6 +30,10 @@ enum { JSON_DEPTH_MAX = 64, JSON_VALUES_MAX = 4 << 20 };
 ERR_MUST_USE err json_parse(const char *data, size_t len, const char *name, json_t **out,
                             struct errinfo *info);
 
+/* The same for one line of many, whose number is part of `name`: messages add the column alone. */
+ERR_MUST_USE err json_parse_line(const char *data, size_t len, const char *name, json_t **out,
+                                 struct errinfo *info);
+
 /* The same for a file of at most `cap` bytes; the file name in messages is `path`. */
 ERR_MUST_USE err json_parse_file(const char *path, size_t cap, json_t **out, struct errinfo *info);
 

@@ -17,6 +17,7 @@ enum { JSON_PARSE_NUMBER_MAX = 512 }; /* characters; config files have integers 
 struct json_parse {
     const char *start, *p, *end;
     const char *name;
+    bool one_line; /* of several: `name` says which */
     size_t depth, values;
     struct strbuf scratch; /* the string being read, when it has escapes */
     locale_t c_locale;     /* numbers have points, whatever the user's language */
@@ -39,8 +40,10 @@ static err json_parse_bad(struct json_parse *j, const char *what)
         column = *p == '\n' ? 1 : column + 1;
         line += *p == '\n';
     }
-    return err_set(j->info, ERR_CORRUPT, "%s, line %zu, column %zu: not valid JSON: %s", j->name,
-                   line, column, what);
+    return j->one_line
+               ? err_set(j->info, ERR_CORRUPT, "%s, column %zu: not valid JSON: %s", j->name, column, what)
+               : err_set(j->info, ERR_CORRUPT, "%s, line %zu, column %zu: not valid JSON: %s", j->name,
+                         line, column, what);
 }
 
 static void json_parse_space(struct json_parse *j)
@@ -351,22 +354,34 @@ static err json_parse_value(struct json_parse *j, json_t **out)
     return json_parse_literal(j, out);
 }
 
-err json_parse(const char *data, size_t len, const char *name, json_t **out, struct errinfo *info)
+static err json_parse_all(struct json_parse *j, json_t **out)
 {
-    struct json_parse j = {.start = data, .p = data, .end = data + len, .name = name, .info = info};
-    j.c_locale = newlocale(LC_ALL_MASK, "C", (locale_t)0); /* built in: needs no memory */
+    j->c_locale = newlocale(LC_ALL_MASK, "C", (locale_t)0); /* built in: needs no memory */
     json_t *value = NULL;
-    err e = json_parse_value(&j, &value);
-    json_parse_space(&j);
-    if (e == ERR_OK && j.p != j.end) {
-        e = json_parse_bad(&j, "something follows the value");
+    err e = json_parse_value(j, &value);
+    json_parse_space(j);
+    if (e == ERR_OK && j->p != j->end) {
+        e = json_parse_bad(j, "something follows the value");
     }
-    freelocale(j.c_locale);
-    strbuf_deinit(&j.scratch);
+    freelocale(j->c_locale);
+    strbuf_deinit(&j->scratch);
     if (e != ERR_OK) {
         json_decref(value);
         return e;
     }
     *out = value;
     return ERR_OK;
+}
+
+err json_parse(const char *data, size_t len, const char *name, json_t **out, struct errinfo *info)
+{
+    struct json_parse j = {.start = data, .p = data, .end = data + len, .name = name, .info = info};
+    return json_parse_all(&j, out);
+}
+
+err json_parse_line(const char *data, size_t len, const char *name, json_t **out, struct errinfo *info)
+{
+    struct json_parse j = {
+        .start = data, .p = data, .end = data + len, .name = name, .one_line = true, .info = info};
+    return json_parse_all(&j, out);
 }

@@ -28,16 +28,6 @@ struct evaltask_asking {
 
 /* ---- reading ---- */
 
-/* One line as JSON; `name` is the file and the line. */
-static err evaltask_json(const char *data, size_t len, const char *name, json_t **out,
-                         struct errinfo *info)
-{
-    struct errinfo why = {0};
-    err e = json_parse(data, len, "", out, &why);
-    const char *place = strstr(why.message, "column "); /* of the only line */
-    return e == ERR_OK ? e : err_set(info, e, "%s, %s", name, place ? place : why.message);
-}
-
 static err evaltask_check(const json_t *item, const char *name, struct errinfo *info)
 {
     const char *text;
@@ -80,7 +70,7 @@ static err evaltask_parse(struct evaltask *t, const char *data, size_t size, str
         json_t *item;
         if (strspn(data + at, " \t\r") < len) {
             snprintf(name, sizeof name, "%.200s line %zu", t->path, line);
-            TRY(evaltask_json(data + at, len, name, &item, info));
+            TRY(json_parse_line(data + at, len, name, &item, info));
             err e = evaltask_check(item, name, info);
             if (json_array_append_new(t->items, item) != 0 && e == ERR_OK) {
                 e = err_set(info, ERR_NOMEM, "out of memory at %s", name);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/file.h"
 #include "base/folder.h"
@@ -24,25 +25,54 @@ static bool checkpoint_is_name(const char *name, uint64_t *step)
     return *step <= CHECKPOINT_STEP_MAX && strcmp(name, again) == 0;
 }
 
-/* Whether DIR/NAME is a whole checkpoint; only a lack of memory is an error. */
+/* Whether DIR/NAME is a whole checkpoint, else *why it is not; only a lack of memory is an error. */
 static err checkpoint_whole(const char *dir, const char *name, uint64_t step, bool *whole,
-                            struct errinfo *info)
+                            struct errinfo *why)
 {
     struct checkpoint_manifest m;
     char *folder;
-    TRY(checkpoint_manifest_join(dir, name, &folder, info));
-    err e = checkpoint_manifest_fits(folder, step, &m, info);
+    TRY(checkpoint_manifest_join(dir, name, &folder, why));
+    err e = checkpoint_manifest_fits(folder, step, &m, why);
     mem_free(folder);
     *whole = e == ERR_OK;
     return e == ERR_NOMEM ? e : ERR_OK;
 }
 
-err checkpoint_find(const char *dir, uint64_t *step, bool *found, struct errinfo *info)
+static err checkpoint_is_link(const char *dir, const char *name, bool *link, struct errinfo *info)
+{
+    struct stat st;
+    char *path;
+    TRY(checkpoint_manifest_join(dir, name, &path, info));
+    *link = lstat(path, &st) == 0 && S_ISLNK(st.st_mode);
+    mem_free(path);
+    return ERR_OK;
+}
+
+/* Of one name in DIR, see checkpoint_find. */
+static err checkpoint_try(const char *dir, const char *name, uint64_t step, bool *whole,
+                          struct errinfo *passed, struct errinfo *info)
+{
+    struct errinfo why = {0};
+    bool link;
+    TRY(checkpoint_is_link(dir, name, &link, info));
+    if (link) {
+        return err_set(info, ERR_CORRUPT, "%s/%s is a symbolic link: put the folder itself in its place, "
+                       "or remove the link, and the run goes on from the checkpoint before", dir, name);
+    }
+    err e = checkpoint_whole(dir, name, step, whole, &why);
+    if (e == ERR_OK && !*whole && passed->code == ERR_OK) {
+        *passed = why;
+    }
+    return e == ERR_OK ? e : err_set(info, e, "%s", why.message);
+}
+
+err checkpoint_find(const char *dir, uint64_t *step, bool *found, struct errinfo *passed,
+                    struct errinfo *info)
 {
     struct folder_names l = {0};
-    struct errinfo why;
     uint64_t at = 0;
-    bool whole = false, damaged = false;
+    bool whole = false;
+    *passed = (struct errinfo){0};
     err e = folder_list(dir, &l, info);
     if (e != ERR_OK) {
         *found = false;
@@ -51,13 +81,13 @@ err checkpoint_find(const char *dir, uint64_t *step, bool *found, struct errinfo
     /* Names have the order of their steps. */
     for (size_t i = l.n; i-- > 0 && e == ERR_OK && !whole;) {
         if (checkpoint_is_name(l.names[i], &at)) {
-            e = checkpoint_whole(dir, l.names[i], at, &whole, &why);
-            damaged = damaged || !whole;
+            e = checkpoint_try(dir, l.names[i], at, &whole, passed, info);
         }
     }
     folder_names_deinit(&l);
-    if (e != ERR_OK || (damaged && !whole)) {
-        return err_set(info, e == ERR_OK ? ERR_CORRUPT : e, "%s", why.message);
+    TRY(e);
+    if (passed->code != ERR_OK && !whole) {
+        return err_set(info, ERR_CORRUPT, "%s", passed->message);
     }
     *found = whole;
     if (whole) {
@@ -99,7 +129,7 @@ static err checkpoint_prune_name(const char *dir, const char *name, size_t keep,
                                  struct errinfo *info)
 {
     uint64_t step;
-    bool whole = false, ours = false;
+    bool whole = false, ours = false, link;
     if (strncmp(name, CHECKPOINT_MANIFEST_UNFINISHED, strlen(CHECKPOINT_MANIFEST_UNFINISHED)) ==
         0) {
         char *path;
@@ -108,7 +138,8 @@ static err checkpoint_prune_name(const char *dir, const char *name, size_t keep,
         mem_free(path);
         return e;
     }
-    if (!checkpoint_is_name(name, &step)) {
+    TRY(checkpoint_is_link(dir, name, &link, info));
+    if (!checkpoint_is_name(name, &step) || link) {
         return ERR_OK;
     }
     if (*kept < keep) {

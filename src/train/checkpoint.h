@@ -39,9 +39,14 @@ ERR_MUST_USE err checkpoint_save(const char *dir, uint64_t step,
                                  const json_t *state, struct errinfo *info);
 
 /* The newest step whose manifest is there and whose files have its sizes; *found is false when
- * there is none, also when there is no DIR. Hashes are for checkpoint_load. */
-ERR_MUST_USE err checkpoint_find(const char *dir, uint64_t *step, bool *found,
+ * there is none, also when there is no DIR. Hashes are for checkpoint_load. *passed says why the newest
+ * of all was not taken; its code is ERR_OK when it was. ERR_CORRUPT when none is whole, and for a
+ * symbolic link where a checkpoint should be: it would be read but neither replaced nor pruned. */
+ERR_MUST_USE err checkpoint_find(const char *dir, uint64_t *step, bool *found, struct errinfo *passed,
                                  struct errinfo *info);
+
+/* The state alone, verified: a new reference. */
+ERR_MUST_USE err checkpoint_load_state(const char *dir, uint64_t step, json_t **state, struct errinfo *info);
 
 /* Fills the arrays, which must be those of the checkpoint: the same names (in any order), shapes
  * and types, none missing, none left. *state is a new reference. Everything, hashes included, is

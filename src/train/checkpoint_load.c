@@ -135,26 +135,39 @@ static err checkpoint_compare(const struct checkpoint_load *l, struct tensortabl
 
 static err checkpoint_open(struct checkpoint_load *l, uint64_t step, struct errinfo *info)
 {
+    if (sodium_init() < 0) {
+        return err_set(info, ERR_UNSUPPORTED,
+                       "libsodium does not work here: nothing to check checkpoints with");
+    }
     if (!file_is_dir(l->folder)) {
         return err_set(info, ERR_NOTFOUND,
                        "there is no checkpoint of step %" PRIu64 ": %s is no folder", step,
                        l->folder);
     }
-    TRY(checkpoint_manifest_fits(l->folder, step, &l->manifest, info));
-    return checkpoint_verify_all(l, info);
+    return checkpoint_manifest_fits(l->folder, step, &l->manifest, info);
+}
+
+static void checkpoint_close(struct checkpoint_load *l)
+{
+    for (size_t i = 0; i <= l->manifest.n_arrays; i++) {
+        file_map_close(&l->maps[i]);
+    }
+}
+
+static err checkpoint_parse(const struct checkpoint_load *l, json_t **state, struct errinfo *info)
+{
+    const struct file_map *text = &l->maps[l->manifest.n_arrays];
+    return json_parse((const char *)text->data, text->size, CHECKPOINT_MANIFEST_STATE, state, info);
 }
 
 static err checkpoint_take(const struct checkpoint_load *l, const struct checkpoint_array *arrays,
                            size_t n, json_t **state, struct errinfo *info)
 {
     struct tensortable *table;
-    const struct file_map *text = &l->maps[l->manifest.n_arrays];
     json_t *read = NULL;
     TRY(tensortable_new(&table, info));
     err e = checkpoint_compare(l, table, arrays, n, info);
-    e = e == ERR_OK ? json_parse((const char *)text->data, text->size, CHECKPOINT_MANIFEST_STATE,
-                                 &read, info)
-                    : e;
+    e = e == ERR_OK ? checkpoint_parse(l, &read, info) : e;
     for (size_t i = 0; i < n && e == ERR_OK; i++) {
         const struct tensor *t = &tensortable_find(table, arrays[i].name)->tensor;
         memcpy(arrays[i].mat.data, t->data, tensor_bytes(t));
@@ -171,18 +184,28 @@ err checkpoint_load(const char *dir, uint64_t step, const struct checkpoint_arra
 {
     char name[CHECKPOINT_MANIFEST_NAME], *folder;
     struct checkpoint_load l = {0};
-    if (sodium_init() < 0) {
-        return err_set(info, ERR_UNSUPPORTED,
-                       "libsodium does not work here: nothing to check checkpoints with");
-    }
     checkpoint_manifest_folder(step, name);
     TRY(checkpoint_manifest_join(dir, name, &folder, info));
     l.folder = folder;
     err e = checkpoint_open(&l, step, info);
+    e = e == ERR_OK ? checkpoint_verify_all(&l, info) : e;
     e = e == ERR_OK ? checkpoint_take(&l, arrays, n, state, info) : e;
-    for (size_t i = 0; i <= l.manifest.n_arrays; i++) {
-        file_map_close(&l.maps[i]);
-    }
+    checkpoint_close(&l);
+    mem_free(folder);
+    return e;
+}
+
+err checkpoint_load_state(const char *dir, uint64_t step, json_t **state, struct errinfo *info)
+{
+    char name[CHECKPOINT_MANIFEST_NAME], *folder;
+    struct checkpoint_load l = {0};
+    checkpoint_manifest_folder(step, name);
+    TRY(checkpoint_manifest_join(dir, name, &folder, info));
+    l.folder = folder;
+    err e = checkpoint_open(&l, step, info);
+    e = e == ERR_OK ? checkpoint_verify(&l, l.manifest.n_arrays, info) : e;
+    e = e == ERR_OK ? checkpoint_parse(&l, state, info) : e;
+    checkpoint_close(&l);
     mem_free(folder);
     return e;
 }

@@ -1,6 +1,7 @@
 /* train/dataset.c: see dataset.h. */
 #include "train/dataset.h"
 
+#include <sodium.h>
 #include <string.h>
 
 #include "base/checked.h"
@@ -97,12 +98,24 @@ static json_t *dataset_json(const struct dataset *d)
                      "token_bytes", (json_int_t)d->token_bytes, "val_share", d->val_share, "sources", sources);
 }
 
-err dataset_write(const struct dataset *d, struct errinfo *info)
+err dataset_hash_file(const char *path, char sha256[TOKENSHARD_HASH], struct errinfo *info)
+{
+    unsigned char hash[crypto_hash_sha256_BYTES];
+    struct file_map map;
+    TRY(file_map_open(path, &map, info));
+    crypto_hash_sha256(hash, map.data, map.size);
+    file_map_close(&map);
+    sodium_bin2hex(sha256, TOKENSHARD_HASH, hash, sizeof hash);
+    return ERR_OK;
+}
+
+err dataset_write(struct dataset *d, struct errinfo *info)
 {
     json_t *document = dataset_json(d);
     char *path = file_join(d->dir, DATASET_MANIFEST);
     err e = path ? json_write(document, JSON_INDENT(1), path, info)
                  : err_set(info, ERR_NOMEM, "out of memory writing %s/" DATASET_MANIFEST, d->dir);
+    e = e == ERR_OK ? dataset_hash_file(path, d->sha256, info) : e;
     json_decref(document);
     mem_free(path);
     return e;
@@ -283,6 +296,7 @@ err dataset_open(const char *dir, struct dataset *out, struct errinfo *info)
     }
     e = e == ERR_OK ? json_parse_file(path, DATASET_MANIFEST_MAX, &document, info) : e;
     e = e == ERR_OK ? dataset_read(&r, document) : e;
+    e = e == ERR_OK ? dataset_hash_file(path, d.sha256, info) : e;
     json_decref(document);
     mem_free(path);
     if (e != ERR_OK) {

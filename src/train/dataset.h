@@ -38,6 +38,7 @@ struct dataset_source {
 
 struct dataset {
     char *dir; /* owned */
+    char sha256[TOKENSHARD_HASH]; /* of the manifest, and so of all it names */
     char tokenizer_sha256[TOKENSHARD_HASH]; /* of its tokenizer.json */
     size_t vocab_size, token_bytes;
     double val_share; /* of documents, about */
@@ -48,9 +49,11 @@ struct dataset {
 /* Reads DIR/manifest.json and checks it by itself; shards are opened with tokenshard_open. Release with
  * dataset_deinit. ERR_NOTFOUND when DIR holds none. */
 ERR_MUST_USE err dataset_open(const char *dir, struct dataset *out, struct errinfo *info);
-/* Writes DIR/manifest.json. */
-ERR_MUST_USE err dataset_write(const struct dataset *d, struct errinfo *info);
+/* Writes DIR/manifest.json and sets d->sha256. */
+ERR_MUST_USE err dataset_write(struct dataset *d, struct errinfo *info);
 void dataset_deinit(struct dataset *d); /* a zeroed struct is fine */
+
+ERR_MUST_USE err dataset_hash_file(const char *path, char sha256[TOKENSHARD_HASH], struct errinfo *info);
 
 /* All tokens of a part. */
 size_t dataset_tokens(const struct dataset *d, enum dataset_part part);

@@ -148,11 +148,13 @@ static err runlog_keep(const struct file_map *map, const char *path, uint64_t st
         uint64_t found;
         char name[300];
         snprintf(name, sizeof name, "%.250s, line %zu", path, line);
-        TRY(json_parse(at, (size_t)(stop - at), name, &record, info));
-        err e = json_get_u64(record, name, "step", &found, info);
+        record = NULL;
+        err e = json_parse_line(at, (size_t)(stop - at), name, &record, info);
+        e = e == ERR_OK ? json_get_u64(record, name, "step", &found, info) : e;
         json_decref(record);
         if (e != ERR_OK) {
-            return err_prefix(info, e == ERR_NOMEM ? e : ERR_CORRUPT, "this is no record: ");
+            return err_prefix(info, e == ERR_NOMEM ? e : ERR_CORRUPT, "this is no record (without that line, "
+                              "or with the file moved away, the run can go on): ");
         }
         if (found <= step) {
             TRY(file_writer_write(w, at, (size_t)(stop - at) + 1, info));

@@ -244,7 +244,7 @@ static err runlog_read_lines(struct runlog_reader *f, const char *path, const st
          line++) {
         json_t *record;
         snprintf(f->where, sizeof f->where, "%.250s, line %zu", path, line);
-        TRY(json_parse(at, (size_t)(stop - at), f->where, &record, f->info));
+        TRY(json_parse_line(at, (size_t)(stop - at), f->where, &record, f->info));
         err e = runlog_read_record(f, record);
         json_decref(record);
         TRY(e);

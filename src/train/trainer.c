@@ -130,6 +130,7 @@ static err trainer_make(struct trainer *t, const struct dataset *d, struct errin
                        "only: vocab_size in [model] must be at least that", d->dir, d->vocab_size,
                        r->config.vocab_size);
     }
+    strcpy(t->data, d->sha256);
     t->schedule = (struct schedule){.steps = trainer_steps(r),
                                     .decay_share = r->decay,
                                     .shape = (enum schedule_shape)r->decay_shape,

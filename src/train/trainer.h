@@ -32,6 +32,7 @@ struct trainer {
     struct feed *feed;
     struct tokenizer *tokenizer;
     uint8_t *bytes; /* [vocab_size]: of text that a token stands for */
+    char data[TOKENSHARD_HASH]; /* dataset.sha256 */
     struct trainer_rows rows;
     struct energy energy;
     double flops_per_token[2]; /* without and with the MTP layer */

@@ -67,12 +67,13 @@ static json_t *trainerstate_json(const struct trainer *t)
     struct feed_state f;
     feed_save(t->feed, &f);
     json_t *places = trainerstate_places(&f);
-    return places ? json_pack("{s:I, s:I, s:I, s:f, s:f, s:o, s:f, s:O, s:{s:I, s:I, s:I, s:o}}", "step",
+    return places ? json_pack("{s:I, s:I, s:I, s:f, s:f, s:o, s:f, s:O, s:s, s:{s:I, s:I, s:I, s:o}}", "step",
                               (json_int_t)t->step, "tokens", (json_int_t)t->tokens, "optimizer_steps",
                               (json_int_t)optimizer_steps(t->optimizer), "flops", t->flops, "seconds",
                               t->seconds, "joules", runlog_number(t->joules), "mean_loss", t->mean_loss,
-                              "recipe", t->recipe->given, "feed", "source", (json_int_t)f.source, "at",
-                              (json_int_t)f.at, "end", (json_int_t)f.end, "places", places)
+                              "recipe", t->recipe->given, "data", t->data, "feed", "source",
+                              (json_int_t)f.source, "at", (json_int_t)f.at, "end", (json_int_t)f.end,
+                              "places", places)
                   : NULL;
 }
 
@@ -167,5 +168,22 @@ err trainerstate_restore(struct trainer *t, const char *dir, uint64_t step, bool
     json_decref(state);
     mem_free(a.all);
     mem_free(c);
+    return e;
+}
+
+err trainerstate_origin(const char *dir, uint64_t step, json_t **recipe, char data[TOKENSHARD_HASH],
+                        struct errinfo *info)
+{
+    const char *name = "state.json", *hash = "";
+    const json_t *given;
+    json_t *state;
+    TRY(checkpoint_load_state(dir, step, &state, info));
+    err e = json_get_object(state, name, "recipe", &given, info);
+    e = e == ERR_OK && json_object_get(state, "data") ? json_get_string(state, name, "data", &hash, info) : e;
+    if (e == ERR_OK) {
+        snprintf(data, TOKENSHARD_HASH, "%s", hash);
+        *recipe = json_incref((json_t *)given);
+    }
+    json_decref(state);
     return e;
 }

@@ -12,4 +12,9 @@ ERR_MUST_USE err trainerstate_save(const struct trainer *t, const char *dir, str
 ERR_MUST_USE err trainerstate_restore(struct trainer *t, const char *dir, uint64_t step, bool keep_place,
                                       struct errinfo *info);
 
+/* What a checkpoint was made from: trainrecipe.given, a new reference, and dataset.sha256, "" where it does not
+ * say. */
+ERR_MUST_USE err trainerstate_origin(const char *dir, uint64_t step, json_t **recipe,
+                                     char data[TOKENSHARD_HASH], struct errinfo *info);
+
 #endif

@@ -484,3 +484,27 @@ void trainrecipe_deinit(struct trainrecipe *r)
     json_decref(r->given);
     r->given = NULL;
 }
+
+/* What a says and b does not, or otherwise. */
+static const char *trainrecipe_unlike(const json_t *a, const json_t *b)
+{
+    const char *section, *key;
+    json_t *keys, *value;
+    json_object_foreach((json_t *)a, section, keys)
+    {
+        const json_t *other = json_object_get(b, section);
+        json_object_foreach(keys, key, value)
+        {
+            if (strcmp(section, "run") != 0 && !json_equal(value, json_object_get(other, key))) {
+                return key;
+            }
+        }
+    }
+    return NULL;
+}
+
+const char *trainrecipe_difference(const json_t *a, const json_t *b)
+{
+    const char *key = trainrecipe_unlike(a, b);
+    return key ? key : trainrecipe_unlike(b, a);
+}

@@ -65,6 +65,9 @@ ERR_MUST_USE err trainrecipe_read(const char *path, const char *const *overrides
                                   struct trainrecipe *out, struct errinfo *info);
 void trainrecipe_deinit(struct trainrecipe *r); /* a zeroed struct is fine */
 
+/* The first key, [run] aside, that two recipes (trainrecipe.given) do not say alike; NULL: none. */
+const char *trainrecipe_difference(const json_t *a, const json_t *b);
+
 /* The table of keys, for people. */
 void trainrecipe_keys(FILE *to);
 

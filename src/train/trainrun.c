@@ -337,54 +337,61 @@ static err trainrun_loop(struct trainrun *a, enum trainrun_end *end)
 
 /* ---- Beginning, and going on. ---- */
 
-/* The first key that two recipes say differently, [run] aside; NULL: none. */
-static const char *trainrun_difference(const json_t *a, const json_t *b)
+/* A checkpoint goes on with the recipe and the data it was made from, unless the user wants others. */
+static err trainrun_same_origin(const struct trainrun *a, const json_t *recipe, const char *data)
 {
-    const char *section, *key;
-    json_t *keys, *value;
-    json_object_foreach((json_t *)a, section, keys)
-    {
-        const json_t *other = json_object_get(b, section);
-        json_object_foreach(keys, key, value)
-        {
-            if (strcmp(section, "run") != 0 && !json_equal(value, json_object_get(other, key))) {
-                return key;
-            }
-        }
+    const struct trainrun_options *o = a->options;
+    const char *key = trainrecipe_difference(recipe, a->recipe->given);
+    if (key) {
+        return err_set(a->info, ERR_ARGUMENT, "%s was begun with another recipe: %s differs. --changed goes on "
+                       "with the new one; or choose another --out", o->dir, key);
     }
-    return NULL;
+    if (strcmp(data, a->trainer->data) != 0) {
+        return err_set(a->info, ERR_ARGUMENT, "%s was begun with other data: the manifest of %s has the "
+                       "SHA-256 %s, that of its data %s. Give the --data it was begun with; --changed goes on "
+                       "with these, from their beginning; or choose another --out", o->dir, o->data,
+                       a->trainer->data, data[0] ? data : "is not known");
+    }
+    return ERR_OK;
 }
 
-static err trainrun_same_recipe(const struct trainrun *a, const char *path)
+static err trainrun_restore(struct trainrun *a)
 {
-    json_t *before;
-    TRY(json_parse_file(path, TRAINRECIPE_SIZE_MAX * 4, &before, a->info));
-    const char *key = trainrun_difference(before, a->recipe->given);
-    key = key ? key : trainrun_difference(a->recipe->given, before);
-    err e = key && !a->options->changed ?
-            err_set(a->info, ERR_ARGUMENT, "%s was begun with another recipe: %s differs. --changed goes on "
-                    "with the new one; or choose another --out", a->options->dir, key) : ERR_OK;
-    json_decref(before);
-    return e;
+    json_t *recipe;
+    char data[TOKENSHARD_HASH];
+    TRY(trainerstate_origin(a->checkpoints, a->saved, &recipe, data, a->info));
+    err e = a->options->changed ? ERR_OK : trainrun_same_origin(a, recipe, data);
+    json_decref(recipe);
+    TRY(e);
+    bool other = data[0] && strcmp(data, a->trainer->data) != 0; /* their places are not those of these */
+    return trainerstate_restore(a->trainer, a->checkpoints, a->saved, other, a->info);
 }
 
-/* Looks into the folder: begins there, or goes on. */
+static err trainrun_note_resumed(struct trainrun *a, const struct errinfo *passed)
+{
+    char text[sizeof passed->message + 64];
+    if (passed->code == ERR_OK) {
+        return trainrun_note(a, "resumed");
+    }
+    snprintf(text, sizeof text, "resumed from an older checkpoint, the newest is damaged: %s", passed->message);
+    return trainrun_note(a, text);
+}
+
+/* Looks into the folder: begins there, or goes on. Nothing is written before all is known to be good. */
 static err trainrun_begin(struct trainrun *a, const char *recipe)
 {
     const struct trainrun_options *o = a->options;
-    TRY(checkpoint_find(a->checkpoints, &a->saved, &a->has_checkpoint, a->info));
+    struct errinfo passed;
+    TRY(checkpoint_find(a->checkpoints, &a->saved, &a->has_checkpoint, &passed, a->info));
     if (a->has_checkpoint && !o->resume) {
         return err_set(a->info, ERR_ARGUMENT, "%s holds a run at step %llu already: --resume goes on, or "
                        "choose another --out", o->dir, (unsigned long long)a->saved);
     }
-    if (a->has_checkpoint) {
-        TRY(file_exists(recipe) ? trainrun_same_recipe(a, recipe) : ERR_OK);
-        TRY(trainerstate_restore(a->trainer, a->checkpoints, a->saved, false, a->info));
-    }
-    TRY(json_write(a->recipe->given, JSON_INDENT(2), recipe, a->info));
+    TRY(a->has_checkpoint ? trainrun_restore(a) : ERR_OK);
     TRY(runlog_cut(o->dir, a->trainer->step, a->info));
+    TRY(json_write(a->recipe->given, JSON_INDENT(2), recipe, a->info));
     TRY(runlog_open(o->dir, &a->log, a->info));
-    return a->has_checkpoint ? trainrun_note(a, "resumed") : ERR_OK;
+    return a->has_checkpoint ? trainrun_note_resumed(a, &passed) : ERR_OK;
 }
 
 static err trainrun_open(struct trainrun *a)

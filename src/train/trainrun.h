@@ -3,7 +3,8 @@
  *
  *     checkpoints/step-N/   the newest few (checkpoint.h)
  *     metrics.jsonl         what was measured (runlog.h)
- *     recipe.json           the recipe as it was read, overrides included
+ *     recipe.json           the recipe as it was read, overrides included, for people: a checkpoint says itself
+ *                           what it was made from
  *     model.gguf            the model, once all tokens were learnt from; not of a class that only learns
  *
  * A loss that is not finite leaves the weights alone. Three steps in a row that are not finite or spikes
@@ -35,7 +36,7 @@ struct trainrun_options {
     const char *data, *dir;
     const char *report; /* folder of a page with plots; NULL: none */
     bool resume;
-    bool changed;    /* resume although the recipe says otherwise than the checkpoint's */
+    bool changed;    /* resume although recipe or data are not the checkpoint's; other data are begun anew */
     double seconds;  /* save and end after so long; 0: never */
     int n_threads;   /* 0: all */
     enum cpuinfo_level level;

@@ -60,6 +60,8 @@ static void every_bad_document_is_refused_with_file_and_place(void **state)
         assert_int_equal(parse(bad[i], &value, &info), ERR_CORRUPT);
         assert_null(value);
         assert_non_null(strstr(info.message, "config.json, line "));
+        assert_int_equal(json_parse_line(bad[i], strlen(bad[i]), "log, line 7", &value, &info), ERR_CORRUPT);
+        assert_non_null(strstr(info.message, "log, line 7, column "));
     }
 }
 

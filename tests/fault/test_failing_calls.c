@@ -303,13 +303,17 @@ static err session_texts(struct errinfo *info)
 static err checkpoints(struct errinfo *info)
 {
     char path[320];
+    struct errinfo passed;
+    json_t *state = NULL;
     uint64_t step = 0;
     bool found;
     at("run", path);
     err e = checkpointfixture_save(path, 1, info);
     e = e == ERR_OK ? checkpointfixture_save(path, 2, info) : e;
     e = e == ERR_OK ? checkpoint_prune(path, 1, info) : e;
-    e = e == ERR_OK ? checkpoint_find(path, &step, &found, info) : e;
+    e = e == ERR_OK ? checkpoint_find(path, &step, &found, &passed, info) : e;
+    e = e == ERR_OK ? checkpoint_load_state(path, step, &state, info) : e;
+    json_decref(state);
     e = e == ERR_OK ? checkpointfixture_load(path, step, info) : e;
     tempdir_remove_all(path);
     return e == ERR_OK && step != 2 ? err_set(info, ERR_IO, "step %d", (int)step) : e;

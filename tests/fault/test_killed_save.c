@@ -33,7 +33,7 @@ static int run(const char *path)
     struct errinfo info = {0};
     uint64_t step = 0;
     bool found;
-    err e = checkpoint_find(path, &step, &found, &info);
+    err e = checkpoint_find(path, &step, &found, &(struct errinfo){0}, &info);
     if (e == ERR_OK && found) {
         e = checkpointfixture_load(path, step, &info);
     }
@@ -96,7 +96,7 @@ static void test_a_kill_never_costs_a_finished_save(void **state)
         uint64_t step = 0;
         bool found = false;
         told = run_and_kill((long)(rng_u64(&r) % 20000000), told);
-        assert_int_equal(checkpoint_find(dir.path, &step, &found, &info), ERR_OK);
+        assert_int_equal(checkpoint_find(dir.path, &step, &found, &(struct errinfo){0}, &info), ERR_OK);
         assert_true(found || told == 0);
         assert_true(step >= told);
         if (found && checkpointfixture_load(dir.path, step, &info) != ERR_OK) {

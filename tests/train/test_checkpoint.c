@@ -57,10 +57,10 @@ static size_t entries(const char *path)
 /* The newest step, 0 for none. */
 static uint64_t newest(void)
 {
-    struct errinfo info = {0};
+    struct errinfo info = {0}, passed;
     uint64_t step = 0;
     bool found;
-    must(checkpoint_find(dir.path, &step, &found, &info), &info);
+    must(checkpoint_find(dir.path, &step, &found, &passed, &info), &info);
     return found ? step : 0;
 }
 
@@ -222,10 +222,10 @@ static void test_every_truncation_is_refused(void **state)
 static void test_foreign_folders_are_refused(void **state)
 {
     (void)state;
-    struct errinfo info = {0};
+    struct errinfo info = {0}, passed;
     uint64_t step = 17;
     bool found = true;
-    must(checkpoint_find(tempdir_file(&dir, "nothing"), &step, &found, &info), &info);
+    must(checkpoint_find(tempdir_file(&dir, "nothing"), &step, &found, &passed, &info), &info);
     assert_false(found);
     assert_int_equal(checkpointfixture_load(dir.path, 100, &info), ERR_NOTFOUND);
     assert_int_equal(mkdir(tempdir_file(&dir, "step-0000000100"), 0777), 0);
@@ -239,7 +239,7 @@ static void test_foreign_folders_are_refused(void **state)
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         tempdir_text(&dir, FILES[0], texts[i]);
         expect_refused(texts[i]);
-        assert_int_equal(checkpoint_find(dir.path, &step, &found, &info), ERR_CORRUPT);
+        assert_int_equal(checkpoint_find(dir.path, &step, &found, &passed, &info), ERR_CORRUPT);
     }
     assert_int_equal(step, 17);
     save(101);
@@ -249,7 +249,7 @@ static void test_foreign_folders_are_refused(void **state)
     assert_int_equal(rename(from, tempdir_file(&dir, "step-0000000102")), 0);
     assert_int_equal(checkpointfixture_load(dir.path, 102, &info), ERR_CORRUPT);
     assert_non_null(strstr(info.message, "is of step 101"));
-    assert_int_equal(checkpoint_find(dir.path, &step, &found, &info), ERR_CORRUPT);
+    assert_int_equal(checkpoint_find(dir.path, &step, &found, &passed, &info), ERR_CORRUPT);
 }
 
 /* ---- Arrays of another model. ---- */
@@ -310,7 +310,7 @@ static void test_impossible_arrays_are_refused(void **state)
 static void test_what_is_no_folder_is_said_so(void **state)
 {
     (void)state;
-    struct errinfo info = {0};
+    struct errinfo info = {0}, passed;
     uint64_t step;
     bool found;
     char path[200];
@@ -318,8 +318,63 @@ static void test_what_is_no_folder_is_said_so(void **state)
     FILE *f = fopen(path, "w");
     assert_non_null(f);
     assert_int_equal(fclose(f), 0);
-    assert_int_not_equal(checkpoint_find(path, &step, &found, &info), ERR_OK);
+    assert_int_not_equal(checkpoint_find(path, &step, &found, &passed, &info), ERR_OK);
     assert_non_null(strstr(info.message, path));
+}
+
+static void test_why_the_newest_was_passed_is_said(void **state)
+{
+    (void)state;
+    struct errinfo info = {0}, passed;
+    uint64_t step;
+    bool found;
+    save(50);
+    save(100);
+    must(checkpoint_find(dir.path, &step, &found, &passed, &info), &info);
+    assert_int_equal(passed.code, ERR_OK);
+    tempdir_text(&dir, FILES[0], "{}");
+    must(checkpoint_find(dir.path, &step, &found, &passed, &info), &info);
+    assert_int_equal(step, 50);
+    assert_int_equal(passed.code, ERR_CORRUPT);
+    assert_non_null(strstr(passed.message, FILES[0]));
+}
+
+static void test_links_are_refused_and_stay(void **state)
+{
+    (void)state;
+    struct errinfo info = {0}, passed;
+    uint64_t step;
+    bool found;
+    char link[320];
+    save(50);
+    save(100);
+    strcpy(link, tempdir_file(&dir, "step-0000000100"));
+    assert_int_equal(rename(link, tempdir_file(&dir, "elsewhere")), 0);
+    assert_int_equal(symlink("elsewhere", link), 0);
+    assert_int_equal(checkpoint_find(dir.path, &step, &found, &passed, &info), ERR_CORRUPT);
+    assert_non_null(strstr(info.message, "step-0000000100 is a symbolic link: put the folder itself"));
+    save(150);
+    save(200);
+    must(checkpoint_prune(dir.path, 1, &info), &info);
+    assert_int_equal(entries(dir.path), 3); /* the newest, the link, and what it points to */
+    assert_int_equal(entries(link), 3);
+    assert_int_equal(newest(), 200);
+}
+
+static void test_the_state_alone_is_verified_too(void **state)
+{
+    (void)state;
+    struct errinfo info = {0};
+    json_t *given = json_pack("{s:s}", "data", "x"), *got = NULL;
+    must(checkpoint_save(dir.path, 7, NULL, 0, given, &info), &info);
+    must(checkpoint_load_state(dir.path, 7, &got, &info), &info);
+    assert_true(json_equal(given, got));
+    json_decref(got);
+    assert_int_equal(checkpoint_load_state(dir.path, 8, &got, &info), ERR_NOTFOUND);
+    tempdir_text(&dir, "step-0000000007/state.json", "{\n \"data\": \"y\"\n}");
+    assert_int_equal(checkpoint_load_state(dir.path, 7, &got, &info), ERR_CORRUPT);
+    assert_non_null(strstr(info.message, "is not what was saved"));
+    json_decref(given);
 }
 
 /* ---- A disk that fails. ---- */
@@ -420,6 +475,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_arrays_of_another_model_are_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_impossible_arrays_are_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_is_no_folder_is_said_so, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_why_the_newest_was_passed_is_said, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_links_are_refused_and_stay, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_the_state_alone_is_verified_too, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_failing_disk_leaves_what_was_there, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_files_that_may_not_grow, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_pruning_keeps_the_newest_whole_ones, set_up, tear_down),

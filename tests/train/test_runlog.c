@@ -201,8 +201,12 @@ static void test_damage_is_named(void **state)
         tempdir_text(&dir, RUNLOG_FILE, text);
         assert_int_equal(runlog_read(dir.path, &r, &info), ERR_CORRUPT);
         assert_non_null(strstr(info.message, RUNLOG_FILE ", line 2"));
+        assert_null(strstr(info.message, "line 1"));
         if (i < 4) {
             assert_int_equal(runlog_cut(dir.path, 1, &info), ERR_CORRUPT);
+            assert_non_null(strstr(info.message, RUNLOG_FILE ", line 2"));
+            assert_null(strstr(info.message, "line 1"));
+            assert_non_null(strstr(info.message, "without that line"));
         }
     }
     unlink(tempdir_file(&dir, RUNLOG_FILE));

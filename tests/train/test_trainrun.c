@@ -8,6 +8,7 @@
 #include "train/trainrun.h"
 
 static char notes[4096];
+static bool changed; /* --changed */
 
 static void note(void *user, uint64_t step, const char *text)
 {
@@ -20,8 +21,8 @@ static err run(const struct trainfixture *x, const char *name, bool resume, enum
                struct errinfo *info)
 {
     char dir[128];
-    struct trainrun_options o = {.data = x->dataset.dir, .dir = dir, .resume = resume, .n_threads = 2,
-                                 .view = {.noted = note}};
+    struct trainrun_options o = {.data = x->dataset.dir, .dir = dir, .resume = resume, .changed = changed,
+                                 .n_threads = 2, .view = {.noted = note}};
     snprintf(dir, sizeof dir, "%s/%s", x->files.dir, name);
     notes[0] = '\0';
     datasetfixture_must(cpuinfo_choose(&o.level, info), info);
@@ -86,11 +87,109 @@ static void test_losses_that_jump_take_the_run_back(void **state)
     trainfixture_deinit(&x);
 }
 
+/* ---- Going on. ---- */
+
+static void write_text(const struct trainfixture *x, const char *name, const char *mode, const char *text)
+{
+    char path[160];
+    snprintf(path, sizeof path, "%s/%s", x->files.dir, name);
+    FILE *f = fopen(path, mode);
+    assert_non_null(f);
+    fputs(text, f);
+    assert_int_equal(fclose(f), 0);
+}
+
+static void refused(const struct trainfixture *x, err code, const char *says, const char *says_too)
+{
+    struct errinfo info = {0};
+    enum trainrun_end end;
+    assert_int_equal(run(x, "run", true, &end, &info), code);
+    if (!strstr(info.message, says) || !strstr(info.message, says_too)) {
+        fail_msg("\"%s\" does not say \"%s\" and \"%s\"", info.message, says, says_too);
+    }
+}
+
+/* A run of 20 steps, with checkpoints of the last two. */
+static void whole_run(struct trainfixture *x)
+{
+    struct errinfo info = {0};
+    enum trainrun_end end;
+    trainfixture_init(x, "checkpoint_every = 10\nvalidate_every = 0\nsample_tokens = 0\n");
+    datasetfixture_must(run(x, "run", false, &end, &info), &info);
+}
+
+static void test_other_data_are_refused_with_both_hashes(void **state)
+{
+    (void)state;
+    struct trainfixture x;
+    struct errinfo info = {0};
+    enum trainrun_end end;
+    char first[TOKENSHARD_HASH];
+    whole_run(&x);
+    strcpy(first, x.dataset.sha256);
+    dataset_deinit(&x.dataset);
+    x.dataset = datasetfixture_pack(&x.files, 0.4, 100000, 2); /* the same text, otherwise divided */
+    assert_string_not_equal(first, x.dataset.sha256);
+    refused(&x, ERR_ARGUMENT, first, x.dataset.sha256);
+    refused(&x, ERR_ARGUMENT, "was begun with other data", "--changed goes on");
+    changed = true;
+    datasetfixture_must(run(&x, "run", true, &end, &info), &info);
+    changed = false;
+    assert_int_equal(end, TRAINRUN_DONE);
+    trainfixture_deinit(&x);
+}
+
+static void test_another_recipe_is_refused_without_recipe_json(void **state)
+{
+    (void)state;
+    struct trainfixture x;
+    char path[128];
+    whole_run(&x);
+    snprintf(path, sizeof path, "%s/run/recipe.json", x.files.dir);
+    assert_int_equal(unlink(path), 0);
+    json_object_set_new(x.recipe.given, "optimizer", json_pack("{s:s}", "lr", "0.5"));
+    refused(&x, ERR_ARGUMENT, "another recipe: lr differs", "--changed goes on");
+    assert_false(file_exists(path));
+    trainfixture_deinit(&x);
+}
+
+static void test_a_log_that_is_none_changes_nothing(void **state)
+{
+    (void)state;
+    struct trainfixture x;
+    char path[128];
+    whole_run(&x);
+    snprintf(path, sizeof path, "%s/run/recipe.json", x.files.dir);
+    assert_int_equal(unlink(path), 0);
+    write_text(&x, "run/metrics.jsonl", "a", "rubbish\n");
+    refused(&x, ERR_CORRUPT, "metrics.jsonl, line ", "without that line");
+    assert_false(file_exists(path));
+    trainfixture_deinit(&x);
+}
+
+static void test_an_older_checkpoint_is_said(void **state)
+{
+    (void)state;
+    struct trainfixture x;
+    struct errinfo info = {0};
+    enum trainrun_end end;
+    whole_run(&x);
+    write_text(&x, "run/checkpoints/step-0000000020/manifest.json", "a", "\n");
+    datasetfixture_must(run(&x, "run", true, &end, &info), &info);
+    assert_non_null(strstr(notes, "10 resumed from an older checkpoint, the newest is damaged: "));
+    assert_non_null(strstr(notes, "step-0000000020/manifest.json was changed"));
+    trainfixture_deinit(&x);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_full_disk_loses_nothing_that_was_saved),
         cmocka_unit_test(test_losses_that_jump_take_the_run_back),
+        cmocka_unit_test(test_other_data_are_refused_with_both_hashes),
+        cmocka_unit_test(test_another_recipe_is_refused_without_recipe_json),
+        cmocka_unit_test(test_a_log_that_is_none_changes_nothing),
+        cmocka_unit_test(test_an_older_checkpoint_is_said),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
