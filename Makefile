@@ -33,16 +33,23 @@ LIB     := $(BUILD)/libfathom.a
 TESTS   := $(patsubst tests/%.c,$(BUILD)/tests/%,$(sort $(wildcard tests/*/test_*.c tests/*/*/test_*.c)))
 FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 
-# Intrinsics live in src/tensor/cpu alone; the file's suffix names the instructions it may use.
+# Intrinsics live in src/tensor/cpu alone; the file's suffix names the instructions it may use. (What
+# unpack_avx512 makes of bfloat16 is for AMX.)
 AVX2    := -mavx2 -mfma -mf16c
-AVX512  := $(AVX2) -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx512vbmi -mavx512vbmi2 -mavx512bf16
+AVX512  := $(AVX2) -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx512vbmi -mavx512vbmi2
+BF16    := $(AVX512) -mavx512bf16
+AMX     := $(BF16) -mamx-tile -mamx-bf16 -mamx-int8
 %_avx2.o:   CFLAGS += $(AVX2)
 %_avx512.o: CFLAGS += $(AVX512)
-%_amx.o:    CFLAGS += $(AVX512) -mamx-tile -mamx-bf16 -mamx-int8
+%_avx512bf16.o: CFLAGS += $(BF16)
+%/unpack_avx512.o: CFLAGS += -mavx512bf16
+%_amx.o:    CFLAGS += $(AMX)
 
 %_avx2.c.ok:   CFLAGS += $(AVX2)
 %_avx512.c.ok: CFLAGS += $(AVX512)
-%_amx.c.ok:    CFLAGS += $(AVX512) -mamx-tile -mamx-bf16 -mamx-int8
+%_avx512bf16.c.ok: CFLAGS += $(BF16)
+%/unpack_avx512.c.ok: CFLAGS += -mavx512bf16
+%_amx.c.ok:    CFLAGS += $(AMX)
 
 .PHONY: all tests test check lint asan fuzz clean help
 all: $(BUILD)/fathom

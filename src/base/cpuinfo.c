@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char *const cpuinfo_names[CPUINFO_LEVELS] = {"ref", "avx2", "avx512", "amx"};
+static const char *const cpuinfo_names[CPUINFO_LEVELS] = {"ref", "avx2", "avx512", "avx512bf16", "amx"};
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -34,14 +34,16 @@ enum cpuinfo_level cpuinfo_best(void)
     bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                   __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
                   __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi") &&
-                  __builtin_cpu_supports("avx512vbmi2") &&
-                  cpuinfo_leaf7(1, 0, 5); /* EAX bit 5: AVX512_BF16 */
+                  __builtin_cpu_supports("avx512vbmi2");
     if (!avx512) {
         return CPUINFO_AVX2;
     }
+    if (!cpuinfo_leaf7(1, 0, 5)) { /* EAX bit 5: AVX512_BF16 */
+        return CPUINFO_AVX512;
+    }
     bool amx = cpuinfo_leaf7(0, 3, 22) && cpuinfo_leaf7(0, 3, 24) && cpuinfo_leaf7(0, 3, 25) &&
                syscall(SYS_arch_prctl, CPUINFO_ARCH_REQ_XCOMP_PERM, CPUINFO_XFEATURE_TILEDATA) == 0;
-    return amx ? CPUINFO_AMX : CPUINFO_AVX512;
+    return amx ? CPUINFO_AMX : CPUINFO_AVX512BF16;
 }
 
 const char *cpuinfo_model(void)
@@ -83,7 +85,8 @@ static err cpuinfo_find(const char *by, const char *wish, enum cpuinfo_level *ou
             return ERR_OK;
         }
     }
-    return err_set(info, ERR_ARGUMENT, "%s%s is unknown; use ref, avx2, avx512 or amx", by, wish);
+    return err_set(info, ERR_ARGUMENT, "%s%s is unknown; use ref, avx2, avx512, avx512bf16 or amx", by,
+                   wish);
 }
 
 err cpuinfo_choose(enum cpuinfo_level *out, struct errinfo *info)

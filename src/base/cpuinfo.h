@@ -8,17 +8,18 @@
 
 /* Levels of the fast ops, each including the ones before it. */
 enum cpuinfo_level {
-    CPUINFO_REF,    /* plain C, any 64-bit CPU */
-    CPUINFO_AVX2,   /* AVX2, FMA, F16C */
-    CPUINFO_AVX512, /* AVX-512 F, BW, DQ, VL, VNNI, VBMI, BF16 (Ice Lake and Zen 4 class; BF16 needed) */
-    CPUINFO_AMX,    /* AVX512 plus AMX tiles: BF16 and INT8 */
+    CPUINFO_REF,        /* plain C, any 64-bit CPU */
+    CPUINFO_AVX2,       /* AVX2, FMA, F16C */
+    CPUINFO_AVX512,     /* AVX-512 F, BW, DQ, VL, VNNI, VBMI, VBMI2 (Ice Lake) */
+    CPUINFO_AVX512BF16, /* and BF16 (Zen 4) */
+    CPUINFO_AMX,        /* and AMX tiles: BF16 and INT8 (Sapphire Rapids) */
     CPUINFO_LEVELS
 };
 
 /* The best level of this machine; AMX only if the kernel grants the tile state. Thread-safe. */
 enum cpuinfo_level cpuinfo_best(void);
 
-/* The best level, or the one named by the environment variable FATHOM_CPU (ref, avx2, avx512, amx).
+/* The best level, or the one named by the environment variable FATHOM_CPU (ref, avx2, avx512, avx512bf16, amx).
  * An unknown name, or a level this machine lacks, is ERR_ARGUMENT with both named. */
 ERR_MUST_USE err cpuinfo_choose(enum cpuinfo_level *out, struct errinfo *info);
 

@@ -52,10 +52,15 @@ err registry_bundled(char **out, struct errinfo *info)
         return *out ? ERR_OK : registry_nomem(info);
     }
     ssize_t n = readlink("/proc/self/exe", program, sizeof program);
-    while (n > 0 && n < PATH_MAX && program[n - 1] != '/') {
+    if (n <= 0 || n > PATH_MAX - 16) {
+        return err_set(info, ERR_IO,
+                       "cannot tell where this program is (/proc/self/exe): set FATHOM_BUNDLED to the "
+                       "folder of models that came with it");
+    }
+    while (program[n - 1] != '/') {
         n--;
     }
-    strcpy(program + (n > 0 && n < PATH_MAX - 16 ? n : 0), "../models");
+    strcpy(program + n, "../models");
     *out = mem_dup(program, strlen(program));
     return *out ? ERR_OK : registry_nomem(info);
 }

@@ -17,10 +17,7 @@ err learnops_matmul(struct compute *c, enum learnops_product product, const stru
         fast = gemm_takes(&jobs[i]);
     }
     if (fast) {
-        return gemm_run(c, product, jobs, n_jobs,
-                        c->level == CPUINFO_AMX      ? &gemm_amx
-                        : c->level == CPUINFO_AVX512 ? &gemm_avx512
-                                                     : &gemm_avx2);
+        return gemm_run(c, product, jobs, n_jobs, gemm_of(c->level));
     }
 #endif
     (void)c;
@@ -38,9 +35,9 @@ static bool learnops_attend(struct compute *c, const struct learnops_attention *
     if (c->level == CPUINFO_REF || !learnattention_takes(a, d)) {
         return false;
     }
-    *e = c->level == CPUINFO_AMX      ? learnattention_amx(c, a, d)
-         : c->level == CPUINFO_AVX512 ? learnattention_avx512(c, a, d)
-                                      : learnattention_avx2(c, a, d);
+    *e = c->level == CPUINFO_AMX    ? learnattention_amx(c, a, d)
+         : c->level == CPUINFO_AVX2 ? learnattention_avx2(c, a, d)
+                                    : learnattention_avx512(c, a, d);
     return true;
 #else
     (void)c, (void)a, (void)d, (void)e;
@@ -69,6 +66,7 @@ static const struct learnrows_table *learnops_rows(const struct compute *c, cons
 #if defined(__x86_64__)
         [CPUINFO_AVX2] = &learnrows_avx2,
         [CPUINFO_AVX512] = &learnrows_avx512,
+        [CPUINFO_AVX512BF16] = &learnrows_avx512,
         [CPUINFO_AMX] = &learnrows_avx512,
 #endif
     };

@@ -30,7 +30,8 @@ const struct ops_table *ops_for_level(enum cpuinfo_level level)
     switch (level) {
     case CPUINFO_REF: return &ops_ref;
     case CPUINFO_AVX2: return &ops_avx2;
-    case CPUINFO_AVX512: return &ops_avx512;
+    case CPUINFO_AVX512:
+    case CPUINFO_AVX512BF16: return &ops_avx512;
     case CPUINFO_AMX: return &ops_amx;
     default: return NULL;
     }

@@ -39,7 +39,10 @@ static err corpus_begin_zstd(struct corpus *c, struct errinfo *info)
 {
     static const uint8_t magic[4] = {0x28, 0xb5, 0x2f, 0xfd};
     if (c->map.size < sizeof magic || memcmp(c->map.data, magic, sizeof magic) != 0) {
-        return ERR_OK;
+        return !corpus_ends_with(c->path, ".zst")
+                   ? ERR_OK
+                   : err_set(info, ERR_CORRUPT, "%s is named .zst, but does not begin as a zstd file does",
+                             c->path);
     }
     c->zstd = ZSTD_createDCtx();
     c->block = mem_alloc(CORPUS_BLOCK);

@@ -171,6 +171,11 @@ static void test_a_cut_or_broken_frame_is_refused(void **state)
     static const char garbage[] = "\x28\xb5\x2f\xfd garbage that is no frame";
     write_file(".txt.zst", garbage, sizeof garbage - 1);
     assert_int_equal(read_all(&plain, &all, &info), ERR_CORRUPT);
+    write_file(".txt.zst", "plain text\n", 11); /* only by its name */
+    assert_int_equal(read_all(&plain, &all, &info), ERR_CORRUPT);
+    assert_non_null(strstr(info.message, "is named .zst"));
+    write_file(".txt.zst", "", 0);
+    assert_int_equal(read_all(&plain, &all, &info), ERR_CORRUPT);
     strbuf_deinit(&all);
     free(text);
 }

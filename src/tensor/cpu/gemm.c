@@ -26,6 +26,17 @@ struct gemm_plan {
     size_t panel; /* bytes, of the largest task */
 };
 
+const struct gemm_kernels *gemm_of(enum cpuinfo_level level)
+{
+    static const struct gemm_kernels *const all[CPUINFO_LEVELS] = {
+        [CPUINFO_AVX2] = &gemm_avx2,
+        [CPUINFO_AVX512] = &gemm_avx512,
+        [CPUINFO_AVX512BF16] = &gemm_avx512bf16,
+        [CPUINFO_AMX] = &gemm_amx,
+    };
+    return all[level];
+}
+
 bool gemm_takes(const struct learnops_matmul *job)
 {
     return job->x.type == MAT_BF16 && job->w.type == MAT_BF16 && job->y.type != MAT_F64;

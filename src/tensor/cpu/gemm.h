@@ -46,7 +46,8 @@ struct gemm_kernels {
     void (*thread_begin)(void);
     void (*thread_end)(void);
 };
-extern const struct gemm_kernels gemm_amx, gemm_avx512, gemm_avx2;
+extern const struct gemm_kernels gemm_amx, gemm_avx512bf16, gemm_avx512, gemm_avx2;
+const struct gemm_kernels *gemm_of(enum cpuinfo_level level); /* from AVX2 on */
 
 /* Whether these kernels take the job: bfloat16 inputs, y float32 or bfloat16. */
 bool gemm_takes(const struct learnops_matmul *job);

@@ -2,10 +2,10 @@
  *   GEMM_UNIT          numbers of a sum in 32 bits: 1 (float32) or 2 (a pair of bfloat16)
  *   GEMM_HIGH          rows of y in registers at a time, beside 2 vectors of columns
  *   gemm_dot(s, x, w)  s + x w by lane, of units
+ *   gemm_along(p, n)   units of n numbers that follow each other, n of a vec's at most; zeros after them
+ *   gemm_down(p, q, n) n units, at most VEC_N: each a number of p and the one of q below it (NULL: of zeros)
  * Both sides are packed, a chunk of the sum at a time, as units [tile][unit of k][place in the tile]; a tile of
  * w stays in the first cache while all of x passes. */
-#include <string.h>
-
 #include "tensor/cpu/gemm.h"
 
 enum {
@@ -26,54 +26,61 @@ struct gemm_side {
     bool down;
 };
 
-static inline uint32_t gemm_unit(uint16_t a, uint16_t b)
-{
-    return GEMM_UNIT == 1 ? (uint32_t)a << 16 : a | (uint32_t)b << 16;
-}
-
 static const uint16_t *gemm_at(const struct mat *m, size_t row, size_t col)
 {
     return (const uint16_t *)m->data + row * m->stride + col;
 }
 
-/* n places of unit u, which has `left` numbers, and zeros up to `wide`. */
+static inline size_t gemm_least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* n places of the unit that begins at k, of `left` numbers, and zeros up to `wide`. */
 static void gemm_pack_down(const struct gemm_side *a, size_t at, size_t n, size_t k, size_t left, size_t wide,
-                           uint32_t *to)
+                           float *to)
 {
-    const uint16_t *p = gemm_at(a->mat, k, a->first + at), *q = left > 1 ? p + a->mat->stride : NULL;
-    for (size_t i = 0; i < n; i++) {
-        to[i] = gemm_unit(p[i], q ? q[i] : 0);
-    }
-    memset(to + n, 0, (wide - n) * sizeof *to);
-}
-
-/* Place i: its units, `wide` apart. */
-static void gemm_pack_along(const struct gemm_side *a, size_t at, size_t k, size_t n_k, size_t wide,
-                            uint32_t *to)
-{
-    const uint16_t *p = gemm_at(a->mat, a->first + at, k);
-    for (size_t i = 0; i < n_k; i += GEMM_UNIT, to += wide) {
-        *to = gemm_unit(p[i], i + GEMM_UNIT <= n_k ? p[i + GEMM_UNIT - 1] : 0);
+    const uint16_t *p = gemm_at(a->mat, k, a->first + at);
+    for (size_t i = 0; i < wide; i += VEC_N) {
+        size_t have = i < n ? gemm_least(n - i, VEC_N) : 0;
+        vec_store_n(to + i, gemm_down(p + i, left > 1 ? p + i + a->mat->stride : NULL, have),
+                    gemm_least(wide - i, VEC_N));
     }
 }
 
-static void gemm_pack(const struct gemm_side *a, size_t k, size_t n_k, size_t wide, uint32_t *to)
+/* n places, n_k numbers of each, and zeros up to `wide` places. */
+static void gemm_pack_along(const struct gemm_side *a, size_t at, size_t n, size_t k, size_t n_k, size_t wide,
+                            float *to)
+{
+    enum { NUMBERS = VEC_N * GEMM_UNIT };
+    for (size_t i = 0; i < wide; i += VEC_N) {
+        for (size_t done = 0; done < n_k; done += NUMBERS) {
+            size_t have = gemm_least(n_k - done, NUMBERS), units = (have + GEMM_UNIT - 1) / GEMM_UNIT;
+            vec r[VEC_N];
+            for (size_t j = 0; j < VEC_N; j++) {
+                r[j] = i + j < n ? gemm_along(gemm_at(a->mat, a->first + at + i + j, k + done), have)
+                                 : vec_set(0);
+            }
+            vec_transpose(r);
+            for (size_t j = 0; j < units; j++) {
+                vec_store_n(to + (done / GEMM_UNIT + j) * wide + i, r[j], gemm_least(wide - i, VEC_N));
+            }
+        }
+    }
+}
+
+static void gemm_pack(const struct gemm_side *a, size_t k, size_t n_k, size_t wide, float *to)
 {
     size_t units = (n_k + GEMM_UNIT - 1) / GEMM_UNIT;
     for (size_t at = 0; at < a->n; at += wide, to += units * wide) {
-        size_t n = a->n - at < wide ? a->n - at : wide;
-        if (a->down) {
-            for (size_t u = 0; u < units; u++) {
-                size_t done = u * GEMM_UNIT;
-                gemm_pack_down(a, at, n, k + done, n_k - done, wide, to + u * wide);
-            }
+        size_t n = gemm_least(a->n - at, wide);
+        if (!a->down) {
+            gemm_pack_along(a, at, n, k, n_k, wide, to);
             continue;
         }
-        if (n < wide) {
-            memset(to, 0, units * wide * sizeof *to);
-        }
-        for (size_t i = 0; i < n; i++) {
-            gemm_pack_along(a, at + i, k, n_k, wide, to + i);
+        for (size_t u = 0; u < units; u++) {
+            size_t done = u * GEMM_UNIT;
+            gemm_pack_down(a, at, n, k + done, n_k - done, wide, to + u * wide);
         }
     }
 }
@@ -107,21 +114,18 @@ static void gemm_put(const struct mat *y, size_t row, size_t col, size_t rows, s
 
 /* ---- Products. ---- */
 
-static void gemm_tile(const uint32_t *x, const uint32_t *w, size_t units, float *sums)
+static void gemm_tile(const float *x, const float *w, size_t units, float *sums)
 {
     vec low[GEMM_HIGH], high[GEMM_HIGH];
     for (size_t i = 0; i < GEMM_HIGH; i++) {
         low[i] = high[i] = vec_set(0);
     }
     for (size_t u = 0; u < units; u++, x += GEMM_HIGH, w += GEMM_WIDE) {
-        vec a = vec_load((const float *)(const void *)w);
-        vec b = vec_load((const float *)(const void *)(w + VEC_N));
+        vec a = vec_load(w), b = vec_load(w + VEC_N);
 #pragma GCC unroll 8
         for (size_t i = 0; i < GEMM_HIGH; i++) {
-            float one;
-            memcpy(&one, x + i, sizeof one);
-            low[i] = gemm_dot(low[i], vec_set(one), a);
-            high[i] = gemm_dot(high[i], vec_set(one), b);
+            low[i] = gemm_dot(low[i], vec_set(x[i]), a);
+            high[i] = gemm_dot(high[i], vec_set(x[i]), b);
         }
     }
     for (size_t i = 0; i < GEMM_HIGH; i++, sums += GEMM_WIDE) {
@@ -131,7 +135,7 @@ static void gemm_tile(const uint32_t *x, const uint32_t *w, size_t units, float 
 }
 
 /* One chunk of the sum, packed, to y, whose first row and column are the task's. */
-static void gemm_chunk(const struct gemm_task *t, size_t units, const uint32_t *x, const uint32_t *w,
+static void gemm_chunk(const struct gemm_task *t, size_t units, const float *x, const float *w,
                        const struct mat *y, bool add)
 {
     float sums[GEMM_HIGH * GEMM_WIDE];
@@ -149,7 +153,7 @@ static void gemm_task_run(const struct gemm_task *t)
 {
     const struct gemm_side w_side = {&t->w, t->n, t->n_n, t->product != LEARNOPS_NT};
     const struct gemm_side x_side = {&t->x, t->m, t->n_m, t->product == LEARNOPS_TN};
-    uint32_t *w = t->panel, *x = t->scratch;
+    float *w = t->panel, *x = t->scratch;
     struct mat own = mat_rows(mat_cols(t->y, t->n, t->n_n), t->m, t->n_m), y = own;
     bool waits = own.type == MAT_BF16 && t->n_k > GEMM_CHUNK; /* nothing is rounded before all is summed */
     if (waits) {

@@ -479,10 +479,14 @@ static void learnexperts_share(struct learnexperts_plan *p, int n_threads, char 
 
 static err learnexperts_go(struct compute *c, struct learnexperts_plan *p)
 {
-    static const struct gemm_kernels *const gemm[CPUINFO_LEVELS] = {
-        [CPUINFO_AVX2] = &gemm_avx2, [CPUINFO_AVX512] = &gemm_avx512, [CPUINFO_AMX] = &gemm_amx};
-    p->gemm = gemm[c->level];
-    p->rows = c->level == CPUINFO_AVX2 ? &learnexperts_avx2 : &learnexperts_avx512;
+    static const struct learnexperts_rows *const rows[CPUINFO_LEVELS] = {
+        [CPUINFO_AVX2] = &learnexperts_avx2,
+        [CPUINFO_AVX512] = &learnexperts_avx512,
+        [CPUINFO_AVX512BF16] = &learnexperts_avx512bf16,
+        [CPUINFO_AMX] = &learnexperts_avx512bf16,
+    };
+    p->gemm = gemm_of(c->level);
+    p->rows = rows[c->level];
     p->d = p->a->h.cols;
     p->f = p->a->gates.cols;
     p->each = 3 * p->d * p->f;

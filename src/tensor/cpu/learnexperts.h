@@ -36,7 +36,7 @@ struct learnexperts_rows {
     void (*forward)(const struct learnexperts_forward *a);
     void (*back)(const struct learnexperts_back *a);
 };
-extern const struct learnexperts_rows learnexperts_avx2, learnexperts_avx512;
+extern const struct learnexperts_rows learnexperts_avx2, learnexperts_avx512, learnexperts_avx512bf16;
 
 /* Whether there is a fast version for these mats; g NULL: forward, to y. */
 bool learnexperts_takes(const struct learnops_experts *a, const struct mat *y,

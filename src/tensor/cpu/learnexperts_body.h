@@ -1,5 +1,5 @@
 /* tensor/cpu/learnexperts_body.h: the vector code of learnexperts.h, written once over vec_*.h; included by
- * learnexperts_avx2.c and learnexperts_avx512.c, which bring
+ * learnexperts_avx2.c, learnexperts_avx512.c and learnexperts_avx512bf16.c, which bring
  *   learnexperts_half       a vec's bfloat16 numbers
  *   learnexperts_narrow(v)  v as such, rounded to nearest; what is not normal may become 0
  *   learnexperts_store(p, n, h)  the first n of them; all, if n is larger

@@ -14,8 +14,9 @@ double roofloop_avx2_int8(size_t rounds);
 
 uint64_t roofloop_avx512_read(const void *p, size_t n);
 double roofloop_avx512_fma(size_t rounds);
-double roofloop_avx512_bf16(size_t rounds);
 double roofloop_avx512_int8(size_t rounds);
+
+double roofloop_avx512bf16(size_t rounds); /* products of bfloat16 */
 
 double roofloop_amx_bf16(size_t rounds);
 double roofloop_amx_int8(size_t rounds);

@@ -44,24 +44,6 @@ double roofloop_avx512_fma(size_t rounds)
     return (double)rounds * ROOFLOOP_CHAINS * 16 * 2;
 }
 
-double roofloop_avx512_bf16(size_t rounds)
-{
-    __m512 acc[ROOFLOOP_CHAINS];
-    __m512bh a = _mm512_cvtne2ps_pbh(_mm512_set1_ps(0.5f), _mm512_set1_ps(0.25f));
-    for (int i = 0; i < ROOFLOOP_CHAINS; i++) {
-        acc[i] = _mm512_set1_ps((float)i);
-    }
-    for (size_t r = 0; r < rounds; r++) {
-        for (int i = 0; i < ROOFLOOP_CHAINS; i++) {
-            acc[i] = _mm512_dpbf16_ps(acc[i], a, a);
-        }
-    }
-    for (int i = 0; i < ROOFLOOP_CHAINS; i++) {
-        ROOFLOOP_USE(acc[i]);
-    }
-    return (double)rounds * ROOFLOOP_CHAINS * 32 * 2;
-}
-
 double roofloop_avx512_int8(size_t rounds)
 {
     __m512i acc[ROOFLOOP_CHAINS];
