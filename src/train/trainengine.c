@@ -60,22 +60,29 @@ struct engine *trainengine_engine(const struct trainengine *e)
 
 struct trainengine_text {
     struct strbuf *out;
+    bool (*go_on)(void *user);
+    void *user;
+    struct errinfo *info;
     err result;
 };
 
 static bool trainengine_take(void *user, const struct session_token *token)
 {
     struct trainengine_text *t = user;
-    t->result = strbuf_append(t->out, token->text, token->text_len);
+    if (strbuf_append(t->out, token->text, token->text_len) != ERR_OK) {
+        t->result = err_set(t->info, ERR_NOMEM, "out of memory for a sample");
+    } else if (t->go_on && !t->go_on(t->user)) {
+        t->result = err_set(t->info, ERR_CANCELLED, "stopped while writing a sample");
+    }
     return t->result == ERR_OK;
 }
 
-err trainengine_sample(const struct trainengine *e, const char *prompt, size_t n, struct strbuf *out,
-                       struct errinfo *info)
+err trainengine_sample(const struct trainengine *e, const char *prompt, size_t n, bool (*go_on)(void *user),
+                       void *user, struct strbuf *out, struct errinfo *info)
 {
     const struct sampling sampling = {.temperature = 0.8f, .top_p = 0.95f, .seed = 1};
     const struct generate_options o = {.max_tokens = n, .speculation = SESSION_SPECULATE_OFF};
-    struct trainengine_text text = {out, ERR_OK};
+    struct trainengine_text text = {out, go_on, user, info, ERR_OK};
     struct generate_result result;
     struct session *s;
     TRY(session_new(e->engine, &(struct session_options){0}, &s, info));
@@ -84,8 +91,5 @@ err trainengine_sample(const struct trainengine *e, const char *prompt, size_t n
     r = r == ERR_OK ? session_append_text(s, prompt, info) : r;
     r = r == ERR_OK ? session_generate(s, &sampling, &o, trainengine_take, &text, &result, info) : r;
     session_free(s);
-    if (r == ERR_OK && text.result != ERR_OK) {
-        return err_set(info, text.result, "out of memory for a sample");
-    }
-    return r;
+    return r == ERR_OK ? text.result : r;
 }

@@ -16,6 +16,13 @@ struct trainerscore_set {
     size_t n;
 };
 
+struct trainerscore_asking {
+    struct trainer *trainer;
+    bool (*go_on)(void *user);
+    void *user;
+    struct errinfo *info;
+};
+
 double trainerscore_loss(const struct trainerscore *s)
 {
     return s->tokens > 0 ? s->nats / s->tokens : 0;
@@ -101,18 +108,22 @@ static size_t trainerscore_rows(const struct trainer *t, struct feed *feed, size
     return n;
 }
 
-static err trainerscore_part_run(struct trainerscore_part *p, struct trainer *t, struct trainerscore *out,
-                                 struct errinfo *info)
+static err trainerscore_part_run(const struct trainerscore_asking *a, struct trainerscore_part *p,
+                                 struct trainerscore *out)
 {
+    struct trainer *t = a->trainer;
     const struct trainrecipe *r = t->recipe;
     size_t left = r->validate_rows, n;
     *out = (struct trainerscore){0};
-    TRY(feed_restore(p->feed, &p->begin, info));
+    TRY(feed_restore(p->feed, &p->begin, a->info));
     while (left > 0 &&
            (n = trainerscore_rows(t, p->feed, left < r->micro_sequences ? left : r->micro_sequences)) > 0) {
         const struct learnmodel_batch b = {t->rows.tokens, t->rows.targets, t->rows.positions};
         struct learnmodel_losses l;
-        TRY(learnmodel_step(t->model, &b, NULL, &l, info));
+        if (a->go_on && !a->go_on(a->user)) {
+            return err_set(a->info, ERR_CANCELLED, "stopped while validating");
+        }
+        TRY(learnmodel_step(t->model, &b, NULL, &l, a->info));
         out->nats += l.sum;
         out->tokens += (double)l.n;
         for (size_t i = 0; i < n * r->context; i++) {
@@ -123,16 +134,17 @@ static err trainerscore_part_run(struct trainerscore_part *p, struct trainer *t,
     return ERR_OK;
 }
 
-err trainerscore_run(struct trainerscore_set *s, struct trainer *t, struct trainerscore *out,
-                     struct trainerscore *all, struct errinfo *info)
+err trainerscore_run(struct trainerscore_set *s, struct trainer *t, bool (*go_on)(void *user), void *user,
+                     struct trainerscore *out, struct trainerscore *all, struct errinfo *info)
 {
+    const struct trainerscore_asking a = {t, go_on, user, info};
     err e = ERR_OK;
     *all = (struct trainerscore){0};
     if (t->ema) {
         ema_swap(t->ema);
     }
     for (size_t i = 0; e == ERR_OK && i < s->n; i++) {
-        e = trainerscore_part_run(&s->parts[i], t, &out[i], info);
+        e = trainerscore_part_run(&a, &s->parts[i], &out[i]);
         all->nats += out[i].nats;
         all->tokens += out[i].tokens;
         all->bytes += out[i].bytes;

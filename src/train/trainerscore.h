@@ -22,8 +22,9 @@ size_t trainerscore_sources(const struct trainerscore_set *s);
 const char *trainerscore_source(const struct trainerscore_set *s, size_t i);
 
 /* At most recipe.validate_rows rows of each source: out[sources], and the sum of all in *all. Where the weights
- * are averaged, the average is scored. */
-ERR_MUST_USE err trainerscore_run(struct trainerscore_set *s, struct trainer *t, struct trainerscore *out,
-                                  struct trainerscore *all, struct errinfo *info);
+ * are averaged, the average is scored. go_on (or NULL) is asked in between; ERR_CANCELLED. */
+ERR_MUST_USE err trainerscore_run(struct trainerscore_set *s, struct trainer *t, bool (*go_on)(void *user),
+                                  void *user, struct trainerscore *out, struct trainerscore *all,
+                                  struct errinfo *info);
 
 #endif

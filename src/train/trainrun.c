@@ -25,12 +25,14 @@ struct trainrun {
     struct trainerscore_set *scores;
     struct trainertasks *tasks;
     struct runlog *log;
+    json_t *validated; /* array: records of a validation that is not over */
     char *checkpoints; /* path */
     double begun, gauged, shown; /* when; shown: the page */
     double roof;         /* FLOP/s as last measured; 0: unknown */
     uint64_t saved;      /* step of the last checkpoint */
     bool has_checkpoint;
     bool no_page;        /* the last time it could not be written */
+    bool cut;            /* a validation was due and stopped on the way */
     int lock;            /* on the folder; -1: none */
     int bad, returns;    /* bad steps in a row; times gone back since the last checkpoint */
     struct errinfo *info;
@@ -64,6 +66,21 @@ static err trainrun_note_error(struct trainrun *a, const char *what)
     char text[sizeof a->info->message + 64];
     snprintf(text, sizeof text, "%s: %s", what, a->info->message);
     return trainrun_note(a, text);
+}
+
+/* Of a validation: its records are logged together, or none, so that one that was stopped can be made anew. */
+static err trainrun_hold(struct trainrun *a, json_t *record)
+{
+    return json_array_append_new(a->validated, record) == 0 ? ERR_OK :
+           err_set(a->info, ERR_NOMEM, "out of memory for what validation found");
+}
+
+static bool trainrun_goes_on(void *user)
+{
+    const struct trainrun *a = user;
+    const struct trainrun_options *o = a->options;
+    bool over = o->seconds > 0 && progress_clock() - a->begun >= o->seconds;
+    return !over && (!o->view.go_on || o->view.go_on(o->view.user));
 }
 
 /* What the machine can do, now and then, since others may share it. */
@@ -115,8 +132,8 @@ static err trainrun_log_load(struct trainrun *a)
 
 /* ---- Validation and samples. ---- */
 
-static err trainrun_log_scores(struct trainrun *a, const struct trainerscore *scores,
-                               const struct trainerscore *all)
+static err trainrun_hold_scores(struct trainrun *a, const struct trainerscore *scores,
+                                const struct trainerscore *all)
 {
     json_t *sources = json_array();
     for (size_t i = 0; sources && i < trainerscore_sources(a->scores); i++) {
@@ -124,25 +141,25 @@ static err trainrun_log_scores(struct trainrun *a, const struct trainerscore *sc
                                                  "bits_per_byte", trainerscore_bits_per_byte(&scores[i])));
     }
     const struct trainer *t = a->trainer;
-    return trainrun_log(a, json_pack("{s:s, s:I, s:I, s:f, s:f, s:f, s:f, s:o}", "kind", "val", "step",
-                                     (json_int_t)t->step, "tokens", (json_int_t)t->tokens, "flops", t->flops,
-                                     "seconds", t->seconds, "loss",
-                                     trainerscore_loss(all), "bits_per_byte", trainerscore_bits_per_byte(all),
-                                     "sources", sources));
+    return trainrun_hold(a, json_pack("{s:s, s:I, s:I, s:f, s:f, s:f, s:f, s:o}", "kind", "val", "step",
+                                      (json_int_t)t->step, "tokens", (json_int_t)t->tokens, "flops", t->flops,
+                                      "seconds", t->seconds, "loss", trainerscore_loss(all), "bits_per_byte",
+                                      trainerscore_bits_per_byte(all), "sources", sources));
 }
 
 static err trainrun_sample(struct trainrun *a, const struct trainengine *e)
 {
     const struct trainrun_view *v = &a->options->view;
     struct strbuf text = {0};
-    err r = trainengine_sample(e, a->recipe->prompt, a->recipe->sample_tokens, &text, a->info);
+    err r = trainengine_sample(e, a->recipe->prompt, a->recipe->sample_tokens, trainrun_goes_on, a, &text,
+                               a->info);
     r = r == ERR_OK ? strbuf_append(&text, "", 1) : r;
     if (r == ERR_OK && v->sampled) {
         v->sampled(v->user, a->trainer->step, a->recipe->prompt, text.data);
     }
-    r = r == ERR_OK ? trainrun_log(a, json_pack("{s:s, s:I, s:s, s:s}", "kind", "sample", "step",
-                                                (json_int_t)a->trainer->step, "prompt", a->recipe->prompt,
-                                                "text", text.data)) : r;
+    r = r == ERR_OK ? trainrun_hold(a, json_pack("{s:s, s:I, s:s, s:s}", "kind", "sample", "step",
+                                                 (json_int_t)a->trainer->step, "prompt", a->recipe->prompt,
+                                                 "text", text.data)) : r;
     strbuf_deinit(&text);
     return r;
 }
@@ -152,13 +169,13 @@ static err trainrun_task(struct trainrun *a, const struct trainengine *e, size_t
     const struct trainrun_view *v = &a->options->view;
     const char *name = trainertasks_name(a->tasks, i);
     struct evaltask_result r;
-    TRY(trainertasks_run(a->tasks, i, e, v->go_on, v->user, &r, a->info));
+    TRY(trainertasks_run(a->tasks, i, e, trainrun_goes_on, a, &r, a->info));
     if (v->asked) {
         v->asked(v->user, a->trainer->step, name, &r);
     }
-    return trainrun_log(a, json_pack("{s:s, s:I, s:s, s:f, s:I}", "kind", "task", "step",
-                                     (json_int_t)a->trainer->step, "name", name, "score",
-                                     (double)r.right / (double)r.items, "n", (json_int_t)r.items));
+    return trainrun_hold(a, json_pack("{s:s, s:I, s:s, s:f, s:I}", "kind", "task", "step",
+                                      (json_int_t)a->trainer->step, "name", name, "score",
+                                      (double)r.right / (double)r.items, "n", (json_int_t)r.items));
 }
 
 /* What the model answers as it is now. */
@@ -175,25 +192,34 @@ static err trainrun_ask(struct trainrun *a)
         r = trainrun_task(a, e, i);
     }
     trainengine_close(e);
-    if (r == ERR_OK || r == ERR_CANCELLED) { /* the loop sees that, too, and saves */
-        return ERR_OK;
-    }
-    return trainrun_note_error(a, "the model was not asked");
+    return r == ERR_OK || r == ERR_CANCELLED ? r : trainrun_note_error(a, "the model was not asked");
 }
 
-static err trainrun_validate(struct trainrun *a)
+static err trainrun_score(struct trainrun *a)
 {
     const struct trainrun_view *v = &a->options->view;
     struct trainerscore scores[DATASET_SOURCES_MAX], all;
-    TRY(trainrun_log_load(a));
-    if (trainerscore_sources(a->scores) > 0) {
-        TRY(trainerscore_run(a->scores, a->trainer, scores, &all, a->info));
-        TRY(trainrun_log_scores(a, scores, &all));
-        if (v->scored) {
-            v->scored(v->user, a->trainer->step, a->scores, scores, &all);
-        }
+    if (trainerscore_sources(a->scores) == 0) {
+        return ERR_OK;
     }
-    return trainrun_ask(a);
+    TRY(trainerscore_run(a->scores, a->trainer, trainrun_goes_on, a, scores, &all, a->info));
+    if (v->scored) {
+        v->scored(v->user, a->trainer->step, a->scores, scores, &all);
+    }
+    return trainrun_hold_scores(a, scores, &all);
+}
+
+/* All of it, or nothing is logged: then `cut` says that it is still due. */
+static err trainrun_validate(struct trainrun *a)
+{
+    json_array_clear(a->validated);
+    err e = trainrun_score(a);
+    e = e == ERR_OK ? trainrun_ask(a) : e;
+    a->cut = e == ERR_CANCELLED;
+    for (size_t i = 0; e == ERR_OK && i < json_array_size(a->validated); i++) {
+        e = runlog_append(a->log, json_array_get(a->validated, i), a->info);
+    }
+    return a->cut ? ERR_OK : e;
 }
 
 /* ---- Checkpoints. ---- */
@@ -275,16 +301,11 @@ static err trainrun_step(struct trainrun *a)
     if (a->bad > 0 || a->trainer->step != r.step) {
         return ERR_OK; /* nothing is saved while the loss is in doubt */
     }
-    TRY(trainrun_due(r.step, a->recipe->validate_every) ? trainrun_validate(a) : ERR_OK);
+    bool due = trainrun_due(r.step, a->recipe->validate_every);
+    TRY(due || trainer_done(a->trainer) ? trainrun_log_load(a) : ERR_OK);
+    TRY(due ? trainrun_validate(a) : ERR_OK);
     TRY(trainrun_due(r.step, a->recipe->checkpoint_every) ? trainrun_save(a) : ERR_OK);
     return trainrun_page(a, true);
-}
-
-static bool trainrun_stops(const struct trainrun *a)
-{
-    const struct trainrun_options *o = a->options;
-    bool over = o->seconds > 0 && progress_clock() - a->begun >= o->seconds;
-    return over || (o->view.go_on && !o->view.go_on(o->view.user));
 }
 
 static err trainrun_export(struct trainrun *a)
@@ -305,12 +326,16 @@ static err trainrun_export(struct trainrun *a)
     return e;
 }
 
-static err trainrun_finish(struct trainrun *a)
+static err trainrun_finish(struct trainrun *a, enum trainrun_end *end)
 {
     struct errinfo why = {0};
     char text[sizeof why.message + 32];
     if (!trainrun_due(a->trainer->step, a->recipe->validate_every)) {
         TRY(trainrun_validate(a));
+    }
+    *end = a->cut ? TRAINRUN_STOPPED : TRAINRUN_DONE;
+    if (a->cut) {
+        return ERR_OK;
     }
     if (config_check_served(&a->recipe->config, &why) != ERR_OK) {
         snprintf(text, sizeof text, "no model.gguf: %s", why.message);
@@ -322,16 +347,17 @@ static err trainrun_finish(struct trainrun *a)
 static err trainrun_loop(struct trainrun *a, enum trainrun_end *end)
 {
     bool stopped = false;
-    while (!trainer_done(a->trainer) && !stopped) {
+    TRY(a->cut ? trainrun_validate(a) : ERR_OK);
+    while (!trainer_done(a->trainer) && !stopped && !a->cut) {
         TRY(trainrun_step(a));
-        stopped = trainrun_stops(a);
+        stopped = !trainrun_goes_on(a);
     }
     bool doubt = a->bad > 0 && a->has_checkpoint; /* then the last one stays the last */
     if (!doubt && (!a->has_checkpoint || a->saved != a->trainer->step)) {
         TRY(trainrun_save(a));
     }
-    *end = trainer_done(a->trainer) ? TRAINRUN_DONE : TRAINRUN_STOPPED;
-    TRY(*end == TRAINRUN_DONE ? trainrun_finish(a) : ERR_OK);
+    *end = TRAINRUN_STOPPED;
+    TRY(trainer_done(a->trainer) ? trainrun_finish(a, end) : ERR_OK);
     return trainrun_page(a, false);
 }
 
@@ -367,6 +393,22 @@ static err trainrun_restore(struct trainrun *a)
     return trainerstate_restore(a->trainer, a->checkpoints, a->saved, other, a->info);
 }
 
+/* A validation that was due here and is not in the log was stopped. */
+static err trainrun_find_cut(struct trainrun *a)
+{
+    struct runlog_records r;
+    uint64_t step = a->trainer->step;
+    if (!trainrun_due(step, a->recipe->validate_every)) {
+        return ERR_OK;
+    }
+    TRY(runlog_read(a->options->dir, &r, a->info));
+    a->cut = !(r.n_vals > 0 && r.vals[r.n_vals - 1].step == step) &&
+             !(r.n_samples > 0 && r.samples[r.n_samples - 1].step == step) &&
+             !(r.n_tasks > 0 && r.tasks[r.n_tasks - 1].step == step);
+    runlog_read_deinit(&r);
+    return ERR_OK;
+}
+
 static err trainrun_note_resumed(struct trainrun *a, const struct errinfo *passed)
 {
     char text[sizeof passed->message + 64];
@@ -391,7 +433,11 @@ static err trainrun_begin(struct trainrun *a, const char *recipe)
     TRY(runlog_cut(o->dir, a->trainer->step, a->info));
     TRY(json_write(a->recipe->given, JSON_INDENT(2), recipe, a->info));
     TRY(runlog_open(o->dir, &a->log, a->info));
-    return a->has_checkpoint ? trainrun_note_resumed(a, &passed) : ERR_OK;
+    if (!a->has_checkpoint) {
+        return ERR_OK;
+    }
+    TRY(trainrun_find_cut(a));
+    return trainrun_note_resumed(a, &passed);
 }
 
 static err trainrun_open(struct trainrun *a)
@@ -418,11 +464,13 @@ err trainrun_run(const struct trainrecipe *r, const struct trainrun_options *o, 
     struct trainrun a = {.recipe = r, .options = o, .begun = progress_clock(), .lock = -1, .info = info};
     char *recipe = file_join(o->dir, "recipe.json");
     a.checkpoints = file_join(o->dir, "checkpoints");
-    bool named = recipe && a.checkpoints;
+    a.validated = json_array();
+    bool named = recipe && a.checkpoints && a.validated;
     err e = named ? trainrun_open(&a) : err_set(info, ERR_NOMEM, "out of memory");
     e = e == ERR_OK ? trainrun_begin(&a, recipe) : e;
     e = e == ERR_OK ? trainrun_loop(&a, end) : e;
     runlog_close(a.log);
+    json_decref(a.validated);
     trainertasks_close(a.tasks);
     trainerscore_close(a.scores);
     trainer_free(a.trainer);

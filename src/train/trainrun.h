@@ -7,6 +7,8 @@
  *                           what it was made from
  *     model.gguf            the model, once all tokens were learnt from; not of a class that only learns
  *
+ * A validation that is stopped is not logged; the run that is resumed there begins with it.
+ *
  * A loss that is not finite leaves the weights alone. Three steps in a row that are not finite or spikes
  * (recipe: spike) take the run back to the last checkpoint, and on with the next data; the third time without a
  * checkpoint in between ends it. */
@@ -28,7 +30,7 @@ struct trainrun_view {
     void (*sampled)(void *user, uint64_t step, const char *prompt, const char *text);
     void (*asked)(void *user, uint64_t step, const char *task, const struct evaltask_result *r);
     void (*noted)(void *user, uint64_t step, const char *text);
-    bool (*go_on)(void *user); /* asked after every step; false: save and end */
+    bool (*go_on)(void *user); /* asked after every step and during validation; false: save and end */
     void *user;
 };
 

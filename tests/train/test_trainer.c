@@ -77,7 +77,7 @@ static void test_loss_falls_and_routers_are_balanced(void **state)
     struct trainer *t = trainfixture_trainer(&x, 2, &c);
     datasetfixture_must(trainerscore_open(&x.recipe, &x.dataset, &set, &info), &info);
     assert_int_equal(trainerscore_sources(set), 2);
-    datasetfixture_must(trainerscore_run(set, t, before, &all[0], &info), &info);
+    datasetfixture_must(trainerscore_run(set, t, NULL, NULL, before, &all[0], &info), &info);
     double uniform = log((double)x.dataset.vocab_size);
     assert_true(fabs(trainerscore_loss(&all[0]) - uniform) < 0.1 * uniform);
     struct trainer_report first = steps(t, 1);
@@ -85,12 +85,12 @@ static void test_loss_falls_and_routers_are_balanced(void **state)
         steps(t, 1);
     }
     struct trainer_report last = steps(t, 1);
-    datasetfixture_must(trainerscore_run(set, t, after, &all[1], &info), &info);
+    datasetfixture_must(trainerscore_run(set, t, NULL, NULL, after, &all[1], &info), &info);
     assert_true(last.loss < 0.75 * first.loss);
     assert_true(trainerscore_bits_per_byte(&all[1]) < 0.8 * trainerscore_bits_per_byte(&all[0]));
     assert_true(after[0].nats < before[0].nats && after[0].tokens == before[0].tokens && after[0].bytes > 0);
     assert_true(last.load_spread >= 1 && last.load_spread < 2);
-    datasetfixture_must(trainerscore_run(set, t, before, &all[0], &info), &info);
+    datasetfixture_must(trainerscore_run(set, t, NULL, NULL, before, &all[0], &info), &info);
     assert_true(all[0].nats == all[1].nats); /* always the same rows */
     trainerscore_close(set);
     done(t, c);

@@ -8,7 +8,14 @@
 #include "train/trainrun.h"
 
 static char notes[4096];
-static bool changed; /* --changed */
+static bool changed;        /* --changed */
+static size_t asked, stops; /* how often go_on was asked; when it says no; 0: never */
+
+static bool go_on(void *user)
+{
+    (void)user;
+    return ++asked != stops;
+}
 
 static void note(void *user, uint64_t step, const char *text)
 {
@@ -22,9 +29,10 @@ static err run(const struct trainfixture *x, const char *name, bool resume, enum
 {
     char dir[128];
     struct trainrun_options o = {.data = x->dataset.dir, .dir = dir, .resume = resume, .changed = changed,
-                                 .n_threads = 2, .view = {.noted = note}};
+                                 .n_threads = 2, .view = {.noted = note, .go_on = go_on}};
     snprintf(dir, sizeof dir, "%s/%s", x->files.dir, name);
     notes[0] = '\0';
+    asked = 0;
     datasetfixture_must(cpuinfo_choose(&o.level, info), info);
     return trainrun_run(&x->recipe, &o, end, info);
 }
@@ -84,6 +92,72 @@ static void test_losses_that_jump_take_the_run_back(void **state)
     assert_non_null(strstr(notes, "the loss jumped"));
     assert_non_null(strstr(notes, ": back to step 1, on with the next data"));
     assert_non_null(strstr(info.message, "going back did not help: a lower learning rate"));
+    trainfixture_deinit(&x);
+}
+
+/* ---- Stopped. ---- */
+
+/* Records of a kind in a run's log. */
+static size_t logged(const struct trainfixture *x, const char *name, const char *kind)
+{
+    char path[160], key[32], *text;
+    size_t n, found = 0;
+    struct errinfo info = {0};
+    snprintf(path, sizeof path, "%s/%s/metrics.jsonl", x->files.dir, name);
+    snprintf(key, sizeof key, "\"kind\":\"%s\"", kind);
+    datasetfixture_must(file_read(path, 1 << 24, &text, &n, &info), &info);
+    for (const char *at = text; (at = strstr(at, key)); at++) {
+        found++;
+    }
+    mem_free(text);
+    return found;
+}
+
+/* Whenever a run is asked whether to go on, and so in the middle of rows, of a sample and of a question, a no saves and
+ * ends; resumed, it ends with the same bits, and every validation is logged once. */
+static void test_a_run_stops_anywhere(void **state)
+{
+    (void)state;
+    static const char *const kinds[] = {"step", "load", "val", "sample", "task"};
+    enum { KINDS = sizeof kinds / sizeof *kinds };
+    struct trainfixture x;
+    struct errinfo info = {0};
+    enum trainrun_end end;
+    char *whole, *again, task[] = "/tmp/fathom-task-XXXXXX", more[160];
+    const char *questions = "{\"prompt\": \"w1\", \"choices\": [\"2\", \"3\"], \"answer\": 0}\n"
+                            "{\"prompt\": \"w\", \"answer\": \"9\"}\n";
+    size_t counts[KINDS];
+    int fd = mkstemp(task);
+    assert_true(fd >= 0 && write(fd, questions, strlen(questions)) == (ssize_t)strlen(questions) && close(fd) == 0);
+    snprintf(more, sizeof more, "validate_every = 10\nsample_tokens = 4\n[tasks]\nt = %s\n", task);
+    trainfixture_init(&x, more);
+    datasetfixture_must(run(&x, "whole", false, &end, &info), &info);
+    assert_int_equal(end, TRAINRUN_DONE);
+    size_t n = model_of(&x, "whole", &whole), all = asked;
+    assert_true(all > 20 + 2 * (4 + 4 + 2)); /* steps, rows, tokens, questions */
+    for (int i = 0; i < KINDS; i++) {
+        counts[i] = logged(&x, "whole", kinds[i]);
+    }
+    assert_int_equal(counts[2], 2);
+    for (size_t k = 11; k <= all; k += 23) {
+        char name[32];
+        snprintf(name, sizeof name, "stop%zu", k);
+        stops = k;
+        datasetfixture_must(run(&x, name, false, &end, &info), &info);
+        stops = 0;
+        if (end == TRAINRUN_STOPPED) {
+            datasetfixture_must(run(&x, name, true, &end, &info), &info);
+        }
+        assert_int_equal(end, TRAINRUN_DONE);
+        assert_int_equal(model_of(&x, name, &again), n);
+        assert_memory_equal(again, whole, n);
+        mem_free(again);
+        for (int i = 0; i < KINDS; i++) {
+            assert_int_equal(logged(&x, name, kinds[i]), counts[i]);
+        }
+    }
+    mem_free(whole);
+    unlink(task);
     trainfixture_deinit(&x);
 }
 
@@ -186,6 +260,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_full_disk_loses_nothing_that_was_saved),
         cmocka_unit_test(test_losses_that_jump_take_the_run_back),
+        cmocka_unit_test(test_a_run_stops_anywhere),
         cmocka_unit_test(test_other_data_are_refused_with_both_hashes),
         cmocka_unit_test(test_another_recipe_is_refused_without_recipe_json),
         cmocka_unit_test(test_a_log_that_is_none_changes_nothing),
