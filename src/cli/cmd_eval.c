@@ -330,7 +330,7 @@ int cmd_eval(int argc, char **argv)
                        "Kullback-Leibler divergence (below). --chunk 1 judges the way answers are computed: "
                        "one token at a time, so every weight is read for every token, many times slower"),
         options_string("against-cpu", "LEVEL", &v.against_cpu,
-                       "its CPU level: ref, avx2, avx512 or amx (avx2, whose sums are float32)"),
+                       "its CPU level: ref, avx2, avx512, avx512bf16 or amx (avx2, whose sums are float32)"),
         options_string("task", "FILE", &v.task,
                        "questions, one {\"prompt\",\"answer\"[,\"choices\"]} per line; with choices, answer "
                        "is the number of the right one, counted from 0"),
