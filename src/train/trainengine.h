@@ -14,8 +14,8 @@ ERR_MUST_USE err trainengine_open(struct trainer *t, struct trainengine **out, s
 void trainengine_close(struct trainengine *e); /* NULL is fine */
 struct engine *trainengine_engine(const struct trainengine *e);
 
-/* What the model writes after `prompt`: up to n tokens at temperature 0.8, the same for equal weights. go_on (or
- * NULL) is asked in between; ERR_CANCELLED. */
+/* What the model writes after `prompt`: up to n tokens at temperature 0.8, the same for equal weights. go_on
+ * (or NULL) is asked in between; ERR_CANCELLED. */
 ERR_MUST_USE err trainengine_sample(const struct trainengine *e, const char *prompt, size_t n,
                                     bool (*go_on)(void *user), void *user, struct strbuf *out,
                                     struct errinfo *info);
