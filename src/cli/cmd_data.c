@@ -167,6 +167,9 @@ static err cmd_data_pack(const struct cmd_data *c, struct dataset *d, struct err
 
 static err cmd_data_verify(const struct dataset *d, struct errinfo *info)
 {
+    struct tokenizer *t;
+    TRY(dataset_open_tokenizer(d, &t, info));
+    tokenizer_free(t);
     for (size_t i = 0; i < d->n_sources; i++) {
         for (int p = 0; p < DATASET_PARTS; p++) {
             const struct dataset_shards *shards = &d->sources[i].parts[p];
@@ -194,7 +197,7 @@ static void cmd_data_print(const struct dataset *d, bool verified)
     }
     printf("%s: %zu tokens to learn from, %zu for validation, of a vocabulary of %zu%s\n", d->dir,
            dataset_tokens(d, DATASET_TRAIN), dataset_tokens(d, DATASET_VAL), d->vocab_size,
-           verified ? "; every shard is what the manifest says" : "");
+           verified ? "; tokenizer and every shard are what the manifest says" : "");
 }
 
 static err cmd_data_print_json(const struct dataset *d, bool verified, struct errinfo *info)
@@ -233,7 +236,7 @@ static err cmd_data_print_json(const struct dataset *d, bool verified, struct er
 
 static err cmd_data_make(const struct cmd_data *c, struct dataset *d, struct errinfo *info)
 {
-    char *path = file_join(c->dir, "manifest.json");
+    char *path = file_join(c->dir, DATASET_MANIFEST);
     if (!path) {
         return err_set(info, ERR_NOMEM, "out of memory looking into %s", c->dir);
     }
@@ -285,7 +288,7 @@ int cmd_data(int argc, char **argv)
                        "the line that ends a document of a text file (" CORPUS_SEPARATOR ")"),
         options_string("field", "NAME", &c.corpus.field, "where a .jsonl line has its text (text)"),
         options_size("threads", "N", 1, 1024, &c.threads, "use N threads (all cores)"),
-        options_flag("verify", &c.verify, "check every shard's size, hash and ids"),
+        options_flag("verify", &c.verify, "check the tokenizer, and every shard's size, hash and ids"),
         options_flag("force", &c.force, "write over a dataset that is there"),
         options_flag("json", &c.json, "one JSON document on stdout"),
     };

@@ -11,7 +11,6 @@
 enum { DATASET_MANIFEST_MAX = 256 << 20 };
 
 #define DATASET_FORMAT "fathom-tokens"
-#define DATASET_MANIFEST "manifest.json"
 
 const char *dataset_part_name(enum dataset_part part)
 {
@@ -278,7 +277,13 @@ static err dataset_read(const struct dataset_reader *r, const json_t *o)
         return dataset_nomem(r);
     }
     for (size_t i = 0; i < n; i++) {
+        const char *name = r->d->sources[i].name;
         TRY(dataset_read_source(r, json_array_get(sources, i), &r->d->sources[r->d->n_sources++]));
+        for (size_t k = 0; k < i; k++) {
+            if (strcmp(r->d->sources[k].name, name) == 0) {
+                return err_set(r->info, ERR_CORRUPT, "%s: two sources are called %s", r->path, name);
+            }
+        }
     }
     return ERR_OK;
 }
@@ -304,5 +309,35 @@ err dataset_open(const char *dir, struct dataset *out, struct errinfo *info)
         return e;
     }
     *out = d;
+    return ERR_OK;
+}
+
+/* ---- The tokenizer. ---- */
+
+static err dataset_check_tokenizer(const struct dataset *d, struct errinfo *info)
+{
+    char found[TOKENSHARD_HASH], *path = file_join(d->dir, "tokenizer.json");
+    err e = path ? dataset_hash_file(path, found, info) :
+            err_set(info, ERR_NOMEM, "out of memory opening %s", d->dir);
+    if (e == ERR_OK && strcmp(found, d->tokenizer_sha256) != 0) {
+        e = err_set(info, ERR_CORRUPT, "%s is not the one its tokens were made with: its SHA-256 is %s instead "
+                    "of %s; pack the data again (fathom data)", path, found, d->tokenizer_sha256);
+    }
+    mem_free(path);
+    return e;
+}
+
+err dataset_open_tokenizer(const struct dataset *d, struct tokenizer **out, struct errinfo *info)
+{
+    struct tokenizer *t;
+    TRY(dataset_check_tokenizer(d, info));
+    TRY(tokenizer_open(d->dir, &t, info));
+    if (tokenizer_size(t) != d->vocab_size) {
+        err e = err_set(info, ERR_CORRUPT, "%s: the manifest says a vocabulary of %zu, its tokenizer.json has "
+                        "%zu; pack the data again (fathom data)", d->dir, d->vocab_size, tokenizer_size(t));
+        tokenizer_free(t);
+        return e;
+    }
+    *out = t;
     return ERR_OK;
 }

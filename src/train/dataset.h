@@ -9,9 +9,12 @@
 
 #include <jansson.h>
 
+#include "text/tokenizer.h"
 #include "train/tokenshard.h"
 
 enum dataset_part { DATASET_TRAIN, DATASET_VAL, DATASET_PARTS };
+
+#define DATASET_MANIFEST "manifest.json"
 
 enum { DATASET_NAME = 64, DATASET_SOURCES_MAX = 256, DATASET_SHARDS_MAX = 65536 };
 
@@ -49,6 +52,8 @@ struct dataset {
 /* Reads DIR/manifest.json and checks it by itself; shards are opened with tokenshard_open. Release with
  * dataset_deinit. ERR_NOTFOUND when DIR holds none. */
 ERR_MUST_USE err dataset_open(const char *dir, struct dataset *out, struct errinfo *info);
+/* DIR's tokenizer (tokenizer_free). ERR_CORRUPT when it is not the one that made the tokens. */
+ERR_MUST_USE err dataset_open_tokenizer(const struct dataset *d, struct tokenizer **out, struct errinfo *info);
 /* Writes DIR/manifest.json and sets d->sha256. */
 ERR_MUST_USE err dataset_write(struct dataset *d, struct errinfo *info);
 void dataset_deinit(struct dataset *d); /* a zeroed struct is fine */

@@ -2,14 +2,20 @@
 #include "train/datasetpack.h"
 
 #include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/folder.h"
 #include "base/mem.h"
 #include "train/chatpack.h"
 
 enum { DATASETPACK_BATCH = 16 << 20 }; /* bytes of text */
+
+#define DATASETPACK_MADE ".tmp-pack" /* in the dataset's folder: what is not complete */
 
 struct datasetpack_document {
     size_t from, len; /* in the batch's text */
@@ -22,6 +28,9 @@ struct datasetpack {
     const struct datasetpack_options *options;
     const struct tokenizer *tokenizer;
     struct dataset *dataset;
+    char *dir; /* its folder at the end; while it is made, that is one inside (DATASETPACK_MADE); owned */
+    bool fresh; /* dir was not there before */
+    int lock;   /* on dir; -1: none */
     struct dataset_source *source; /* the one being read */
     struct tokenshard_writer *writers[DATASET_PARTS];
     struct strbuf text;
@@ -273,7 +282,7 @@ static err datasetpack_copy(const struct datasetpack *p, const char *name, char 
 {
     struct file_map map = {0};
     unsigned char hash[crypto_hash_sha256_BYTES];
-    char *from = file_join(p->options->tokenizer_dir, name), *to = file_join(p->options->dir, name);
+    char *from = file_join(p->options->tokenizer_dir, name), *to = file_join(p->dataset->dir, name);
     err e = from && to ? ERR_OK : err_set(p->info, ERR_NOMEM, "out of memory packing %s", p->options->dir);
     if (e == ERR_OK && (digest || file_exists(from))) {
         e = file_map_open(from, &map, p->info);
@@ -293,18 +302,70 @@ static err datasetpack_begin(struct datasetpack *p, size_t n_sources)
 {
     struct dataset *d = p->dataset;
     const struct datasetpack_options *o = p->options;
-    d->dir = mem_dup(o->dir, strlen(o->dir));
+    d->dir = file_join(o->dir, DATASETPACK_MADE);
+    p->dir = mem_dup(o->dir, strlen(o->dir));
     d->sources = mem_calloc(n_sources, sizeof *d->sources);
-    if (!d->dir || !d->sources) {
+    if (!d->dir || !d->sources || !p->dir) {
         return err_set(p->info, ERR_NOMEM, "out of memory packing %s", o->dir);
     }
     d->vocab_size = tokenizer_size(p->tokenizer);
     d->token_bytes = d->vocab_size <= UINT16_MAX + 1 ? 2 : 4;
     d->val_share = o->val_share;
+    p->fresh = !file_exists(o->dir);
     TRY(file_make_dirs(o->dir, p->info));
+    TRY(file_lock_folder(o->dir, &p->lock, p->info));
+    TRY(folder_remove(d->dir, p->info)); /* left by a kill */
+    TRY(file_make_dirs(d->dir, p->info));
     TRY(datasetpack_copy(p, "tokenizer.json", d->tokenizer_sha256));
     TRY(datasetpack_copy(p, "tokenizer_config.json", NULL));
     return datasetpack_copy(p, "generation_config.json", NULL);
+}
+
+/* Renames all files from one folder to another, the manifest last, and syncs that; or none is in it. */
+static bool datasetpack_move(const struct folder_names *l, int from, int to)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < l->n; i++) {
+        if (strcmp(l->names[i], DATASET_MANIFEST) == 0) {
+            char *last = l->names[l->n - 1];
+            l->names[l->n - 1] = l->names[i];
+            l->names[i] = last;
+        }
+    }
+    while (n < l->n && !file_refused() && renameat(from, l->names[n], to, l->names[n]) == 0) {
+        n++;
+    }
+    bool all = n == l->n && !file_refused() && fsync(to) == 0;
+    while (!all && n > 0) {
+        unlinkat(to, l->names[--n], 0);
+    }
+    return all;
+}
+
+/* What was made beside comes to be the dataset. */
+static err datasetpack_publish(struct datasetpack *p)
+{
+    struct folder_names l;
+    struct dataset *d = p->dataset;
+    TRY(dataset_write(d, p->info));
+    TRY(folder_list(d->dir, &l, p->info));
+    int from = open(d->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int to = open(p->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    err e = from >= 0 && to >= 0 && datasetpack_move(&l, from, to) ? ERR_OK :
+            err_set(p->info, ERR_IO, "cannot move what is in %s to %s: %s", d->dir, p->dir, strerror(errno));
+    close(from);
+    close(to);
+    folder_names_deinit(&l);
+    return e;
+}
+
+/* The folder in which it was made goes, and the one around it where that was new and nothing came in. */
+static void datasetpack_clear(struct datasetpack *p)
+{
+    if (p->lock >= 0 && folder_remove(p->dataset->dir, NULL) == ERR_OK && p->fresh) {
+        rmdir(p->dir);
+    }
+    file_unlock(p->lock);
 }
 
 static void datasetpack_deinit(struct datasetpack *p)
@@ -330,7 +391,7 @@ static err datasetpack_all(struct datasetpack *p, const struct datasetpack_sourc
     for (size_t i = 0; i < n_sources; i++) {
         TRY(datasetpack_source(p, &sources[i]));
     }
-    return dataset_write(p->dataset, p->info);
+    return datasetpack_publish(p);
 }
 
 err datasetpack_run(const struct datasetpack_options *options, const struct datasetpack_source *sources,
@@ -340,14 +401,18 @@ err datasetpack_run(const struct datasetpack_options *options, const struct data
     struct dataset d = {0};
     TRY(datasetpack_check(sources, n_sources, info));
     TRY(tokenizer_open(options->tokenizer_dir, &t, info));
-    struct datasetpack p = {.options = options, .tokenizer = t, .dataset = &d, .info = info};
+    struct datasetpack p = {.options = options, .tokenizer = t, .dataset = &d, .lock = -1, .info = info};
     err e = datasetpack_all(&p, sources, n_sources);
     datasetpack_deinit(&p);
+    datasetpack_clear(&p);
     tokenizer_free(t);
     if (e != ERR_OK) {
+        mem_free(p.dir);
         dataset_deinit(&d);
         return e;
     }
+    mem_free(d.dir);
+    d.dir = p.dir;
     *out = d;
     return ERR_OK;
 }

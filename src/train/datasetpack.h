@@ -38,8 +38,8 @@ struct datasetpack_options {
     void *user;
 };
 
-/* Writes shards and manifest, and gives the dataset back: dataset_deinit. After an error DIR may hold shards,
- * but no new manifest. */
+/* Writes shards and manifest, and gives the dataset back: dataset_deinit. After an error, a stop included, DIR
+ * is as before. One process at a time packs into it (ERR_IO). */
 ERR_MUST_USE err datasetpack_run(const struct datasetpack_options *options,
                                  const struct datasetpack_source *sources, size_t n_sources,
                                  struct dataset *out, struct errinfo *info);

@@ -2,11 +2,9 @@
 #include "train/trainer.h"
 
 #include <math.h>
-#include <sodium.h>
 #include <string.h>
 
 #include "base/checked.h"
-#include "base/file.h"
 #include "base/mem.h"
 #include "base/progress.h"
 #include "model/model.h"
@@ -46,21 +44,7 @@ struct learnmodel_options trainer_batch(const struct trainrecipe *r)
 /* The dataset's own tokenizer, and how many bytes each token stands for. */
 static err trainer_open_tokenizer(struct trainer *t, const struct dataset *d, struct errinfo *info)
 {
-    unsigned char hash[crypto_hash_sha256_BYTES];
-    char hex[TOKENSHARD_HASH];
-    struct file_map map = {0};
-    char *path = file_join(d->dir, "tokenizer.json");
-    err e = path ? file_map_open(path, &map, info) : err_set(info, ERR_NOMEM, "out of memory");
-    mem_free(path);
-    TRY(e);
-    crypto_hash_sha256(hash, map.data, map.size);
-    file_map_close(&map);
-    sodium_bin2hex(hex, sizeof hex, hash, sizeof hash);
-    if (strcmp(hex, d->tokenizer_sha256) != 0) {
-        return err_set(info, ERR_CORRUPT, "%s/tokenizer.json is not the one its tokens were made with; pack "
-                       "the data again (fathom data)", d->dir);
-    }
-    TRY(tokenizer_open(d->dir, &t->tokenizer, info));
+    TRY(dataset_open_tokenizer(d, &t->tokenizer, info));
     t->bytes = mem_calloc(t->recipe->config.vocab_size, 1);
     if (!t->bytes) {
         return err_set(info, ERR_NOMEM, "out of memory");

@@ -167,6 +167,26 @@ static void test_changed_and_cut_shards_are_refused(void **state)
     }
 }
 
+static void test_another_tokenizer_is_refused(void **state)
+{
+    (void)state;
+    struct datasetfixture x;
+    struct errinfo info = {0};
+    struct tokenizer *t;
+    datasetfixture_init(&x);
+    struct dataset d = datasetfixture_pack(&x, 0, 100000, 2);
+    datasetfixture_must(dataset_open_tokenizer(&d, &t, &info), &info);
+    tokenizer_free(t);
+    d.vocab_size++;
+    assert_int_equal(dataset_open_tokenizer(&d, &t, &info), ERR_CORRUPT);
+    assert_non_null(strstr(info.message, "the manifest says a vocabulary of"));
+    spoil(x.dir, "tokenizer.json", 100, false);
+    assert_int_equal(dataset_open_tokenizer(&d, &t, &info), ERR_CORRUPT);
+    assert_non_null(strstr(info.message, d.tokenizer_sha256));
+    dataset_deinit(&d);
+    datasetfixture_deinit(&x);
+}
+
 static void refuse_manifest(const char *dir, const char *text, err code, const char *words)
 {
     char path[96];
@@ -188,6 +208,9 @@ static void refuse_manifest(const char *dir, const char *text, err code, const c
 #define HASH "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 #define HEAD "{\"format\": \"fathom-tokens\", \"version\": 1, \"tokenizer\": {\"sha256\": \"" HASH "\", "
 
+#define SOURCE "{\"name\": \"a\", \"licence\": \"\", \"files\": [], \"text_bytes\": 0, " \
+               "\"train\": {\"shards\": []}, \"val\": {\"shards\": []}}"
+
 static void test_foreign_manifests_are_refused(void **state)
 {
     (void)state;
@@ -205,6 +228,8 @@ static void test_foreign_manifests_are_refused(void **state)
     refuse_manifest(dir, HEAD "\"vocab_size\": 700}, \"token_bytes\": 3}", ERR_CORRUPT, "token_bytes");
     refuse_manifest(dir, HEAD "\"vocab_size\": 700}, \"token_bytes\": 2, \"val_share\": 0, \"sources\": "
                     "[{\"name\": \"../etc/passwd\"}]}", ERR_CORRUPT, "no name");
+    refuse_manifest(dir, HEAD "\"vocab_size\": 700}, \"token_bytes\": 2, \"val_share\": 0, \"sources\": "
+                    "[" SOURCE ", " SOURCE "]}", ERR_CORRUPT, "two sources are called a");
     char command[64];
     snprintf(command, sizeof command, "rm -r %s", dir);
     assert_int_equal(system(command), 0);
@@ -219,7 +244,9 @@ static void test_without_memory_or_disk_nothing_is_left_behind(void **state)
     datasetfixture_init(&x);
     const char *a[] = {x.text[0]};
     const struct datasetpack_source source = {.name = "a", .licence = "", .files = a, .n_files = 1};
-    const struct datasetpack_options o = {.dir = x.dir,
+    char dir[96];
+    snprintf(dir, sizeof dir, "%s/new", x.dir);
+    struct datasetpack_options o = {.dir = dir,
                                           .tokenizer_dir = DATASETFIXTURE_TOKENIZER,
                                           .val_share = 0.1,
                                           .shard_tokens = 500,
@@ -235,18 +262,32 @@ static void test_without_memory_or_disk_nothing_is_left_behind(void **state)
         }
         assert_int_equal(e, ERR_NOMEM);
         assert_int_equal(mem_alive(), alive);
+        assert_false(file_exists(dir));
     }
-    for (size_t k = 1;; k += 1 + k / 4) {
+    snprintf(dir, sizeof dir, "%s/another", x.dir);
+    o.shard_tokens = 100000; /* few files, so that every call of the system can fail in turn */
+    size_t k = 1;
+    for (;; k++) {
         file_fault(k, 28); /* ENOSPC */
         err e = datasetpack_run(&o, &source, 1, &d, &info);
         file_fault(0, 0);
         if (e == ERR_OK) {
-            dataset_deinit(&d);
             break;
         }
         assert_int_equal(e, ERR_IO);
         assert_int_equal(mem_alive(), alive);
+        assert_false(file_exists(dir));
     }
+    assert_true(k > 20);
+    assert_string_equal(d.dir, dir);
+    dataset_deinit(&d);
+    file_fault(k - 5, 28); /* over one that is there */
+    assert_int_equal(datasetpack_run(&o, &source, 1, &d, &info), ERR_IO);
+    file_fault(0, 0);
+    char inside[128];
+    snprintf(inside, sizeof inside, "%s/.tmp-pack", dir);
+    assert_false(file_exists(inside));
+    assert_true(file_is_dir(dir));
     datasetfixture_deinit(&x);
 }
 
@@ -287,6 +328,7 @@ int main(void)
         cmocka_unit_test(test_threads_and_shard_sizes_change_nothing),
         cmocka_unit_test(test_the_manifest_says_all_again),
         cmocka_unit_test(test_changed_and_cut_shards_are_refused),
+        cmocka_unit_test(test_another_tokenizer_is_refused),
         cmocka_unit_test(test_foreign_manifests_are_refused),
         cmocka_unit_test(test_files_for_validation_stay_apart_and_the_tokenizer_comes_along),
         cmocka_unit_test(test_without_memory_or_disk_nothing_is_left_behind),
