@@ -257,7 +257,7 @@ static err cmd_train_work(const struct cmd_train *c, struct errinfo *info)
                        c->recipe ? "`fathom data` makes one" : "a text file; --keys lists what it may say");
     }
     TRY(trainrecipe_read(c->recipe, c->set.items, c->set.n, &r, info));
-    err e = trainplan_make(&r, &plan, info);
+    err e = trainplan_make(&r, (int)c->threads, &plan, info);
     if (e == ERR_OK && c->dry) {
         cmd_train_print_plan(&plan);
     } else if (e == ERR_OK && c->speed) {

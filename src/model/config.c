@@ -108,11 +108,12 @@ static err config_check_sizes(const struct config *c, struct errinfo *info)
 static err config_check_attention(struct config *c, struct errinfo *info)
 {
     if (!config_is_mla(c)) {
+        const char *head_dim = c->family == CONFIG_GPT2 ? "n_embd / n_head" : "head_dim";
         TRY(config_range("num_key_value_heads", c->num_key_value_heads, 1, c->num_attention_heads,
                          info));
         TRY(config_divides("num_attention_heads", c->num_attention_heads, "num_key_value_heads",
                            c->num_key_value_heads, info));
-        TRY(config_range("head_dim", c->head_dim, 2, CONFIG_ROPE_MAX, info));
+        TRY(config_range(head_dim, c->head_dim, 2, CONFIG_ROPE_MAX, info));
         c->rope_dim = c->head_dim;
     } else {
         TRY(config_range("q_lora_rank", c->q_lora_rank, 0, CONFIG_WIDTH_MAX, info));
@@ -123,6 +124,10 @@ static err config_check_attention(struct config *c, struct errinfo *info)
         c->num_key_value_heads = 1; /* the cache holds one latent for all heads */
         c->head_dim = c->qk_nope_head_dim + c->qk_rope_head_dim;
         c->rope_dim = c->qk_rope_head_dim;
+    }
+    if (c->family == CONFIG_GPT2 && c->head_dim % 2 != 0) {
+        return err_set(info, ERR_CORRUPT, "n_embd / n_head is %zu; a head must have an even width",
+                       c->head_dim);
     }
     if (c->rope_dim % 2 != 0) {
         return err_set(info, ERR_CORRUPT, "%s is %zu; rotary dimensions come in pairs, so it must be "

@@ -28,6 +28,7 @@ struct learnmodel_pass {
     const struct learnmodel_batch *batch;
     const struct learnmodel_scales *scales; /* NULL: losses alone */
     struct learnmodel_losses losses;
+    bool further;            /* the MTP layer works, too */
     int32_t *pairs;          /* [T] rows of the table of pairs, where there is one */
     struct mat x;            /* the residual stream, wide [T, D] */
     struct mat last, output; /* before the final norm, and after it */
@@ -309,8 +310,7 @@ static err learnmodel_forward(struct learnmodel_pass *a)
     learnmodel_norm(a);
     TRY(learnmodel_head(a, a->output, a->doutput, r->counting ? NULL : a->batch->targets,
                         a->scales ? a->scales->token : 0, &a->losses.sum, &a->losses.n));
-    bool mtp = m->params->mtp && (!a->scales || a->scales->mtp > 0);
-    return mtp ? learnmodel_mtp(a) : ERR_OK;
+    return m->params->mtp && a->further ? learnmodel_mtp(a) : ERR_OK;
 }
 
 static err learnmodel_backward(struct learnmodel_pass *a)
@@ -344,6 +344,7 @@ static struct learnmodel_pass learnmodel_begin(struct learnmodel *m, bool counti
 {
     const struct learnmodel_options *o = &m->options;
     return (struct learnmodel_pass){.m = m,
+                                    .further = true,
                                     .run = {.compute = m->compute,
                                             .config = &m->config,
                                             .arena = &m->arena,
@@ -374,18 +375,33 @@ static err learnmodel_check(const struct learnmodel *m, const struct learnmodel_
     return ERR_OK;
 }
 
+static err learnmodel_batch(struct learnmodel_pass *a, const struct learnmodel_batch *batch,
+                            struct learnmodel_losses *losses)
+{
+    TRY(learnmodel_check(a->m, batch, a->run.info));
+    a->batch = batch;
+    a->run.positions = batch->positions;
+    TRY(learnmodel_pass(a));
+    *losses = a->losses;
+    return ERR_OK;
+}
+
 err learnmodel_step(struct learnmodel *m, const struct learnmodel_batch *batch,
                     const struct learnmodel_scales *scales, struct learnmodel_losses *losses,
                     struct errinfo *info)
 {
     struct learnmodel_pass a = learnmodel_begin(m, false, info);
-    TRY(learnmodel_check(m, batch, info));
-    a.batch = batch;
     a.scales = scales;
-    a.run.positions = batch->positions;
-    TRY(learnmodel_pass(&a));
-    *losses = a.losses;
-    return ERR_OK;
+    a.further = !scales || scales->mtp > 0;
+    return learnmodel_batch(&a, batch, losses);
+}
+
+err learnmodel_score(struct learnmodel *m, const struct learnmodel_batch *batch,
+                     struct learnmodel_losses *losses, struct errinfo *info)
+{
+    struct learnmodel_pass a = learnmodel_begin(m, false, info);
+    a.further = false;
+    return learnmodel_batch(&a, batch, losses);
 }
 
 /* ---- Making. ---- */
@@ -446,13 +462,14 @@ static err learnmodel_outline(const struct config *config, const struct learnmod
     return ERR_OK;
 }
 
-err learnmodel_measure(const struct config *config, const struct learnmodel_options *options,
+err learnmodel_measure(const struct config *config, const struct learnmodel_options *options, int n_threads,
                        struct learnmodel_sizes *out, struct errinfo *info)
 {
     struct learnmodel *m;
+    n_threads = n_threads > 0 ? n_threads : cpuinfo_cores();
     TRY(learnmodel_outline(config, options, &m, info));
     *out = (struct learnmodel_sizes){m->params->n_values, learnparams_size(m->params),
-                                     m->arena.most + learnblocks_bytes(&m->blocks, cpuinfo_cores())};
+                                     m->arena.most + learnblocks_bytes(&m->blocks, n_threads)};
     learnmodel_free(m);
     return ERR_OK;
 }

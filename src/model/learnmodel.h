@@ -30,13 +30,13 @@ ERR_MUST_USE err learnmodel_new(const struct config *config, const struct learnm
                                 struct compute *compute, struct learnmodel **out, struct errinfo *info);
 void learnmodel_free(struct learnmodel *m); /* NULL is fine */
 
-/* What a model takes, in bytes, without making it; activations with as many threads as this process may use. */
+/* What a model takes, in bytes, without making it, with so many threads; 0: every core this process may use. */
 struct learnmodel_sizes {
     size_t n_values; /* parameters */
     size_t parameters, activations;
 };
 ERR_MUST_USE err learnmodel_measure(const struct config *config, const struct learnmodel_options *options,
-                                    struct learnmodel_sizes *out, struct errinfo *info);
+                                    int n_threads, struct learnmodel_sizes *out, struct errinfo *info);
 
 struct learnparams *learnmodel_params(struct learnmodel *m);
 const struct config *learnmodel_config(const struct learnmodel *m);
@@ -57,6 +57,10 @@ struct learnmodel_losses {
 ERR_MUST_USE err learnmodel_step(struct learnmodel *m, const struct learnmodel_batch *batch,
                                  const struct learnmodel_scales *scales, struct learnmodel_losses *losses,
                                  struct errinfo *info);
+
+/* The losses of the next token alone, without gradients; the MTP layer does not work. */
+ERR_MUST_USE err learnmodel_score(struct learnmodel *m, const struct learnmodel_batch *batch,
+                                  struct learnmodel_losses *losses, struct errinfo *info);
 
 /* How many tokens each expert of a layer was chosen by since learnmodel_forget_load; [E], NULL for dense
  * layers. */

@@ -123,7 +123,7 @@ static err trainerscore_part_run(const struct trainerscore_asking *a, struct tra
         if (a->go_on && !a->go_on(a->user)) {
             return err_set(a->info, ERR_CANCELLED, "stopped while validating");
         }
-        TRY(learnmodel_step(t->model, &b, NULL, &l, a->info));
+        TRY(learnmodel_score(t->model, &b, &l, a->info));
         out->nats += l.sum;
         out->tokens += (double)l.n;
         for (size_t i = 0; i < n * r->context; i++) {

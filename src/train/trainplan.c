@@ -6,14 +6,14 @@
 #include "train/trainer.h"
 #include "train/trainflops.h"
 
-err trainplan_make(const struct trainrecipe *r, struct trainplan *out, struct errinfo *info)
+err trainplan_make(const struct trainrecipe *r, int n_threads, struct trainplan *out, struct errinfo *info)
 {
     struct learnparams *p;
     struct learnmodel_sizes sizes;
     const struct learnmodel_options batch = trainer_batch(r);
     const struct optimizer_options rules = trainer_rules(r);
     size_t rows = r->sequences > r->first_sequences ? r->sequences : r->first_sequences;
-    TRY(learnmodel_measure(&r->config, &batch, &sizes, info));
+    TRY(learnmodel_measure(&r->config, &batch, n_threads, &sizes, info));
     TRY(learnparams_list(&r->config, false, &p, info));
     struct trainplan plan = {.n_values = sizes.n_values,
                              .active = trainflops_active(&r->config, p, false),

@@ -13,7 +13,9 @@ struct trainplan {
     uint64_t steps;
 };
 
-ERR_MUST_USE err trainplan_make(const struct trainrecipe *r, struct trainplan *out, struct errinfo *info);
+/* With so many threads; 0: every core this process may use. */
+ERR_MUST_USE err trainplan_make(const struct trainrecipe *r, int n_threads, struct trainplan *out,
+                                struct errinfo *info);
 
 /* ERR_NOMEM with both numbers when this machine has not that much memory free now. */
 ERR_MUST_USE err trainplan_fits(const struct trainplan *p, struct errinfo *info);

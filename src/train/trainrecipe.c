@@ -10,6 +10,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "model/hfconfig.h"
+#include "text/utf8.h"
 
 enum { TRAINRECIPE_LINE = INI_MAX_LINE - 2 };
 
@@ -234,10 +235,18 @@ static err trainrecipe_mix(struct trainrecipe_reader *a, const char *name, const
     return ERR_OK;
 }
 
-/* Keeps what was given; false when it was given before. */
+static bool trainrecipe_is_text(const char *s)
+{
+    return utf8_valid_prefix(s, strlen(s)) == strlen(s);
+}
+
+/* Keeps what was given, once. */
 static err trainrecipe_note(struct trainrecipe_reader *a, const char *section, const char *name,
                             const char *value)
 {
+    if (!trainrecipe_is_text(name) || !trainrecipe_is_text(value)) {
+        return trainrecipe_refuse(a, section, name, value, "it is not UTF-8");
+    }
     json_t *of = json_object_get(a->r->given, section);
     if (!of) {
         of = json_object();
@@ -248,11 +257,7 @@ static err trainrecipe_note(struct trainrecipe_reader *a, const char *section, c
     if (!a->over && json_object_get(of, name)) {
         return trainrecipe_refuse(a, section, name, value, "given twice");
     }
-    json_t *text = json_string(value);
-    if (!text) {
-        return trainrecipe_refuse(a, section, name, "(not UTF-8)", "expected text");
-    }
-    return json_object_set_new(of, name, text) == 0 ? ERR_OK :
+    return json_object_set_new(of, name, json_string(value)) == 0 ? ERR_OK :
            err_set(a->info, ERR_NOMEM, "out of memory reading %s", a->name);
 }
 
@@ -424,6 +429,24 @@ static void trainrecipe_set_name(struct trainrecipe *r, const char *path)
     memcpy(r->name, from, n);
 }
 
+/* What is given in [loss] for layers that no model of the class has. */
+static err trainrecipe_check_loss(const struct trainrecipe *r, const char *path, struct errinfo *info)
+{
+    const struct {
+        const char *key;
+        double value;
+    } all[] = {{"mtp", r->mtp_weight}, {"mtp_from", r->mtp_from}, {"balance", r->balance_weight},
+               {"balance_step", r->balance_step}};
+    const json_t *given = json_object_get(r->given, "loss");
+    for (size_t i = 0; r->config.family != CONFIG_DEEPSEEK && i < sizeof all / sizeof *all; i++) {
+        if (json_object_get(given, all[i].key) && all[i].value > 0) {
+            return err_set(info, ERR_ARGUMENT, "%s: %s = %g in [loss] has nothing to act on: a %s has neither "
+                           "experts nor MTP layers", path, all[i].key, all[i].value, r->config.name);
+        }
+    }
+    return ERR_OK;
+}
+
 /* What one key alone cannot say. */
 static err trainrecipe_check(const struct trainrecipe *r, const char *path, struct errinfo *info)
 {
@@ -443,6 +466,7 @@ static err trainrecipe_check(const struct trainrecipe *r, const char *path, stru
         return err_set(info, ERR_ARGUMENT, "%s: context = %zu, but max_position_embeddings = %zu", path,
                        r->context, r->config.max_position_embeddings);
     }
+    TRY(trainrecipe_check_loss(r, path, info));
     struct errinfo why = {0};
     bool asks = r->sample_tokens || json_object_size(json_object_get(r->given, "tasks"));
     if (asks && config_check_served(&r->config, &why) != ERR_OK) {

@@ -7,12 +7,12 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/progress.h"
-#include "tensor/roof.h"
 #include "train/checkpoint.h"
 #include "train/runlog.h"
 #include "train/trainerstate.h"
 #include "train/trainexport.h"
 #include "train/trainpage.h"
+#include "train/trainspeed.h"
 
 enum { TRAINRUN_BAD_STEPS = 3, TRAINRUN_RETURNS = 3, TRAINRUN_GAUGE_SECONDS = 60, TRAINRUN_PAGE_SECONDS = 20 };
 
@@ -88,7 +88,7 @@ static double trainrun_peak_share(struct trainrun *a, const struct trainer_repor
 {
     double now = progress_clock();
     if (a->roof <= 0 || now - a->gauged > TRAINRUN_GAUGE_SECONDS) {
-        double flops = roof_flops(a->compute);
+        double flops = trainspeed_peak(a->compute);
         a->roof = flops > a->roof ? flops : a->roof;
         a->gauged = now;
     }
@@ -445,7 +445,7 @@ static err trainrun_open(struct trainrun *a)
     const struct trainrun_options *o = a->options;
     struct trainplan plan;
     TRY(dataset_open(o->data, &a->dataset, a->info));
-    TRY(trainplan_make(a->recipe, &plan, a->info));
+    TRY(trainplan_make(a->recipe, o->n_threads, &plan, a->info));
     TRY(trainplan_fits(&plan, a->info));
     TRY(file_make_dirs(o->dir, a->info));
     TRY(file_lock_folder(o->dir, &a->lock, a->info));

@@ -106,7 +106,7 @@ static err trainspeed_run(struct trainspeed_work *w, size_t runs, bool (*go_on)(
         }
         TRY(trainspeed_micro(w, &w->micro[i], info));
         TRY(trainspeed_update(w, &w->update[i], info));
-        w->peak[i] = roof_flops(w->compute);
+        w->peak[i] = trainspeed_peak(w->compute);
     }
     return ERR_OK;
 }
@@ -157,4 +157,11 @@ double trainspeed_rate(const struct trainspeed *s)
 {
     double micros = (double)s->step_tokens / (double)s->micro_tokens;
     return (double)s->step_tokens / (micros * s->micro.median + s->update.median);
+}
+
+double trainspeed_peak(const struct compute *c)
+{
+    struct compute own = *c;
+    own.n_threads = c->n_threads < cpuinfo_cores() ? c->n_threads : cpuinfo_cores();
+    return roof_flops(&own);
 }

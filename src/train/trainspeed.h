@@ -30,4 +30,8 @@ ERR_MUST_USE err trainspeed_measure(const struct trainrecipe *r, struct compute 
 double trainspeed_micro_rate(const struct trainspeed *s); /* tokens/s of micro batches alone */
 double trainspeed_rate(const struct trainspeed *s);       /* tokens/s of whole steps */
 
+/* FLOP/s that this machine does at most now (roof.h). Threads that take turns on a core count as one: each
+ * would find a moment when the core is its alone. */
+double trainspeed_peak(const struct compute *c);
+
 #endif

@@ -297,7 +297,7 @@ static void test_recomputing_changes_no_bit_and_takes_less_memory(void **state)
             m[i] = make(tiny(), o, &compute[i]);
             o.n_sequences = SEQUENCES;
             o.context = CONTEXT;
-            assert_int_equal(learnmodel_measure(learnmodel_config(m[i]), &o, &sizes[i], &info), ERR_OK);
+            assert_int_equal(learnmodel_measure(learnmodel_config(m[i]), &o, 1, &sizes[i], &info), ERR_OK);
             learnparams_zero_grad(learnmodel_params(m[i]));
             l[i] = step(m[i], &scales);
         }
@@ -314,6 +314,41 @@ static void test_recomputing_changes_no_bit_and_takes_less_memory(void **state)
             compute_free(compute[i]);
         }
     }
+}
+
+/* What validation asks for: the same losses, without the layer that looks further. */
+static void test_a_score_leaves_out_what_is_further(void **state)
+{
+    (void)state;
+    struct compute *compute;
+    struct learnmodel *m = make(tiny(), (struct learnmodel_options){0}, &compute);
+    struct learnmodel_losses all = step(m, NULL), l;
+    struct errinfo info = {0};
+    size_t last = learnmodel_config(m)->num_hidden_layers, chosen = 0;
+    assert_true(all.mtp_n > 0);
+    learnmodel_forget_load(m);
+    assert_int_equal(learnmodel_score(m, &batch, &l, &info), ERR_OK);
+    assert_true(l.sum == all.sum && l.n == all.n && l.mtp_n == 0);
+    const uint64_t *load = learnmodel_load(m, last);
+    for (size_t e = 0; load && e < learnmodel_config(m)->n_routed_experts; e++) {
+        chosen += load[e];
+    }
+    assert_true(load && chosen == 0);
+    learnmodel_free(m);
+    compute_free(compute);
+}
+
+static void test_more_threads_take_more_memory(void **state)
+{
+    (void)state;
+    struct errinfo info = {0};
+    struct config c = tiny();
+    struct learnmodel_sizes one, four;
+    const struct learnmodel_options o = {.n_sequences = 8, .context = 2048};
+    assert_int_equal(config_finish(&c, &info), ERR_OK);
+    assert_int_equal(learnmodel_measure(&c, &o, 1, &one, &info), ERR_OK);
+    assert_int_equal(learnmodel_measure(&c, &o, 4, &four, &info), ERR_OK);
+    assert_true(four.activations > one.activations && four.parameters == one.parameters);
 }
 
 static void test_tokens_and_places_that_are_none_are_refused(void **state)
@@ -376,6 +411,8 @@ int main(void)
         cmocka_unit_test(test_a_pair_is_a_token_and_the_one_before_it),
         cmocka_unit_test(test_biases_of_attention_are_refused_by_name),
         cmocka_unit_test(test_recomputing_changes_no_bit_and_takes_less_memory),
+        cmocka_unit_test(test_a_score_leaves_out_what_is_further),
+        cmocka_unit_test(test_more_threads_take_more_memory),
         cmocka_unit_test(test_tokens_and_places_that_are_none_are_refused),
         cmocka_unit_test(test_failing_allocations_leave_nothing_behind),
     };

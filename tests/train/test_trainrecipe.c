@@ -16,6 +16,8 @@
     "[model]\nmodel_type = llama\nvocab_size = 300\nhidden_size = 32\nnum_hidden_layers = 2\n"                         \
     "intermediate_size = 64\nnum_attention_heads = 2\nnum_key_value_heads = 1\nmax_position_embeddings = 128\n"        \
     "rms_norm_eps = 1e-5\ntie_word_embeddings = true\n"
+#define GPT2(width)                                                                                                  \
+    "[model]\nmodel_type = gpt2\nvocab_size = 300\nn_embd = " width "\nn_layer = 2\nn_head = 2\nn_positions = 64\n"
 #define GOOD MODEL "[schedule]\ntokens = 1e6 ; all\nsequences = 32\n[data]\ncontext = 64\n"
 
 static err read_text(const char *text, const char *const *set, size_t n, struct trainrecipe *r,
@@ -79,6 +81,12 @@ static void test_every_mistake_is_named(void **state)
          "[data]\ncontext = 64\n[schedule]\ntokens = 5\n", "sample_tokens = 0 in [run]"},
         {"[model]\nmodel_type = gpt2\nvocab_size = 300\nn_embd = 32\nn_layer = 2\nn_head = 3\nn_positions = 64\n"
          "[schedule]\ntokens = 5\n", "n_embd (32) is not a multiple of n_head (3)"},
+        {GPT2("30") "[schedule]\ntokens = 5\n", "n_embd / n_head is 15; a head must have an even width"},
+        {GPT2("32") "[schedule]\ntokens = 5\n[loss]\nmtp = 0.1\n[data]\ncontext = 64\n",
+         "mtp = 0.1 in [loss] has nothing to act on: a GPT-2 class has neither experts nor MTP layers"},
+        {GPT2("32") "[schedule]\ntokens = 5\n[loss]\nmtp = 0\nbalance = 1e-4\n[data]\ncontext = 64\n", "balance = 0.0001 in [loss]"},
+        {GOOD "[mix]\n\xff\xfe = 1\n", ":18: ?? = 1 in [mix]: it is not UTF-8"},
+        {GOOD "[run]\nprompt = a\xff\n", "it is not UTF-8"},
         {MODEL "bigram_vocab_size = 900\n[data]\ncontext = 64\n[schedule]\ntokens = 5\n", "pairs"},
         {"[model]\nmodel_type = bert\n", "[model]"},
         {"", "[model]"},

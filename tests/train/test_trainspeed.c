@@ -44,6 +44,19 @@ static void test_numbers_fit_together(void **state)
     trainfixture_deinit(&x);
 }
 
+/* Sixteen threads of each core are no sixteen cores. */
+static void test_the_peak_counts_cores(void **state)
+{
+    (void)state;
+    struct compute *c = computer();
+    c->n_threads = cpuinfo_cores();
+    double cores = trainspeed_peak(c);
+    c->n_threads *= 16;
+    double threads = trainspeed_peak(c);
+    assert_true(cores > 0 && threads < 4 * cores);
+    compute_free(c);
+}
+
 static bool no(void)
 {
     return false;
@@ -86,6 +99,7 @@ static void test_failing_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_numbers_fit_together),
+        cmocka_unit_test(test_the_peak_counts_cores),
                                        cmocka_unit_test(test_stops_when_asked),
                                        cmocka_unit_test(test_failing_memory)};
     return cmocka_run_group_tests(tests, NULL, NULL);
