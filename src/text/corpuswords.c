@@ -20,9 +20,19 @@ struct corpuswords_thread {
     err result;
 };
 
+/* A long piece as parts that end where a character does. */
 static err corpuswords_piece(void *user, const char *piece, size_t len)
 {
     struct corpuswords_thread *t = user;
+    while (len > CORPUSWORDS_LONGEST) {
+        size_t n = CORPUSWORDS_LONGEST;
+        while ((piece[n] & 0xc0) == 0x80) {
+            n--;
+        }
+        TRY(wordcount_add(&t->words, piece, n, 1));
+        piece += n;
+        len -= n;
+    }
     return wordcount_add(&t->words, piece, len, 1);
 }
 

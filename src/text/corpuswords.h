@@ -1,11 +1,14 @@
 /* text/corpuswords.h: counts the words of files of documents, on all threads: the pieces that a pre-tokenizer
- * cuts them into. */
+ * cuts them into. What is longer than CORPUSWORDS_LONGEST, such as a letter that fills a file, counts as
+ * several words: a word without end would cost learning its length again for every token. */
 #ifndef TEXT_CORPUSWORDS_H
 #define TEXT_CORPUSWORDS_H
 
 #include "text/corpus.h"
 #include "text/tokenizer.h"
 #include "text/wordcount.h"
+
+enum { CORPUSWORDS_LONGEST = 256 }; /* bytes of a word, and so of a learned token */
 
 struct corpuswords {
     struct wordcount words; /* owned; corpuswords_deinit */

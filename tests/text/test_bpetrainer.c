@@ -6,7 +6,9 @@
 
 #include <cmocka.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/mem.h"
@@ -204,6 +206,38 @@ static void test_threads_and_files_do_not_change_what_is_learned(void **state)
     corpuswords_deinit(&b);
 }
 
+/* Three bytes a character, a word of a million bytes: the words that are learned from stay short and whole. */
+static void test_a_word_without_end_is_many(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/fathom-words-XXXXXX";
+    enum { N = 333333 };
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    FILE *f = fdopen(fd, "w");
+    assert_non_null(f);
+    for (int i = 0; i < N; i++) {
+        fputs("\xe3\x81\x82", f);
+    }
+    assert_int_equal(fclose(f), 0);
+    struct corpuswords w = count_file(path, 1);
+    unlink(path);
+    assert_int_equal(w.words.n, 2); /* full ones, and what is left */
+    size_t bytes = 0;
+    for (size_t i = 0; i < w.words.n_slots; i++) {
+        const struct wordcount_word *s = &w.words.slots[i];
+        assert_true(s->len <= CORPUSWORDS_LONGEST && s->len % 3 == 0);
+        bytes += s->len * s->times;
+    }
+    assert_int_equal(bytes, 3 * N);
+    struct tokenizer *t = learn(&w.words, 900, 1);
+    for (int32_t id = 3; id < (int32_t)tokenizer_size(t); id++) {
+        assert_true(tokenizer_piece_at(t, id).len <= 2 * CORPUSWORDS_LONGEST); /* as it is spelled */
+    }
+    tokenizer_free(t);
+    corpuswords_deinit(&w);
+}
+
 static void test_what_cannot_be_is_refused(void **state)
 {
     (void)state;
@@ -259,6 +293,7 @@ int main(void)
         cmocka_unit_test(test_text_comes_back_and_no_byte_is_lost),
         cmocka_unit_test(test_merging_equals_the_definition),
         cmocka_unit_test(test_threads_and_files_do_not_change_what_is_learned),
+        cmocka_unit_test(test_a_word_without_end_is_many),
         cmocka_unit_test(test_what_cannot_be_is_refused),
         cmocka_unit_test(test_failing_allocations_and_stopping_leave_nothing_behind),
     };
