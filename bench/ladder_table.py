@@ -18,9 +18,13 @@ STEPS = ("b0", "b1", "muon", "mla", "bigram", "moe")
 
 
 def read(folder):
-    """The last validation of a finished run: {bits_per_byte, flops, seconds, tokens}."""
-    lines = (folder / "metrics.jsonl").read_text().splitlines()
-    return [r for r in map(json.loads, lines) if r["kind"] == "val"][-1]
+    """The last validation of a finished run: {bits_per_byte, flops, seconds, tokens}; None, and said, without one."""
+    log = folder / "metrics.jsonl"
+    lines = log.read_text().splitlines() if log.exists() else []
+    found = [r for r in map(json.loads, lines) if r["kind"] == "val"]
+    if not found:
+        print(f"ladder_table.py: {log} has no validation; its run is left out", file=sys.stderr)
+    return found[-1] if found else None
 
 
 def rows(top):
@@ -28,8 +32,9 @@ def rows(top):
     found = {}
     for done in sorted(top.glob("*/done")):
         match = re.fullmatch(r"(\w+)-(\d+)-lr([\w.-]+)-s(\d+)", done.parent.name)
-        if match:
-            found.setdefault((match[1], int(match[2]), match[3]), []).append(read(done.parent))
+        last = read(done.parent) if match else None
+        if last:
+            found.setdefault((match[1], int(match[2]), match[3]), []).append(last)
     out = []
     for (step, width, rate), runs in found.items():
         mean = {k: sum(r[k] for r in runs) / len(runs) for k in ("bits_per_byte", "flops", "seconds", "tokens")}
