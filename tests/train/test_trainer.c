@@ -147,6 +147,37 @@ static void test_no_number_leaves_weights_alone(void **state)
     trainfixture_deinit(&x);
 }
 
+static void test_a_checkpoint_says_what_it_was_made_from(void **state)
+{
+    (void)state;
+    struct trainfixture x;
+    struct compute *c;
+    struct errinfo info = {0};
+    json_t *recipe;
+    char dir[96], data[TOKENSHARD_HASH];
+    trainfixture_init(&x, "");
+    snprintf(dir, sizeof dir, "%s/checkpoints", x.files.dir);
+    struct trainer *t = trainfixture_trainer(&x, 2, &c);
+    datasetfixture_must(trainerstate_save(t, dir, &info), &info);
+    size_t alive = mem_alive();
+    for (size_t k = 1;; k++) {
+        mem_fault(k, 0);
+        err e = trainerstate_origin(dir, 0, &recipe, data, &info);
+        mem_fault(0, 0);
+        if (e == ERR_OK) {
+            break;
+        }
+        assert_int_equal(e, ERR_NOMEM);
+        assert_int_equal(mem_alive(), alive);
+    }
+    assert_string_equal(data, x.dataset.sha256);
+    assert_null(trainrecipe_difference(recipe, x.recipe.given));
+    json_decref(recipe);
+    assert_int_equal(mem_alive(), alive);
+    done(t, c);
+    trainfixture_deinit(&x);
+}
+
 static void test_foreign_checkpoints_are_refused(void **state)
 {
     (void)state;
@@ -175,6 +206,7 @@ int main(void)
         cmocka_unit_test(test_loss_falls_and_routers_are_balanced),
         cmocka_unit_test(test_mtp_begins_when_the_recipe_says),
         cmocka_unit_test(test_no_number_leaves_weights_alone),
+        cmocka_unit_test(test_a_checkpoint_says_what_it_was_made_from),
         cmocka_unit_test(test_foreign_checkpoints_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
