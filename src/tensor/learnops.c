@@ -307,6 +307,27 @@ err learnops_experts_backward(struct compute *c, const struct learnops_experts *
     return learnref_experts_backward(a, g);
 }
 
+void learnops_mix(struct compute *c, struct mat y, struct mat a, struct mat b, struct mat weight)
+{
+    const struct learnrows_table *fast = learnops_rows(c, (const struct mat[]){y, a, b, weight}, 4);
+    if (fast) {
+        fast->mix(c, y, a, b, weight);
+    } else {
+        learnref_mix(y, a, b, weight);
+    }
+}
+
+err learnops_mix_backward(struct compute *c, const struct learnops_mix *m)
+{
+    const struct mat mats[] = {m->da, m->db, m->dweight, m->dy, m->a, m->b, m->weight};
+    const struct learnrows_table *fast = learnops_rows(c, mats, sizeof mats / sizeof *mats);
+    if (fast) {
+        return fast->mix_backward(c, m);
+    }
+    learnref_mix_backward(m);
+    return ERR_OK;
+}
+
 void learnops_add(struct compute *c, struct mat y, struct mat x)
 {
     const struct learnrows_table *fast = learnops_rows(c, (const struct mat[]){y, x}, 2);

@@ -29,8 +29,8 @@ ERR_MUST_USE err learnops_matmul(struct compute *c, enum learnops_product produc
 /* From here on, attention aside, there are fast versions for float32 and bfloat16 mats in any mix, whose
  * results do not depend on the number of threads; where one of the mats is float64, the reference computes.
  *
- * y = x / sqrt(mean(x^2) + eps) * weight, per row; weight [1, D]. Backward adds to dx and dweight; ERR_NOMEM
- * for its partial sums. */
+ * y = x / sqrt(mean(x^2) + eps) * weight, per row; weight [1, D], without data 1 everywhere. Backward adds to
+ * dx and dweight, which has no data where weight has none; ERR_NOMEM for its partial sums. */
 void learnops_rmsnorm(struct compute *c, struct mat y, struct mat x, struct mat weight, double eps);
 ERR_MUST_USE err learnops_rmsnorm_backward(struct compute *c, struct mat dx, struct mat dweight,
                                            struct mat dy, struct mat x, struct mat weight, double eps);
@@ -139,6 +139,14 @@ struct learnops_experts_grads {
 };
 ERR_MUST_USE err learnops_experts_backward(struct compute *c, const struct learnops_experts *a,
                                            const struct learnops_experts_grads *g);
+
+/* y = weight[0] a + weight[1] b; weight [1, 2]; y may be a. Backward sets da, which may be dy, and adds to db
+ * and dweight; ERR_NOMEM for its partial sums. */
+void learnops_mix(struct compute *c, struct mat y, struct mat a, struct mat b, struct mat weight);
+struct learnops_mix {
+    struct mat da, db, dweight, dy, a, b, weight;
+};
+ERR_MUST_USE err learnops_mix_backward(struct compute *c, const struct learnops_mix *m);
 
 /* y adds x. y becomes x, in y's type. y becomes 0. */
 void learnops_add(struct compute *c, struct mat y, struct mat x);

@@ -7,7 +7,7 @@
 #include "base/rng.h"
 #include "tensor/learnops.h"
 
-enum { MATS = 6, K = 3, HEADS = 3, E = 33, SEQUENCES = 2, T_MOST = 400, GAP = 0x5a };
+enum { MATS = 7, K = 3, HEADS = 3, E = 33, SEQUENCES = 2, T_MOST = 400, GAP = 0x5a };
 
 static const size_t widths[] = {1, 7, 16, 33, 256, 300};
 static struct rng random_state;
@@ -190,9 +190,26 @@ static void rmsnorm_back_run(struct compute *c, struct set *s)
     assert_int_equal(learnops_rmsnorm_backward(c, s->m[0], s->m[1], s->m[2], s->m[3], s->m[4], 1e-3), ERR_OK);
 }
 
+/* Nor does it touch dweight. */
+static void weightless_run(struct compute *c, struct set *s)
+{
+    struct mat weight = s->m[2];
+    weight.data = NULL;
+    learnops_rmsnorm(c, s->m[0], s->m[1], weight, 1e-3);
+}
+
+static void weightless_back_run(struct compute *c, struct set *s)
+{
+    struct mat weight = s->m[4], none = s->m[1];
+    weight.data = none.data = NULL;
+    assert_int_equal(learnops_rmsnorm_backward(c, s->m[0], none, s->m[2], s->m[3], weight, 1e-3), ERR_OK);
+}
+
 static void test_norms(void **state)
 {
     (void)state;
+    check(&(struct op){"rmsnorm without weight", rmsnorm_make, weightless_run, 2e-6});
+    check(&(struct op){"its backward", rmsnorm_back_make, weightless_back_run, 1e-5});
     check(&(struct op){"rmsnorm", rmsnorm_make, rmsnorm_run, 2e-6});
     check(&(struct op){"rmsnorm backward", rmsnorm_back_make, rmsnorm_back_run, 1e-5});
 }
@@ -295,6 +312,48 @@ static void test_sums_copies_zeros(void **state)
     check(&(struct op){"add", two_make, add_run, 1e-6});
     check(&(struct op){"copy", two_make, copy_run, 0});
     check(&(struct op){"zero", two_make, zero_run, 0});
+}
+
+static void mix_make(struct set *s, size_t t, size_t d)
+{
+    for (int i = 0; i < 5; i++) {
+        fresh(s, t, d);
+    }
+    fresh(s, 1, 2);
+}
+
+static void mix_run(struct compute *c, struct set *s)
+{
+    learnops_mix(c, s->m[0], s->m[1], s->m[2], s->m[5]);
+    learnops_mix(c, s->m[3], s->m[3], s->m[4], s->m[5]);
+}
+
+static void mix_back_make(struct set *s, size_t t, size_t d)
+{
+    mix_make(s, t, d);
+    fresh(s, 1, 2);
+}
+
+static void mix_back_run(struct compute *c, struct set *s)
+{
+    const struct learnops_mix m = {.da = s->m[0], .db = s->m[1], .dweight = s->m[6], .dy = s->m[2],
+                                   .a = s->m[3], .b = s->m[4], .weight = s->m[5]};
+    assert_int_equal(learnops_mix_backward(c, &m), ERR_OK);
+}
+
+static void mix_back_in_place_run(struct compute *c, struct set *s)
+{
+    const struct learnops_mix m = {.da = s->m[2], .db = s->m[1], .dweight = s->m[6], .dy = s->m[2],
+                                   .a = s->m[3], .b = s->m[4], .weight = s->m[5]};
+    assert_int_equal(learnops_mix_backward(c, &m), ERR_OK);
+}
+
+static void test_sums_by_two_weights(void **state)
+{
+    (void)state;
+    check(&(struct op){"mix", mix_make, mix_run, 1e-6});
+    check(&(struct op){"mix backward", mix_back_make, mix_back_run, 1e-4});
+    check(&(struct op){"mix backward in place", mix_back_make, mix_back_in_place_run, 1e-4});
 }
 
 /* ---- GPT-2's class ---- */
@@ -685,13 +744,21 @@ static void test_no_memory_for_partial_sums_is_said(void **state)
         skip();
     }
     struct compute *c = levels_compute(cpuinfo_best(), 1);
-    float x[6] = {1, 2, 3, 4, 5, 6}, dx[6] = {0}, w[3] = {1, 1, 1}, dw[3] = {0};
+    float x[6] = {1, 2, 3, 4, 5, 6}, dx[6] = {0}, db[6] = {0}, w[3] = {1, 1, 1}, dw[3] = {0};
     struct mat mx = mat_of(x, MAT_F32, 2, 3), mdx = mat_of(dx, MAT_F32, 2, 3);
     struct mat mw = mat_of(w, MAT_F32, 1, 3), mdw = mat_of(dw, MAT_F32, 1, 3);
     mem_fault(1, 0);
     assert_int_equal(learnops_rmsnorm_backward(c, mdx, mdw, mx, mx, mw, 1e-5), ERR_NOMEM);
     mem_fault(0, 0);
     assert_int_equal(learnops_rmsnorm_backward(c, mdx, mdw, mx, mx, mw, 1e-5), ERR_OK);
+    compute_free(c);
+    c = levels_compute(cpuinfo_best(), 1);
+    const struct learnops_mix mix = {.da = mdx, .db = mat_of(db, MAT_F32, 2, 3), .dweight = mdw, .dy = mx, .a = mx,
+                                     .b = mx, .weight = mw};
+    mem_fault(1, 0);
+    assert_int_equal(learnops_mix_backward(c, &mix), ERR_NOMEM);
+    mem_fault(0, 0);
+    assert_int_equal(learnops_mix_backward(c, &mix), ERR_OK);
     compute_free(c);
 }
 
@@ -703,6 +770,7 @@ int main(void)
         cmocka_unit_test(test_swiglu),
         cmocka_unit_test(test_layer_norms_gelu_and_biases),
         cmocka_unit_test(test_sums_copies_zeros),
+        cmocka_unit_test(test_sums_by_two_weights),
         cmocka_unit_test(test_rows_of_tables),
         cmocka_unit_test(test_experts_results),
         cmocka_unit_test(test_the_loss_of_next_tokens),

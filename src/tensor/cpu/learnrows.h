@@ -26,6 +26,8 @@ struct learnrows_table {
     void (*gelu_backward)(struct compute *c, struct mat dx, struct mat dy, struct mat x);
     void (*bias)(struct compute *c, struct mat y, struct mat bias);
     err (*bias_backward)(struct compute *c, struct mat dbias, struct mat dy);
+    void (*mix)(struct compute *c, struct mat y, struct mat a, struct mat b, struct mat weight);
+    err (*mix_backward)(struct compute *c, const struct learnops_mix *m);
     void (*add)(struct compute *c, struct mat y, struct mat x);
     void (*copy)(struct compute *c, struct mat y, struct mat x);
     void (*zero)(struct compute *c, struct mat y);

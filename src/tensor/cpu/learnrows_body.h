@@ -21,6 +21,12 @@ static float learnrows_inverse_rms(vec squares, size_t d, double eps)
     return (float)(1 / sqrt((double)matrow_sum(squares) / (double)d + eps));
 }
 
+/* n elements of the weight from i on; 1 where there is none. */
+static inline vec learnrows_weight(struct matrow weight, size_t i, size_t n)
+{
+    return weight.data ? matrow_load(weight, i, n) : vec_set(1);
+}
+
 static void learnrows_rmsnorm_rows(const void *args, size_t first, size_t last)
 {
     const struct learnrows_norm *a = args;
@@ -37,7 +43,7 @@ static void learnrows_rmsnorm_rows(const void *args, size_t first, size_t last)
         vec r = vec_set(learnrows_inverse_rms(squares, d, a->eps));
         for (size_t i = 0; i < d; i += VEC_N) {
             vec v = vec_mul(matrow_load(x, i, d - i), r);
-            matrow_store(y, i, d - i, vec_mul(v, matrow_load(weight, i, d - i)));
+            matrow_store(y, i, d - i, vec_mul(v, learnrows_weight(weight, i, d - i)));
         }
     }
     vec_stream_end();
@@ -58,7 +64,7 @@ static void learnrows_rmsnorm_back(const struct learnrows_norm *a, size_t t, str
     vec dot = vec_set(0), squares = vec_set(0);
     for (size_t i = 0; i < d; i += VEC_N) {
         vec v = matrow_load(x, i, d - i);
-        vec g = vec_mul(matrow_load(dy, i, d - i), matrow_load(weight, i, d - i));
+        vec g = vec_mul(matrow_load(dy, i, d - i), learnrows_weight(weight, i, d - i));
         dot = vec_fma(g, v, dot);
         squares = vec_fma(v, v, squares);
     }
@@ -67,7 +73,7 @@ static void learnrows_rmsnorm_back(const struct learnrows_norm *a, size_t t, str
     for (size_t i = 0; i < d; i += VEC_N) {
         size_t n = d - i;
         vec v = matrow_load(x, i, n), g = matrow_load(dy, i, n);
-        vec by_x = vec_fma(v, back, vec_mul(g, matrow_load(weight, i, n)));
+        vec by_x = vec_fma(v, back, vec_mul(g, learnrows_weight(weight, i, n)));
         matrow_store(dx, i, n, vec_fma(by_x, scale, matrow_load(dx, i, n)));
         matrow_store(sums, i, n, vec_fma(g, vec_mul(v, scale), matrow_load(sums, i, n)));
     }
@@ -100,7 +106,7 @@ static err learnrows_rmsnorm_backward(struct compute *c, struct mat dx, struct m
     }
     rowsplit_run(c, blocks, LEARNROWS_BLOCK * d, learnrows_rmsnorm_blocks, &a);
     struct matrow to = matrow_at(&dweight, 0);
-    for (size_t i = 0; i < d; i += VEC_N) {
+    for (size_t i = 0; weight.data && i < d; i += VEC_N) {
         vec sum = vec_set(0);
         for (size_t block = 0; block < blocks; block++) {
             sum = vec_add(sum, matrow_load(matrow_floats(a.sums + block * d), i, d - i));

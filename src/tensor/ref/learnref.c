@@ -39,12 +39,17 @@ static double learnref_inverse_rms(const struct mat *x, size_t t, double eps)
     return 1 / sqrt(sum / (double)x->cols + eps);
 }
 
+static double learnref_weight(const struct mat *weight, size_t i)
+{
+    return weight->data ? mat_get(weight, 0, i) : 1;
+}
+
 void learnref_rmsnorm(struct mat y, struct mat x, struct mat weight, double eps)
 {
     for (size_t t = 0; t < x.rows; t++) {
         double r = learnref_inverse_rms(&x, t, eps);
         for (size_t i = 0; i < x.cols; i++) {
-            mat_set(&y, t, i, mat_get(&x, t, i) * r * mat_get(&weight, 0, i));
+            mat_set(&y, t, i, mat_get(&x, t, i) * r * learnref_weight(&weight, i));
         }
     }
 }
@@ -56,13 +61,15 @@ void learnref_rmsnorm_backward(struct mat dx, struct mat dweight, struct mat dy,
     for (size_t t = 0; t < x.rows; t++) {
         double r = learnref_inverse_rms(&x, t, eps), dot = 0;
         for (size_t i = 0; i < x.cols; i++) {
-            dot += mat_get(&dy, t, i) * mat_get(&weight, 0, i) * mat_get(&x, t, i);
+            dot += mat_get(&dy, t, i) * learnref_weight(&weight, i) * mat_get(&x, t, i);
         }
         for (size_t i = 0; i < x.cols; i++) {
             double v = mat_get(&x, t, i), d = mat_get(&dy, t, i);
-            double g = d * mat_get(&weight, 0, i) - v * r * r * dot / (double)x.cols;
+            double g = d * learnref_weight(&weight, i) - v * r * r * dot / (double)x.cols;
             mat_set(&dx, t, i, mat_get(&dx, t, i) + r * g);
-            mat_set(&dweight, 0, i, mat_get(&dweight, 0, i) + d * v * r);
+            if (weight.data) {
+                mat_set(&dweight, 0, i, mat_get(&dweight, 0, i) + d * v * r);
+            }
         }
     }
 }
@@ -222,6 +229,32 @@ void learnref_combine(struct mat y, struct mat x, struct mat weight, const uint3
             learnref_row(&y, t, &x, slot[t * weight.cols + k], factor, true);
         }
     }
+}
+
+void learnref_mix(struct mat y, struct mat a, struct mat b, struct mat weight)
+{
+    double by_a = mat_get(&weight, 0, 0), by_b = mat_get(&weight, 0, 1);
+    for (size_t t = 0; t < y.rows; t++) {
+        for (size_t i = 0; i < y.cols; i++) {
+            mat_set(&y, t, i, by_a * mat_get(&a, t, i) + by_b * mat_get(&b, t, i));
+        }
+    }
+}
+
+void learnref_mix_backward(const struct learnops_mix *m)
+{
+    double by_a = mat_get(&m->weight, 0, 0), by_b = mat_get(&m->weight, 0, 1), a = 0, b = 0;
+    for (size_t t = 0; t < m->dy.rows; t++) {
+        for (size_t i = 0; i < m->dy.cols; i++) {
+            double d = mat_get(&m->dy, t, i);
+            a += d * mat_get(&m->a, t, i);
+            b += d * mat_get(&m->b, t, i);
+            mat_set(&m->da, t, i, by_a * d);
+            mat_set(&m->db, t, i, mat_get(&m->db, t, i) + by_b * d);
+        }
+    }
+    mat_set(&m->dweight, 0, 0, mat_get(&m->dweight, 0, 0) + a);
+    mat_set(&m->dweight, 0, 1, mat_get(&m->dweight, 0, 1) + b);
 }
 
 void learnref_add(struct mat y, struct mat x)

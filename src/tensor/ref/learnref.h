@@ -28,6 +28,8 @@ void learnref_embed_backward(struct mat dtable, struct mat dy, const int32_t *id
 void learnref_combine(struct mat y, struct mat x, struct mat weight, const uint32_t *slot);
 err learnref_experts(const struct learnops_experts *a, struct mat y);
 err learnref_experts_backward(const struct learnops_experts *a, const struct learnops_experts_grads *d);
+void learnref_mix(struct mat y, struct mat a, struct mat b, struct mat weight);
+void learnref_mix_backward(const struct learnops_mix *m);
 void learnref_add(struct mat y, struct mat x);
 void learnref_copy(struct mat y, struct mat x);
 void learnref_zero(struct mat y);
