@@ -240,6 +240,11 @@ err config_check_served(const struct config *c, struct errinfo *info)
                        "of no published class; it learns here (fathom train), but Fathom neither runs nor "
                        "writes one", c->bigram_vocab_size);
     }
+    if (c->qk_norm || c->x0_skip || c->value_residual) {
+        return err_set(info, ERR_UNSUPPORTED, "a model with %s is of no published class; it learns here "
+                       "(fathom train), but Fathom neither runs nor writes one",
+                       c->qk_norm ? "qk_norm" : c->x0_skip ? "x0_skip" : "value_residual");
+    }
     return ERR_OK;
 }
 

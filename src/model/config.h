@@ -55,6 +55,11 @@ struct config {
      * the token's; 0: none (learnmodel.h). */
     size_t bigram_vocab_size;
 
+    /* Nor these: what speed runs of small models found (learnskip.h). */
+    bool qk_norm;        /* each head's query and key normed, without weights */
+    bool x0_skip;        /* each layer begins with a weight of the normed embedding */
+    bool value_residual; /* each layer's values have a weight of the first layer's */
+
     size_t num_nextn_predict_layers; /* MTP layers, behind the others; the first one is run (mtp.h) */
 
     /* Position encoding, resolved: rope_freqs[i] already holds YaRN or llama3 scaling. */
@@ -86,7 +91,7 @@ ERR_MUST_USE err config_from_json(const json_t *json, struct config *out, struct
 /* Likewise, of a model that learns here: also the classes and options that config_check_served refuses. */
 ERR_MUST_USE err config_from_recipe(const json_t *json, struct config *out, struct errinfo *info);
 /* ERR_UNSUPPORTED, and why, for what learns here but is neither run nor written as a model file: GPT-2's class,
- * and bigram_vocab_size. */
+ * bigram_vocab_size, qk_norm, x0_skip and value_residual. */
 ERR_MUST_USE err config_check_served(const struct config *c, struct errinfo *info);
 /* From GGUF keys (and the rope_freqs tensor of Llama files). */
 ERR_MUST_USE err config_from_gguf(const struct gguf *g, struct config *out, struct errinfo *info);

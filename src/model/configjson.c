@@ -353,6 +353,9 @@ err configjson_read(const json_t *json, struct config *c, struct errinfo *info)
     if (class->family == CONFIG_GPT2) {
         return configjson_gpt2(json, c, info);
     }
+    TRY(configjson_bool(json, "qk_norm", &c->qk_norm, info));
+    TRY(configjson_bool(json, "x0_skip", &c->x0_skip, info));
+    TRY(configjson_bool(json, "value_residual", &c->value_residual, info));
     TRY(configjson_common(json, c, info));
     TRY(configjson_rope(json, c, info));
     if (class->family == CONFIG_DEEPSEEK) {

@@ -150,6 +150,21 @@ static void hfconfig_gpt2(struct hfconfig *o, const struct config *c)
     hfconfig_text(o, "activation_function", "gelu_new");
 }
 
+/* What no published class has, where it is used. */
+static void hfconfig_learnt(struct hfconfig *o, const struct config *c)
+{
+    const struct {
+        const char *name;
+        bool used;
+    } all[] = {
+        {"qk_norm", c->qk_norm}, {"x0_skip", c->x0_skip}, {"value_residual", c->value_residual}};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        if (all[i].used) {
+            hfconfig_set(o, all[i].name, json_true());
+        }
+    }
+}
+
 static void hfconfig_named(struct hfconfig *o, const struct config *c)
 {
     hfconfig_count(o, "hidden_size", c->hidden_size);
@@ -165,6 +180,7 @@ static void hfconfig_named(struct hfconfig *o, const struct config *c)
     hfconfig_rope(o, c);
     hfconfig_float(o, "rms_norm_eps", c->rms_norm_eps);
     hfconfig_text(o, "hidden_act", "silu");
+    hfconfig_learnt(o, c);
 }
 
 static void hfconfig_fill(struct hfconfig *o, const struct config *c, enum dtype type, int bos,

@@ -114,9 +114,22 @@ static void inventory_gpt2(struct inventory_walker *w, const struct config *c)
     inventory_vector(w, "ffn_down", "bias", d);
 }
 
+/* Two weights each (learnskip.h). The first layer's values are its own; an MTP layer has neither. */
+static void inventory_skips(struct inventory_walker *w, const struct config *c)
+{
+    bool mtp = (size_t)w->layer >= c->num_hidden_layers;
+    if (c->x0_skip && !mtp) {
+        inventory_vector(w, "x0_skip", "weight", 2);
+    }
+    if (c->value_residual && !mtp && w->layer > 0) {
+        inventory_vector(w, "value_residual", "weight", 2);
+    }
+}
+
 static void inventory_layer(struct inventory_walker *w, const struct config *c)
 {
     size_t d = c->hidden_size;
+    inventory_skips(w, c);
     inventory_vector(w, "attn_norm", "weight", d);
     if (config_is_mla(c)) {
         inventory_mla(w, c);

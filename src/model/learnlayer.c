@@ -4,6 +4,7 @@
 /* What the blocks of a layer share. */
 struct learnlayer_there {
     const struct learnparams_layer *p;
+    const struct learnskip *skip;
     struct learnlayer *kept;
     struct mat x;
 };
@@ -15,7 +16,10 @@ static void learnlayer_keep(const struct learnrun *r, const struct learnparams_l
     if (config_is_mla(r->config)) {
         learnmla_keep(r, p, &kept->mla);
     } else {
-        learngqa_keep(r, &kept->gqa);
+        learngqa_keep(r, p, &kept->gqa);
+    }
+    if (p->x0_skip) {
+        kept->before = learnrun_wide(r, x.rows, x.cols);
     }
     if (p->gate) {
         learnffn_keep(r, p, &kept->ffn);
@@ -28,12 +32,14 @@ static void learnlayer_keep(const struct learnrun *r, const struct learnparams_l
 static err learnlayer_attend(const struct learnrun *r, size_t first, const struct learnlayer_there *a,
                              struct mat x)
 {
+    const struct learnskip skip = learnskip_rows(a->skip, first, r->n_tokens);
+    learnskip_input(r, a->p, &skip, x, mat_rows(a->kept->before, first, r->n_tokens));
     if (config_is_mla(r->config)) {
         const struct learnmla kept = learnmla_rows(&a->kept->mla, first, r->n_tokens);
-        return learnmla_forward(r, a->p, x, &kept);
+        return learnmla_forward(r, a->p, x, &kept, &skip);
     }
     const struct learngqa kept = learngqa_rows(&a->kept->gqa, first, r->n_tokens);
-    return learngqa_forward(r, a->p, x, &kept);
+    return learngqa_forward(r, a->p, x, &kept, &skip);
 }
 
 static err learnlayer_forward_block(const struct learnrun *r, size_t first, const void *user)
@@ -63,9 +69,9 @@ static err learnlayer_gpt2_block(const struct learnrun *r, size_t first, const v
 }
 
 err learnlayer_forward(const struct learnrun *r, const struct learnparams_layer *p, struct mat x,
-                       struct learnlayer *kept)
+                       const struct learnskip *skip, struct learnlayer *kept)
 {
-    const struct learnlayer_there a = {p, kept, x};
+    const struct learnlayer_there a = {p, skip, kept, x};
     if (p->qkv) {
         *kept = (struct learnlayer){0};
         learngpt2_keep(r, &kept->gpt2);
@@ -80,13 +86,14 @@ err learnlayer_forward(const struct learnrun *r, const struct learnparams_layer 
 
 struct learnlayer_back {
     const struct learnparams_layer *p;
+    const struct learnskip *skip;
     const struct learnlayer *kept;
     double balance_scale;
     struct mat dx;
     struct mat d;                 /* [T, D]: dx as it was, narrow */
     struct mat dplaces;           /* [P, D]: by the rows of h that the experts got; none without */
     struct mat dweights, dlogits; /* [T, K], wide; [T, E] */
-    struct mat ffn_norm;          /* sums of blocks */
+    struct mat ffn_norm, x0_skip; /* sums of blocks */
     struct learnmla_grads mla;
     struct learngqa_grads gqa;
 };
@@ -96,6 +103,7 @@ static void learnlayer_begin(const struct learnrun *r, struct learnlayer_back *a
     const struct config *c = r->config;
     a->d = learnrun_narrow(r, a->dx.rows, a->dx.cols);
     a->ffn_norm = learnblocks_sums(r, a->dx.cols);
+    a->x0_skip = learnblocks_sums(r, 2);
     if (a->p->router) {
         a->dplaces = learnrun_narrow(r, a->kept->moe.gates.rows, a->dx.cols);
         a->dweights = learnrun_wide(r, r->n_tokens, c->num_experts_per_tok);
@@ -128,6 +136,24 @@ static err learnlayer_feed_backward(const struct learnrun *r, size_t first, cons
     return ERR_OK;
 }
 
+static err learnlayer_attend_backward(const struct learnrun *r, size_t first, const struct learnlayer_back *a,
+                                      struct mat dx)
+{
+    size_t n = r->n_tokens;
+    const struct learnskip skip = learnskip_rows(a->skip, first, n);
+    if (config_is_mla(r->config)) {
+        const struct learnmla kept = learnmla_rows(&a->kept->mla, first, n);
+        const struct learnmla_grads g = learnmla_grads_rows(r, &a->mla, first, n);
+        TRY(learnmla_backward(r, a->p, &kept, &g, &skip, dx));
+    } else {
+        const struct learngqa kept = learngqa_rows(&a->kept->gqa, first, n);
+        const struct learngqa_grads g = learngqa_grads_rows(r, &a->gqa, first, n);
+        TRY(learngqa_backward(r, a->p, &kept, &g, &skip, dx));
+    }
+    return learnskip_input_backward(r, a->p, &skip, mat_rows(a->kept->before, first, n),
+                                    learnblocks_sum(r, a->x0_skip, first), dx);
+}
+
 static err learnlayer_backward_block(const struct learnrun *r, size_t first, const void *user)
 {
     const struct learnlayer_back *a = user;
@@ -137,14 +163,7 @@ static err learnlayer_backward_block(const struct learnrun *r, size_t first, con
         learnrun_copy(r, mat_rows(a->d, first, n), dx);
     }
     TRY(learnlayer_feed_backward(r, first, a));
-    if (config_is_mla(r->config)) {
-        const struct learnmla kept = learnmla_rows(&a->kept->mla, first, n);
-        const struct learnmla_grads g = learnmla_grads_rows(r, &a->mla, first, n);
-        return learnmla_backward(r, a->p, &kept, &g, dx);
-    }
-    const struct learngqa kept = learngqa_rows(&a->kept->gqa, first, n);
-    const struct learngqa_grads g = learngqa_grads_rows(r, &a->gqa, first, n);
-    return learngqa_backward(r, a->p, &kept, &g, dx);
+    return learnlayer_attend_backward(r, first, a, dx);
 }
 
 static err learnlayer_weights(const struct learnrun *r, const struct learnlayer_back *a)
@@ -164,6 +183,9 @@ static err learnlayer_weights(const struct learnrun *r, const struct learnlayer_
     }
     TRY(learnrun_grads_make(r, &list));
     learnblocks_add(r, a->p->ffn_norm->grad, a->ffn_norm);
+    if (a->p->x0_skip) {
+        learnblocks_add(r, a->p->x0_skip->grad, a->x0_skip);
+    }
     if (mla) {
         learnmla_end(r, a->p, &a->mla);
     } else {
@@ -203,10 +225,11 @@ static err learnlayer_gpt2_backward(const struct learnrun *r, const struct learn
 }
 
 err learnlayer_backward(const struct learnrun *r, const struct learnparams_layer *p,
-                        const struct learnlayer *kept, double balance_scale, struct mat dx)
+                        const struct learnskip *skip, const struct learnlayer *kept, double balance_scale,
+                        struct mat dx)
 {
     size_t mark = learnarena_mark(r->arena);
-    struct learnlayer_back a = {.p = p, .kept = kept, .balance_scale = balance_scale, .dx = dx};
+    struct learnlayer_back a = {.p = p, .skip = skip, .kept = kept, .balance_scale = balance_scale, .dx = dx};
     if (p->qkv) {
         TRY(learnlayer_gpt2_backward(r, p, &kept->gpt2, dx));
         learnarena_release(r->arena, mark);

@@ -13,17 +13,19 @@ struct learnlayer {
     struct learnmla mla; /* one of the two, as config_is_mla says */
     struct learngqa gqa;
     struct learngpt2 gpt2; /* or this, and nothing else */
-    struct mat x, h; /* between: wide [T, D], and normed */
+    struct mat before; /* wide [T, D], what came in; with x0_skip */
+    struct mat x, h;   /* between: wide [T, D], and normed */
     struct learnffn ffn;
     struct learnmoe moe;
 };
 
-/* Changes x. */
+/* Changes x. `skip` with no columns anywhere: the layer is by itself. */
 ERR_MUST_USE err learnlayer_forward(const struct learnrun *r, const struct learnparams_layer *p, struct mat x,
-                                    struct learnlayer *kept);
+                                    const struct learnskip *skip, struct learnlayer *kept);
 /* dx [T, D], wide, is the gradient by what forward made and becomes that by what it got; the parameters'
  * gradients are added to. kept's mats are used up. balance_scale: as in learnrouter_backward. */
 ERR_MUST_USE err learnlayer_backward(const struct learnrun *r, const struct learnparams_layer *p,
-                                     const struct learnlayer *kept, double balance_scale, struct mat dx);
+                                     const struct learnskip *skip, const struct learnlayer *kept,
+                                     double balance_scale, struct mat dx);
 
 #endif

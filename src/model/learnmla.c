@@ -71,6 +71,9 @@ void learnmla_keep(const struct learnrun *r, const struct learnparams_layer *p, 
         kept->q_a = learnrun_narrow(r, t, c->q_lora_rank);
         kept->q_n = learnrun_narrow(r, t, c->q_lora_rank);
     }
+    kept->q_raw = c->qk_norm ? learnrun_narrow(r, t, heads * qk) : kept->q;
+    kept->k_raw = c->qk_norm ? learnrun_narrow(r, t, heads * qk) : kept->k;
+    kept->v_own = p->value_residual ? learnrun_narrow(r, t, heads * c->v_head_dim) : kept->v;
 }
 
 struct learnmla learnmla_rows(const struct learnmla *kept, size_t first, size_t n)
@@ -80,10 +83,13 @@ struct learnmla learnmla_rows(const struct learnmla *kept, size_t first, size_t 
                              .q_a = mat_rows(kept->q_a, first, n),
                              .q_n = mat_rows(kept->q_n, first, n),
                              .q = mat_rows(kept->q, first, n),
+                             .q_raw = mat_rows(kept->q_raw, first, n),
                              .kv_a = mat_rows(kept->kv_a, first, n),
                              .latent = mat_rows(kept->latent, first, n),
                              .k = mat_rows(kept->k, first, n),
+                             .k_raw = mat_rows(kept->k_raw, first, n),
                              .v = mat_rows(kept->v, first, n),
+                             .v_own = mat_rows(kept->v_own, first, n),
                              .out = mat_rows(kept->out, first, n),
                              .lse = mat_rows(kept->lse, first, n),
                              .k_b = kept->k_b};
@@ -93,13 +99,16 @@ static err learnmla_queries(const struct learnrun *r, const struct learnparams_l
                             const struct learnmla *a)
 {
     if (p->q) {
-        TRY(learnrun_matmul(r, LEARNOPS_NT, a->q, a->h, p->q->work, false));
+        TRY(learnrun_matmul(r, LEARNOPS_NT, a->q_raw, a->h, p->q->work, false));
     } else {
         TRY(learnrun_matmul(r, LEARNOPS_NT, a->q_a, a->h, p->q_a->work, false));
         learnrun_norm(r, a->q_n, a->q_a, p->q_a_norm);
-        TRY(learnrun_matmul(r, LEARNOPS_NT, a->q, a->q_n, p->q_b->work, false));
+        TRY(learnrun_matmul(r, LEARNOPS_NT, a->q_raw, a->q_n, p->q_b->work, false));
     }
-    learnmla_rope(r, a->q, r->config->num_attention_heads, r->config->qk_nope_head_dim, false);
+    learnmla_rope(r, a->q_raw, r->config->num_attention_heads, r->config->qk_nope_head_dim, false);
+    if (r->config->qk_norm) {
+        learnrun_norm_parts(r, a->q, a->q_raw, r->config->num_attention_heads);
+    }
     return ERR_OK;
 }
 
@@ -112,21 +121,25 @@ static err learnmla_keys_and_values(const struct learnrun *r, const struct learn
     TRY(learnrun_matmul(r, LEARNOPS_NT, a->kv_a, a->h, p->kv_a->work, false));
     learnrun_norm(r, a->latent, mat_cols(a->kv_a, 0, rank), p->kv_a_norm);
     learnmla_rope(r, rotated, 1, 0, false);
-    TRY(learnrun_matmul(r, LEARNOPS_NN, a->k, a->latent, a->k_b, false));
-    TRY(learnrun_matmul(r, LEARNOPS_NT, a->v, a->latent, p->v_b->work, false));
+    TRY(learnrun_matmul(r, LEARNOPS_NN, a->k_raw, a->latent, a->k_b, false));
+    TRY(learnrun_matmul(r, LEARNOPS_NT, a->v_own, a->latent, p->v_b->work, false));
     for (size_t h = 0; h < c->num_attention_heads; h++) {
-        learnrun_copy(r, learnmla_head(a->k, h, nope + rope, nope, rope), rotated);
+        learnrun_copy(r, learnmla_head(a->k_raw, h, nope + rope, nope, rope), rotated);
+    }
+    if (c->qk_norm) {
+        learnrun_norm_parts(r, a->k, a->k_raw, c->num_attention_heads);
     }
     return ERR_OK;
 }
 
 err learnmla_forward(const struct learnrun *r, const struct learnparams_layer *p, struct mat x,
-                     const struct learnmla *kept)
+                     const struct learnmla *kept, const struct learnskip *skip)
 {
     learnrun_copy(r, kept->x, x);
     learnrun_norm(r, kept->h, x, p->attn_norm);
     TRY(learnmla_queries(r, p, kept));
     TRY(learnmla_keys_and_values(r, p, kept));
+    learnskip_values(r, p, skip, kept->v, kept->v_own);
     if (!r->counting) {
         const struct learnops_attention a = learnmla_attention(r, kept);
         err e = learnops_attention(r->compute, &a);
@@ -149,7 +162,8 @@ void learnmla_begin(const struct learnrun *r, const struct learnmla *kept, struc
                                  .dk_b = learnrun_wide(r, c->kv_lora_rank, kept->k.cols),
                                  .attn_norm = learnblocks_sums(r, c->hidden_size),
                                  .q_a_norm = learnblocks_sums(r, c->q_lora_rank),
-                                 .kv_a_norm = learnblocks_sums(r, c->kv_lora_rank)};
+                                 .kv_a_norm = learnblocks_sums(r, c->kv_lora_rank),
+                                 .value_residual = learnblocks_sums(r, 2)};
 }
 
 struct learnmla_grads learnmla_grads_rows(const struct learnrun *r, const struct learnmla_grads *g,
@@ -163,7 +177,27 @@ struct learnmla_grads learnmla_grads_rows(const struct learnrun *r, const struct
                                    .dkv_a = mat_rows(g->dkv_a, first, n),
                                    .attn_norm = learnblocks_sum(r, g->attn_norm, first),
                                    .q_a_norm = learnblocks_sum(r, g->q_a_norm, first),
-                                   .kv_a_norm = learnblocks_sum(r, g->kv_a_norm, first)};
+                                   .kv_a_norm = learnblocks_sum(r, g->kv_a_norm, first),
+                                   .value_residual = learnblocks_sum(r, g->value_residual, first)};
+}
+
+/* Attention's gradients by what products made, rotated; with qk_norm through the norms. */
+static err learnmla_attend_backward(const struct learnrun *r, const struct learnmla *a, struct mat dout,
+                                    const struct learnmla_grads *g)
+{
+    const struct config *c = r->config;
+    struct mat dq = c->qk_norm ? learnrun_narrow(r, g->dq.rows, g->dq.cols) : g->dq;
+    struct mat dk = c->qk_norm ? learnrun_narrow(r, g->dk.rows, g->dk.cols) : g->dk;
+    if (!r->counting) {
+        const struct learnops_attention attention = learnmla_attention(r, a);
+        err e = learnops_attention_backward(r->compute, &attention, dout, dq, dk, g->dv);
+        TRY(e == ERR_OK ? e : err_set(r->info, e, "out of memory for the gradient of attention"));
+    }
+    if (c->qk_norm) {
+        TRY(learnrun_norm_parts_backward(r, g->dq, dq, a->q_raw, c->num_attention_heads));
+        TRY(learnrun_norm_parts_backward(r, g->dk, dk, a->k_raw, c->num_attention_heads));
+    }
+    return ERR_OK;
 }
 
 static err learnmla_queries_backward(const struct learnrun *r, const struct learnparams_layer *p,
@@ -204,18 +238,15 @@ static err learnmla_keys_and_values_backward(const struct learnrun *r, const str
 }
 
 err learnmla_backward(const struct learnrun *r, const struct learnparams_layer *p, const struct learnmla *kept,
-                      const struct learnmla_grads *g, struct mat dx)
+                      const struct learnmla_grads *g, const struct learnskip *skip, struct mat dx)
 {
     size_t mark = learnarena_mark(r->arena);
     struct mat dh = learnrun_wide(r, r->n_tokens, r->config->hidden_size);
     struct mat dout = learnrun_narrow(r, kept->out.rows, kept->out.cols);
     learnrun_copy(r, g->d, dx);
     TRY(learnrun_matmul(r, LEARNOPS_NN, dout, g->d, p->o->work, false));
-    if (!r->counting) {
-        const struct learnops_attention attention = learnmla_attention(r, kept);
-        err e = learnops_attention_backward(r->compute, &attention, dout, g->dq, g->dk, g->dv);
-        TRY(e == ERR_OK ? e : err_set(r->info, e, "out of memory for the gradient of attention"));
-    }
+    TRY(learnmla_attend_backward(r, kept, dout, g));
+    TRY(learnskip_values_backward(r, p, skip, kept->v_own, g->value_residual, g->dv));
     TRY(learnmla_queries_backward(r, p, kept, g, dh));
     TRY(learnmla_keys_and_values_backward(r, p, kept, g, dh));
     TRY(learnrun_norm_backward_to(r, dx, g->attn_norm, dh, kept->x, p->attn_norm));
@@ -251,5 +282,8 @@ void learnmla_end(const struct learnrun *r, const struct learnparams_layer *p, c
     learnblocks_add(r, p->kv_a_norm->grad, g->kv_a_norm);
     if (p->q_a_norm) {
         learnblocks_add(r, p->q_a_norm->grad, g->q_a_norm);
+    }
+    if (p->value_residual) {
+        learnblocks_add(r, p->value_residual->grad, g->value_residual);
     }
 }

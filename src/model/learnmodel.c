@@ -30,7 +30,9 @@ struct learnmodel_pass {
     struct learnmodel_losses losses;
     bool further;            /* the MTP layer works, too */
     int32_t *pairs;          /* [T] rows of the table of pairs, where there is one */
+    struct mat embedded;     /* with x0_skip: before its norm, wide [T, D] */
     struct mat x;            /* the residual stream, wide [T, D] */
+    struct learnskip skip;
     struct mat last, output; /* before the final norm, and after it */
     struct mat doutput;      /* wide */
 };
@@ -52,8 +54,15 @@ static void learnmodel_count_load(struct learnmodel_pass *a, size_t i)
     a->losses.balance_sum += learnrouter_balance_loss(&a->run, &moe->router);
 }
 
+/* A layer for multi-token prediction is by itself. */
+static struct learnskip learnmodel_skip(const struct learnmodel_pass *a, size_t i)
+{
+    return i < a->run.config->num_hidden_layers ? a->skip : (struct learnskip){0};
+}
+
 static err learnmodel_layer(struct learnmodel_pass *a, size_t i)
 {
+    const struct learnskip skip = learnmodel_skip(a, i);
     struct learnmodel *m = a->m;
     bool keeps = learnmodel_learns(a) && !m->options.recompute;
     if (learnmodel_learns(a) && m->options.recompute) {
@@ -63,7 +72,7 @@ static err learnmodel_layer(struct learnmodel_pass *a, size_t i)
         }
     }
     size_t mark = learnarena_mark(&m->arena);
-    TRY(learnlayer_forward(&a->run, &m->params->layers[i], a->x, &m->kept[i]));
+    TRY(learnlayer_forward(&a->run, &m->params->layers[i], a->x, &skip, &m->kept[i]));
     if (m->params->layers[i].router) {
         learnmodel_count_load(a, i);
     }
@@ -76,12 +85,13 @@ static err learnmodel_layer(struct learnmodel_pass *a, size_t i)
 static err learnmodel_layer_backward(struct learnmodel_pass *a, size_t i, struct mat dx)
 {
     struct learnmodel *m = a->m;
+    const struct learnskip skip = learnmodel_skip(a, i);
     size_t mark = learnarena_mark(&m->arena);
     double balance = a->scales ? a->scales->balance : 0;
     if (m->options.recompute) { /* the input is not needed any more */
-        TRY(learnlayer_forward(&a->run, &m->params->layers[i], m->inputs[i], &m->kept[i]));
+        TRY(learnlayer_forward(&a->run, &m->params->layers[i], m->inputs[i], &skip, &m->kept[i]));
     }
-    TRY(learnlayer_backward(&a->run, &m->params->layers[i], &m->kept[i], balance, dx));
+    TRY(learnlayer_backward(&a->run, &m->params->layers[i], &skip, &m->kept[i], balance, dx));
     learnarena_release(&m->arena, mark);
     return ERR_OK;
 }
@@ -259,6 +269,32 @@ static void learnmodel_embed(struct learnmodel_pass *a)
     }
 }
 
+/* x becomes what the first layer gets; also x0 where layers look back at it. */
+static void learnmodel_begin_skips(struct learnmodel_pass *a)
+{
+    const struct learnrun *r = &a->run;
+    a->skip = learnskip_begin(r, learnmodel_learns(a));
+    if (r->config->x0_skip) {
+        a->embedded = a->x;
+        a->x = learnrun_wide(r, a->embedded.rows, a->embedded.cols);
+        learnrun_norm_parts(r, a->x, a->embedded, 1);
+        learnrun_copy(r, a->skip.x, a->x);
+    }
+}
+
+/* dx, by what the first layer got, becomes that by the embeddings. */
+static err learnmodel_end_skips(struct learnmodel_pass *a, struct mat dx)
+{
+    const struct learnrun *r = &a->run;
+    if (!r->config->x0_skip) {
+        return ERR_OK;
+    }
+    if (!r->counting) {
+        learnops_add(r->compute, a->skip.dx, dx);
+    }
+    return learnrun_norm_parts_backward(r, dx, a->skip.dx, a->embedded, 1);
+}
+
 static void learnmodel_embed_backward(struct learnmodel_pass *a, struct mat dx)
 {
     const struct learnparams *p = a->m->params;
@@ -298,6 +334,7 @@ static err learnmodel_forward(struct learnmodel_pass *a)
     const struct learnrun *r = &a->run;
     size_t t = r->n_tokens, d = m->config.hidden_size;
     learnmodel_embed(a);
+    learnmodel_begin_skips(a);
     for (size_t i = 0; i < m->config.num_hidden_layers; i++) {
         TRY(learnmodel_layer(a, i));
     }
@@ -323,6 +360,7 @@ static err learnmodel_backward(struct learnmodel_pass *a)
     for (size_t i = m->config.num_hidden_layers; i > 0; i--) {
         TRY(learnmodel_layer_backward(a, i - 1, dx));
     }
+    TRY(learnmodel_end_skips(a, dx));
     if (!r->counting) {
         learnmodel_embed_backward(a, dx);
     }

@@ -10,6 +10,9 @@
  * of a second table that the token and the one before it hash to (a document's first: the token alone). After
  * the hashed n-gram embeddings of "fastText" (Bojanowski and others, 2017); not in any published class.
  *
+ * With x0_skip, what goes into the first layer is normed, without weights; that and value_residual are in
+ * learnskip.h, qk_norm in learnmla.h and learngqa.h.
+ *
  * Thread rule: one call at a time; inside it all threads of the compute are used. */
 #ifndef MODEL_LEARNMODEL_H
 #define MODEL_LEARNMODEL_H

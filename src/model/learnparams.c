@@ -174,6 +174,8 @@ static void learnparams_bind_layer(struct learnparams *p, size_t i)
         .v_b = learnparams_of(p, i, "attn_v_b"),
         .k = learnparams_of(p, i, "attn_k"),
         .v = learnparams_of(p, i, "attn_v"),
+        .x0_skip = learnparams_of(p, i, "x0_skip"),
+        .value_residual = learnparams_of(p, i, "value_residual"),
         .gate = learnparams_of(p, i, moe ? "ffn_gate_shexp" : "ffn_gate"),
         .up = learnparams_of(p, i, moe ? "ffn_up_shexp" : "ffn_up"),
         .down = learnparams_of(p, i, moe ? "ffn_down_shexp" : "ffn_down"),
@@ -212,6 +214,18 @@ static void learnparams_fill(const struct learnparam *q, double value)
         for (size_t c = 0; c < q->value.cols; c++) {
             mat_set(&q->value, r, c, value);
         }
+    }
+}
+
+/* What vectors begin as. */
+static void learnparams_begin(const struct learnparam *q)
+{
+    if (learnparams_named(q->name, "x0_skip")) {
+        mat_set(&q->value, 0, 0, 1);
+    } else if (learnparams_named(q->name, "value_residual")) {
+        learnparams_fill(q, 0.5);
+    } else if (!learnparams_is_bias(q->name)) {
+        learnparams_fill(q, 1);
     }
 }
 
@@ -260,8 +274,8 @@ err learnparams_new(const struct config *c, bool exact, struct learnparams **out
         return e;
     }
     for (size_t i = 0; i < p->n; i++) {
-        if (p->all[i].kind == LEARNPARAMS_VECTOR && !learnparams_is_bias(p->all[i].name)) {
-            learnparams_fill(&p->all[i], 1);
+        if (p->all[i].kind == LEARNPARAMS_VECTOR) {
+            learnparams_begin(&p->all[i]);
         }
     }
     *out = p;

@@ -15,7 +15,7 @@ enum learnparams_kind {
     LEARNPARAMS_MATRIX,    /* of a layer: [out, in], or several of them one below the other */
     LEARNPARAMS_EMBEDDING, /* the tables of tokens, positions and pairs, and the head */
     LEARNPARAMS_ROUTER,
-    LEARNPARAMS_VECTOR,    /* the weights of a norm, a bias */
+    LEARNPARAMS_VECTOR,    /* the weights of a norm, a bias, the two of a skip */
     LEARNPARAMS_BALANCE,   /* the router's selection bias: no gradient */
 };
 
@@ -34,6 +34,7 @@ struct learnparams_layer { /* NULL: not in this layer */
     struct learnparam *q, *q_a, *q_a_norm, *q_b;              /* MLA has q or the other three */
     struct learnparam *kv_a, *kv_a_norm, *k_b, *v_b;          /* MLA; per head [kv_lora, nope], [v, kv_lora] */
     struct learnparam *k, *v;                                 /* GQA */
+    struct learnparam *x0_skip, *value_residual;              /* [1, 2] (learnskip.h) */
     struct learnparam *gate, *up, *down;                      /* dense, or the shared experts */
     struct learnparam *qkv, *attn_norm_bias, *qkv_bias, *o_bias;       /* GPT-2 */
     struct learnparam *ffn_norm_bias, *up_bias, *down_bias;
@@ -58,8 +59,8 @@ struct learnparams {
     void *memory;
 };
 
-/* Values are 0 but for norms, which are 1. ERR_UNSUPPORTED for what cannot learn yet: Qwen2's biases.
- * Bytes: 10 per parameter, exact 16. `c` is borrowed during the call only. */
+/* Values are 0 but for norms, which are 1, and the weights of skips (learnskip.h). ERR_UNSUPPORTED for what
+ * cannot learn yet: Qwen2's biases. Bytes: 10 per parameter, exact 16. `c` is borrowed during the call only. */
 ERR_MUST_USE err learnparams_new(const struct config *c, bool exact, struct learnparams **out,
                                  struct errinfo *info);
 void learnparams_free(struct learnparams *p); /* NULL is fine */

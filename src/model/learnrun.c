@@ -49,6 +49,31 @@ err learnrun_norm_backward_to(const struct learnrun *r, struct mat dx, struct ma
     return e == ERR_OK ? e : err_set(r->info, e, "out of memory for the gradient of a norm");
 }
 
+static struct mat learnrun_parts(struct mat m, size_t n)
+{
+    return mat_of(m.data, m.type, m.rows * n, m.cols / n);
+}
+
+void learnrun_norm_parts(const struct learnrun *r, struct mat y, struct mat x, size_t n)
+{
+    const struct mat none = mat_of(NULL, r->wide, 1, x.cols / n);
+    if (!r->counting) {
+        learnops_rmsnorm(r->compute, learnrun_parts(y, n), learnrun_parts(x, n), none, r->config->rms_norm_eps);
+    }
+}
+
+err learnrun_norm_parts_backward(const struct learnrun *r, struct mat dx, struct mat dy, struct mat x, size_t n)
+{
+    const struct mat none = mat_of(NULL, r->wide, 1, x.cols / n);
+    if (r->counting) {
+        return ERR_OK;
+    }
+    learnops_zero(r->compute, dx);
+    err e = learnops_rmsnorm_backward(r->compute, learnrun_parts(dx, n), none, learnrun_parts(dy, n),
+                                      learnrun_parts(x, n), none, r->config->rms_norm_eps);
+    return e == ERR_OK ? e : err_set(r->info, e, "out of memory for the gradient of a norm");
+}
+
 void learnrun_zero(const struct learnrun *r, struct mat m)
 {
     if (!r->counting) {

@@ -54,6 +54,11 @@ ERR_MUST_USE err learnrun_norm_backward(const struct learnrun *r, struct mat dx,
                                         const struct learnparam *weight);
 ERR_MUST_USE err learnrun_norm_backward_to(const struct learnrun *r, struct mat dx, struct mat dweight,
                                            struct mat dy, struct mat x, const struct learnparam *weight);
+/* Each of the n equal parts of a row normed by itself, without weights; backward sets dx. No mat may have gaps.
+ * Nothing while counting. */
+void learnrun_norm_parts(const struct learnrun *r, struct mat y, struct mat x, size_t n);
+ERR_MUST_USE err learnrun_norm_parts_backward(const struct learnrun *r, struct mat dx, struct mat dy,
+                                              struct mat x, size_t n);
 /* Every element 0. y becomes x. Nothing while counting. */
 void learnrun_zero(const struct learnrun *r, struct mat m);
 void learnrun_copy(const struct learnrun *r, struct mat y, struct mat x);

@@ -127,6 +127,9 @@ void trainrecipe_keys(FILE *to)
     const char *section = "";
     fprintf(to, "[model]\n  names and values of a Hugging Face config.json, such as hidden_size = 256; and\n"
                 "  bigram_vocab_size = rows of a table of hashed pairs of tokens, learnt besides (0)\n"
+                "  qk_norm = true: each head's query and key are normed (false; not of GPT-2's class)\n"
+                "  x0_skip = true: each layer begins with a share of the normed embedding (false; likewise)\n"
+                "  value_residual = true: each layer's values take a share of the first's (false; likewise)\n"
                 "[mix]\n  NAME = weight of a source of the dataset; without: every source by its tokens\n"
                 "[tasks]\n  NAME = file of questions, asked at each validation (`fathom eval --task`)\n");
     for (size_t i = 0; i < TRAINRECIPE_KEYS; i++) {
@@ -314,6 +317,7 @@ static err trainrecipe_model_known(struct trainrecipe_reader *a)
     err e = ERR_OK;
     struct config all = a->r->config;
     all.bigram_vocab_size += all.bigram_vocab_size == 0; /* known, if 0 */
+    all.qk_norm = all.x0_skip = all.value_residual = true;
     TRY(hfconfig_make(&all, DTYPE_BF16, 0, 0, &known, a->info));
     json_object_foreach(json_object_get(a->r->given, "model"), key, value)
     {

@@ -154,6 +154,15 @@ static struct config small(bool latent)
     return c;
 }
 
+/* With what no published class has. */
+static struct config more(bool latent)
+{
+    struct config c = small(latent);
+    c.qk_norm = c.x0_skip = c.value_residual = true;
+    c.num_hidden_layers = 3;
+    return c;
+}
+
 struct made {
     struct compute *compute;
     struct learnmodel *model;
@@ -199,13 +208,13 @@ static void step(struct made *m, size_t first, size_t n, size_t context)
     }
 }
 
-static void check_threads(bool latent, enum cpuinfo_level level)
+static void check_threads(struct config c, enum cpuinfo_level level)
 {
-    const struct learnmodel_options o = {.n_sequences = 3, .context = CONTEXT, .recompute = latent};
-    struct made one = make(small(latent), level, 1, o);
+    const struct learnmodel_options o = {.n_sequences = 3, .context = CONTEXT, .recompute = config_is_mla(&c)};
+    struct made one = make(c, level, 1, o);
     step(&one, 0, 3, CONTEXT);
     for (int n = 2; n < 9; n += 3) { /* as many blocks each, or fewer than threads */
-        struct made many = make(small(latent), level, n, o);
+        struct made many = make(c, level, n, o);
         step(&many, 0, 3, CONTEXT);
         for (size_t i = 0; i < one.params->n; i++) {
             struct mat a = one.params->all[i].grad, b = many.params->all[i].grad;
@@ -220,17 +229,19 @@ static void test_threads_change_no_bit(void **state)
 {
     (void)state;
     for (int level = CPUINFO_REF + 1; level <= (int)cpuinfo_best(); level++) { /* the reference has none */
-        check_threads(true, (enum cpuinfo_level)level);
-        check_threads(false, (enum cpuinfo_level)level);
+        for (int latent = 0; latent < 2; latent++) {
+            check_threads(small(latent), (enum cpuinfo_level)level);
+            check_threads(more(latent), (enum cpuinfo_level)level);
+        }
     }
 }
 
 /* In float64, where only the order of sums differs. */
-static void check_sequences(bool latent)
+static void check_sequences(struct config c)
 {
-    struct made all = make(small(latent), CPUINFO_REF, 2,
+    struct made all = make(c, CPUINFO_REF, 2,
                            (struct learnmodel_options){.exact = true, .n_sequences = 2, .context = CONTEXT});
-    struct made one = make(small(latent), CPUINFO_REF, 1,
+    struct made one = make(c, CPUINFO_REF, 1,
                            (struct learnmodel_options){.exact = true, .n_sequences = 1, .context = CONTEXT});
     step(&all, 0, 2, CONTEXT);
     for (size_t i = 0; i < 2; i++) {
@@ -252,8 +263,42 @@ static void check_sequences(bool latent)
 static void test_a_batch_has_the_sum_of_its_sequences_gradients(void **state)
 {
     (void)state;
-    check_sequences(true);
-    check_sequences(false);
+    check_sequences(small(true));
+    check_sequences(small(false));
+    check_sequences(more(true));
+}
+
+/* Of each tensor's gradient: the distance between the two, relative to its size. */
+static void check_bfloat16(struct config c, enum cpuinfo_level level)
+{
+    const struct learnmodel_options o = {.n_sequences = 2, .context = CONTEXT};
+    struct learnmodel_options judges = o;
+    judges.exact = true;
+    struct made fast = make(c, level, 1, o), judge = make(c, CPUINFO_REF, 1, judges);
+    step(&fast, 0, 2, CONTEXT);
+    step(&judge, 0, 2, CONTEXT);
+    for (size_t i = 0; i < judge.params->n; i++) {
+        const struct mat *a = &fast.params->all[i].grad, *b = &judge.params->all[i].grad;
+        double far = 0, size = 0;
+        for (size_t k = 0; k < b->rows * b->cols; k++) {
+            double x = mat_get(a, k / b->cols, k % b->cols), y = mat_get(b, k / b->cols, k % b->cols);
+            far += (x - y) * (x - y);
+            size += y * y;
+        }
+        if (!(far <= 0.03 * 0.03 * size)) {
+            fail_msg("%s: %.3g of its size away", judge.params->all[i].name, sqrt(far / size));
+        }
+    }
+    unmake(&fast);
+    unmake(&judge);
+}
+
+static void test_in_bfloat16_gradients_are_near(void **state)
+{
+    (void)state;
+    for (int level = CPUINFO_REF + 1; level <= (int)cpuinfo_best(); level++) {
+        check_bfloat16(more(false), (enum cpuinfo_level)level);
+    }
 }
 
 int main(void)
@@ -264,6 +309,7 @@ int main(void)
         cmocka_unit_test(test_the_error_of_a_block_is_told),
         cmocka_unit_test(test_threads_change_no_bit),
         cmocka_unit_test(test_a_batch_has_the_sum_of_its_sequences_gradients),
+        cmocka_unit_test(test_in_bfloat16_gradients_are_near),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

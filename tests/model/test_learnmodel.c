@@ -1,6 +1,6 @@
 /* The gradient of every parameter of whole models against finite differences, in float64: latent attention with
  * and without a query rank, grouped queries, dense and mixtures, both scorings, multi-token prediction, documents
- * in a row, the balance loss. Recomputing changes nothing; what cannot be is refused. */
+ * in a row, the balance loss, norms of queries and keys, skips. Recomputing changes nothing; what cannot be is refused. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -245,6 +245,69 @@ static void test_embeddings_of_pairs_have_them(void **state)
     check_gradients(c, (struct learnmodel_options){0});
 }
 
+static void test_norms_of_queries_and_keys_have_them(void **state)
+{
+    (void)state;
+    struct config c = llama();
+    c.qk_norm = true;
+    check_gradients(c, (struct learnmodel_options){0});
+    c = tiny();
+    c.qk_norm = true;
+    c.q_lora_rank = 3;
+    check_gradients(c, (struct learnmodel_options){.recompute = true});
+}
+
+static void test_skips_from_the_embedding_have_them(void **state)
+{
+    (void)state;
+    struct config c = llama();
+    c.x0_skip = true;
+    c.tie_word_embeddings = true;
+    check_gradients(c, (struct learnmodel_options){0});
+    c = tiny();
+    c.x0_skip = true;
+    c.bigram_vocab_size = 9;
+    check_gradients(c, (struct learnmodel_options){.recompute = true});
+}
+
+static void test_values_of_the_first_layer_have_them(void **state)
+{
+    (void)state;
+    struct config c = llama();
+    c.value_residual = true;
+    c.num_hidden_layers = 3;
+    check_gradients(c, (struct learnmodel_options){0});
+    c = tiny();
+    c.value_residual = c.x0_skip = c.qk_norm = true;
+    check_gradients(c, (struct learnmodel_options){.recompute = true});
+}
+
+/* With weights 1 and 0 for itself and the other, a layer is as it was; so it is with weights of the values. */
+static void test_skips_that_weigh_nothing_change_nothing(void **state)
+{
+    (void)state;
+    double loss[2];
+    for (int i = 0; i < 2; i++) {
+        struct compute *compute;
+        struct config c = llama();
+        c.value_residual = i;
+        struct learnmodel *m = make(c, (struct learnmodel_options){.exact = true}, &compute);
+        struct learnparams *p = learnmodel_params(m);
+        for (size_t k = 0; k < p->n; k++) {
+            bool skip = strstr(p->all[k].name, "value_residual");
+            for (size_t r = 0; r < p->all[k].value.rows; r++) {
+                for (size_t col = 0; col < p->all[k].value.cols; col++) {
+                    mat_set(&p->all[k].value, r, col, skip ? col == 0 : sin((double)(7 * r + 3 * col + 1)));
+                }
+            }
+        }
+        loss[i] = step(m, NULL).sum;
+        learnmodel_free(m);
+        compute_free(compute);
+    }
+    assert_true(loss[0] == loss[1]);
+}
+
 /* What a pair adds depends on both tokens, and not on another document's. */
 static void test_a_pair_is_a_token_and_the_one_before_it(void **state)
 {
@@ -408,6 +471,10 @@ int main(void)
         cmocka_unit_test(test_grouped_queries_have_them_tied_and_untied),
         cmocka_unit_test(test_gpt2s_class_has_them_tied_and_untied),
         cmocka_unit_test(test_embeddings_of_pairs_have_them),
+        cmocka_unit_test(test_norms_of_queries_and_keys_have_them),
+        cmocka_unit_test(test_skips_from_the_embedding_have_them),
+        cmocka_unit_test(test_values_of_the_first_layer_have_them),
+        cmocka_unit_test(test_skips_that_weigh_nothing_change_nothing),
         cmocka_unit_test(test_a_pair_is_a_token_and_the_one_before_it),
         cmocka_unit_test(test_biases_of_attention_are_refused_by_name),
         cmocka_unit_test(test_recomputing_changes_no_bit_and_takes_less_memory),

@@ -37,8 +37,9 @@ static void done(struct trainer *t, struct compute *c)
 static void test_saved_and_restored_goes_on_bit_for_bit(void **state)
 {
     (void)state;
-    const char *more[] = {"", "[optimizer]\nmatrices = adamw\nema = 0.9\nlr = 0.003\n"};
-    for (int k = 0; k < 2; k++) {
+    const char *more[] = {"", "[optimizer]\nmatrices = adamw\nema = 0.9\nlr = 0.003\n",
+                          "sample_tokens = 0\n[model]\nqk_norm = true\nx0_skip = true\nvalue_residual = true\n"};
+    for (int k = 0; k < 3; k++) {
         struct trainfixture x;
         struct errinfo info = {0};
         struct compute *c[3];

@@ -88,6 +88,12 @@ static void test_every_mistake_is_named(void **state)
         {GOOD "[mix]\n\xff\xfe = 1\n", ":18: ?? = 1 in [mix]: it is not UTF-8"},
         {GOOD "[run]\nprompt = a\xff\n", "it is not UTF-8"},
         {MODEL "bigram_vocab_size = 900\n[data]\ncontext = 64\n[schedule]\ntokens = 5\n", "pairs"},
+        {MODEL "qk_norm = true\n[data]\ncontext = 64\n[schedule]\ntokens = 5\n", "with qk_norm"},
+        {MODEL "x0_skip = true\n[data]\ncontext = 64\n[schedule]\ntokens = 5\n", "with x0_skip"},
+        {MODEL "value_residual = true\n[data]\ncontext = 64\n[schedule]\ntokens = 5\n", "with value_residual"},
+        {MODEL "qk_norm = 1\n[data]\ncontext = 64\n[schedule]\ntokens = 5\n", "qk_norm"},
+        {"[model]\nmodel_type = gpt2\nvocab_size = 300\nn_embd = 32\nn_layer = 2\nn_head = 2\nn_positions = 64\n"
+         "x0_skip = true\n[data]\ncontext = 64\n[schedule]\ntokens = 5\n", "x0_skip in [model] is nothing"},
         {"[model]\nmodel_type = bert\n", "[model]"},
         {"", "[model]"},
     };
