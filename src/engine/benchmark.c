@@ -45,7 +45,7 @@ static size_t benchmark_batch(const struct benchmark_test *t)
 }
 
 /* Bytes of all caches of a test. */
-static bool benchmark_cache_bytes(const struct kvcache_shape *shape, const struct benchmark_test *t,
+static bool benchmark_cache_bytes(const struct model_cache_shape *shape, const struct benchmark_test *t,
                                   size_t *out)
 {
     size_t positions, one;
@@ -57,7 +57,7 @@ static bool benchmark_cache_bytes(const struct kvcache_shape *shape, const struc
 static bool benchmark_tests_bytes(const struct config *c, enum dtype kv_type,
                                   const struct benchmark_test *tests, size_t n, size_t *out)
 {
-    struct kvcache_shape shape = kvcache_shape_planned(c, kv_type);
+    struct model_cache_shape shape = kvcache_shape_planned(c, kv_type);
     size_t caches = 0, rows = 0, bytes;
     for (size_t i = 0; i < n; i++) {
         if (!benchmark_cache_bytes(&shape, &tests[i], &bytes)) {
@@ -144,7 +144,7 @@ void benchmark_free(struct benchmark *b)
     mem_free(b);
 }
 
-static err benchmark_check_memory(const struct benchmark_test *t, const struct kvcache_shape *shape,
+static err benchmark_check_memory(const struct benchmark_test *t, const struct model_cache_shape *shape,
                                   struct errinfo *info)
 {
     size_t bytes, available = meminfo_available();
@@ -173,7 +173,7 @@ static err benchmark_prepare(struct benchmark *b, const struct benchmark_test *t
         kvcache_deinit(&b->caches[i]);
     }
     b->n_caches = 0;
-    struct kvcache_shape shape = kvcache_shape_of(b->model, b->kv_type);
+    struct model_cache_shape shape = kvcache_shape_of(b->model, b->kv_type);
     TRY(benchmark_check_memory(t, &shape, info));
     for (size_t i = 0; i < batch; i++) {
         struct kvcache *kv = &b->caches[i];
@@ -181,9 +181,10 @@ static err benchmark_prepare(struct benchmark *b, const struct benchmark_test *t
         b->n_caches++;
         kv->cache.len = t->depth;
         for (size_t layer = 0; layer < shape.n_layers; layer++) {
-            memset(kv->cache.k[layer], 0, kvcache_k_filled(kv));
-            if (shape.v_width > 0) {
-                memset(kv->cache.v[layer], 0, kvcache_v_filled(kv));
+            size_t n;
+            char *rows;
+            for (size_t piece = 0; (rows = kvcache_piece(kv, layer, piece, &n)); piece++) {
+                memset(rows, 0, n);
             }
         }
     }

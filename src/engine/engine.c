@@ -128,7 +128,7 @@ size_t engine_context_max(const struct engine *e)
 
 size_t engine_cache_bytes_per_token(const struct engine *e)
 {
-    struct kvcache_shape s = kvcache_shape_of(e->model, e->kv_dtype);
+    struct model_cache_shape s = kvcache_shape_of(e->model, e->kv_dtype);
     return kvcache_bytes_per_token(&s);
 }
 

@@ -5,53 +5,38 @@
 #include "base/mem.h"
 #include "base/meminfo.h"
 
-enum { KVCACHE_ALIGN = 64 };
-
-struct kvcache_shape kvcache_shape_of(const struct model *m, enum dtype dtype)
+struct model_cache_shape kvcache_shape_of(const struct model *m, enum dtype dtype)
 {
     return kvcache_shape_planned(model_config(m), dtype);
 }
 
-struct kvcache_shape kvcache_shape_planned(const struct config *c, enum dtype dtype)
+struct model_cache_shape kvcache_shape_planned(const struct config *c, enum dtype dtype)
 {
-    return (struct kvcache_shape){.n_layers = c->num_hidden_layers,
+    return (struct model_cache_shape){.n_layers = c->num_hidden_layers,
                                   .k_width = config_cache_k_width(c),
                                   .v_width = config_cache_v_width(c),
                                   .dtype = dtype};
 }
 
-static size_t kvcache_elem(const struct kvcache_shape *s)
+size_t kvcache_bytes_per_token(const struct model_cache_shape *s)
 {
-    return dtype_info(s->dtype)->block_bytes;
+    return model_cache_k_offset(s, s->n_layers) / MODEL_CACHE_PAGE;
 }
 
-size_t kvcache_bytes_per_token(const struct kvcache_shape *s)
+static size_t kvcache_pages(size_t capacity)
 {
-    return s->n_layers * (s->k_width + s->v_width) * kvcache_elem(s);
+    return (capacity - 1) / MODEL_CACHE_PAGE + 1;
 }
 
-/* One layer's area of `width` elements per position, rounded up so that the next one is aligned. */
-static bool kvcache_area(const struct kvcache_shape *s, size_t width, size_t capacity, size_t *out)
+bool kvcache_bytes(const struct model_cache_shape *s, size_t capacity, size_t *out)
 {
-    return checked_mul(width, kvcache_elem(s), out) && checked_mul(*out, capacity, out) &&
-           checked_align(*out, KVCACHE_ALIGN, out);
+    return checked_mul(kvcache_pages(capacity), model_cache_k_offset(s, s->n_layers), out);
 }
 
-bool kvcache_bytes(const struct kvcache_shape *s, size_t capacity, size_t *out)
-{
-    size_t k, v, layer, all;
-    if (!kvcache_area(s, s->k_width, capacity, &k) || !kvcache_area(s, s->v_width, capacity, &v) ||
-        !checked_add(k, v, &layer) || !checked_mul(layer, s->n_layers, &all)) {
-        return false;
-    }
-    *out = all;
-    return true;
-}
-
-err kvcache_init(struct kvcache *kv, const struct kvcache_shape *s, size_t capacity,
+err kvcache_init(struct kvcache *kv, const struct model_cache_shape *s, size_t capacity,
                  size_t available, struct errinfo *info)
 {
-    size_t bytes, k_area, v_area;
+    size_t bytes;
     char need[MEMINFO_TEXT], have[MEMINFO_TEXT];
     if (capacity == 0 || !kvcache_bytes(s, capacity, &bytes)) {
         return err_set(info, ERR_CONTEXT, "a context of %zu positions cannot be addressed", capacity);
@@ -61,29 +46,21 @@ err kvcache_init(struct kvcache *kv, const struct kvcache_shape *s, size_t capac
                        "a context of %zu positions needs %s of memory for its key/value cache, and %s "
                        "is available; ask for at most %zu positions (--context)",
                        capacity, meminfo_text(bytes, need), meminfo_text(available, have),
-                       available / kvcache_bytes_per_token(s));
+                       available / model_cache_k_offset(s, s->n_layers) * MODEL_CACHE_PAGE);
     }
     struct kvcache n = {.shape = *s, .bytes = bytes};
+    size_t n_pages = kvcache_pages(capacity);
     n.cache.dtype = s->dtype;
     n.cache.capacity = capacity;
-    n.cache.k = mem_calloc(s->n_layers, sizeof *n.cache.k);
-    n.cache.v = mem_calloc(s->n_layers, sizeof *n.cache.v);
+    n.cache.pages = mem_calloc(n_pages, sizeof *n.cache.pages);
     n.block = mem_alloc_aligned(bytes);
-    if (!n.cache.k || !n.cache.v || !n.block) {
+    if (!n.cache.pages || !n.block) {
         kvcache_deinit(&n);
         return err_set(info, ERR_NOMEM, "the system refused %s for a key/value cache of %zu positions",
                        meminfo_text(bytes, need), capacity);
     }
-    if (!kvcache_area(s, s->k_width, capacity, &k_area) ||
-        !kvcache_area(s, s->v_width, capacity, &v_area)) {
-        kvcache_deinit(&n);
-        return err_set(info, ERR_CONTEXT, "a context of %zu positions cannot be addressed", capacity);
-    }
-    char *p = n.block;
-    for (size_t i = 0; i < s->n_layers; i++) {
-        n.cache.k[i] = p;
-        n.cache.v[i] = s->v_width ? p + k_area : NULL;
-        p += k_area + v_area;
+    for (size_t i = 0; i < n_pages; i++) {
+        n.cache.pages[i] = (char *)n.block + i * (bytes / n_pages);
     }
     *kv = n;
     return ERR_OK;
@@ -91,18 +68,21 @@ err kvcache_init(struct kvcache *kv, const struct kvcache_shape *s, size_t capac
 
 void kvcache_deinit(struct kvcache *kv)
 {
-    mem_free(kv->cache.k);
-    mem_free(kv->cache.v);
+    mem_free(kv->cache.pages);
     mem_free_aligned(kv->block);
     *kv = (struct kvcache){0};
 }
 
-size_t kvcache_k_filled(const struct kvcache *kv)
+char *kvcache_piece(const struct kvcache *kv, size_t layer, size_t piece, size_t *bytes)
 {
-    return kv->cache.len * kv->shape.k_width * kvcache_elem(&kv->shape);
-}
-
-size_t kvcache_v_filled(const struct kvcache *kv)
-{
-    return kv->cache.len * kv->shape.v_width * kvcache_elem(&kv->shape);
+    const struct model_cache_shape *s = &kv->shape;
+    size_t n_pages = kv->cache.len ? kvcache_pages(kv->cache.len) : 0;
+    bool values = piece >= n_pages;
+    size_t page = piece - (values ? n_pages : 0), width = values ? s->v_width : s->k_width;
+    if (page >= n_pages || width == 0) {
+        return NULL;
+    }
+    size_t left = kv->cache.len - page * MODEL_CACHE_PAGE;
+    *bytes = (left < MODEL_CACHE_PAGE ? left : MODEL_CACHE_PAGE) * width * dtype_info(s->dtype)->block_bytes;
+    return kv->cache.pages[page] + (values ? model_cache_v_offset(s, layer) : model_cache_k_offset(s, layer));
 }

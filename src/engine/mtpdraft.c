@@ -10,7 +10,7 @@ err mtpdraft_init(struct mtpdraft *m, const struct session *s, struct errinfo *i
 {
     const struct config *c = model_config(s->engine->model);
     struct mtpdraft n = {.width = c->hidden_size};
-    struct kvcache_shape shape = s->kv.shape;
+    struct model_cache_shape shape = s->kv.shape;
     shape.n_layers = 1;
     TRY(kvcache_init(&n.kv, &shape, session_capacity(s), meminfo_available(), info));
     n.hidden = mem_alloc_aligned(2 * MTPDRAFT_PAST * n.width * sizeof *n.hidden);

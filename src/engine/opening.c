@@ -36,7 +36,7 @@ static err opening_ready(struct opening_parts *p, const char *path, size_t chunk
 {
     TRY(model_open(path, &p->model, info));
     TRY(model_workspace_new(p->model, chunk, &p->workspace, info));
-    struct kvcache_shape shape = kvcache_shape_of(p->model, kv_type);
+    struct model_cache_shape shape = kvcache_shape_of(p->model, kv_type);
     TRY(kvcache_init(&p->kv, &shape, OPENING_POSITIONS, SIZE_MAX, info));
     p->logits = mem_alloc_aligned(model_config(p->model)->vocab_size * sizeof *p->logits);
     return p->logits ? ERR_OK : err_set(info, ERR_NOMEM, "out of memory for a row of logits");

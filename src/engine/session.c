@@ -17,7 +17,7 @@ err session_make(struct engine *e, size_t capacity, enum dtype dtype, struct ses
         return err_set(info, ERR_NOMEM, "out of memory for a session");
     }
     s->engine = e;
-    struct kvcache_shape shape = kvcache_shape_of(e->model, dtype);
+    struct model_cache_shape shape = kvcache_shape_of(e->model, dtype);
     err result = kvcache_init(&s->kv, &shape, capacity, meminfo_available(), info);
     if (result == ERR_OK) {
         s->tokens = mem_calloc(capacity, sizeof *s->tokens);

@@ -100,9 +100,10 @@ static err sessionfile_write_all(struct sessionfile_writer *w, const struct sess
         TRY(sessionfile_put(w, s->logits, h.is.vocab_size * sizeof *s->logits, info));
     }
     for (size_t i = 0; i < s->kv.shape.n_layers; i++) {
-        TRY(sessionfile_put(w, s->kv.cache.k[i], kvcache_k_filled(&s->kv), info));
-        if (s->kv.shape.v_width > 0) {
-            TRY(sessionfile_put(w, s->kv.cache.v[i], kvcache_v_filled(&s->kv), info));
+        size_t n;
+        const char *rows;
+        for (size_t piece = 0; (rows = kvcache_piece(&s->kv, i, piece, &n)); piece++) {
+            TRY(sessionfile_put(w, rows, n, info));
         }
     }
     crypto_generichash_final(&w->hash, sum, sizeof sum);
@@ -188,7 +189,7 @@ static err sessionfile_check_header(const struct engine *e, const struct session
                                     struct errinfo *info)
 {
     uint8_t identity[SESSIONFILE_HASH];
-    struct kvcache_shape shape = kvcache_shape_of(e->model, DTYPE_F32);
+    struct model_cache_shape shape = kvcache_shape_of(e->model, DTYPE_F32);
     identity_of(e->model, identity);
     if (memcmp(identity, h->identity, sizeof identity) != 0 ||
         h->is.vocab_size != engine_vocab_size(e) || h->is.n_layers != shape.n_layers ||
@@ -232,11 +233,11 @@ static err sessionfile_fill(struct cursor *c, const struct sessionfile_header *h
         memcpy(s->logits, bytes, vocab * sizeof *s->logits);
     }
     for (size_t i = 0; i < s->kv.shape.n_layers; i++) {
-        TRY(cursor_bytes(c, kvcache_k_filled(&s->kv), &bytes));
-        memcpy(s->kv.cache.k[i], bytes, kvcache_k_filled(&s->kv));
-        if (s->kv.shape.v_width > 0) {
-            TRY(cursor_bytes(c, kvcache_v_filled(&s->kv), &bytes));
-            memcpy(s->kv.cache.v[i], bytes, kvcache_v_filled(&s->kv));
+        size_t n;
+        char *rows;
+        for (size_t piece = 0; (rows = kvcache_piece(&s->kv, i, piece, &n)); piece++) {
+            TRY(cursor_bytes(c, n, &bytes));
+            memcpy(rows, bytes, n);
         }
     }
     return ERR_OK;

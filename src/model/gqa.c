@@ -1,6 +1,8 @@
 /* model/gqa.c: see gqa.h. */
 #include "model/gqa.h"
 
+#include "model/cachepage.h"
+
 static err gqa_project(struct forward *f, const struct weights_layer *l)
 {
     const struct config *c = f->config;
@@ -39,23 +41,19 @@ static err gqa_segment(struct forward *f, size_t layer, const struct model_segme
 {
     const struct config *c = f->config;
     const struct model_cache *cache = seg->cache;
-    size_t heads = c->num_attention_heads, kv = c->num_key_value_heads * c->head_dim;
-    size_t at = cache->len * kv * dtype_info(cache->dtype)->block_bytes;
+    size_t heads = c->num_attention_heads;
+    struct attention_rows keys = cachepage_k(c, cache, layer), values = cachepage_v(c, cache, layer);
     gqa_rotate(f, q, heads, seg);
     gqa_rotate(f, k, c->num_key_value_heads, seg);
-    ops_store(f->compute, (char *)cache->k[layer] + at, cache->dtype, kv, k, kv, seg->n_tokens, kv);
-    ops_store(f->compute, (char *)cache->v[layer] + at, cache->dtype, kv, v, kv, seg->n_tokens, kv);
+    cachepage_store(f->compute, cache, &keys, k, seg->n_tokens);
+    cachepage_store(f->compute, cache, &values, v, seg->n_tokens);
     return forward_attention(f, &(struct attention_args){.out = out,
                                                          .q = q,
                                                          .out_stride = heads * c->head_dim,
                                                          .q_stride = heads * c->head_dim,
-                                                         .k = cache->k[layer],
-                                                         .v = cache->v[layer],
+                                                         .k = keys,
+                                                         .v = values,
                                                          .kv_dtype = cache->dtype,
-                                                         .k_stride = kv,
-                                                         .k_head_stride = c->head_dim,
-                                                         .v_stride = kv,
-                                                         .v_head_stride = c->head_dim,
                                                          .n_tokens = seg->n_tokens,
                                                          .n_heads = heads,
                                                          .n_kv_heads = c->num_key_value_heads,

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "model/cachepage.h"
+
 static const size_t MLA_ABSORB_FLOATS = (32 << 20) / sizeof(float); /* tokens go in blocks of this */
 static const size_t MLA_EXPAND_FLOATS = (64 << 20) / sizeof(float); /* least room for keys, values */
 
@@ -128,9 +130,8 @@ static void mla_store(struct forward *f, size_t layer, const struct model_segmen
     mla_rotate(f, q + c->qk_nope_head_dim, heads, heads * qk, qk, seg);
     mla_rotate(f, kv_a + c->kv_lora_rank, 1, row, row, seg);
     mla_gain(c, q + c->qk_nope_head_dim, seg->n_tokens * heads);
-    size_t at = cache->len * row * dtype_info(cache->dtype)->block_bytes;
-    ops_store(f->compute, (char *)cache->k[layer] + at, cache->dtype, row, kv_a, row, seg->n_tokens,
-              row);
+    struct attention_rows rows = cachepage_k(c, cache, layer);
+    cachepage_store(f->compute, cache, &rows, kv_a, seg->n_tokens);
 }
 
 /* latents [S, row] → keys [S, G, qk], values [S, G, v] of G heads from `head` on. */
@@ -157,6 +158,13 @@ static err mla_expand(struct forward *f, const struct weights_layer *l, size_t h
     return ERR_OK;
 }
 
+/* Rows that follow each other. */
+static struct attention_rows mla_rows(const char *const *page, size_t stride, size_t head_stride)
+{
+    return (struct attention_rows){
+        .pages = page, .stride = stride, .head_stride = head_stride, .shift = ATTENTION_ONE_PAGE};
+}
+
 static err mla_expanded(struct forward *f, size_t layer, const struct model_segment *seg,
                         const float *q, float *out)
 {
@@ -166,7 +174,9 @@ static err mla_expanded(struct forward *f, size_t layer, const struct model_segm
     size_t n_keys = seg->cache->len + seg->n_tokens, group = mla_heads_that_fit(f, n_keys);
     float *latents = f->work->scratch, *keys = latents + n_keys * row;
     float *values = keys + n_keys * group * qk;
-    ops_load(f->compute, latents, row, seg->cache->k[layer], seg->cache->dtype, row, n_keys, row);
+    const char *const pages[2] = {(const char *)keys, (const char *)values};
+    struct attention_rows rows = cachepage_k(c, seg->cache, layer);
+    cachepage_load(f->compute, seg->cache, &rows, latents, n_keys);
     for (size_t h = 0; h < heads; h += group) {
         size_t n = mla_min(group, heads - h);
         TRY(mla_expand(f, l, h, n, latents, n_keys, keys, values));
@@ -174,13 +184,10 @@ static err mla_expanded(struct forward *f, size_t layer, const struct model_segm
                                                           .q = q + h * qk,
                                                           .out_stride = heads * c->v_head_dim,
                                                           .q_stride = heads * qk,
-                                                          .k = keys,
-                                                          .v = values,
+                                                          .k = mla_rows(&pages[0], n * qk, qk),
+                                                          .v = mla_rows(&pages[1], n * c->v_head_dim,
+                                                                        c->v_head_dim),
                                                           .kv_dtype = DTYPE_F32,
-                                                          .k_stride = n * qk,
-                                                          .k_head_stride = qk,
-                                                          .v_stride = n * c->v_head_dim,
-                                                          .v_head_stride = c->v_head_dim,
                                                           .n_tokens = seg->n_tokens,
                                                           .n_heads = n,
                                                           .n_kv_heads = n,
@@ -222,11 +229,9 @@ static err mla_absorbed_attention(struct forward *f, size_t layer, const struct 
                                                          .q = absorbed,
                                                          .out_stride = heads * rank,
                                                          .q_stride = heads * row,
-                                                         .k = seg->cache->k[layer],
-                                                         .v = seg->cache->k[layer],
+                                                         .k = cachepage_k(c, seg->cache, layer),
+                                                         .v = cachepage_k(c, seg->cache, layer),
                                                          .kv_dtype = seg->cache->dtype,
-                                                         .k_stride = row,
-                                                         .v_stride = row,
                                                          .n_tokens = n,
                                                          .n_heads = heads,
                                                          .n_kv_heads = 1,

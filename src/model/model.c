@@ -204,6 +204,17 @@ size_t model_expert_bytes(const struct model *m)
     return m->expert_bytes;
 }
 
+size_t model_cache_k_offset(const struct model_cache_shape *s, size_t layer)
+{
+    size_t row = (s->k_width + s->v_width) * dtype_info(s->dtype)->block_bytes;
+    return layer * row * MODEL_CACHE_PAGE;
+}
+
+size_t model_cache_v_offset(const struct model_cache_shape *s, size_t layer)
+{
+    return model_cache_k_offset(s, layer) + s->k_width * dtype_info(s->dtype)->block_bytes * MODEL_CACHE_PAGE;
+}
+
 size_t model_cache_k_width(const struct model *m)
 {
     return config_cache_k_width(&m->config);

@@ -39,14 +39,25 @@ size_t model_active_bytes(const struct model *m);
 /* Bytes of all routed experts; 0 for dense models. */
 size_t model_expert_bytes(const struct model *m);
 
-/* The key/value memory of one sequence as the forward pass sees it; owned by the engine.
- * MLA: k rows are [latent kv_lora_rank | rope qk_rope_head_dim], v is NULL.
+/* The key/value memory of one sequence as the forward pass sees it: a table of pages, which sequences that
+ * begin alike may share; owned by the engine. A page is a number of positions in all layers.
+ * MLA: k rows are [latent kv_lora_rank | rope qk_rope_head_dim], and there are no v rows.
  * GQA: k rows [n_kv_heads * head_dim], v rows [n_kv_heads * v_head_dim]. */
+enum { MODEL_CACHE_SHIFT = 6, MODEL_CACHE_PAGE = 1 << MODEL_CACHE_SHIFT }; /* positions of a page */
+struct model_cache_shape {
+    size_t n_layers;
+    size_t k_width, v_width; /* elements per position; v_width 0: MLA */
+    enum dtype dtype;        /* F32, F16 or BF16 */
+};
+/* Bytes from the beginning of a page to a layer's first row; they are multiples of 64. */
+size_t model_cache_k_offset(const struct model_cache_shape *s, size_t layer);
+size_t model_cache_v_offset(const struct model_cache_shape *s, size_t layer);
+
 struct model_cache {
     enum dtype dtype; /* F32, F16 or BF16 */
-    size_t capacity;  /* positions */
+    size_t capacity;  /* positions that the pages hold */
     size_t len;       /* positions filled; model_forward appends here */
-    void **k, **v;    /* [num_hidden_layers] */
+    char **pages;     /* [capacity / MODEL_CACHE_PAGE, rounded up], 64-byte aligned */
 };
 size_t model_cache_k_width(const struct model *m); /* elements per row of k */
 size_t model_cache_v_width(const struct model *m); /* 0 for MLA */

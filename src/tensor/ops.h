@@ -30,15 +30,20 @@ ERR_MUST_USE err ops_matmul(struct compute *c, const struct matmul_job *jobs, si
  * (n_kv_heads = n_heads, k_dim 192, v_dim 128) and MLA absorbed (n_kv_heads 1, k_dim 576 = latent|rope,
  * v the first 512 of the same rows). softmax in fp32.
  * In deterministic mode each output depends only on its own query and keys, not on n_tokens. */
+struct attention_rows { /* keys or values; element (position s, kv head g, i) is in page s >> shift, at ... */
+    const char *const *pages;
+    size_t offset; /* ... so many bytes and then, with s counted from the page's first position, ... */
+    size_t stride, head_stride; /* ... s * stride + g * head_stride + i elements */
+    unsigned shift;             /* positions of a page: 2^shift, at least 16 */
+};
+enum { ATTENTION_ONE_PAGE = 63 }; /* a shift: all rows follow each other */
+
 struct attention_args {
     float *out;     /* [T, n_heads, v_dim], out_stride floats between tokens */
     const float *q; /* [T, n_heads, k_dim], q_stride floats between tokens */
     size_t out_stride, q_stride;
-    const void *k, *v;                   /* element (position s, kv head g, i) at
-                                            s * k_stride + g * k_head_stride + i */
-    enum dtype kv_dtype;                 /* F32, F16 or BF16 */
-    size_t k_stride, k_head_stride;      /* in elements */
-    size_t v_stride, v_head_stride;      /* in elements */
+    struct attention_rows k, v;
+    enum dtype kv_dtype; /* F32, F16 or BF16 */
     size_t n_tokens, n_heads, n_kv_heads, k_dim, v_dim;
     size_t pos; /* position of the first query */
     float scale;

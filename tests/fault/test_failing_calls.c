@@ -135,13 +135,15 @@ static err long_merges(struct errinfo *info)
 static err attention(struct errinfo *info)
 {
     static float q[2 * 32], kv[64 * 32], out[2 * 32];
+    const char *const page = (const char *)kv;
+    const struct attention_rows rows = {.pages = &page, .stride = 32, .shift = ATTENTION_ONE_PAGE};
     err e = ERR_OK;
     for (int level = CPUINFO_REF; level <= (int)cpuinfo_best() && e == ERR_OK; level++) {
         struct compute *c;
         TRY(compute_new((enum cpuinfo_level)level, 1, false, &c, info));
         const struct attention_args a = {
-            .out = out, .q = q, .out_stride = 32, .q_stride = 32, .k = kv, .v = kv,
-            .kv_dtype = DTYPE_F32, .k_stride = 32, .v_stride = 32, .n_tokens = 2, .n_heads = 1,
+            .out = out, .q = q, .out_stride = 32, .q_stride = 32, .k = rows, .v = rows,
+            .kv_dtype = DTYPE_F32, .n_tokens = 2, .n_heads = 1,
             .n_kv_heads = 1, .k_dim = 32, .v_dim = 32, .pos = 62, .scale = 1};
         e = ops_attention(c, &a);
         compute_free(c);

@@ -68,25 +68,23 @@ static inline struct model *goldenmodel_open(const char *name)
 static inline struct model_cache *goldenmodel_cache(const struct model *m, enum dtype t, size_t cap)
 {
     struct model_cache *c = calloc(1, sizeof *c);
-    size_t n = model_config(m)->num_hidden_layers, bytes = dtype_info(t)->block_bytes;
+    size_t n = (cap + MODEL_CACHE_PAGE - 1) / MODEL_CACHE_PAGE;
+    const struct model_cache_shape s = {
+        model_config(m)->num_hidden_layers, model_cache_k_width(m), model_cache_v_width(m), t};
     *c = (struct model_cache){.dtype = t, .capacity = cap};
-    c->k = calloc(n, sizeof *c->k);
-    c->v = calloc(n, sizeof *c->v);
+    c->pages = calloc(n, sizeof *c->pages);
     for (size_t i = 0; i < n; i++) {
-        c->k[i] = calloc(cap, model_cache_k_width(m) * bytes);
-        c->v[i] = model_cache_v_width(m) ? calloc(cap, model_cache_v_width(m) * bytes) : NULL;
+        c->pages[i] = calloc(1, model_cache_k_offset(&s, s.n_layers));
     }
     return c;
 }
 
-static inline void goldenmodel_cache_free(const struct model *m, struct model_cache *c)
+static inline void goldenmodel_cache_free(struct model_cache *c)
 {
-    for (size_t i = 0; i < model_config(m)->num_hidden_layers; i++) {
-        free(c->k[i]);
-        free(c->v[i]);
+    for (size_t i = 0; i * MODEL_CACHE_PAGE < c->capacity; i++) {
+        free(c->pages[i]);
     }
-    free(c->k);
-    free(c->v);
+    free(c->pages);
     free(c);
 }
 
@@ -146,7 +144,7 @@ static inline void goldenmodel_forward(const struct model *m, const struct golde
     } else {
         free(seen.layers);
     }
-    goldenmodel_cache_free(m, cache);
+    goldenmodel_cache_free(cache);
     model_workspace_free(w);
     compute_free(compute);
 }

@@ -247,7 +247,7 @@ static void check_batch(const char *form, enum cpuinfo_level level, bool determi
         }
         for (size_t i = 0; i < N; i++) {
             assert_int_equal(seg[i].cache->len, before[i] + now[i]);
-            goldenmodel_cache_free(m, seg[i].cache);
+            goldenmodel_cache_free(seg[i].cache);
         }
     }
     if (bound == 0) {
@@ -300,7 +300,7 @@ static void little_scratch_only_means_more_pieces(void **state)
             assert_int_equal(model_forward(m, compute, w, &seg, 1, NULL, NULL, NULL), ERR_OK);
             assert_true(goldenmodel_distance(logits, g.logits, g.n_tokens, g.vocab) <= 1e-4);
             free(logits);
-            goldenmodel_cache_free(m, cache);
+            goldenmodel_cache_free(cache);
             model_workspace_free(w);
             compute_free(compute);
         }
@@ -438,7 +438,7 @@ static void wrong_arguments_are_named_and_leave_the_cache_alone(void **state)
     cache->dtype = DTYPE_F32;
     assert_int_equal(cache->len, 4);
     assert_int_equal(model_forward(m, c, w, NULL, 0, NULL, NULL, &info), ERR_OK);
-    goldenmodel_cache_free(m, cache);
+    goldenmodel_cache_free(cache);
     model_workspace_free(w);
     compute_free(c);
     model_close(m);

@@ -30,17 +30,16 @@ static void load(struct expected *x)
 static struct model_cache one_layer(const struct model *m, enum dtype t, size_t cap)
 {
     struct model_cache c = {.dtype = t, .capacity = cap};
-    c.k = calloc(1, sizeof *c.k);
-    c.v = calloc(1, sizeof *c.v);
-    c.k[0] = calloc(cap, model_cache_k_width(m) * dtype_info(t)->block_bytes);
+    c.pages = calloc(1, sizeof *c.pages);
+    assert_true(cap <= MODEL_CACHE_PAGE);
+    c.pages[0] = calloc(MODEL_CACHE_PAGE, model_cache_k_width(m) * dtype_info(t)->block_bytes);
     return c;
 }
 
 static void free_cache(struct model_cache *c)
 {
-    free(c->k[0]);
-    free(c->k);
-    free(c->v);
+    free(c->pages[0]);
+    free(c->pages);
 }
 
 struct way {

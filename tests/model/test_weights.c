@@ -140,7 +140,7 @@ static err open_and_run(const char *path, enum cpuinfo_level level, struct errin
             e = ERR_ARGUMENT;
         }
     }
-    goldenmodel_cache_free(m, cache);
+    goldenmodel_cache_free(cache);
     free(logits);
     model_workspace_free(w);
     compute_free(c);

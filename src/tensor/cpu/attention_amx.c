@@ -99,7 +99,7 @@ static struct attention_keys attention_keys_at(const struct attention_work *w,
         return (struct attention_keys){(const uint16_t *)(const void *)w->k,
                                        t->a->k_dim * sizeof(uint16_t)};
     }
-    return (struct attention_keys){attention_key(t, key), t->a->k_stride * sizeof(uint16_t)};
+    return (struct attention_keys){attention_key(t, key), t->a->k.stride * sizeof(uint16_t)};
 }
 
 #define ATTENTION_APART() __asm__ volatile("nop; nop; nop; nop; nop; nop; nop; nop")

@@ -85,16 +85,22 @@ static inline const float *attention_query(const struct attention_task *t, size_
     return t->a->q + row / t->group * t->a->q_stride + head * t->a->k_dim;
 }
 
+static inline const void *attention_row(const struct attention_task *t, const struct attention_rows *r,
+                                        size_t row)
+{
+    size_t first = row >> r->shift << r->shift;
+    return vec_convert_at(r->pages[row >> r->shift] + r->offset, t->a->kv_dtype,
+                          (row - first) * r->stride + t->kv_head * r->head_stride);
+}
+
 static inline const void *attention_key(const struct attention_task *t, size_t key)
 {
-    return vec_convert_at(t->a->k, t->a->kv_dtype,
-                          key * t->a->k_stride + t->kv_head * t->a->k_head_stride);
+    return attention_row(t, &t->a->k, key);
 }
 
 static inline const void *attention_value(const struct attention_task *t, size_t key)
 {
-    return vec_convert_at(t->a->v, t->a->kv_dtype,
-                          key * t->a->v_stride + t->kv_head * t->a->v_head_stride);
+    return attention_row(t, &t->a->v, key);
 }
 
 /* Asks for the cache lines of a row that will be read soon: rows of one head lie far apart, where
@@ -116,8 +122,8 @@ static inline void attention_ahead(const struct attention_task *t, size_t key, b
 static inline bool attention_shares(const struct attention_task *t)
 {
     const struct attention_args *a = t->a;
-    return a->k == a->v && a->k_stride == a->v_stride && a->v_dim <= a->k_dim &&
-           (a->k_head_stride == a->v_head_stride || a->n_kv_heads == 1);
+    return a->k.pages == a->v.pages && a->k.offset == a->v.offset && a->k.stride == a->v.stride &&
+           a->v_dim <= a->k_dim && (a->k.head_stride == a->v.head_stride || a->n_kv_heads == 1);
 }
 
 /* Keys of the block that row i of the task sees. */

@@ -54,6 +54,14 @@ static float ref_element(const void *p, enum dtype t, size_t i)
     }
 }
 
+/* Element i of position s and kv head g. */
+static double ref_row_element(const struct attention_rows *r, enum dtype t, size_t s, size_t g, size_t i)
+{
+    size_t in_page = s - (s >> r->shift << r->shift);
+    return (double)ref_element(r->pages[s >> r->shift] + r->offset, t,
+                               in_page * r->stride + g * r->head_stride + i);
+}
+
 /* One query head: p is scratch for the probabilities [keys]. */
 static void ref_attention_head(const struct attention_args *a, size_t t, size_t h, double *p)
 {
@@ -64,8 +72,7 @@ static void ref_attention_head(const struct attention_args *a, size_t t, size_t 
     for (size_t s = 0; s < keys; s++) {
         double dot = 0;
         for (size_t i = 0; i < a->k_dim; i++) {
-            dot += (double)q[i] * (double)ref_element(a->k, a->kv_dtype,
-                                                      s * a->k_stride + g * a->k_head_stride + i);
+            dot += (double)q[i] * ref_row_element(&a->k, a->kv_dtype, s, g, i);
         }
         p[s] = dot * (double)a->scale;
         max = p[s] > max ? p[s] : max;
@@ -79,8 +86,7 @@ static void ref_attention_head(const struct attention_args *a, size_t t, size_t 
     for (size_t i = 0; i < a->v_dim; i++) {
         double o = 0;
         for (size_t s = 0; s < keys; s++) {
-            o += p[s] * (double)ref_element(a->v, a->kv_dtype,
-                                            s * a->v_stride + g * a->v_head_stride + i);
+            o += p[s] * ref_row_element(&a->v, a->kv_dtype, s, g, i);
         }
         out[i] = (float)(o / sum);
     }

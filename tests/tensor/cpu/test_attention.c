@@ -20,31 +20,40 @@ enum { N_SHAPES = sizeof SHAPES / sizeof *SHAPES };
 /* Queries, a cache of `keys` positions and room for the result, all from one seed. */
 struct problem {
     struct attention_args a;
-    void *blocks[4];
+    void *blocks[6];
     float *q, *out;
     size_t n_out;
 };
 
-static void *problem_cache(struct compute *ref, enum dtype t, size_t n, uint64_t seed,
-                           void **at)
+/* n rows in pages, the first of them last in the block; blocks[0] and [1] are for the caller to free. */
+static void problem_cache(struct compute *ref, enum dtype t, size_t n, uint64_t seed, void **blocks,
+                          struct attention_rows *rows)
 {
     float *x;
-    void *floats = levels_floats(n, 0, seed, 1.0f, &x);
-    void *block = calloc(n + 1, 4);
-    *at = (char *)block + (t == DTYPE_F32 ? 4 : 2); /* no more aligned than the type asks */
-    ops_store(ref, *at, t, n, x, n, 1, n);
+    size_t size = t == DTYPE_F32 ? 4 : 2, n_pages = ((n - 1) >> rows->shift) + 1;
+    size_t in_page = n_pages > 1 ? (size_t)1 << rows->shift : n, page = (in_page * rows->stride + 2) * size;
+    void *floats = levels_floats(n * rows->stride, 0, seed, 1.0f, &x);
+    char **pages = calloc(n_pages, sizeof *pages), *block = calloc(n_pages, page);
+    for (size_t i = 0; i < n_pages; i++) {
+        size_t left = n - i * in_page, here = left < in_page ? left : in_page;
+        pages[i] = block + (n_pages - 1 - i) * page;
+        ops_store(ref, pages[i] + size, t, rows->stride, x + i * in_page * rows->stride, rows->stride, here,
+                  rows->stride);
+    }
+    rows->offset = size; /* no more aligned than the type asks */
+    rows->pages = (const char *const *)pages;
+    blocks[0] = block;
+    blocks[1] = pages;
     free(floats);
-    return block;
 }
 
-static struct problem problem_new(const struct shape *s, enum dtype t, size_t pos, size_t n_tokens,
-                                  uint64_t seed)
+static struct problem problem_paged(const struct shape *s, enum dtype t, size_t pos, size_t n_tokens,
+                                    uint64_t seed, unsigned shift)
 {
     struct compute *ref = levels_compute(CPUINFO_REF, 1);
     struct problem p = {0};
     size_t keys = pos + n_tokens;
     struct attention_args *a = &p.a;
-    void *k, *v;
     a->n_tokens = n_tokens;
     a->n_heads = s->n_heads;
     a->n_kv_heads = s->n_kv_heads;
@@ -53,28 +62,34 @@ static struct problem problem_new(const struct shape *s, enum dtype t, size_t po
     a->pos = pos;
     a->kv_dtype = t;
     a->scale = 3.0f / sqrtf((float)s->k_dim);
-    a->k_head_stride = s->k_dim;
-    a->k_stride = s->n_kv_heads * s->k_dim + 3;
-    p.blocks[0] = problem_cache(ref, t, keys * a->k_stride, seed + 1, &k);
-    a->v_head_stride = s->absorbed ? a->k_head_stride : s->v_dim;
-    a->v_stride = s->absorbed ? a->k_stride : s->n_kv_heads * s->v_dim + 1;
-    p.blocks[1] = problem_cache(ref, t, keys * a->v_stride, seed + 2, &v);
-    a->k = k;
-    a->v = s->absorbed ? k : v;
+    a->k = (struct attention_rows){
+        .stride = s->n_kv_heads * s->k_dim + 3, .head_stride = s->k_dim, .shift = shift};
+    a->v = (struct attention_rows){
+        .stride = s->n_kv_heads * s->v_dim + 1, .head_stride = s->v_dim, .shift = shift};
+    problem_cache(ref, t, keys, seed + 1, p.blocks + 2, &a->k);
+    problem_cache(ref, t, keys, seed + 2, p.blocks + 4, &a->v);
+    a->v = s->absorbed ? a->k : a->v;
     a->q_stride = s->n_heads * s->k_dim + 1;
     a->out_stride = s->n_heads * s->v_dim + 2;
     p.n_out = n_tokens * a->out_stride;
-    p.blocks[2] = levels_floats(n_tokens * a->q_stride, 1, seed + 3, 2.0f, &p.q);
-    p.blocks[3] = levels_floats(p.n_out, 1, seed + 4, 1.0f, &p.out);
+    p.blocks[0] = levels_floats(n_tokens * a->q_stride, 1, seed + 3, 2.0f, &p.q);
+    p.blocks[1] = levels_floats(p.n_out, 1, seed + 4, 1.0f, &p.out);
     a->q = p.q;
     a->out = p.out;
     compute_free(ref);
     return p;
 }
 
+static struct problem problem_new(const struct shape *s, enum dtype t, size_t pos, size_t n_tokens,
+                                  uint64_t seed)
+{
+    static const unsigned shifts[] = {ATTENTION_ONE_PAGE, 6, 4};
+    return problem_paged(s, t, pos, n_tokens, seed, shifts[seed % 3]);
+}
+
 static void problem_free(struct problem *p)
 {
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 6; i++) {
         free(p->blocks[i]);
     }
 }
@@ -200,6 +215,24 @@ static void threads_do_not_change_long_contexts(void **state)
     problem_free(&p);
 }
 
+static void pages_change_no_bit(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < N_SHAPES; i++) {
+        struct problem one = problem_paged(&SHAPES[i], DTYPE_BF16, 290, 3, i, ATTENTION_ONE_PAGE);
+        struct problem many = problem_paged(&SHAPES[i], DTYPE_BF16, 290, 3, i, 4 + (unsigned)i % 3);
+        for (enum cpuinfo_level level = CPUINFO_REF; level <= cpuinfo_best(); level++) {
+            struct compute *c = levels_compute(level, 2);
+            problem_run(&one, c, one.out, 0, 3);
+            problem_run(&many, c, many.out, 0, 3);
+            assert_memory_equal(one.out, many.out, one.n_out * sizeof *one.out);
+            compute_free(c);
+        }
+        problem_free(&one);
+        problem_free(&many);
+    }
+}
+
 static void no_queries_is_nothing_to_do(void **state)
 {
     (void)state;
@@ -219,21 +252,21 @@ static void special_values_end_as_in_the_reference(void **state)
     static const struct shape s = {2, 2, 64, 64, false};
     struct compute *ref = levels_compute(CPUINFO_REF, 1);
     for (int kind = 0; kind < 6; kind++) {
-        struct problem p = problem_new(&s, DTYPE_F32, 20, 20, (uint64_t)kind);
-        float *k = (float *)p.a.k;
+        struct problem p = problem_paged(&s, DTYPE_F32, 20, 20, (uint64_t)kind, ATTENTION_ONE_PAGE);
+        float *k = (float *)(void *)(p.a.k.pages[0] + p.a.k.offset);
         for (size_t i = 0; i < 128; i++) {
             p.q[i] = kind == 3 ? 1e18f : fabsf(p.q[i]) + 0.1f;
-            k[7 * p.a.k_stride + i] = kind == 0   ? -INFINITY
+            k[7 * p.a.k.stride + i] = kind == 0   ? -INFINITY
                                       : kind == 1 ? NAN
                                       : kind == 2 ? INFINITY
-                                                  : k[7 * p.a.k_stride + i];
+                                                  : k[7 * p.a.k.stride + i];
         }
         if (kind == 4) {
             p.q[5] = NAN;
         }
         for (size_t j = 0; kind == 5 && j < 40; j++) {
             for (size_t i = 0; i < 128; i++) {
-                k[j * p.a.k_stride + i] = j == 30 ? 0.1f : -INFINITY;
+                k[j * p.a.k.stride + i] = j == 30 ? 0.1f : -INFINITY;
             }
         }
         float *want = calloc(p.n_out, sizeof *want), *got = calloc(p.n_out, sizeof *got);
@@ -256,7 +289,7 @@ static void special_values_end_as_in_the_reference(void **state)
 
 static void speed_of(const char *name, const struct shape *s, size_t pos, size_t n_tokens)
 {
-    struct problem p = problem_new(s, DTYPE_BF16, pos, n_tokens, 1);
+    struct problem p = problem_paged(s, DTYPE_BF16, pos, n_tokens, 1, 6);
     double pairs = (double)n_tokens * ((double)pos + 0.5 * (double)(n_tokens + 1));
     double flop = 2 * pairs * (double)(s->n_heads * (s->k_dim + s->v_dim));
     double bytes = 2 * (double)((pos + n_tokens) * s->n_kv_heads) *
@@ -297,6 +330,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_shape_agrees_with_the_reference),
+        cmocka_unit_test(pages_change_no_bit),
         cmocka_unit_test(whole_chunked_and_single_queries_are_the_same_bits),
         cmocka_unit_test(threads_do_not_change_long_contexts),
         cmocka_unit_test(no_queries_is_nothing_to_do),

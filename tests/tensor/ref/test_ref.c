@@ -92,6 +92,12 @@ static void check_rope(struct compute *c)
     close_to(v, (float[]){-2.0f, 1.0f, 9.0f, 9.0f}, 4, 1e-6);
 }
 
+static struct attention_rows rows_of(const char *const *page, size_t stride, size_t head_stride)
+{
+    return (struct attention_rows){
+        .pages = page, .stride = stride, .head_stride = head_stride, .shift = ATTENTION_ONE_PAGE};
+}
+
 static void check_attention(struct compute *c, const char *name, const size_t s[6])
 {
     size_t heads = s[0], kv_heads = s[1], k_dim = s[2], v_dim = s[3], keys = s[4], t = s[5];
@@ -101,18 +107,15 @@ static void check_attention(struct compute *c, const char *name, const size_t s[
     float *v = golden_next(&g, keys * kv_heads * v_dim), *want = golden_next(&g, t * heads * v_dim);
     bool absorbed = strcmp(name, "attention_absorbed") == 0;
     float *out = malloc(t * heads * v_dim * sizeof *out);
+    const char *const pages[2] = {(const char *)k, (const char *)v};
     struct attention_args a = {
         .out = out,
         .q = q,
         .out_stride = heads * v_dim,
         .q_stride = heads * k_dim,
-        .k = k,
-        .v = absorbed ? k : v,
+        .k = rows_of(&pages[0], kv_heads * k_dim, k_dim),
+        .v = absorbed ? rows_of(&pages[0], kv_heads * k_dim, k_dim) : rows_of(&pages[1], kv_heads * v_dim, v_dim),
         .kv_dtype = DTYPE_F32,
-        .k_stride = kv_heads * k_dim,
-        .k_head_stride = k_dim,
-        .v_stride = absorbed ? kv_heads * k_dim : kv_heads * v_dim,
-        .v_head_stride = absorbed ? k_dim : v_dim,
         .n_tokens = t,
         .n_heads = heads,
         .n_kv_heads = kv_heads,
@@ -134,7 +137,9 @@ static void check_attentions(struct compute *c)
     check_attention(c, "attention_absorbed", (size_t[]){4, 1, 40, 32, 17, 2});
     /* Scores 0 and ln 3 weigh the values 1/4 and 3/4. */
     float q = 1.0986123f, k[2] = {0.0f, 1.0f}, v[2] = {8.0f, 16.0f}, out;
-    struct attention_args a = {&out, &q, 1, 1, k, v, DTYPE_F32, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1.0f};
+    const char *const pages[2] = {(const char *)k, (const char *)v};
+    struct attention_args a = {&out, &q, 1, 1, rows_of(&pages[0], 1, 1), rows_of(&pages[1], 1, 1), DTYPE_F32,
+                               1, 1, 1, 1, 1, 1, 1.0f};
     assert_int_equal(ops_attention(c, &a), ERR_OK);
     close_to(&out, (float[]){14.0f}, 1, 1e-5);
 }
