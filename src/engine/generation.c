@@ -8,20 +8,6 @@
 #include "base/mem.h"
 #include "base/progress.h"
 #include "engine/drafter.h"
-#include "engine/loopguard.h"
-#include "engine/stopper.h"
-
-struct generation {
-    struct session *session;
-    const struct sampling *sampling;
-    const struct generate_options *options;
-    struct stopper stopper;
-    struct loopguard loopguard;
-    struct drafter *drafter; /* borrowed; NULL: nothing is guessed */
-    char *piece; /* text of one token */
-    size_t piece_cap;
-    size_t made;
-};
 
 static err generation_check(const struct session *s, const struct generate_options *o,
                             struct errinfo *info)
@@ -91,9 +77,42 @@ static err generation_text(struct generation *g, int32_t id, bool is_stop)
     return stopper_push(&g->stopper, g->piece, len);
 }
 
-/* Samples, stores and shows one token; *finished says whether it was the last, and why. */
-static err generation_step(struct generation *g, session_callback callback, void *user,
-                           bool *finished, enum session_finish *finish, struct errinfo *info)
+err generation_begin(struct generation *g, struct session *s, const struct sampling *sampling,
+                     const struct generate_options *options, struct errinfo *info)
+{
+    TRY(sampling_check(sampling, engine_vocab_size(s->engine), info));
+    TRY(generation_check(s, options, info));
+    *g = (struct generation){.session = s, .sampling = sampling, .options = options};
+    g->finished = s->n_tokens == session_capacity(s); /* no room for even one */
+    g->finish = SESSION_LENGTH;
+    stopper_init(&g->stopper, options->stop, options->n_stop);
+    return ERR_OK;
+}
+
+void generation_end(struct generation *g)
+{
+    stopper_deinit(&g->stopper);
+    mem_free(g->piece);
+    g->piece = NULL;
+}
+
+/* Whether the token just stored is the last one, and why. */
+static err generation_ends(struct generation *g, bool is_stop)
+{
+    struct session *s = g->session;
+    bool full = g->made + 1 == g->options->max_tokens || s->n_tokens + 1 == session_capacity(s);
+    bool loop = g->options->stop_loops && !is_stop &&
+                loopguard_push(&g->loopguard, s->tokens + s->n_tokens - g->made, g->made + 1) > 0;
+    if (is_stop || full || loop) {
+        TRY(stopper_finish(&g->stopper));
+    }
+    bool stop = is_stop || g->stopper.stopped;
+    g->finished = stop || full || loop;
+    g->finish = stop ? SESSION_STOP : loop ? SESSION_LOOP : SESSION_LENGTH;
+    return ERR_OK;
+}
+
+err generation_step(struct generation *g, session_callback callback, void *user, struct errinfo *info)
 {
     struct session *s = g->session;
     struct engine *e = s->engine;
@@ -103,27 +122,19 @@ static err generation_step(struct generation *g, session_callback callback, void
     bool is_stop = generation_is_stop(g, token.id);
     err result = generation_text(g, token.id, is_stop);
     s->tokens[s->n_tokens] = token.id; /* there is room for one; it counts once its text is made */
-    bool full = g->made + 1 == g->options->max_tokens || s->n_tokens + 1 == session_capacity(s);
-    bool loop = g->options->stop_loops && !is_stop &&
-                loopguard_push(&g->loopguard, s->tokens + s->n_tokens - g->made, g->made + 1) > 0;
-    if (result == ERR_OK && (is_stop || full || loop)) {
-        result = stopper_finish(&g->stopper);
-    }
+    result = result == ERR_OK ? generation_ends(g, is_stop) : result;
     if (result != ERR_OK) {
         return err_set(info, result, "out of memory for the text of token %zu of the answer", g->made);
     }
     s->n_tokens++;
     g->made++;
-    bool stop = is_stop || g->stopper.stopped;
-    *finished = stop || full || loop;
-    *finish = stop ? SESSION_STOP : loop ? SESSION_LOOP : SESSION_LENGTH;
     if (callback) {
         sampler_logprobs(s->logits, engine_vocab_size(e), token.id, g->options->top_logprobs, &token);
         token.text = g->stopper.shown.len ? g->stopper.shown.data : "";
         token.text_len = g->stopper.shown.len;
-        if (!callback(user, &token) && !*finished) {
-            *finished = true;
-            *finish = SESSION_CANCELLED;
+        if (!callback(user, &token) && !g->finished) {
+            g->finished = true;
+            g->finish = SESSION_CANCELLED;
         }
     }
     return ERR_OK;
@@ -137,27 +148,22 @@ static size_t generation_room(const struct generation *g)
     return max && max - g->made < room ? max - g->made : room;
 }
 
-/* The logits after the last token. */
-static err generation_read(struct generation *g, struct errinfo *info)
+/* The logits after the last token; `d`: guesses ahead, or NULL. */
+static err generation_read(const struct generation *g, struct drafter *d, struct errinfo *info)
 {
-    struct session *s = g->session;
-    if (!g->drafter) {
-        return session_read(s, NULL, NULL, info);
+    if (!d) {
+        return session_read(g->session, NULL, NULL, info);
     }
-    return drafter_read(g->drafter, s, g->sampling, generation_room(g), info);
+    return drafter_read(d, g->session, g->sampling, generation_room(g), info);
 }
 
-static err generation_loop(struct generation *g, session_callback callback, void *user,
-                           struct generate_result *r, struct errinfo *info)
+static err generation_loop(struct generation *g, struct drafter *d, session_callback callback, void *user,
+                           struct errinfo *info)
 {
-    struct session *s = g->session;
-    bool finished = s->n_tokens == session_capacity(s); /* no room for even one */
-    r->finish = SESSION_LENGTH;
-    while (!finished) {
-        TRY(generation_read(g, info));
-        TRY(generation_step(g, callback, user, &finished, &r->finish, info));
+    while (!g->finished) {
+        TRY(generation_read(g, d, info));
+        TRY(generation_step(g, callback, user, info));
     }
-    r->completion_tokens = g->made;
     return ERR_OK;
 }
 
@@ -165,27 +171,31 @@ err generation_run(struct session *s, const struct sampling *sampling,
                    const struct generate_options *options, session_callback callback, void *user,
                    struct generate_result *result, struct errinfo *info)
 {
-    TRY(sampling_check(sampling, engine_vocab_size(s->engine), info));
-    TRY(generation_check(s, options, info));
-    struct generation g = {.session = s, .sampling = sampling, .options = options};
+    struct generation g;
+    struct drafter *d;
     struct generate_result r = {.prompt_tokens = s->n_tokens - s->kv.cache.len};
-    TRY(drafter_begin(s, options, &g.drafter, info));
+    TRY(generation_begin(&g, s, sampling, options, info));
+    err e = drafter_begin(s, options, &d, info);
+    if (e != ERR_OK) {
+        generation_end(&g);
+        return e;
+    }
     double start = progress_clock();
-    err e = session_read(s, options->progress, user, info);
+    e = session_read(s, options->progress, user, info);
     double ready = progress_clock();
     if (e == ERR_OK) {
-        stopper_init(&g.stopper, options->stop, options->n_stop);
-        e = generation_loop(&g, callback, user, &r, info);
-        stopper_deinit(&g.stopper);
-        mem_free(g.piece);
+        e = generation_loop(&g, d, callback, user, info);
     } else if (e == ERR_CANCELLED) {
-        r.finish = SESSION_CANCELLED;
+        g.finish = SESSION_CANCELLED;
         e = ERR_OK;
     }
+    generation_end(&g);
+    r.finish = g.finish;
+    r.completion_tokens = g.made;
     r.prefill_seconds = ready - start;
     r.decode_seconds = progress_clock() - ready;
-    if (g.drafter) {
-        drafter_counts(g.drafter, &r.drafted_tokens, &r.accepted_tokens);
+    if (d) {
+        drafter_counts(d, &r.drafted_tokens, &r.accepted_tokens);
     }
     if (e == ERR_OK && result) {
         *result = r;

@@ -1,11 +1,39 @@
-/* engine/generation.h: the generation loop behind session_generate (fathom.h). */
+/* engine/generation.h: the generation loop behind session_generate (fathom.h), whole and in steps. */
 #ifndef ENGINE_GENERATION_H
 #define ENGINE_GENERATION_H
 
+#include "engine/loopguard.h"
 #include "engine/session.h"
+#include "engine/stopper.h"
 
 ERR_MUST_USE err generation_run(struct session *s, const struct sampling *sampling,
                                 const struct generate_options *options, session_callback callback,
                                 void *user, struct generate_result *result, struct errinfo *info);
+
+/* The steps, for whoever reads several sessions at once (batcher.h):
+ *
+ *     generation_begin; until finished: { read what waits in the session; generation_step }; generation_end
+ *
+ * The pointers given to begin are borrowed until end. options' progress and speculation are the reader's. */
+struct generation {
+    struct session *session;
+    const struct sampling *sampling;
+    const struct generate_options *options;
+    struct stopper stopper;
+    struct loopguard loopguard;
+    char *piece; /* text of one token */
+    size_t piece_cap;
+    size_t made; /* tokens so far */
+    bool finished;
+    enum session_finish finish; /* why */
+};
+
+/* Checks sampling and options. A session that is full is finished from the beginning. */
+ERR_MUST_USE err generation_begin(struct generation *g, struct session *s, const struct sampling *sampling,
+                                  const struct generate_options *options, struct errinfo *info);
+/* Samples from session.logits, stores and shows one token; it then waits in the session to be read. */
+ERR_MUST_USE err generation_step(struct generation *g, session_callback callback, void *user,
+                                 struct errinfo *info);
+void generation_end(struct generation *g); /* a zeroed struct is fine */
 
 #endif
