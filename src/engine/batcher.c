@@ -1,0 +1,405 @@
+/* engine/batcher.c: see batcher.h. */
+#include "engine/batcher.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/meminfo.h"
+#include "base/progress.h"
+#include "engine/generation.h"
+
+enum { BATCHER_FIRST = 16 }; /* tokens of prompts beside answers before anything was measured */
+#define BATCHER_SHARE 0.8    /* of the time of a step of answers alone: what prompts may add */
+#define BATCHER_WEIGHT 0.25  /* of the newest measurement */
+
+struct batcher_job {
+    struct batcher_request is; /* tokens: the job's own */
+    size_t context;            /* positions reserved */
+    size_t bytes;              /* and their keys and values */
+    struct session *session;   /* NULL: waits */
+    struct generation generation;
+    struct generate_result result;
+    double since; /* when reading began; from the first token on, when that was done */
+    size_t reads; /* tokens in this step */
+    uint64_t turn; /* jobs of an owner have different ones */
+    bool cancelled;
+};
+
+struct batcher {
+    struct engine *engine;
+    struct batcher_job **running, **waiting; /* [most_running], [most_waiting], oldest first */
+    size_t n_running, n_waiting, most_running, most_waiting;
+    size_t memory, reserved;
+    uint64_t turn; /* of the job that got the last place */
+    struct model_segment *segments; /* [most_running] */
+    float *logits;                  /* [most_running, vocab_size] */
+    double answers_s, token_s;      /* a step of answers alone, and a prompt's token beside them; 0: unknown */
+};
+
+/* ---- Jobs. ---- */
+
+static void batcher_job_free(struct batcher_job *j)
+{
+    generation_end(&j->generation);
+    session_free(j->session);
+    mem_free((void *)j->is.tokens);
+    mem_free(j);
+}
+
+/* Takes the job out of its list and says how it ended. */
+static void batcher_end(struct batcher *b, struct batcher_job *j, err e, const char *message)
+{
+    struct batcher_job **list = j->session ? b->running : b->waiting;
+    size_t *n = j->session ? &b->n_running : &b->n_waiting, i = 0;
+    while (list[i] != j) {
+        i++;
+    }
+    memmove(list + i, list + i + 1, (--*n - i) * sizeof *list);
+    b->reserved -= j->session ? j->bytes : 0;
+    j->result.finish = j->cancelled ? SESSION_CANCELLED : j->generation.finish;
+    j->result.completion_tokens = j->generation.made;
+    *(j->generation.made ? &j->result.decode_seconds : &j->result.prefill_seconds) =
+        j->session ? progress_clock() - j->since : 0;
+    j->is.done(j->is.user, &j->result, e, e == ERR_OK ? NULL : message);
+    batcher_job_free(j);
+}
+
+static size_t batcher_running_of(const struct batcher *b, uint64_t owner)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < b->n_running; i++) {
+        n += b->running[i]->is.owner == owner;
+    }
+    return n;
+}
+
+/* A turn after those of the owner's other jobs, and not before what runs already. */
+static uint64_t batcher_turn(const struct batcher *b, uint64_t owner)
+{
+    uint64_t turn = b->turn;
+    for (size_t i = 0; i < b->n_waiting; i++) {
+        const struct batcher_job *j = b->waiting[i];
+        turn = j->is.owner == owner && j->turn > turn ? j->turn : turn;
+    }
+    return turn + 1;
+}
+
+/* The job whose turn it is; NULL: none waits. */
+static struct batcher_job *batcher_next(const struct batcher *b)
+{
+    struct batcher_job *next = NULL;
+    size_t fewest = SIZE_MAX;
+    for (size_t i = 0; i < b->n_waiting; i++) {
+        struct batcher_job *j = b->waiting[i];
+        size_t n = batcher_running_of(b, j->is.owner);
+        if (n < fewest || (n == fewest && j->turn < next->turn)) {
+            next = j;
+            fewest = n;
+        }
+    }
+    return next;
+}
+
+static size_t batcher_least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+static err batcher_check(const struct batcher *b, const struct batcher_job *j, struct errinfo *info)
+{
+    size_t limit = engine_context_max(b->engine);
+    if (j->is.n_tokens == 0) {
+        return err_set(info, ERR_ARGUMENT, "nothing to continue: the prompt is empty");
+    }
+    if (j->is.n_tokens >= limit) {
+        return err_set(info, ERR_CONTEXT,
+                       "the prompt has %zu tokens; this model's context of %zu must hold it and at least one "
+                       "token of an answer",
+                       j->is.n_tokens, limit);
+    }
+    if (j->bytes > b->memory) {
+        char need[MEMINFO_TEXT], have[MEMINFO_TEXT];
+        return err_set(info, ERR_NOMEM,
+                       "a prompt of %zu tokens and an answer of up to %zu need %s for keys and values, and %s "
+                       "is all there is; ask for a shorter answer",
+                       j->is.n_tokens, j->context - j->is.n_tokens, meminfo_text(j->bytes, need),
+                       meminfo_text(b->memory, have));
+    }
+    if (b->n_waiting == b->most_waiting) {
+        return err_set(info, ERR_LIMIT, "%zu requests are waiting already, as many as may; try again later",
+                       b->n_waiting);
+    }
+    return sampling_check(j->is.sampling, engine_vocab_size(b->engine), info);
+}
+
+err batcher_submit(struct batcher *b, const struct batcher_request *request, struct batcher_job **out,
+                   struct errinfo *info)
+{
+    static const struct sampling greedy;
+    static const struct generate_options defaults;
+    struct batcher_job *j = mem_calloc(1, sizeof *j);
+    int32_t *tokens = mem_calloc(request->n_tokens ? request->n_tokens : 1, sizeof *tokens);
+    if (!j || !tokens) {
+        mem_free(j);
+        mem_free(tokens);
+        return err_set(info, ERR_NOMEM, "out of memory for a request of %zu tokens", request->n_tokens);
+    }
+    j->is = *request;
+    j->is.tokens = tokens;
+    for (size_t i = 0; i < request->n_tokens; i++) {
+        tokens[i] = request->tokens[i];
+    }
+    j->is.sampling = request->sampling ? request->sampling : &greedy;
+    j->is.options = request->options ? request->options : &defaults;
+    size_t limit = engine_context_max(b->engine), made = j->is.options->max_tokens;
+    j->context = made && j->is.n_tokens < limit ? j->is.n_tokens + batcher_least(made, limit - j->is.n_tokens)
+                                                : limit;
+    struct model_cache_shape shape = kvcache_shape_of(b->engine->model, b->engine->kv_dtype);
+    if (!kvcache_bytes(&shape, j->context, &j->bytes)) {
+        j->bytes = SIZE_MAX;
+    }
+    err e = batcher_check(b, j, info);
+    if (e != ERR_OK) {
+        batcher_job_free(j);
+        return e;
+    }
+    j->turn = batcher_turn(b, j->is.owner);
+    b->waiting[b->n_waiting++] = j;
+    *out = j;
+    return ERR_OK;
+}
+
+void batcher_cancel(struct batcher_job *job)
+{
+    job->cancelled = true;
+}
+
+/* ---- Places. ---- */
+
+static err batcher_begin(struct batcher *b, struct batcher_job *j, struct session **out, struct errinfo *info)
+{
+    TRY(session_make(b->engine, j->context, b->engine->kv_dtype, out, info));
+    TRY(session_append(*out, j->is.tokens, j->is.n_tokens, info));
+    return generation_begin(&j->generation, *out, j->is.sampling, j->is.options, info);
+}
+
+/* Who waits gets a free place, in turn; nobody overtakes the one whose memory is not free yet. */
+static void batcher_admit(struct batcher *b)
+{
+    struct batcher_job *j;
+    while (b->n_running < b->most_running && (j = batcher_next(b)) && j->bytes <= b->memory - b->reserved) {
+        struct errinfo info = {0};
+        struct session *s = NULL;
+        err e = batcher_begin(b, j, &s, &info);
+        if (e != ERR_OK) {
+            session_free(s);
+            batcher_end(b, j, e, info.message);
+            continue;
+        }
+        size_t i = 0;
+        while (b->waiting[i] != j) {
+            i++;
+        }
+        memmove(b->waiting + i, b->waiting + i + 1, (--b->n_waiting - i) * sizeof *b->waiting);
+        j->session = s;
+        j->since = progress_clock();
+        j->result.prompt_tokens = j->is.n_tokens;
+        b->running[b->n_running++] = j;
+        b->reserved += j->bytes;
+        b->turn = j->turn;
+    }
+}
+
+/* ---- A step. ---- */
+
+static size_t batcher_unread(const struct batcher_job *j)
+{
+    return j->session->n_tokens - j->session->kv.cache.len;
+}
+
+/* Tokens of prompts that this step may read beside n_answers. */
+static size_t batcher_budget(const struct batcher *b, size_t n_answers)
+{
+    size_t room = b->engine->chunk - n_answers;
+    if (n_answers == 0) {
+        return room;
+    }
+    if (b->answers_s <= 0 || b->token_s <= 0) {
+        return batcher_least(room, BATCHER_FIRST);
+    }
+    double n = BATCHER_SHARE * b->answers_s / b->token_s;
+    return n < 1 ? batcher_least(room, 1) : n < (double)room ? (size_t)n : room;
+}
+
+/* How much of each job's tokens: answers one, prompts equal shares of the budget, what one does not need to the
+ * next. Returns how many are prompts' tokens; *n_answers: jobs that read one token. */
+static size_t batcher_share(struct batcher *b, size_t *n_answers)
+{
+    size_t n_prompts = 0, given = 0;
+    *n_answers = 0;
+    for (size_t i = 0; i < b->n_running; i++) {
+        b->running[i]->reads = batcher_unread(b->running[i]) == 1;
+        *n_answers += b->running[i]->reads;
+    }
+    n_prompts = b->n_running - *n_answers;
+    size_t left = batcher_budget(b, *n_answers);
+    for (size_t i = 0; i < b->n_running && left > 0; i++) {
+        struct batcher_job *j = b->running[i];
+        if (j->reads == 0) {
+            size_t share = (left + n_prompts - 1) / n_prompts;
+            j->reads = batcher_least(batcher_unread(j), share);
+            left -= j->reads;
+            given += j->reads;
+            n_prompts--;
+        }
+    }
+    return given;
+}
+
+static size_t batcher_segments(struct batcher *b)
+{
+    size_t n = 0, rows = 0, vocab = engine_vocab_size(b->engine);
+    for (size_t i = 0; i < b->n_running; i++) {
+        struct batcher_job *j = b->running[i];
+        struct session *s = j->session;
+        if (j->reads > 0) {
+            bool last = j->reads == batcher_unread(j);
+            b->segments[n++] = (struct model_segment){.cache = &s->kv.cache,
+                                                      .tokens = s->tokens + s->kv.cache.len,
+                                                      .n_tokens = j->reads,
+                                                      .logits = last ? b->logits + rows++ * vocab : NULL};
+        }
+    }
+    return n;
+}
+
+static void batcher_measure(double *mean, double now)
+{
+    *mean = *mean > 0 ? (1 - BATCHER_WEIGHT) * *mean + BATCHER_WEIGHT * now : now;
+}
+
+static void batcher_time(struct batcher *b, double seconds, size_t n_answers, size_t n_prompt_tokens)
+{
+    if (n_prompt_tokens == 0) {
+        batcher_measure(&b->answers_s, seconds);
+    } else if (n_answers == 0) {
+        batcher_measure(&b->token_s, seconds / (double)n_prompt_tokens);
+    } else if (seconds > b->answers_s) {
+        batcher_measure(&b->token_s, (seconds - b->answers_s) / (double)n_prompt_tokens);
+    }
+}
+
+/* A token for every job whose logits were made; ends those that are finished. */
+static void batcher_sample(struct batcher *b)
+{
+    struct batcher_job *jobs[BATCHER_RUNNING_MAX];
+    size_t n = b->n_running, rows = 0, vocab = engine_vocab_size(b->engine);
+    memcpy(jobs, b->running, n * sizeof *jobs);
+    for (size_t i = 0; i < n; i++) {
+        struct batcher_job *j = jobs[i];
+        struct errinfo info = {0};
+        if (j->reads == 0 || batcher_unread(j) > 0) {
+            continue;
+        }
+        memcpy(j->session->logits, b->logits + rows++ * vocab, vocab * sizeof *b->logits);
+        j->session->has_logits = true;
+        if (j->generation.made == 0) {
+            j->result.prefill_seconds = progress_clock() - j->since;
+            j->since += j->result.prefill_seconds;
+        }
+        err e = generation_step(&j->generation, j->is.token, j->is.user, &info);
+        if (e != ERR_OK || j->generation.finished) {
+            batcher_end(b, j, e, info.message);
+        }
+    }
+}
+
+static void batcher_end_cancelled(struct batcher *b)
+{
+    for (size_t i = b->n_running; i-- > 0;) {
+        if (b->running[i]->cancelled) {
+            batcher_end(b, b->running[i], ERR_OK, NULL);
+        }
+    }
+    for (size_t i = b->n_waiting; i-- > 0;) {
+        if (b->waiting[i]->cancelled) {
+            batcher_end(b, b->waiting[i], ERR_OK, NULL);
+        }
+    }
+}
+
+void batcher_step(struct batcher *b)
+{
+    struct engine *e = b->engine;
+    struct errinfo info = {0};
+    batcher_end_cancelled(b);
+    batcher_admit(b);
+    if (b->n_running == 0) {
+        return;
+    }
+    size_t n_answers, n_prompt_tokens = batcher_share(b, &n_answers), n = batcher_segments(b);
+    double start = progress_clock();
+    err result = model_forward(e->model, e->compute, e->work, b->segments, n, NULL, NULL, &info);
+    if (result != ERR_OK) {
+        while (b->n_running > 0) {
+            batcher_end(b, b->running[b->n_running - 1], result, info.message);
+        }
+        return;
+    }
+    batcher_time(b, progress_clock() - start, n_answers, n_prompt_tokens);
+    batcher_sample(b);
+}
+
+/* ---- Life. ---- */
+
+err batcher_new(struct engine *e, const struct batcher_options *options, struct batcher **out,
+                struct errinfo *info)
+{
+    size_t running = options->running ? options->running : BATCHER_RUNNING;
+    size_t most = batcher_least(BATCHER_RUNNING_MAX, e->chunk);
+    if (running > most) {
+        return err_set(info, ERR_ARGUMENT, "%zu answers at a time; it must be between 1 and %zu", running, most);
+    }
+    struct batcher *b = mem_calloc(1, sizeof *b);
+    if (!b) {
+        return err_set(info, ERR_NOMEM, "out of memory for a batch");
+    }
+    b->engine = e;
+    b->most_running = running;
+    b->most_waiting = options->waiting ? options->waiting : BATCHER_WAITING;
+    b->memory = options->memory ? options->memory : meminfo_available() / 2;
+    b->running = mem_calloc(b->most_running, sizeof *b->running);
+    b->waiting = mem_calloc(b->most_waiting, sizeof *b->waiting);
+    b->segments = mem_calloc(b->most_running, sizeof *b->segments);
+    b->logits = mem_alloc_aligned(b->most_running * engine_vocab_size(e) * sizeof *b->logits);
+    if (!b->running || !b->waiting || !b->segments || !b->logits) {
+        batcher_free(b);
+        return err_set(info, ERR_NOMEM, "out of memory for a batch of %zu", running);
+    }
+    *out = b;
+    return ERR_OK;
+}
+
+void batcher_free(struct batcher *b)
+{
+    if (!b) {
+        return;
+    }
+    for (size_t i = 0; i < b->n_running; i++) {
+        b->running[i]->cancelled = true;
+    }
+    for (size_t i = 0; i < b->n_waiting; i++) {
+        b->waiting[i]->cancelled = true;
+    }
+    batcher_end_cancelled(b);
+    mem_free(b->running);
+    mem_free(b->waiting);
+    mem_free(b->segments);
+    mem_free_aligned(b->logits);
+    mem_free(b);
+}
+
+struct batcher_counts batcher_count(const struct batcher *b)
+{
+    return (struct batcher_counts){b->n_running, b->n_waiting, b->memory, b->reserved};
+}

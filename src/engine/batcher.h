@@ -1,0 +1,68 @@
+/* engine/batcher.h: many generations on one engine. In each step every answer that is being made gets a token,
+ * and prompts are read in pieces beside them, all in one pass over the weights.
+ *
+ *     submit → waits → reads its prompt → makes its answer → done
+ *
+ * Fairness: a free place goes to the owner with the fewest jobs running, among those to whose turn it is (each
+ * owner's jobs in order, owners one by one); prompts being read share what a step gives to prompts. That share is chosen from measured times so that a step with
+ * prompts takes less than twice the time of one without: a long prompt stalls no answer (chunked prefill).
+ * A job waits until its keys and values fit the memory beside the others'.
+ *
+ * Results: in deterministic mode a job's tokens and probabilities are, bit for bit, those of session_generate
+ * on a session of its own; else they differ by as much as chunks and batches do there (docs/numerics.md).
+ * Nothing is guessed ahead (SESSION_SPECULATE_OFF).
+ *
+ * Thread rule: one thread at a time. The callbacks are called from within batcher_step and may call
+ * batcher_cancel, nothing else of the batcher. */
+#ifndef ENGINE_BATCHER_H
+#define ENGINE_BATCHER_H
+
+#include "fathom.h"
+
+enum { BATCHER_RUNNING = 16, BATCHER_RUNNING_MAX = 256, BATCHER_WAITING = 64 };
+
+struct batcher;
+struct batcher_job;
+
+struct batcher_options {
+    size_t running; /* jobs at the same time, up to BATCHER_RUNNING_MAX and the engine's chunk; 0: BATCHER_RUNNING */
+    size_t waiting; /* jobs that may wait beside them; 0: BATCHER_WAITING */
+    size_t memory;  /* bytes for keys and values; 0: half of what is available now */
+};
+
+struct batcher_request {
+    const int32_t *tokens; /* [n_tokens] the prompt; copied */
+    size_t n_tokens;
+    const struct sampling *sampling;        /* NULL: greedy. Borrowed until done */
+    const struct generate_options *options; /* likewise; NULL: until the context is full */
+    uint64_t owner;                         /* for fairness alone */
+    session_callback token;                 /* every token; false stops the job. May be NULL */
+    /* Once, whatever happens; the job is gone afterwards. e is ERR_OK, also for what was cancelled; else
+     * `message` says what is wrong. */
+    void (*done)(void *user, const struct generate_result *result, err e, const char *message);
+    void *user;
+};
+
+/* The engine must outlive the batcher. ERR_ARGUMENT, ERR_NOMEM. */
+ERR_MUST_USE err batcher_new(struct engine *e, const struct batcher_options *options, struct batcher **out,
+                             struct errinfo *info);
+/* Jobs that are left end as cancelled. */
+void batcher_free(struct batcher *b);
+
+/* Queues a job. ERR_ARGUMENT; ERR_CONTEXT when prompt and one token do not fit the model's context; ERR_NOMEM
+ * when it would not fit the memory even alone; ERR_LIMIT when too many wait. Then `done` is not called. */
+ERR_MUST_USE err batcher_submit(struct batcher *b, const struct batcher_request *request,
+                                struct batcher_job **out, struct errinfo *info);
+/* The job ends in the next step. */
+void batcher_cancel(struct batcher_job *job);
+
+/* One pass. What fails in it fails the jobs concerned, not the batcher. Nothing to do: returns at once. */
+void batcher_step(struct batcher *b);
+
+struct batcher_counts {
+    size_t running, waiting; /* jobs */
+    size_t memory, reserved; /* bytes for keys and values: in all, and of running jobs */
+};
+struct batcher_counts batcher_count(const struct batcher *b);
+
+#endif

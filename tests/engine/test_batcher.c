@@ -1,0 +1,317 @@
+/* Many generations at once: each gives what it gives alone, owners take turns, limits and failures concern
+ * the job alone. */
+#include "engine/enginefixture.h"
+
+#include "engine/batcher.h"
+
+enum { MOST = 64 };
+
+struct answer {
+    struct batcher_job *job;
+    int32_t ids[MOST];
+    float logprobs[MOST];
+    size_t n, stop_after; /* 0: never */
+    int done;
+    err e;
+    char message[256];
+    struct generate_result result;
+    size_t *order, place; /* counts ends */
+};
+
+static bool on_token(void *user, const struct session_token *t)
+{
+    struct answer *a = user;
+    assert_true(a->n < MOST);
+    a->ids[a->n] = t->id;
+    a->logprobs[a->n++] = t->logprob;
+    return a->n != a->stop_after;
+}
+
+static void on_done(void *user, const struct generate_result *r, err e, const char *message)
+{
+    struct answer *a = user;
+    a->done++;
+    a->e = e;
+    a->result = *r;
+    snprintf(a->message, sizeof a->message, "%s", message ? message : "");
+    if (a->order) {
+        a->place = ++*a->order;
+    }
+}
+
+static struct batcher *batcher(struct engine *e, size_t running, size_t waiting, size_t memory)
+{
+    struct errinfo info = {0};
+    struct batcher *b = NULL;
+    must(batcher_new(e, &(struct batcher_options){running, waiting, memory}, &b, &info), &info);
+    return b;
+}
+
+static err submit(struct batcher *b, struct answer *a, const int32_t *ids, size_t n,
+                  const struct sampling *sampling, const struct generate_options *o, uint64_t owner,
+                  struct errinfo *info)
+{
+    return batcher_submit(b,
+                          &(struct batcher_request){.tokens = ids,
+                                                    .n_tokens = n,
+                                                    .sampling = sampling,
+                                                    .options = o,
+                                                    .owner = owner,
+                                                    .token = on_token,
+                                                    .done = on_done,
+                                                    .user = a},
+                          &a->job, info);
+}
+
+static void run_all(struct batcher *b)
+{
+    for (int i = 0; i < 10000; i++) {
+        struct batcher_counts c = batcher_count(b);
+        if (c.running + c.waiting == 0) {
+            assert_int_equal(c.reserved, 0);
+            return;
+        }
+        batcher_step(b);
+    }
+    fail_msg("the batch does not end");
+}
+
+/* Jobs of different lengths that come and go, prompts in pieces: the bits of a session alone. */
+static void test_in_company_as_alone(void **state)
+{
+    (void)state;
+    static const size_t lengths[] = {1, 5, 90, 33, 2, 64};
+    enum { JOBS = sizeof lengths / sizeof *lengths };
+    for (size_t m = 0; m < ENGINEFIXTURE_MODELS; m++) {
+        struct engine *e = enginefixture_open(enginefixture_models[m], 2, true, 24);
+        struct batcher *b = batcher(e, 4, 0, 0);
+        struct answer got[JOBS] = {0}, alone[JOBS] = {0};
+        struct sampling sampling[JOBS];
+        struct generate_options o[JOBS];
+        int32_t ids[100];
+        enginefixture_tokens(e, ids, 100);
+        for (size_t i = 0; i < JOBS; i++) {
+            struct errinfo info = {0};
+            sampling[i] = (struct sampling){.temperature = i % 2 ? 0.9f : 0, .seed = i};
+            o[i] = (struct generate_options){.max_tokens = 7 + 3 * i, .ignore_eos = i % 3 == 0};
+            must(submit(b, &got[i], ids + i, lengths[i], &sampling[i], &o[i], i % 2, &info), &info);
+            batcher_step(b);
+        }
+        run_all(b);
+        for (size_t i = 0; i < JOBS; i++) {
+            struct session *s = enginefixture_session(e, 200);
+            struct errinfo info = {0};
+            struct generate_result r;
+            enginefixture_append(s, ids + i, lengths[i]);
+            must(session_generate(s, &sampling[i], &o[i], on_token, &alone[i], &r, &info), &info);
+            assert_int_equal(got[i].done, 1);
+            assert_int_equal(got[i].e, ERR_OK);
+            assert_int_equal(got[i].n, alone[i].n);
+            assert_memory_equal(got[i].ids, alone[i].ids, alone[i].n * sizeof *alone[i].ids);
+            assert_memory_equal(got[i].logprobs, alone[i].logprobs, alone[i].n * sizeof *alone[i].logprobs);
+            assert_int_equal(got[i].result.finish, r.finish);
+            assert_int_equal(got[i].result.prompt_tokens, lengths[i]);
+            assert_int_equal(got[i].result.completion_tokens, r.completion_tokens);
+            session_free(s);
+        }
+        batcher_free(b);
+        engine_close(e);
+    }
+}
+
+/* Every step gives every answer its token, however long the prompts beside it are. */
+static void test_long_prompts_stall_no_answer(void **state)
+{
+    struct engine *e = *state;
+    struct errinfo info = {0};
+    struct batcher *b = batcher(e, 3, 0, 0);
+    struct answer short_one = {0}, long_ones[2] = {0};
+    const struct generate_options o = {.max_tokens = 30, .ignore_eos = true};
+    int32_t ids[400];
+    enginefixture_tokens(e, ids, 400);
+    must(submit(b, &short_one, ids, 3, NULL, &o, 1, &info), &info);
+    batcher_step(b);
+    assert_int_equal(short_one.n, 1);
+    must(submit(b, &long_ones[0], ids, 400, NULL, &o, 2, &info), &info);
+    must(submit(b, &long_ones[1], ids + 1, 399, NULL, &o, 3, &info), &info);
+    for (size_t i = 2; i <= 12; i++) {
+        batcher_step(b);
+        assert_int_equal(short_one.n, i);
+    }
+    run_all(b);
+    assert_int_equal(long_ones[0].n, 30);
+    assert_int_equal(long_ones[1].n, 30);
+    batcher_free(b);
+}
+
+static void test_owners_take_turns(void **state)
+{
+    struct engine *e = *state;
+    struct errinfo info = {0};
+    struct batcher *b = batcher(e, 1, 0, 0);
+    static const uint64_t owners[] = {7, 7, 7, 7, 8, 9};
+    static const size_t places[] = {1, 2, 5, 6, 3, 4}; /* the second of 7 came before 8 and 9 did */
+    struct answer a[6] = {0};
+    const struct generate_options o = {.max_tokens = 2};
+    size_t order = 0;
+    int32_t ids[4];
+    enginefixture_tokens(e, ids, 4);
+    for (size_t i = 0; i < 6; i++) {
+        a[i].order = &order;
+        must(submit(b, &a[i], ids, 4, NULL, &o, owners[i], &info), &info);
+        if (i == 0) {
+            batcher_step(b);
+        }
+    }
+    run_all(b);
+    for (size_t i = 0; i < 6; i++) {
+        assert_int_equal(a[i].place, places[i]);
+    }
+    batcher_free(b);
+}
+
+static void test_cancelled_jobs_end_at_once(void **state)
+{
+    struct engine *e = *state;
+    struct errinfo info = {0};
+    struct batcher *b = batcher(e, 1, 0, 0);
+    struct answer runs = {0}, waits = {0}, stops = {.stop_after = 3}, left = {0};
+    const struct generate_options o = {.max_tokens = 40, .ignore_eos = true};
+    int32_t ids[4];
+    enginefixture_tokens(e, ids, 4);
+    must(submit(b, &runs, ids, 4, NULL, &o, 0, &info), &info);
+    must(submit(b, &waits, ids, 4, NULL, &o, 0, &info), &info);
+    batcher_step(b);
+    batcher_step(b);
+    batcher_cancel(runs.job);
+    batcher_cancel(waits.job);
+    must(submit(b, &stops, ids, 4, NULL, &o, 0, &info), &info);
+    batcher_step(b);
+    assert_int_equal(runs.done, 1);
+    assert_int_equal(runs.result.finish, SESSION_CANCELLED);
+    assert_int_equal(runs.result.completion_tokens, 2);
+    assert_int_equal(waits.done, 1);
+    assert_int_equal(waits.result.finish, SESSION_CANCELLED);
+    run_all(b);
+    assert_int_equal(stops.n, 3);
+    assert_int_equal(stops.result.finish, SESSION_CANCELLED);
+    assert_int_equal(stops.e, ERR_OK);
+    must(submit(b, &left, ids, 4, NULL, &o, 0, &info), &info);
+    batcher_free(b); /* also a way to end */
+    assert_int_equal(left.done, 1);
+    assert_int_equal(left.result.finish, SESSION_CANCELLED);
+}
+
+static void test_what_cannot_be_done_is_refused(void **state)
+{
+    struct engine *e = *state;
+    struct errinfo info = {0};
+    struct batcher *b = NULL;
+    assert_int_equal(batcher_new(e, &(struct batcher_options){.running = 100000}, &b, &info), ERR_ARGUMENT);
+    size_t page = engine_cache_bytes_per_token(e) * 64;
+    b = batcher(e, 1, 2, 2 * page);
+    struct answer a = {0}, more[3] = {0};
+    const struct generate_options o = {.max_tokens = 10}, large = {.max_tokens = 126};
+    const struct sampling wrong = {.temperature = -1};
+    int32_t *ids = calloc(engine_context_max(e), sizeof *ids);
+    assert_int_equal(submit(b, &a, ids, 0, NULL, &o, 0, &info), ERR_ARGUMENT);
+    assert_int_equal(submit(b, &a, ids, 3, &wrong, &o, 0, &info), ERR_ARGUMENT);
+    assert_int_equal(submit(b, &a, ids, engine_context_max(e), NULL, &o, 0, &info), ERR_CONTEXT);
+    assert_int_equal(submit(b, &a, ids, 3, NULL, &large, 0, &info), ERR_NOMEM); /* 129 positions: 3 pages */
+    assert_non_null(strstr(info.message, "shorter answer"));
+    must(submit(b, &more[0], ids, 3, NULL, &o, 0, &info), &info);
+    must(submit(b, &more[1], ids, 3, NULL, &o, 0, &info), &info);
+    assert_int_equal(submit(b, &a, ids, 3, NULL, &o, 0, &info), ERR_LIMIT);
+    assert_non_null(strstr(info.message, "2 requests are waiting"));
+    ids[1] = -5; /* found when its turn comes */
+    batcher_step(b);
+    must(submit(b, &more[2], ids, 3, NULL, &o, 0, &info), &info);
+    run_all(b);
+    assert_int_equal(a.done, 0);
+    assert_int_equal(more[0].e, ERR_OK);
+    assert_int_equal(more[1].e, ERR_OK);
+    assert_int_equal(more[2].e, ERR_ARGUMENT);
+    assert_non_null(strstr(more[2].message, "not in the vocabulary"));
+    free(ids);
+    batcher_free(b);
+}
+
+/* Four places, and memory for two jobs. */
+static void test_jobs_wait_for_memory(void **state)
+{
+    struct engine *e = *state;
+    struct errinfo info = {0};
+    struct batcher *b = batcher(e, 4, 0, engine_cache_bytes_per_token(e) * 64 * 2);
+    struct answer a[4] = {0};
+    const struct generate_options o = {.max_tokens = 10};
+    int32_t ids[8];
+    enginefixture_tokens(e, ids, 8);
+    for (size_t i = 0; i < 4; i++) {
+        must(submit(b, &a[i], ids, 8, NULL, &o, i, &info), &info);
+    }
+    for (size_t i = 0; i < 100; i++) {
+        batcher_step(b);
+        struct batcher_counts c = batcher_count(b);
+        assert_true(c.running <= 2 && c.reserved <= c.memory);
+    }
+    for (size_t i = 0; i < 4; i++) {
+        assert_int_equal(a[i].e, ERR_OK);
+        assert_int_equal(a[i].done, 1);
+    }
+    batcher_free(b);
+}
+
+static void test_failing_allocations_end_jobs_and_nothing_else(void **state)
+{
+    struct engine *e = *state;
+    int32_t ids[30];
+    enginefixture_tokens(e, ids, 30);
+    const struct generate_options o = {.max_tokens = 3};
+    size_t before = mem_alive();
+    for (size_t k = 1;; k++) {
+        struct errinfo info = {0};
+        struct batcher *b;
+        struct answer a[2] = {0};
+        int submitted = 0, ended = 0, failed = 0;
+        mem_fault(k, 0);
+        err r = batcher_new(e, &(struct batcher_options){.memory = 1 << 30}, &b, &info);
+        for (size_t i = 0; r == ERR_OK && i < 2; i++) {
+            submitted += submit(b, &a[i], ids, 30, NULL, &o, 0, &info) == ERR_OK;
+        }
+        for (int i = 0; r == ERR_OK && i < 20; i++) {
+            batcher_step(b);
+        }
+        mem_fault(0, 0);
+        for (size_t i = 0; i < 2; i++) {
+            ended += a[i].done;
+            failed += a[i].e != ERR_OK;
+            assert_true(a[i].e == ERR_OK || a[i].e == ERR_NOMEM);
+        }
+        assert_int_equal(ended, submitted);
+        if (r == ERR_OK) {
+            batcher_free(b);
+        }
+        assert_int_equal(mem_alive(), before);
+        if (r == ERR_OK && submitted == 2 && failed == 0) {
+            assert_true(k > 10);
+            break;
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_in_company_as_alone),
+    };
+    const struct CMUnitTest chat[] = {
+        cmocka_unit_test(test_long_prompts_stall_no_answer),
+        cmocka_unit_test(test_owners_take_turns),
+        cmocka_unit_test(test_cancelled_jobs_end_at_once),
+        cmocka_unit_test(test_what_cannot_be_done_is_refused),
+        cmocka_unit_test(test_jobs_wait_for_memory),
+        cmocka_unit_test(test_failing_allocations_end_jobs_and_nothing_else),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL) +
+           cmocka_run_group_tests(chat, enginefixture_chat_exact, enginefixture_close);
+}
