@@ -358,7 +358,8 @@ err batcher_new(struct engine *e, const struct batcher_options *options, struct 
     size_t running = options->running ? options->running : BATCHER_RUNNING;
     size_t most = batcher_least(BATCHER_RUNNING_MAX, e->chunk);
     if (running > most) {
-        return err_set(info, ERR_ARGUMENT, "%zu answers at a time; it must be between 1 and %zu", running, most);
+        return err_set(info, ERR_ARGUMENT, "%zu answers at a time; it must be between 1 and %zu", running,
+                       most);
     }
     struct batcher *b = mem_calloc(1, sizeof *b);
     if (!b) {

@@ -3,9 +3,10 @@
  *
  *     submit → waits → reads its prompt → makes its answer → done
  *
- * Fairness: a free place goes to the owner with the fewest jobs running, among those to whose turn it is (each
- * owner's jobs in order, owners one by one); prompts being read share what a step gives to prompts. That share is chosen from measured times so that a step with
- * prompts takes less than twice the time of one without: a long prompt stalls no answer (chunked prefill).
+ * Fairness: a free place goes to the owner with the fewest jobs running, among those to whose turn it is (an
+ * owner's jobs in order, owners one by one); prompts being read share what a step gives to prompts. That is
+ * chosen from measured times so that a step with prompts takes less than twice the time of one without: a long
+ * prompt stalls no answer (chunked prefill).
  * A job waits until its keys and values fit the memory beside the others'.
  *
  * Results: in deterministic mode a job's tokens and probabilities are, bit for bit, those of session_generate
@@ -25,7 +26,7 @@ struct batcher;
 struct batcher_job;
 
 struct batcher_options {
-    size_t running; /* jobs at the same time, up to BATCHER_RUNNING_MAX and the engine's chunk; 0: BATCHER_RUNNING */
+    size_t running; /* jobs at a time, up to BATCHER_RUNNING_MAX and the engine's chunk; 0: BATCHER_RUNNING */
     size_t waiting; /* jobs that may wait beside them; 0: BATCHER_WAITING */
     size_t memory;  /* bytes for keys and values; 0: half of what is available now */
 };
