@@ -1,0 +1,232 @@
+/* text/grammarmask.c: see grammarmask.h: the tree of tokens is walked together with the grammar's states. What
+ * follows a byte is nearly always known, so that a step of the walk is two look-ups; and where every plain
+ * character leads back to the same state, as inside a string of JSON, the plain parts of the tree are taken
+ * whole. */
+#include "text/grammarmask.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+#include "text/grammarstates.h"
+
+enum { GRAMMARMASK_KEPT = 64 };
+
+enum grammarmask_loop { GRAMMARMASK_UNKNOWN, GRAMMARMASK_NO, GRAMMARMASK_YES };
+
+struct grammarmask {
+    const struct tokentrie *trie;
+    struct grammarstates *states;
+    uint32_t at;
+    int32_t after; /* the token that is waited for; -1: none */
+    size_t n_words;
+    uint64_t *masks;                    /* [GRAMMARMASK_KEPT][n_words] */
+    uint32_t mask_of[GRAMMARMASK_KEPT]; /* whose they are; GRAMMARSTATES_DEAD: nobody's */
+    size_t oldest;
+    uint8_t *loops; /* [n_loops] enum grammarmask_loop by state */
+    size_t n_loops;
+};
+
+err grammarmask_new(const struct grammar *g, const struct tokentrie *v, struct grammarmask **out,
+                    struct errinfo *info)
+{
+    struct grammarmask *m = mem_calloc(1, sizeof *m);
+    size_t words = (v->vocab_size + 63) / 64;
+    if (m) {
+        m->trie = v;
+        m->n_words = words;
+        m->masks = mem_calloc(GRAMMARMASK_KEPT * words, sizeof *m->masks);
+    }
+    if (!m || !m->masks) {
+        grammarmask_free(m);
+        return err_set(info, ERR_NOMEM, "out of memory for a grammar over %zu tokens", v->vocab_size);
+    }
+    err e = grammarstates_new(g, &m->states, info);
+    if (e != ERR_OK) {
+        grammarmask_free(m);
+        return e;
+    }
+    grammarmask_begin(m, -1);
+    *out = m;
+    return ERR_OK;
+}
+
+void grammarmask_free(struct grammarmask *m)
+{
+    if (m) {
+        grammarstates_free(m->states);
+        mem_free(m->masks);
+        mem_free(m->loops);
+        mem_free(m);
+    }
+}
+
+void grammarmask_begin(struct grammarmask *m, int32_t after)
+{
+    m->at = grammarstates_start(m->states);
+    m->after = after;
+}
+
+/* ---- states that plain characters do not leave ---- */
+
+enum { GRAMMARMASK_FRONT = 8 };
+
+/* front[0 … n) becomes the states that the bytes low … high lead to from there; n 0 when they are too many. */
+static err grammarmask_front(struct grammarmask *m, uint32_t *front, size_t *n, int low, int high,
+                             struct errinfo *info)
+{
+    uint32_t to[GRAMMARMASK_FRONT];
+    size_t n_to = 0;
+    for (size_t i = 0; i < *n; i++) {
+        for (int b = low; b <= high; b++) {
+            uint32_t state;
+            size_t k = 0;
+            TRY(grammarstates_next(m->states, front[i], (uint8_t)b, &state, info));
+            while (k < n_to && to[k] != state) {
+                k++;
+            }
+            if (k == GRAMMARMASK_FRONT) {
+                *n = 0;
+                return ERR_OK;
+            }
+            to[k] = state;
+            n_to = k == n_to ? n_to + 1 : n_to;
+        }
+    }
+    memcpy(front, to, n_to * sizeof *to);
+    *n = n_to;
+    return ERR_OK;
+}
+
+/* Does every plain character (tokentrie.h) lead from `state` to itself? */
+static err grammarmask_find_loop(struct grammarmask *m, uint32_t state, bool *yes, struct errinfo *info)
+{
+    static const uint8_t characters[][8] = { /* ranges of up to four bytes; Unicode, table 3-7 */
+        {' ', '!'}, {'#', '['}, {']', '~'}, {0xc2, 0xdf, 0x80, 0xbf}, {0xe0, 0xe0, 0xa0, 0xbf, 0x80, 0xbf},
+        {0xe1, 0xec, 0x80, 0xbf, 0x80, 0xbf}, {0xed, 0xed, 0x80, 0x9f, 0x80, 0xbf},
+        {0xee, 0xef, 0x80, 0xbf, 0x80, 0xbf}, {0xf0, 0xf0, 0x90, 0xbf, 0x80, 0xbf, 0x80, 0xbf},
+        {0xf1, 0xf3, 0x80, 0xbf, 0x80, 0xbf, 0x80, 0xbf}, {0xf4, 0xf4, 0x80, 0x8f, 0x80, 0xbf, 0x80, 0xbf}};
+    *yes = true;
+    for (size_t i = 0; i < sizeof characters / sizeof *characters && *yes; i++) {
+        uint32_t front[GRAMMARMASK_FRONT] = {state};
+        size_t n = 1;
+        for (int k = 0; k < 8 && characters[i][k]; k += 2) {
+            TRY(grammarmask_front(m, front, &n, characters[i][k], characters[i][k + 1], info));
+        }
+        *yes = n == 1 && front[0] == state;
+    }
+    return ERR_OK;
+}
+
+static err grammarmask_loops(struct grammarmask *m, uint32_t state, bool *yes, struct errinfo *info)
+{
+    if (state >= m->n_loops) {
+        size_t n = 2 * (size_t)state + 64;
+        uint8_t *p = mem_resize(m->loops, n, sizeof *p);
+        if (!p) {
+            return err_set(info, ERR_NOMEM, "out of memory for a grammar of %zu states", n);
+        }
+        memset(p + m->n_loops, GRAMMARMASK_UNKNOWN, n - m->n_loops);
+        m->loops = p;
+        m->n_loops = n;
+    }
+    if (m->loops[state] == GRAMMARMASK_UNKNOWN) {
+        TRY(grammarmask_find_loop(m, state, yes, info));
+        m->loops[state] = *yes ? GRAMMARMASK_YES : GRAMMARMASK_NO;
+    }
+    *yes = m->loops[state] == GRAMMARMASK_YES;
+    return ERR_OK;
+}
+
+/* ---- masks ---- */
+
+static void grammarmask_set(const struct grammarmask *m, uint64_t *mask, uint32_t first, uint32_t end)
+{
+    for (uint32_t k = first; k < end; k++) {
+        mask[m->trie->ids[k] / 64] |= (uint64_t)1 << m->trie->ids[k] % 64;
+    }
+}
+
+static err grammarmask_walk(struct grammarmask *m, uint64_t *mask, struct errinfo *info)
+{
+    const struct tokentrie *v = m->trie;
+    struct grammarstates_rows rows = grammarstates_known(m->states);
+    uint32_t path[TOKENTRIE_DEPTH_MAX + 1]; /* the state before each depth */
+    memset(mask, 0, m->n_words * sizeof *mask);
+    path[0] = m->at;
+    for (uint32_t i = 0; i < v->n_nodes;) {
+        uint32_t from = path[v->depths[i]];
+        bool loops = false;
+        if (v->plain[i]) {
+            TRY(grammarmask_loops(m, from, &loops, info));
+            rows = grammarstates_known(m->states);
+        }
+        if (loops) {
+            grammarmask_set(m, mask, v->firsts[i], v->firsts[v->skips[i]]);
+            i = v->skips[i];
+            continue;
+        }
+        uint32_t to = rows.next[from * rows.n_classes + rows.classes[v->bytes[i]]];
+        if (to == UINT32_MAX) {
+            TRY(grammarstates_next(m->states, from, v->bytes[i], &to, info));
+            rows = grammarstates_known(m->states);
+        }
+        if (to == GRAMMARSTATES_DEAD) {
+            i = v->skips[i];
+            continue;
+        }
+        path[v->depths[i] + 1] = to;
+        grammarmask_set(m, mask, v->firsts[i], v->firsts[i + 1]);
+        i++;
+    }
+    return ERR_OK;
+}
+
+err grammarmask_next(struct grammarmask *m, const uint64_t **bits, struct errinfo *info)
+{
+    if (m->after >= 0) {
+        *bits = NULL;
+        return ERR_OK;
+    }
+    if (grammarstates_crowded(m->states)) {
+        TRY(grammarstates_keep(m->states, &m->at, info));
+        memset(m->mask_of, 0, sizeof m->mask_of);
+        m->n_loops = 0;
+    }
+    for (size_t i = 0; i < GRAMMARMASK_KEPT; i++) {
+        if (m->mask_of[i] == m->at) {
+            *bits = m->masks + i * m->n_words;
+            return ERR_OK;
+        }
+    }
+    uint64_t *mask = m->masks + m->oldest * m->n_words;
+    m->mask_of[m->oldest] = GRAMMARSTATES_DEAD;
+    TRY(grammarmask_walk(m, mask, info));
+    m->mask_of[m->oldest] = m->at;
+    m->oldest = (m->oldest + 1) % GRAMMARMASK_KEPT;
+    *bits = mask;
+    return ERR_OK;
+}
+
+bool grammarmask_may_end(const struct grammarmask *m)
+{
+    return m->after >= 0 || grammarstates_may_end(m->states, m->at);
+}
+
+err grammarmask_accept(struct grammarmask *m, int32_t id, struct errinfo *info)
+{
+    if (m->after >= 0) {
+        m->after = id == m->after ? -1 : m->after;
+        return ERR_OK;
+    }
+    struct tokenizer_piece text = tokenizer_bytes(m->trie->tokenizer, id);
+    bool taken = id >= 0 && (size_t)id < m->trie->vocab_size && tokentrie_takes(m->trie->tokenizer, id);
+    uint32_t at = taken ? m->at : GRAMMARSTATES_DEAD;
+    for (size_t i = 0; i < text.len && at != GRAMMARSTATES_DEAD; i++) {
+        TRY(grammarstates_next(m->states, at, (uint8_t)text.data[i], &at, info));
+    }
+    if (at == GRAMMARSTATES_DEAD) {
+        return err_set(info, ERR_ARGUMENT, "token %d does not go on as the grammar wants", id);
+    }
+    m->at = at;
+    return ERR_OK;
+}

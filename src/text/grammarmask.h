@@ -1,0 +1,34 @@
+/* text/grammarmask.h: one answer that must match a grammar: which tokens may come next.
+ *
+ *     grammarmask_new(grammar, trie, &m, info);
+ *     for (…) { grammarmask_next(m, &bits, info); …choose id…; grammarmask_accept(m, id, info); }
+ *
+ * What ends an answer (eos) is no text and is the caller's to allow, where grammarmask_may_end. Masks of
+ * the states met last are kept: in the middle of a string a step costs a look-up. Thread rule: one
+ * thread at a time; grammar and trie are shared. */
+#ifndef TEXT_GRAMMARMASK_H
+#define TEXT_GRAMMARMASK_H
+
+#include "text/grammar.h"
+#include "text/tokentrie.h"
+
+struct grammarmask;
+
+/* Both must outlive it. */
+ERR_MUST_USE err grammarmask_new(const struct grammar *g, const struct tokentrie *v,
+                                 struct grammarmask **out, struct errinfo *info);
+void grammarmask_free(struct grammarmask *m); /* NULL is fine */
+
+/* Back to the beginning, for another answer. With `after` at least 0 the grammar begins behind the first
+ * token of that id (the end of thinking), and what comes before is free. */
+void grammarmask_begin(struct grammarmask *m, int32_t after);
+
+/* Token i may come next when bit i % 64 of (*bits)[i / 64] is set; [vocab_size + 63) / 64], valid until the
+ * next call. *bits NULL: whatever may come. ERR_LIMIT as grammarstates_next. */
+ERR_MUST_USE err grammarmask_next(struct grammarmask *m, const uint64_t **bits, struct errinfo *info);
+/* May the answer end here? */
+bool grammarmask_may_end(const struct grammarmask *m);
+/* The answer goes on with `id`. ERR_ARGUMENT when the grammar does not allow it; then nothing has changed. */
+ERR_MUST_USE err grammarmask_accept(struct grammarmask *m, int32_t id, struct errinfo *info);
+
+#endif
