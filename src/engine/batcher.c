@@ -7,6 +7,7 @@
 #include "base/meminfo.h"
 #include "base/progress.h"
 #include "engine/generation.h"
+#include "engine/prefixtree.h"
 
 enum { BATCHER_FIRST = 16 }; /* tokens of prompts beside answers before anything was measured */
 #define BATCHER_SHARE 0.8    /* of the time of a step of answers alone: what prompts may add */
@@ -22,6 +23,7 @@ struct batcher_job {
     double since; /* when reading began; from the first token on, when that was done */
     size_t reads; /* tokens in this step */
     uint64_t turn; /* jobs of an owner have different ones */
+    size_t cached; /* tokens of the prompt that were found */
     bool cancelled;
 };
 
@@ -30,6 +32,8 @@ struct batcher {
     struct batcher_job **running, **waiting; /* [most_running], [most_waiting], oldest first */
     size_t n_running, n_waiting, most_running, most_waiting;
     size_t memory, reserved;
+    struct kvpool *pool; /* of `memory` bytes */
+    struct prefixtree *prefixes;
     uint64_t turn; /* of the job that got the last place */
     struct model_segment *segments; /* [most_running] */
     float *logits;                  /* [most_running, vocab_size] */
@@ -46,6 +50,17 @@ static void batcher_job_free(struct batcher_job *j)
     mem_free(j);
 }
 
+/* What the job has read becomes a prefix for others. */
+static void batcher_keep(struct batcher *b, const struct batcher_job *j)
+{
+    if (j->session) {
+        struct kvcache *kv = &j->session->kv;
+        prefixtree_add(b->prefixes, j->is.partition, j->session->tokens, kv->held,
+                       kv->cache.len / MODEL_CACHE_PAGE);
+        kvcache_swapped(kv);
+    }
+}
+
 /* Takes the job out of its list and says how it ended. */
 static void batcher_end(struct batcher *b, struct batcher_job *j, err e, const char *message)
 {
@@ -60,7 +75,8 @@ static void batcher_end(struct batcher *b, struct batcher_job *j, err e, const c
     j->result.completion_tokens = j->generation.made;
     *(j->generation.made ? &j->result.decode_seconds : &j->result.prefill_seconds) =
         j->session ? progress_clock() - j->since : 0;
-    j->is.done(j->is.user, &j->result, e, e == ERR_OK ? NULL : message);
+    batcher_keep(b, j);
+    j->is.done(j->is.user, &j->result, j->cached, e, e == ERR_OK ? NULL : message);
     batcher_job_free(j);
 }
 
@@ -176,10 +192,23 @@ void batcher_cancel(struct batcher_job *job)
 
 /* ---- Places. ---- */
 
+/* What is known of the prompt; its last token is read in any case, for what comes after it. */
+static void batcher_find(struct batcher *b, struct batcher_job *j, struct session *s)
+{
+    struct kvpage **pages = mem_calloc(j->is.n_tokens / MODEL_CACHE_PAGE + 1, sizeof *pages);
+    if (pages) {
+        size_t n = prefixtree_find(b->prefixes, j->is.partition, j->is.tokens, j->is.n_tokens - 1, pages);
+        kvcache_take_filled(&s->kv, pages, n);
+        j->cached = n * MODEL_CACHE_PAGE;
+        mem_free(pages);
+    }
+}
+
 static err batcher_begin(struct batcher *b, struct batcher_job *j, struct session **out, struct errinfo *info)
 {
-    TRY(session_make(b->engine, j->context, b->engine->kv_dtype, out, info));
+    TRY(session_make(b->engine, j->context, b->engine->kv_dtype, b->pool, out, info));
     TRY(session_append(*out, j->is.tokens, j->is.n_tokens, info));
+    batcher_find(b, j, *out);
     return generation_begin(&j->generation, *out, j->is.sampling, j->is.options, info);
 }
 
@@ -256,6 +285,30 @@ static size_t batcher_share(struct batcher *b, size_t *n_answers)
     return given;
 }
 
+/* Room for what a job reads in this step. Running jobs have reserved more than they hold, so there is always a
+ * prefix to give up. */
+static err batcher_grow(struct batcher *b, struct batcher_job *j, struct errinfo *info)
+{
+    struct kvcache *kv = &j->session->kv;
+    err e;
+    do {
+        e = kvcache_grow(kv, kv->cache.len + j->reads, info);
+    } while (e == ERR_LIMIT && prefixtree_evict(b->prefixes));
+    return e;
+}
+
+/* Ends the jobs that get none. */
+static void batcher_grow_all(struct batcher *b)
+{
+    for (size_t i = b->n_running; i-- > 0;) {
+        struct errinfo info = {0};
+        err e = batcher_grow(b, b->running[i], &info);
+        if (e != ERR_OK) {
+            batcher_end(b, b->running[i], e, info.message);
+        }
+    }
+}
+
 static size_t batcher_segments(struct batcher *b)
 {
     size_t n = 0, rows = 0, vocab = engine_vocab_size(b->engine);
@@ -306,6 +359,7 @@ static void batcher_sample(struct batcher *b)
         if (j->generation.made == 0) {
             j->result.prefill_seconds = progress_clock() - j->since;
             j->since += j->result.prefill_seconds;
+            batcher_keep(b, j); /* at once, for those who ask the same at the same time */
         }
         err e = generation_step(&j->generation, j->is.token, j->is.user, &info);
         if (e != ERR_OK || j->generation.finished) {
@@ -337,7 +391,12 @@ void batcher_step(struct batcher *b)
     if (b->n_running == 0) {
         return;
     }
-    size_t n_answers, n_prompt_tokens = batcher_share(b, &n_answers), n = batcher_segments(b);
+    size_t n_answers, n_prompt_tokens = batcher_share(b, &n_answers);
+    batcher_grow_all(b);
+    size_t n = batcher_segments(b);
+    if (n == 0) {
+        return;
+    }
     double start = progress_clock();
     err result = model_forward(e->model, e->compute, e->work, b->segments, n, NULL, NULL, &info);
     if (result != ERR_OK) {
@@ -369,6 +428,13 @@ err batcher_new(struct engine *e, const struct batcher_options *options, struct 
     b->most_running = running;
     b->most_waiting = options->waiting ? options->waiting : BATCHER_WAITING;
     b->memory = options->memory ? options->memory : meminfo_available() / 2;
+    struct model_cache_shape shape = kvcache_shape_of(e->model, e->kv_dtype);
+    err result = kvpool_new(&shape, b->memory, &b->pool, info);
+    result = result == ERR_OK ? prefixtree_new(b->pool, &b->prefixes, info) : result;
+    if (result != ERR_OK) {
+        batcher_free(b);
+        return result;
+    }
     b->running = mem_calloc(b->most_running, sizeof *b->running);
     b->waiting = mem_calloc(b->most_waiting, sizeof *b->waiting);
     b->segments = mem_calloc(b->most_running, sizeof *b->segments);
@@ -393,6 +459,8 @@ void batcher_free(struct batcher *b)
         b->waiting[i]->cancelled = true;
     }
     batcher_end_cancelled(b);
+    prefixtree_free(b->prefixes);
+    kvpool_free(b->pool);
     mem_free(b->running);
     mem_free(b->waiting);
     mem_free(b->segments);
@@ -402,5 +470,6 @@ void batcher_free(struct batcher *b)
 
 struct batcher_counts batcher_count(const struct batcher *b)
 {
-    return (struct batcher_counts){b->n_running, b->n_waiting, b->memory, b->reserved};
+    return (struct batcher_counts){b->n_running, b->n_waiting, b->memory, b->reserved,
+                                   prefixtree_pages(b->prefixes) * kvpool_page_bytes(b->pool)};
 }

@@ -9,6 +9,9 @@
  * prompt stalls no answer (chunked prefill).
  * A job waits until its keys and values fit the memory beside the others'.
  *
+ * Prefixes: keys and values of prompts and answers are kept (prefixtree.h) as long as nobody else needs their
+ * memory; a job that begins with the same tokens in the same partition reads only the rest.
+ *
  * Results: in deterministic mode a job's tokens and probabilities are, bit for bit, those of session_generate
  * on a session of its own; else they differ by as much as chunks and batches do there (docs/numerics.md).
  * Nothing is guessed ahead (SESSION_SPECULATE_OFF).
@@ -37,10 +40,11 @@ struct batcher_request {
     const struct sampling *sampling;        /* NULL: greedy. Borrowed until done */
     const struct generate_options *options; /* likewise; NULL: until the context is full */
     uint64_t owner;                         /* for fairness alone */
+    uint64_t partition;                     /* whose prefixes it may use and adds to */
     session_callback token;                 /* every token; false stops the job. May be NULL */
     /* Once, whatever happens; the job is gone afterwards. e is ERR_OK, also for what was cancelled; else
-     * `message` says what is wrong. */
-    void (*done)(void *user, const struct generate_result *result, err e, const char *message);
+     * `message` says what is wrong. result's prompt_tokens are those of the prompt, `cached` of them found. */
+    void (*done)(void *user, const struct generate_result *result, size_t cached, err e, const char *message);
     void *user;
 };
 
@@ -63,6 +67,7 @@ void batcher_step(struct batcher *b);
 struct batcher_counts {
     size_t running, waiting; /* jobs */
     size_t memory, reserved; /* bytes for keys and values: in all, and of running jobs */
+    size_t kept;             /* bytes of prefixes */
 };
 struct batcher_counts batcher_count(const struct batcher *b);
 

@@ -66,8 +66,60 @@ err kvcache_init(struct kvcache *kv, const struct model_cache_shape *s, size_t c
     return ERR_OK;
 }
 
+err kvcache_init_pooled(struct kvcache *kv, const struct model_cache_shape *s, size_t capacity,
+                        struct kvpool *pool, struct errinfo *info)
+{
+    size_t n_pages = kvcache_pages(capacity);
+    struct kvcache n = {.shape = *s, .pool = pool};
+    n.cache.dtype = s->dtype;
+    n.cache.capacity = capacity;
+    n.cache.pages = mem_calloc(n_pages, sizeof *n.cache.pages);
+    n.held = mem_calloc(n_pages, sizeof *n.held);
+    if (!n.cache.pages || !n.held) {
+        kvcache_deinit(&n);
+        return err_set(info, ERR_NOMEM, "out of memory for a table of %zu pages", n_pages);
+    }
+    *kv = n;
+    return ERR_OK;
+}
+
+static void kvcache_push(struct kvcache *kv, struct kvpage *page)
+{
+    kv->cache.pages[kv->n_held] = page->data;
+    kv->held[kv->n_held++] = page;
+}
+
+void kvcache_take_filled(struct kvcache *kv, struct kvpage *const *pages, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        kvcache_push(kv, pages[i]);
+    }
+    kv->cache.len = n * MODEL_CACHE_PAGE;
+}
+
+void kvcache_swapped(struct kvcache *kv)
+{
+    for (size_t i = 0; i < kv->n_held; i++) {
+        kv->cache.pages[i] = kv->held[i]->data;
+    }
+}
+
+err kvcache_grow(struct kvcache *kv, size_t n, struct errinfo *info)
+{
+    while (kv->n_held * MODEL_CACHE_PAGE < n) {
+        struct kvpage *page;
+        TRY(kvpool_take(kv->pool, &page, info));
+        kvcache_push(kv, page);
+    }
+    return ERR_OK;
+}
+
 void kvcache_deinit(struct kvcache *kv)
 {
+    for (size_t i = 0; i < kv->n_held; i++) {
+        kvpool_drop(kv->pool, kv->held[i]);
+    }
+    mem_free(kv->held);
     mem_free(kv->cache.pages);
     mem_free_aligned(kv->block);
     *kv = (struct kvcache){0};

@@ -9,8 +9,8 @@
 #include "engine/generation.h"
 #include "engine/sessionfile.h"
 
-err session_make(struct engine *e, size_t capacity, enum dtype dtype, struct session **out,
-                 struct errinfo *info)
+err session_make(struct engine *e, size_t capacity, enum dtype dtype, struct kvpool *pool,
+                 struct session **out, struct errinfo *info)
 {
     struct session *s = mem_calloc(1, sizeof *s);
     if (!s) {
@@ -18,7 +18,8 @@ err session_make(struct engine *e, size_t capacity, enum dtype dtype, struct ses
     }
     s->engine = e;
     struct model_cache_shape shape = kvcache_shape_of(e->model, dtype);
-    err result = kvcache_init(&s->kv, &shape, capacity, meminfo_available(), info);
+    err result = pool ? kvcache_init_pooled(&s->kv, &shape, capacity, pool, info)
+                      : kvcache_init(&s->kv, &shape, capacity, meminfo_available(), info);
     if (result == ERR_OK) {
         s->tokens = mem_calloc(capacity, sizeof *s->tokens);
         s->logits = mem_calloc(engine_vocab_size(e), sizeof *s->logits);
@@ -61,7 +62,7 @@ err session_new(struct engine *e, const struct session_options *options, struct 
                        "a context of %zu positions was asked for; this model was made for at most %zu",
                        context, limit);
     }
-    return session_make(e, context ? context : session_default_context(e), e->kv_dtype, out, info);
+    return session_make(e, context ? context : session_default_context(e), e->kv_dtype, NULL, out, info);
 }
 
 void session_free(struct session *s)

@@ -24,8 +24,9 @@ struct session {
     struct drafter *drafter;        /* guesses ahead; NULL until a generation does (drafter.h) */
 };
 
-/* A session of exactly `capacity` positions with a cache of `dtype`; limits already checked. */
-ERR_MUST_USE err session_make(struct engine *e, size_t capacity, enum dtype dtype,
+/* A session of exactly `capacity` positions with a cache of `dtype`; limits already checked. `pool`: where its
+ * pages come from, as the owner makes the cache grow (kvcache_grow) before each pass; NULL: reserved at once. */
+ERR_MUST_USE err session_make(struct engine *e, size_t capacity, enum dtype dtype, struct kvpool *pool,
                               struct session **out, struct errinfo *info);
 
 /* Reads what waits, in chunks; afterwards has_logits unless the session is empty. */

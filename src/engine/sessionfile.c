@@ -253,7 +253,7 @@ static err sessionfile_read_mapped(struct engine *e, const struct file_map *map,
     TRY(sessionfile_read_header(&c, &h));
     TRY(sessionfile_check_header(e, &h, map->size, path, &dtype, info));
     struct session *s;
-    TRY(session_make(e, h.is.capacity, dtype, &s, info));
+    TRY(session_make(e, h.is.capacity, dtype, NULL, &s, info));
     if (sessionfile_fill(&c, &h, s) != ERR_OK) {
         session_free(s);
         return err_set(info, ERR_CORRUPT, "%s names tokens this model does not have", path);

@@ -16,6 +16,7 @@ struct answer {
     char message[256];
     struct generate_result result;
     size_t *order, place; /* counts ends */
+    size_t cached;
 };
 
 static bool on_token(void *user, const struct session_token *t)
@@ -27,12 +28,13 @@ static bool on_token(void *user, const struct session_token *t)
     return a->n != a->stop_after;
 }
 
-static void on_done(void *user, const struct generate_result *r, err e, const char *message)
+static void on_done(void *user, const struct generate_result *r, size_t cached, err e, const char *message)
 {
     struct answer *a = user;
     a->done++;
     a->e = e;
     a->result = *r;
+    a->cached = cached;
     snprintf(a->message, sizeof a->message, "%s", message ? message : "");
     if (a->order) {
         a->place = ++*a->order;
@@ -261,6 +263,110 @@ static void test_jobs_wait_for_memory(void **state)
     batcher_free(b);
 }
 
+/* n copies of one prompt at the same time; returns what was found of it for the last. */
+static size_t ask(struct batcher *b, const int32_t *ids, size_t n_ids, uint64_t partition, size_t n,
+                  struct answer *a)
+{
+    struct errinfo info = {0};
+    const struct generate_options o = {.max_tokens = 20, .ignore_eos = true};
+    for (size_t i = 0; i < n; i++) {
+        a[i] = (struct answer){0};
+        must(batcher_submit(b,
+                            &(struct batcher_request){.tokens = ids,
+                                                      .n_tokens = n_ids,
+                                                      .options = &o,
+                                                      .partition = partition,
+                                                      .token = on_token,
+                                                      .done = on_done,
+                                                      .user = &a[i]},
+                            &a[i].job, &info),
+             &info);
+    }
+    run_all(b);
+    for (size_t i = 0; i < n; i++) {
+        assert_int_equal(a[i].e, ERR_OK);
+        assert_int_equal(a[i].n, 20);
+    }
+    return a[n - 1].cached;
+}
+
+static void assert_same(const struct answer *a, const struct answer *b)
+{
+    assert_memory_equal(a->ids, b->ids, sizeof a->ids);
+    assert_memory_equal(a->logprobs, b->logprobs, sizeof a->logprobs);
+}
+
+static void test_known_beginnings_are_not_read_again(void **state)
+{
+    (void)state;
+    for (size_t m = 0; m < ENGINEFIXTURE_MODELS; m++) {
+        struct engine *e = enginefixture_open(enginefixture_models[m], 2, true, 50);
+        size_t page = engine_cache_bytes_per_token(e) * 64;
+        struct batcher *b = batcher(e, 4, 0, 64 * page);
+        struct answer first[1], again[3];
+        int32_t ids[300];
+        enginefixture_tokens(e, ids, 150);
+        assert_int_equal(ask(b, ids, 150, 1, 1, first), 0);
+        assert_int_equal(batcher_count(b).kept, 2 * page); /* 169 positions were read */
+        assert_int_equal(ask(b, ids, 150, 1, 3, again), 128);
+        for (size_t i = 0; i < 3; i++) {
+            assert_same(first, &again[i]);
+        }
+        assert_int_equal(ask(b, ids, 128, 1, 1, again), 64); /* the last token must be read */
+        assert_int_equal(ask(b, ids, 150, 2, 1, again), 0);  /* another's */
+        assert_same(first, &again[0]);
+        memcpy(ids + 150, first->ids, 20 * sizeof *ids); /* a conversation goes on */
+        enginefixture_tokens(e, ids + 170, 40);
+        assert_int_equal(ask(b, ids, 210, 1, 1, again), 128);
+        batcher_free(b);
+        engine_close(e);
+    }
+}
+
+/* Four who ask the same at the same time read it each, and keep it once. */
+static void test_the_same_text_is_kept_once(void **state)
+{
+    struct engine *e = *state;
+    size_t page = engine_cache_bytes_per_token(e) * 64;
+    struct batcher *b = batcher(e, 4, 0, 64 * page);
+    struct answer a[4];
+    int32_t ids[200];
+    enginefixture_tokens(e, ids, 200);
+    assert_int_equal(ask(b, ids, 200, 1, 4, a), 0);
+    for (size_t i = 1; i < 4; i++) {
+        assert_same(&a[0], &a[i]);
+    }
+    assert_int_equal(batcher_count(b).kept, 3 * page);
+    batcher_free(b);
+}
+
+/* Memory for two jobs and nothing else: what was kept goes, the longest unused first. */
+static void test_prefixes_make_room_for_jobs(void **state)
+{
+    struct engine *e = *state;
+    size_t page = engine_cache_bytes_per_token(e) * 64;
+    struct batcher *b = batcher(e, 2, 0, 8 * page);
+    struct answer a[2], alone[6];
+    int32_t ids[6][200];
+    for (size_t i = 0; i < 6; i++) {
+        enginefixture_tokens(e, ids[i], 200);
+        ids[i][0] = (int32_t)i; /* nothing in common */
+        struct batcher *own = batcher(e, 1, 0, 8 * page);
+        ask(own, ids[i], 200, 1, 1, &alone[i]);
+        batcher_free(own);
+    }
+    for (size_t round = 0; round < 3; round++) {
+        for (size_t i = 0; i < 6; i++) {
+            ask(b, ids[i], 200, 1, 2, a);
+            assert_same(&alone[i], &a[0]);
+            assert_same(&alone[i], &a[1]);
+            assert_true(batcher_count(b).kept <= 8 * page);
+        }
+    }
+    assert_int_equal(ask(b, ids[5], 200, 1, 1, a), 192);
+    batcher_free(b);
+}
+
 static void test_failing_allocations_end_jobs_and_nothing_else(void **state)
 {
     struct engine *e = *state;
@@ -303,6 +409,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_in_company_as_alone),
+        cmocka_unit_test(test_known_beginnings_are_not_read_again),
     };
     const struct CMUnitTest chat[] = {
         cmocka_unit_test(test_long_prompts_stall_no_answer),
@@ -310,6 +417,8 @@ int main(void)
         cmocka_unit_test(test_cancelled_jobs_end_at_once),
         cmocka_unit_test(test_what_cannot_be_done_is_refused),
         cmocka_unit_test(test_jobs_wait_for_memory),
+        cmocka_unit_test(test_the_same_text_is_kept_once),
+        cmocka_unit_test(test_prefixes_make_room_for_jobs),
         cmocka_unit_test(test_failing_allocations_end_jobs_and_nothing_else),
     };
     return cmocka_run_group_tests(tests, NULL, NULL) +
