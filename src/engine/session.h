@@ -25,7 +25,8 @@ struct session {
 };
 
 /* A session of exactly `capacity` positions with a cache of `dtype`; limits already checked. `pool`: where its
- * pages come from, as the owner makes the cache grow (kvcache_grow) before each pass; NULL: reserved at once. */
+ * pages come from, as the owner makes the cache grow (kvcache_grow) before each pass; NULL: reserved at
+ * once. */
 ERR_MUST_USE err session_make(struct engine *e, size_t capacity, enum dtype dtype, struct kvpool *pool,
                               struct session **out, struct errinfo *info);
 
