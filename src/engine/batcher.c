@@ -29,7 +29,7 @@ struct batcher_job {
 
 struct batcher {
     struct engine *engine;
-    struct batcher_job **running, **waiting; /* [most_running], [most_waiting], oldest first */
+    struct batcher_job **running, **waiting; /* [most_running], [most_waiting + most_running] */
     size_t n_running, n_waiting, most_running, most_waiting;
     size_t memory, reserved;
     struct kvpool *pool; /* of `memory` bytes */
@@ -141,7 +141,7 @@ static err batcher_check(const struct batcher *b, const struct batcher_job *j, s
                        j->is.n_tokens, j->context - j->is.n_tokens, meminfo_text(j->bytes, need),
                        meminfo_text(b->memory, have));
     }
-    if (b->n_waiting == b->most_waiting) {
+    if (b->n_waiting >= b->most_waiting + b->most_running - b->n_running) { /* free places count */
         return err_set(info, ERR_LIMIT, "%zu requests are waiting already, as many as may; try again later",
                        b->n_waiting);
     }
@@ -436,7 +436,7 @@ err batcher_new(struct engine *e, const struct batcher_options *options, struct 
         return result;
     }
     b->running = mem_calloc(b->most_running, sizeof *b->running);
-    b->waiting = mem_calloc(b->most_waiting, sizeof *b->waiting);
+    b->waiting = mem_calloc(b->most_waiting + b->most_running, sizeof *b->waiting);
     b->segments = mem_calloc(b->most_running, sizeof *b->segments);
     b->logits = mem_alloc_aligned(b->most_running * engine_vocab_size(e) * sizeof *b->logits);
     if (!b->running || !b->waiting || !b->segments || !b->logits) {

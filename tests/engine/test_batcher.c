@@ -211,7 +211,7 @@ static void test_what_cannot_be_done_is_refused(void **state)
     struct batcher *b = NULL;
     assert_int_equal(batcher_new(e, &(struct batcher_options){.running = 100000}, &b, &info), ERR_ARGUMENT);
     size_t page = engine_cache_bytes_per_token(e) * 64;
-    b = batcher(e, 1, 2, 2 * page);
+    b = batcher(e, 1, 1, 2 * page);
     struct answer a = {0}, more[3] = {0};
     const struct generate_options o = {.max_tokens = 10}, large = {.max_tokens = 126};
     const struct sampling wrong = {.temperature = -1};
@@ -226,7 +226,7 @@ static void test_what_cannot_be_done_is_refused(void **state)
     assert_int_equal(submit(b, &a, ids, 3, NULL, &o, 0, &info), ERR_LIMIT);
     assert_non_null(strstr(info.message, "2 requests are waiting"));
     ids[1] = -5; /* found when its turn comes */
-    batcher_step(b);
+    run_all(b);
     must(submit(b, &more[2], ids, 3, NULL, &o, 0, &info), &info);
     run_all(b);
     assert_int_equal(a.done, 0);

@@ -1,0 +1,325 @@
+/* server/enginethread.c: see enginethread.h. One lock for all: what it guards takes microseconds, a step of the
+ * engine milliseconds, and none is held while the engine computes. */
+#include "server/enginethread.h"
+
+#include <pthread.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+struct enginethread_item { /* an event that waits to be read */
+    struct enginethread_item *next;
+    struct enginethread_event event;
+    char text[];
+};
+
+struct enginethread_stream {
+    struct enginethread *thread;
+    struct enginethread_request is; /* tokens: its own */
+    struct batcher_job *job;        /* NULL: not submitted yet, or over */
+    struct enginethread_stream *next; /* among those to be submitted or cancelled */
+    struct enginethread_item *first, **last, *read; /* waiting events; the one given out last */
+    struct enginethread_item *end;                  /* made at the beginning: an end never lacks memory */
+    char message[sizeof((struct errinfo *)NULL)->message];
+    bool listed, over, closed, hungry, short_of_memory;
+};
+
+struct enginethread {
+    struct batcher *batcher;
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t asked, answered;
+    struct enginethread_stream *inbox, **inbox_end; /* the oldest first */
+    struct batcher_counts counts;
+    bool stopping;
+};
+
+/* ---- Streams. ---- */
+
+static void enginethread_forget(struct enginethread_stream *s)
+{
+    for (struct enginethread_item *i = s->first, *next; i; i = next) {
+        next = i->next;
+        mem_free(i);
+    }
+    mem_free(s->end); /* NULL once it was put */
+    mem_free(s->read);
+    mem_free((void *)s->is.tokens);
+    if (s->is.release) {
+        s->is.release(s->is.owned);
+    }
+    mem_free(s);
+}
+
+/* With the lock. Adds an event and wakes the reader. */
+static void enginethread_put(struct enginethread_stream *s, struct enginethread_item *i)
+{
+    i->next = NULL;
+    *s->last = i;
+    s->last = &i->next;
+    pthread_cond_broadcast(&s->thread->answered);
+    if (s->hungry && !s->closed && s->is.notify) {
+        s->hungry = false;
+        s->is.notify(s->is.user);
+    }
+}
+
+/* With the lock. The end; the stream goes if its reader has gone. */
+static void enginethread_finish(struct enginethread_stream *s, const struct generate_result *r, size_t cached,
+                                err e, const char *message)
+{
+    struct enginethread_item *i = s->end;
+    if (message) {
+        strncpy(s->message, message, sizeof s->message - 1);
+    }
+    i->event = (struct enginethread_event){.kind = ENGINETHREAD_END,
+                                           .result = *r,
+                                           .cached = cached,
+                                           .e = e,
+                                           .message = e == ERR_OK ? NULL : s->message};
+    s->end = NULL;
+    s->over = true;
+    s->job = NULL;
+    enginethread_put(s, i);
+    if (s->closed && !s->listed) {
+        enginethread_forget(s);
+    }
+}
+
+static bool enginethread_on_token(void *user, const struct session_token *token)
+{
+    struct enginethread_stream *s = user;
+    struct enginethread_item *i = mem_alloc(sizeof *i + token->text_len + 1);
+    if (i) {
+        i->event = (struct enginethread_event){.kind = ENGINETHREAD_TOKEN, .token = *token};
+        memcpy(i->text, token->text, token->text_len);
+        i->text[token->text_len] = '\0';
+        i->event.token.text = i->text;
+    }
+    pthread_mutex_lock(&s->thread->lock);
+    if (i) {
+        enginethread_put(s, i);
+    } else {
+        s->short_of_memory = true;
+    }
+    bool go_on = i && !s->closed;
+    pthread_mutex_unlock(&s->thread->lock);
+    return go_on;
+}
+
+static void enginethread_on_done(void *user, const struct generate_result *r, size_t cached, err e,
+                                 const char *message)
+{
+    struct enginethread_stream *s = user;
+    struct enginethread *t = s->thread;
+    pthread_mutex_lock(&t->lock);
+    if (s->short_of_memory) {
+        enginethread_finish(s, r, cached, ERR_NOMEM, "out of memory for the text of an answer");
+    } else {
+        enginethread_finish(s, r, cached, e, message);
+    }
+    pthread_mutex_unlock(&t->lock);
+}
+
+/* ---- The thread. ---- */
+
+static void enginethread_submit(struct enginethread *t, struct enginethread_stream *s)
+{
+    struct errinfo info = {0};
+    const struct batcher_request r = {.tokens = s->is.tokens,
+                                      .n_tokens = s->is.n_tokens,
+                                      .sampling = &s->is.sampling,
+                                      .options = &s->is.options,
+                                      .owner = s->is.owner,
+                                      .partition = s->is.partition,
+                                      .token = enginethread_on_token,
+                                      .done = enginethread_on_done,
+                                      .user = s};
+    struct batcher_job *job;
+    err e = batcher_submit(t->batcher, &r, &job, &info);
+    if (e == ERR_OK) {
+        s->job = job;
+    } else {
+        const struct generate_result none = {0};
+        enginethread_on_done(s, &none, 0, e, info.message);
+    }
+}
+
+/* What was asked since: new jobs, and those whose reader has gone. False: it is time to stop. */
+static bool enginethread_take(struct enginethread *t)
+{
+    pthread_mutex_lock(&t->lock);
+    t->counts = batcher_count(t->batcher);
+    while (!t->stopping && !t->inbox && t->counts.running + t->counts.waiting == 0) {
+        pthread_cond_wait(&t->asked, &t->lock);
+    }
+    struct enginethread_stream *list = t->inbox;
+    t->inbox = NULL;
+    t->inbox_end = &t->inbox;
+    bool go_on = !t->stopping;
+    for (struct enginethread_stream *s = list, *next; s; s = next) {
+        next = s->next;
+        s->listed = false;
+        if (s->closed && !s->job) { /* over, or not yet begun */
+            enginethread_forget(s);
+        } else if (s->job) {
+            batcher_cancel(s->job);
+        } else {
+            pthread_mutex_unlock(&t->lock);
+            enginethread_submit(t, s);
+            pthread_mutex_lock(&t->lock);
+        }
+    }
+    pthread_mutex_unlock(&t->lock);
+    return go_on;
+}
+
+static void *enginethread_run(void *user)
+{
+    struct enginethread *t = user;
+    while (enginethread_take(t)) {
+        batcher_step(t->batcher);
+    }
+    return NULL;
+}
+
+/* ---- Other threads. ---- */
+
+/* With the lock: the engine's thread looks at the stream before its next step. */
+static void enginethread_list(struct enginethread *t, struct enginethread_stream *s)
+{
+    if (!s->listed) {
+        s->listed = true;
+        s->next = NULL;
+        *t->inbox_end = s;
+        t->inbox_end = &s->next;
+        pthread_cond_signal(&t->asked);
+    }
+}
+
+err enginethread_ask(struct enginethread *t, const struct enginethread_request *request,
+                     struct enginethread_stream **out, struct errinfo *info)
+{
+    struct enginethread_stream *s = mem_calloc(1, sizeof *s);
+    struct enginethread_item *end = mem_calloc(1, sizeof *end);
+    int32_t *tokens = mem_calloc(request->n_tokens ? request->n_tokens : 1, sizeof *tokens);
+    if (!s || !end || !tokens) {
+        mem_free(s);
+        mem_free(end);
+        mem_free(tokens);
+        return err_set(info, ERR_NOMEM, "out of memory for a request of %zu tokens", request->n_tokens);
+    }
+    if (request->n_tokens > 0) {
+        memcpy(tokens, request->tokens, request->n_tokens * sizeof *tokens);
+    }
+    s->thread = t;
+    s->is = *request;
+    s->is.tokens = tokens;
+    s->end = end;
+    s->last = &s->first;
+    s->hungry = true;
+    pthread_mutex_lock(&t->lock);
+    enginethread_list(t, s);
+    pthread_mutex_unlock(&t->lock);
+    *out = s;
+    return ERR_OK;
+}
+
+/* With the lock. */
+static bool enginethread_pop(struct enginethread_stream *s, struct enginethread_event *out)
+{
+    struct enginethread_item *i = s->first;
+    if (!i) {
+        s->hungry = !s->over;
+        return false;
+    }
+    s->first = i->next;
+    s->last = s->first ? s->last : &s->first;
+    mem_free(s->read);
+    s->read = i;
+    *out = i->event;
+    return true;
+}
+
+bool enginethread_next(struct enginethread_stream *s, struct enginethread_event *out)
+{
+    pthread_mutex_lock(&s->thread->lock);
+    bool some = enginethread_pop(s, out);
+    pthread_mutex_unlock(&s->thread->lock);
+    return some;
+}
+
+bool enginethread_wait(struct enginethread_stream *s, struct enginethread_event *out)
+{
+    pthread_mutex_lock(&s->thread->lock);
+    bool some;
+    while (!(some = enginethread_pop(s, out)) && !s->over) {
+        pthread_cond_wait(&s->thread->answered, &s->thread->lock);
+    }
+    pthread_mutex_unlock(&s->thread->lock);
+    return some;
+}
+
+void enginethread_close(struct enginethread_stream *s)
+{
+    struct enginethread *t = s->thread;
+    pthread_mutex_lock(&t->lock);
+    s->closed = true;
+    if (s->over && !s->listed) {
+        enginethread_forget(s);
+    } else {
+        enginethread_list(t, s);
+    }
+    pthread_mutex_unlock(&t->lock);
+}
+
+struct batcher_counts enginethread_counts(struct enginethread *t)
+{
+    pthread_mutex_lock(&t->lock);
+    struct batcher_counts c = t->counts;
+    pthread_mutex_unlock(&t->lock);
+    return c;
+}
+
+err enginethread_start(struct engine *e, const struct batcher_options *options, struct enginethread **out,
+                       struct errinfo *info)
+{
+    struct enginethread *t = mem_calloc(1, sizeof *t);
+    if (!t) {
+        return err_set(info, ERR_NOMEM, "out of memory for the engine's thread");
+    }
+    err result = batcher_new(e, options, &t->batcher, info);
+    if (result != ERR_OK) {
+        mem_free(t);
+        return result;
+    }
+    t->inbox_end = &t->inbox;
+    t->counts = batcher_count(t->batcher);
+    pthread_mutex_init(&t->lock, NULL);
+    pthread_cond_init(&t->asked, NULL);
+    pthread_cond_init(&t->answered, NULL);
+    if (pthread_create(&t->thread, NULL, enginethread_run, t) != 0) {
+        batcher_free(t->batcher);
+        mem_free(t);
+        return err_set(info, ERR_IO, "the system refused a thread for the engine");
+    }
+    *out = t;
+    return ERR_OK;
+}
+
+void enginethread_stop(struct enginethread *t)
+{
+    if (!t) {
+        return;
+    }
+    pthread_mutex_lock(&t->lock);
+    t->stopping = true;
+    pthread_cond_signal(&t->asked);
+    pthread_mutex_unlock(&t->lock);
+    pthread_join(t->thread, NULL);
+    batcher_free(t->batcher); /* ends what is left: closed streams, which go with it */
+    pthread_cond_destroy(&t->asked);
+    pthread_cond_destroy(&t->answered);
+    pthread_mutex_destroy(&t->lock);
+    mem_free(t);
+}
