@@ -19,7 +19,7 @@ struct enginethread_stream {
     struct batcher_job *job;        /* NULL: not submitted yet, or over */
     struct enginethread_stream *next; /* among those to be submitted or cancelled */
     struct enginethread_item *first, **last, *read; /* waiting events; the one given out last */
-    struct enginethread_item *end;                  /* made at the beginning: an end never lacks memory */
+    struct enginethread_item *end; /* made at the beginning: an end never lacks memory */
     char message[sizeof((struct errinfo *)NULL)->message];
     bool listed, over, closed, hungry, short_of_memory;
 };

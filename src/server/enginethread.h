@@ -23,13 +23,12 @@ struct enginethread_request {
     struct sampling sampling;
     struct generate_options options; /* neither progress nor speculation */
     uint64_t owner, partition;       /* batcher.h */
-    /* What sampling and options point to must live until the job is over and the stream closed: then `release`
-     * is called with `owned`, once, from either thread; it may call nothing of this file. May be
-     * NULL. */
+    /* What sampling and options point to must live until the job is over and the stream closed. Then `release`
+     * is called with `owned`, once, from either thread; it may call nothing of this file. May be NULL. */
     void *owned;
     void (*release)(void *owned);
-    /* Called from the engine's thread when something came after the reader had found nothing: to wake it; it may
-     * call nothing of this file. May be NULL. */
+    /* Called from the engine's thread when something came after the reader had found nothing, to wake it; it
+     * may call nothing of this file. May be NULL. */
     void (*notify)(void *user);
     void *user;
 };
