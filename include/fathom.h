@@ -152,8 +152,13 @@ enum session_speculation {
     SESSION_SPECULATE_MTP     /* by the model's multi-token-prediction layer; an error without one */
 };
 
+struct grammarmask;
+
 struct generate_options {
     size_t max_tokens;         /* 0: to the end of the context */
+    /* What the answer must match (text/grammarmask.h), from where it stands; it is told of each token. Needs
+     * a token that ends the answer (not ignore_eos). NULL: anything. */
+    struct grammarmask *grammar;
     const char *const *stop;   /* stop strings, never shown */
     size_t n_stop;
     const int32_t *stop_ids;   /* besides the model's eos */

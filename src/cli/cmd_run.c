@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/terminal.h"
 #include "cli/answer.h"
+#include "cli/constraint.h"
 #include "cli/modelref.h"
 #include "cli/settings.h"
 #include "cli/verbs.h"
@@ -20,6 +21,7 @@ enum { CMD_RUN_STDIN_MAX = 64 << 20, CMD_RUN_ROWS = 10 };
 
 struct cmd_run {
     struct settings settings;
+    struct constraint constraint;
     const char *prompt, *system, *session;
     size_t max_tokens;
     int64_t logprobs; /* alternatives per token; below 0: none wanted */
@@ -231,6 +233,7 @@ static err cmd_run_generate(struct cmd_run *r, struct engine *e, struct session 
     int32_t stop_ids[CHAT_STOP_MAX], think_ids[CHAT_THINK_MAX];
     TRY(settings_sampling(&r->settings, e, &sampling, info));
     TRY(cmd_run_format(r, e, &format, &thinking, info));
+    TRY(constraint_open(&r->constraint, t, thinking, info));
     TRY(cmd_run_append(r, s, e, format, thinking, info));
     char text[SETTINGS_DOUBT_TEXT];
     const char *doubt = r->raw ? NULL : settings_chat_doubt(&r->settings, e, text);
@@ -238,6 +241,7 @@ static err cmd_run_generate(struct cmd_run *r, struct engine *e, struct session 
         fprintf(stderr, terminal_styled(stderr) ? "\033[2m[%s]\033[0m\n" : "[%s]\n", doubt);
     }
     struct generate_options options = {.max_tokens = r->max_tokens,
+                                       .grammar = r->constraint.mask,
                                        .stop = r->stop.items,
                                        .n_stop = r->stop.n,
                                        .stop_ids = stop_ids,
@@ -278,6 +282,7 @@ static err cmd_run_work(struct cmd_run *r, struct errinfo *info)
     if (r->logprobs >= 0 && !r->json) {
         return err_set(info, ERR_ARGUMENT, "--logprobs shows in the JSON document; add --json");
     }
+    TRY(constraint_read(&r->constraint, info));
     TRY(r->prompt ? ERR_OK : modelref_no_text(r->settings.model, "--prompt", info));
     TRY(cmd_run_prompt(r, info));
     if (!r->raw && r->prompt[0] == '\0') {
@@ -304,7 +309,7 @@ static err cmd_run_work(struct cmd_run *r, struct errinfo *info)
 int cmd_run(int argc, char **argv)
 {
     struct cmd_run r = {.logprobs = -1};
-    struct options_row rows[SETTINGS_ENGINE_ROWS + SETTINGS_SAMPLING_ROWS + CMD_RUN_ROWS];
+    struct options_row rows[SETTINGS_ENGINE_ROWS + SETTINGS_SAMPLING_ROWS + CMD_RUN_ROWS + CONSTRAINT_ROWS];
     size_t n = 0;
     settings_init(&r.settings);
     settings_engine_rows(&r.settings, rows, &n);
@@ -325,11 +330,13 @@ int cmd_run(int argc, char **argv)
     };
     memcpy(rows + n, mine, sizeof mine);
     n += CMD_RUN_ROWS;
+    constraint_rows(&r.constraint, rows, &n);
     settings_sampling_rows(&r.settings, rows, &n);
     const struct options spec = {
         "run", "one prompt, one answer", rows, n,
         "  fathom run --prompt \"Why is the sky blue?\"\n"
         "  git diff | fathom run --system \"Review this change.\" --temperature 0\n"
+        "  fathom run --prompt \"Three colours.\" --json-schema colours.json\n"
         "  fathom run model.gguf --raw --prompt \"Once upon a time\" --max-tokens 64 --json\n"};
     struct errinfo info = {0};
     int status;
@@ -337,6 +344,7 @@ int cmd_run(int argc, char **argv)
         return status;
     }
     err e = cmd_run_work(&r, &info);
+    constraint_close(&r.constraint);
     mem_free(r.typed);
     return e == ERR_OK ? 0 : options_fail(&spec, &info);
 }

@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/progress.h"
 #include "engine/drafter.h"
+#include "text/grammarmask.h"
 
 static err generation_check(const struct session *s, const struct generate_options *o,
                             struct errinfo *info)
@@ -22,6 +23,11 @@ static err generation_check(const struct session *s, const struct generate_optio
     if (o->n_stop > 0 && !engine_tokenizer(s->engine)) {
         return err_set(info, ERR_UNSUPPORTED,
                        "stop strings need a tokenizer, and the model's files have none");
+    }
+    if (o->grammar && (o->ignore_eos || !engine_tokenizer(s->engine) ||
+                       (tokenizer_eos(engine_tokenizer(s->engine)) < 0 && o->n_stop_ids == 0))) {
+        return err_set(info, ERR_UNSUPPORTED, "an answer by a grammar needs a tokenizer and a token that ends "
+                                              "the answer");
     }
     for (size_t i = 0; i < o->n_stop; i++) {
         if (o->stop[i][0] == '\0') {
@@ -83,6 +89,12 @@ err generation_begin(struct generation *g, struct session *s, const struct sampl
     TRY(sampling_check(sampling, engine_vocab_size(s->engine), info));
     TRY(generation_check(s, options, info));
     *g = (struct generation){.session = s, .sampling = sampling, .options = options};
+    if (options->grammar) {
+        g->allowed = mem_calloc((engine_vocab_size(s->engine) + 63) / 64, sizeof *g->allowed);
+        if (!g->allowed) {
+            return err_set(info, ERR_NOMEM, "out of memory for an answer by a grammar");
+        }
+    }
     g->finished = s->n_tokens == session_capacity(s); /* no room for even one */
     g->finish = SESSION_LENGTH;
     stopper_init(&g->stopper, options->stop, options->n_stop);
@@ -93,7 +105,9 @@ void generation_end(struct generation *g)
 {
     stopper_deinit(&g->stopper);
     mem_free(g->piece);
+    mem_free(g->allowed);
     g->piece = NULL;
+    g->allowed = NULL;
 }
 
 /* Whether the token just stored is the last one, and why. */
@@ -112,14 +126,62 @@ static err generation_ends(struct generation *g, bool is_stop)
     return ERR_OK;
 }
 
+/* A token that ends the answer may come where the grammar may end. */
+static void generation_allow(struct generation *g, int32_t id)
+{
+    if (id >= 0 && (size_t)id < engine_vocab_size(g->session->engine)) {
+        g->allowed[id / 64] |= (uint64_t)1 << id % 64;
+    }
+}
+
+/* What the grammar lets come next; *allowed NULL: anything. */
+static err generation_allowed(struct generation *g, const uint64_t **allowed, struct errinfo *info)
+{
+    const struct tokenizer *t = engine_tokenizer(g->session->engine);
+    const struct generate_options *o = g->options;
+    size_t words = (engine_vocab_size(g->session->engine) + 63) / 64, mine = (tokenizer_size(t) + 63) / 64;
+    const uint64_t *bits;
+    uint64_t any = 0;
+    TRY(grammarmask_next(o->grammar, &bits, info));
+    *allowed = bits ? g->allowed : NULL;
+    if (!bits) {
+        return ERR_OK;
+    }
+    for (size_t i = 0; i < words; i++) {
+        g->allowed[i] = i < mine ? bits[i] : 0;
+    }
+    if (grammarmask_may_end(o->grammar)) {
+        generation_allow(g, tokenizer_eos(t));
+        for (size_t i = 0; i < o->n_stop_ids; i++) {
+            generation_allow(g, o->stop_ids[i]);
+        }
+    }
+    for (size_t i = 0; i < words; i++) {
+        any |= g->allowed[i];
+    }
+    return any ? ERR_OK
+               : err_set(info, ERR_UNSUPPORTED, "after %zu tokens of the answer no token of this model's "
+                         "vocabulary goes on as the grammar wants", g->made);
+}
+
+/* The next token's id. */
+static err generation_pick(struct generation *g, int32_t *id, bool *is_stop, struct errinfo *info)
+{
+    struct session *s = g->session;
+    struct sampler_past past = {s->tokens, s->n_tokens, s->n_tokens - s->answer_start, NULL};
+    TRY(g->allowed ? generation_allowed(g, &past.allowed, info) : ERR_OK);
+    TRY(sampler_pick(s->engine->sampler, g->sampling, s->logits, &past, id, info));
+    *is_stop = generation_is_stop(g, *id);
+    return g->allowed && !*is_stop ? grammarmask_accept(g->options->grammar, *id, info) : ERR_OK;
+}
+
 err generation_step(struct generation *g, session_callback callback, void *user, struct errinfo *info)
 {
     struct session *s = g->session;
     struct engine *e = s->engine;
     struct session_token token = {.text = ""};
-    struct sampler_past past = {s->tokens, s->n_tokens, s->n_tokens - s->answer_start};
-    TRY(sampler_pick(e->sampler, g->sampling, s->logits, &past, &token.id, info));
-    bool is_stop = generation_is_stop(g, token.id);
+    bool is_stop;
+    TRY(generation_pick(g, &token.id, &is_stop, info));
     err result = generation_text(g, token.id, is_stop);
     s->tokens[s->n_tokens] = token.id; /* there is room for one; it counts once its text is made */
     result = result == ERR_OK ? generation_ends(g, is_stop) : result;

@@ -23,6 +23,7 @@ struct generation {
     struct loopguard loopguard;
     char *piece; /* text of one token */
     size_t piece_cap;
+    uint64_t *allowed; /* [vocab_size bits] with a grammar: what may come next */
     size_t made; /* tokens so far */
     bool finished;
     enum session_finish finish; /* why */

@@ -109,7 +109,7 @@ err mtpdraft_guess(struct mtpdraft *m, struct session *s, const struct sampling 
     err result = ERR_OK;
     for (size_t i = 0; i < k && result == ERR_OK; i++) {
         const struct sampler_past past = {s->tokens, s->n_tokens + i,
-                                          s->n_tokens + i - s->answer_start};
+                                          s->n_tokens + i - s->answer_start, NULL};
         if (sampler_pick(e->sampler, sampling, m->logits, &past, &out[i], NULL) != ERR_OK) {
             break; /* no number among the logits: then there is no guess */
         }

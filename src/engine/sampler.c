@@ -214,10 +214,13 @@ static const float *sampler_adjust(struct sampler *s, const struct sampling *p, 
 {
     bool repetition = p->repetition_penalty != 0 && p->repetition_penalty != 1;
     bool presence = p->presence_penalty != 0 || p->frequency_penalty != 0;
-    if (!repetition && !presence && p->n_bias == 0) {
+    if (!repetition && !presence && p->n_bias == 0 && !past->allowed) {
         return logits;
     }
     memcpy(s->logits, logits, s->vocab_size * sizeof *logits);
+    for (size_t i = 0; past->allowed && i < s->vocab_size; i++) {
+        s->logits[i] = past->allowed[i / 64] >> i % 64 & 1 ? s->logits[i] : -INFINITY;
+    }
     for (size_t i = 0; i < p->n_bias; i++) {
         s->logits[p->bias_ids[i]] += p->bias_values[i];
     }

@@ -2,7 +2,7 @@
  *
  * Order of operations (each one off at its default):
  *   1. log-probabilities for the caller are taken from the model's own logits, before everything else
- *   2. logit bias is added
+ *   2. what may not come gets the logit -inf; logit bias is added
  *   3. repetition penalty r on every distinct token of the last penalty_window tokens, prompt included:
  *      l > 0 ? l / r : l * r (Keskar et al., CTRL, 2019)
  *   4. presence and frequency penalty on every distinct generated token: l -= presence + frequency * n
@@ -33,6 +33,7 @@ void sampler_free(struct sampler *s); /* NULL is fine */
 struct sampler_past {
     const int32_t *tokens;
     size_t n_tokens, n_generated;
+    const uint64_t *allowed; /* bit i % 64 of word i / 64: token i may come; NULL: all may */
 };
 
 /* Picks the token for position past->n_tokens. `p` has passed sampling_check. ERR_CORRUPT when no

@@ -4,6 +4,7 @@
 #include "engine/loopguard.h"
 #include "enginefixture.h"
 #include "text/chat.h"
+#include "text/grammarmask.h"
 
 static const char *const answer = "Hello! 你好 🐳";
 
@@ -258,6 +259,69 @@ static void test_bad_requests_are_refused(void **state)
     session_free(empty);
 }
 
+/* The answer of a seed by a grammar; empty text for what is not a whole answer. */
+static struct generate_result constrained(struct engine *e, const char *grammar, uint64_t seed,
+                                          enum session_speculation speculation, struct talk *k)
+{
+    struct errinfo info = {0};
+    struct grammar *g = NULL;
+    struct tokentrie *v = NULL;
+    struct grammarmask *m = NULL;
+    struct generate_result r = {0};
+    const struct sampling sampling = {.temperature = 1.5f, .seed = seed};
+    must(grammar_new(grammar, strlen(grammar), &g, &info), &info);
+    must(tokentrie_new(engine_tokenizer(e), &v, &info), &info);
+    must(grammarmask_new(g, v, &m, &info), &info);
+    const struct generate_options o = {.grammar = m, .speculation = speculation, .draft_always = true};
+    struct session *s = say(e, "hello", 100);
+    k->len = k->calls = 0;
+    must(session_generate(s, &sampling, &o, listen, k, &r, &info), &info);
+    session_free(s);
+    grammarmask_free(m);
+    tokentrie_free(v);
+    grammar_free(g);
+    return r;
+}
+
+static void test_an_answer_matches_its_grammar(void **state)
+{
+    static const char list[] = "root ::= \"[\" ([0-9]{1,3} (\",\" [0-9]{1,3}){0,4})? \"]\"";
+    struct talk k = {0}, again = {0};
+    size_t drafted = 0;
+    for (uint64_t seed = 0; seed < 12; seed++) {
+        struct generate_result r = constrained(*state, list, seed, SESSION_SPECULATE_OFF, &k);
+        assert_int_equal(r.finish, SESSION_STOP);
+        assert_int_equal(strspn(k.text, "[0123456789,]"), k.len);
+        assert_true(k.len >= 2 && k.text[0] == '[' && k.text[k.len - 1] == ']');
+        r = constrained(*state, list, seed, SESSION_SPECULATE_LOOKUP, &again);
+        assert_string_equal(again.text, k.text);
+        drafted += r.drafted_tokens;
+    }
+    assert_true(drafted > 0);
+    constrained(*state, "root ::= \"你好\" | \"你们\"", 3, SESSION_SPECULATE_OFF, &k);
+    assert_true(strcmp(k.text, "你好") == 0 || strcmp(k.text, "你们") == 0);
+}
+
+static void test_a_grammar_needs_an_end(void **state)
+{
+    struct errinfo info = {0};
+    struct grammar *g = NULL;
+    struct tokentrie *v = NULL;
+    struct grammarmask *m = NULL;
+    struct generate_result r;
+    must(grammar_new("root ::= \"a\"", 12, &g, &info), &info);
+    must(tokentrie_new(engine_tokenizer(*state), &v, &info), &info);
+    must(grammarmask_new(g, v, &m, &info), &info);
+    const struct generate_options o = {.grammar = m, .ignore_eos = true};
+    struct session *s = say(*state, "hello", 100);
+    assert_int_equal(session_generate(s, NULL, &o, NULL, NULL, &r, &info), ERR_UNSUPPORTED);
+    assert_non_null(strstr(info.message, "a token that ends the answer"));
+    session_free(s);
+    grammarmask_free(m);
+    tokentrie_free(v);
+    grammar_free(g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -272,6 +336,8 @@ int main(void)
         cmocka_unit_test(test_cancelled_prefill_is_a_finish_reason),
         cmocka_unit_test(test_penalties_count_the_answer_across_calls),
         cmocka_unit_test(test_bad_requests_are_refused),
+        cmocka_unit_test(test_an_answer_matches_its_grammar),
+        cmocka_unit_test(test_a_grammar_needs_an_end),
     };
     return cmocka_run_group_tests(tests, enginefixture_chat_exact, enginefixture_close);
 }

@@ -27,7 +27,7 @@ static int32_t pick_at(struct sampler *s, const struct sampling *p, const float 
 {
     static int32_t tokens[DRAWS + 1];
     int32_t id = -1;
-    assert_int_equal(sampler_pick(s, p, logits, &(struct sampler_past){tokens, position, 0}, &id, NULL),
+    assert_int_equal(sampler_pick(s, p, logits, &(struct sampler_past){tokens, position, 0, NULL}, &id, NULL),
                      ERR_OK);
     return id;
 }
@@ -197,7 +197,7 @@ static void test_penalties_are_exact(void **state)
     struct sampler *s = make(4);
     struct sampling p = {.repetition_penalty = 2};
     int32_t tokens[] = {3, 0, 0, 1}, id;
-    struct sampler_past past = {tokens, 4, 2};
+    struct sampler_past past = {tokens, 4, 2, NULL};
     /* l / 2 above zero, l * 2 below, once per token however often it occurs */
     float a[] = {8, -1, 4.5f, 8.5f};
     assert_int_equal(sampler_pick(s, &p, a, &past, &id, NULL), ERR_OK);
@@ -288,7 +288,7 @@ static void test_nan_and_infinity_are_harmless(void **state)
     }
     int32_t id = -7;
     struct errinfo info;
-    struct sampler_past past = {&id, 0, 0};
+    struct sampler_past past = {&id, 0, 0, NULL};
     assert_int_equal(sampler_pick(s, &(struct sampling){.temperature = 1}, logits, &past, &id, &info),
                      ERR_CORRUPT);
     assert_int_equal(id, -7);
