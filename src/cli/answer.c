@@ -8,11 +8,12 @@
 #include "base/progress.h"
 #include "base/terminal.h"
 #include "cli/interrupt.h"
+#include "text/answerparser.h"
 
 struct answer_stream {
     const struct answer_view *view;
     struct answer *answer;
-    struct chat_splitter splitter;
+    struct answerparser *parser;
     struct progress progress;
     bool content_terminal, reasoning_terminal;
     bool thinking; /* reasoning was shown and has not been closed */
@@ -67,24 +68,24 @@ static void answer_end_thinking(struct answer_stream *s)
     }
 }
 
-static void answer_part(void *user, enum chat_part part, const char *text, size_t len)
+static void answer_part(void *user, const struct answerparser_event *event)
 {
     struct answer_stream *s = user;
-    struct strbuf *kept = part == CHAT_REASONING ? &s->answer->reasoning : &s->answer->content;
-    FILE *to = part == CHAT_REASONING ? s->view->reasoning : s->view->content;
-    if (len == 0 || s->failed != ERR_OK) {
+    bool reasons = event->kind == ANSWERPARSER_REASONING;
+    struct strbuf *kept = reasons ? &s->answer->reasoning : &s->answer->content;
+    FILE *to = reasons ? s->view->reasoning : s->view->content;
+    if (s->failed != ERR_OK) {
         return;
     }
-    s->failed = strbuf_append(kept, text, len);
-    if (part == CHAT_CONTENT) {
+    s->failed = strbuf_append(kept, event->text, event->len);
+    if (!reasons) {
         answer_end_thinking(s);
     } else if (to && !s->thinking) {
         fputs(s->view->dim ? "\033[2m" : "", to);
         s->thinking = true;
     }
     if (to) {
-        answer_print(to, part == CHAT_REASONING ? s->reasoning_terminal : s->content_terminal, text,
-                     len);
+        answer_print(to, reasons ? s->reasoning_terminal : s->content_terminal, event->text, event->len);
         fflush(to);
     }
 }
@@ -110,7 +111,8 @@ static err answer_keep(struct answer *a, const struct session_token *t)
 static bool answer_token(void *user, const struct session_token *t)
 {
     struct answer_stream *s = user;
-    chat_splitter_push(&s->splitter, t->text, t->text_len, answer_part, s);
+    err e = answerparser_push(s->parser, t->text, t->text_len);
+    s->failed = s->failed == ERR_OK ? e : s->failed;
     if (s->view->keep_tokens && s->failed == ERR_OK) {
         s->failed = answer_keep(s->answer, t);
     }
@@ -140,13 +142,19 @@ err answer_generate(struct session *s, const struct sampling *sampling,
         .reasoning_terminal = view->reasoning && isatty(fileno(view->reasoning))};
     struct generate_options with_progress = *options;
     with_progress.progress = answer_progress;
-    chat_splitter_init(&stream.splitter, thinking);
+    if (answerparser_new(CHAT_PLAIN, false, thinking, answer_part, &stream, &stream.parser) != ERR_OK) {
+        return err_set(info, ERR_NOMEM, "out of memory for the answer");
+    }
     progress_init(&stream.progress, "reading", PROGRESS_TOKENS, 0);
     interrupt_watch_quietly();
     err e = session_generate(s, sampling, &with_progress, answer_token, &stream, &out->result, info);
     interrupt_restore();
     progress_finish(&stream.progress);
-    chat_splitter_finish(&stream.splitter, answer_part, &stream);
+    if (stream.failed == ERR_OK) {
+        enum answerparser_ending ending; /* told by the finish reason already */
+        stream.failed = answerparser_finish(stream.parser, false, &ending);
+    }
+    answerparser_free(stream.parser);
     answer_end_thinking(&stream);
     if (e == ERR_OK && stream.failed != ERR_OK) {
         return err_set(info, stream.failed, "out of memory for the answer");

@@ -18,9 +18,9 @@ static const char *const settings_kv_types[] = {"bf16", "f16", "f32", NULL};
 static const char *const settings_speculations[] = {"auto", "off", "lookup", "mtp", NULL};
 /* In the order of enum chat_format, after "auto" (tests/cli/test_settings.c). */
 static const char *const settings_chat_formats[] = {
-    "auto",          "plain",  "deepseek-v2", "deepseek-v2.5", "deepseek-v3", "deepseek-r1",
-    "deepseek-v3.1", "chatml", "llama3",      "smollm2",       "qwen2",       "qwen2.5",
-    NULL};
+    "auto",          "plain",         "deepseek-v2", "deepseek-v2.5",    "deepseek-v3", "deepseek-r1",
+    "deepseek-v3.1", "deepseek-v3.2", "deepseek-v4", "deepseek-v4-0731", "chatml",      "llama3",
+    "smollm2",       "qwen2",         "qwen2.5",     NULL};
 
 void settings_init(struct settings *s)
 {
@@ -41,8 +41,8 @@ void settings_engine_rows(struct settings *s, struct options_row *rows, size_t *
         options_size("chunk", "N", 1, 65536, &s->chunk, "tokens read per step of a prompt (512)"),
         options_choice("chat-format", "NAME", settings_chat_formats, &s->chat_format,
                        "how turns are written for the model: plain, deepseek-v2, deepseek-v2.5, "
-                       "deepseek-v3, deepseek-r1, deepseek-v3.1, chatml, llama3, smollm2, qwen2, qwen2.5 "
-                       "(as its files say)"),
+                       "deepseek-v3, deepseek-r1, deepseek-v3.1, deepseek-v3.2, deepseek-v4, deepseek-v4-0731, "
+                       "chatml, llama3, smollm2, qwen2, qwen2.5 (as its files say)"),
     };
     memcpy(rows + *n, mine, sizeof mine);
     *n += SETTINGS_ENGINE_ROWS;

@@ -1,73 +1,87 @@
-/* text/chat.c: see chat.h. A prompt is a chain of special tokens and stretches of text. Text between two
- * special tokens is collected and encoded in one piece, since merges run across the border of template
- * and message: that is what the model saw in training. */
+/* text/chat.c: see chat.h. The table of formats, what each can say, and the encoders of the small ones. */
 #include "text/chat.h"
 
 #include <string.h>
 
-#include "base/strbuf.h"
+#include "base/json.h"
 #include "text/chat_marks.h"
+#include "text/chat_writer.h"
 
-struct chat_writer {
-    const struct tokenizer *t;
-    struct tokenizer_ids *out;
-    struct strbuf text; /* not yet encoded */
-    struct errinfo *info;
-    const char *format;
-};
+typedef err (*chat_encoder)(struct chat_writer *w, const struct chat_message *messages, size_t n);
 
-typedef err (*chat_encoder)(struct chat_writer *w, enum chat_format f,
-                            const struct chat_message *messages, size_t n, bool think);
+static err chat_encode_plain(struct chat_writer *w, const struct chat_message *messages, size_t n);
+static err chat_encode_v2(struct chat_writer *w, const struct chat_message *messages, size_t n);
+static err chat_encode_llama3(struct chat_writer *w, const struct chat_message *messages, size_t n);
 
-static err chat_encode_plain(struct chat_writer *w, enum chat_format f,
-                             const struct chat_message *messages, size_t n, bool think);
-static err chat_encode_v2(struct chat_writer *w, enum chat_format f,
-                          const struct chat_message *messages, size_t n, bool think);
-static err chat_encode_v3(struct chat_writer *w, enum chat_format f,
-                          const struct chat_message *messages, size_t n, bool think);
-static err chat_encode_chatml(struct chat_writer *w, enum chat_format f,
-                              const struct chat_message *messages, size_t n, bool think);
-static err chat_encode_llama3(struct chat_writer *w, enum chat_format f,
-                              const struct chat_message *messages, size_t n, bool think);
+#define CHAT_CHATML_STOPS {"<|im_end|>", "<|endoftext|>"}
 
 static const struct chat_row {
     const char *name;
     chat_encoder encode;
     const char *system;              /* where none is given; NULL for none */
     const char *stops[CHAT_STOP_MAX]; /* besides the tokenizer's eos */
-    bool can_think, can_skip;
+    bool can_think, can_skip, can_call;
+    bool dsml; /* V3.2 and V4: developer messages, schemas of answers */
 } chat_rows[CHAT_FORMATS] = {
-    [CHAT_PLAIN] = {"plain", chat_encode_plain, NULL, {NULL}, false, false},
-    [CHAT_DEEPSEEK_V2] = {"deepseek-v2", chat_encode_v2, NULL, {CHAT_EOS}, false, false},
-    [CHAT_DEEPSEEK_V25] = {"deepseek-v2.5", chat_encode_v3, NULL, {CHAT_EOS}, false, false},
-    [CHAT_DEEPSEEK_V3] = {"deepseek-v3", chat_encode_v3, NULL, {CHAT_EOS}, false, false},
-    [CHAT_DEEPSEEK_R1] = {"deepseek-r1", chat_encode_v3, NULL, {CHAT_EOS}, true, false},
-    [CHAT_DEEPSEEK_V31] = {"deepseek-v3.1", chat_encode_v3, NULL, {CHAT_EOS}, true, true},
-    [CHAT_CHATML] = {"chatml", chat_encode_chatml, NULL, {"<|im_end|>", "<|endoftext|>"}, false, false},
-    [CHAT_LLAMA3] = {"llama3",
-                     chat_encode_llama3,
-                     NULL,
-                     {"<|eot_id|>", "<|end_of_text|>", "<|eom_id|>"},
-                     false,
-                     false},
-    [CHAT_SMOLLM2] = {"smollm2",
-                      chat_encode_chatml,
-                      CHAT_SMOLLM2_SYSTEM,
-                      {"<|im_end|>", "<|endoftext|>"},
-                      false,
-                      false},
-    [CHAT_QWEN2] = {"qwen2",
-                    chat_encode_chatml,
-                    CHAT_QWEN2_SYSTEM,
-                    {"<|im_end|>", "<|endoftext|>"},
-                    false,
-                    false},
-    [CHAT_QWEN25] = {"qwen2.5",
-                     chat_encode_chatml,
-                     CHAT_QWEN25_SYSTEM,
-                     {"<|im_end|>", "<|endoftext|>"},
-                     false,
-                     false},
+    [CHAT_PLAIN] = {.name = "plain", .encode = chat_encode_plain},
+    [CHAT_DEEPSEEK_V2] = {.name = "deepseek-v2", .encode = chat_encode_v2, .stops = {CHAT_EOS}},
+    [CHAT_DEEPSEEK_V25] = {.name = "deepseek-v2.5", .encode = chat_deepseek_encode, .stops = {CHAT_EOS}},
+    [CHAT_DEEPSEEK_V3] = {.name = "deepseek-v3",
+                          .encode = chat_deepseek_encode,
+                          .stops = {CHAT_EOS},
+                          .can_call = true},
+    [CHAT_DEEPSEEK_R1] = {.name = "deepseek-r1",
+                          .encode = chat_deepseek_encode,
+                          .stops = {CHAT_EOS},
+                          .can_think = true,
+                          .can_call = true},
+    [CHAT_DEEPSEEK_V31] = {.name = "deepseek-v3.1",
+                           .encode = chat_deepseek_encode,
+                           .stops = {CHAT_EOS},
+                           .can_think = true,
+                           .can_skip = true,
+                           .can_call = true},
+    [CHAT_DEEPSEEK_V32] = {.name = "deepseek-v3.2",
+                           .encode = chat_dsml_encode_v32,
+                           .stops = {CHAT_EOS},
+                           .can_think = true,
+                           .can_skip = true,
+                           .can_call = true,
+                           .dsml = true},
+    [CHAT_DEEPSEEK_V4] = {.name = "deepseek-v4",
+                          .encode = chat_dsml_encode_v4,
+                          .stops = {CHAT_EOS},
+                          .can_think = true,
+                          .can_skip = true,
+                          .can_call = true,
+                          .dsml = true},
+    [CHAT_DEEPSEEK_V4_0731] = {.name = "deepseek-v4-0731",
+                               .encode = chat_dsml_encode_v4,
+                               .stops = {CHAT_EOS},
+                               .can_think = true,
+                               .can_skip = true,
+                               .can_call = true,
+                               .dsml = true},
+    [CHAT_CHATML] = {.name = "chatml",
+                     .encode = chat_chatml_encode,
+                     .stops = CHAT_CHATML_STOPS,
+                     .can_call = true},
+    [CHAT_LLAMA3] = {.name = "llama3",
+                     .encode = chat_encode_llama3,
+                     .stops = {"<|eot_id|>", "<|end_of_text|>", "<|eom_id|>"}},
+    [CHAT_SMOLLM2] = {.name = "smollm2",
+                      .encode = chat_chatml_encode,
+                      .system = CHAT_SMOLLM2_SYSTEM,
+                      .stops = CHAT_CHATML_STOPS},
+    [CHAT_QWEN2] = {.name = "qwen2",
+                    .encode = chat_chatml_encode,
+                    .system = CHAT_QWEN2_SYSTEM,
+                    .stops = CHAT_CHATML_STOPS},
+    [CHAT_QWEN25] = {.name = "qwen2.5",
+                     .encode = chat_chatml_encode,
+                     .system = CHAT_QWEN25_SYSTEM,
+                     .stops = CHAT_CHATML_STOPS,
+                     .can_call = true},
 };
 
 static const struct chat_row *chat_row_of(enum chat_format f)
@@ -101,165 +115,36 @@ bool chat_can_skip_thinking(enum chat_format f)
     return chat_row_of(f)->can_skip;
 }
 
-static err chat_nomem(const struct chat_writer *w)
+bool chat_can_call(enum chat_format f)
 {
-    return err_set(w->info, ERR_NOMEM, "out of memory encoding the conversation");
+    return chat_row_of(f)->can_call;
 }
 
-static err chat_text(struct chat_writer *w, const char *text, size_t len)
+static err chat_encode_plain(struct chat_writer *w, const struct chat_message *messages, size_t n)
 {
-    return strbuf_append(&w->text, text, len) == ERR_OK ? ERR_OK : chat_nomem(w);
-}
-
-static err chat_puts(struct chat_writer *w, const char *text)
-{
-    return chat_text(w, text, strlen(text));
-}
-
-static err chat_flush(struct chat_writer *w)
-{
-    TRY(tokenizer_encode(w->t, w->text.data, w->text.len, false, w->out, w->info));
-    strbuf_clear(&w->text);
-    return ERR_OK;
-}
-
-static err chat_special(struct chat_writer *w, const char *token)
-{
-    int32_t id = tokenizer_special(w->t, token);
-    if (id < 0) {
-        return err_set(w->info, ERR_ARGUMENT, "the vocabulary has no token %s, which the chat format %s "
-                       "needs; choose another format", token, w->format);
-    }
-    TRY(chat_flush(w));
-    return tokenizer_ids_push(w->out, id) == ERR_OK ? ERR_OK : chat_nomem(w);
-}
-
-/* The tokenizer's own bos, where the format begins with one and it may be spelled in several ways. */
-static err chat_bos(struct chat_writer *w, const char *token)
-{
-    int32_t id = tokenizer_special(w->t, token);
-    id = id >= 0 ? id : tokenizer_bos(w->t);
-    if (id < 0) {
-        return chat_special(w, token);
-    }
-    return tokenizer_ids_push(w->out, id) == ERR_OK ? ERR_OK : chat_nomem(w);
-}
-
-static err chat_encode_plain(struct chat_writer *w, enum chat_format f,
-                             const struct chat_message *messages, size_t n, bool think)
-{
-    (void)f;
-    (void)think;
     if (tokenizer_add_bos(w->t) && tokenizer_bos(w->t) >= 0 &&
         tokenizer_ids_push(w->out, tokenizer_bos(w->t)) != ERR_OK) {
-        return chat_nomem(w);
+        return chat_writer_nomem(w);
     }
     for (size_t i = 0; i < n; i++) {
-        TRY(chat_puts(w, messages[i].content));
+        TRY(chat_writer_puts(w, messages[i].content));
     }
     return ERR_OK;
 }
 
 /* bos [system \n\n] User: q \n\n Assistant: answer eos … Assistant: */
-static err chat_encode_v2(struct chat_writer *w, enum chat_format f,
-                          const struct chat_message *messages, size_t n, bool think)
+static err chat_encode_v2(struct chat_writer *w, const struct chat_message *messages, size_t n)
 {
-    (void)f;
-    (void)think;
-    TRY(chat_bos(w, CHAT_BOS));
+    TRY(chat_writer_bos(w, CHAT_BOS));
     for (size_t i = 0; i < n; i++) {
         const struct chat_message *m = &messages[i];
-        TRY(chat_puts(w, m->role == CHAT_USER        ? "User: "
-                         : m->role == CHAT_ASSISTANT ? "Assistant: "
-                                                     : ""));
-        TRY(chat_puts(w, m->content));
-        TRY(m->role == CHAT_ASSISTANT ? chat_special(w, CHAT_EOS) : chat_puts(w, "\n\n"));
+        TRY(chat_writer_puts(w, m->role == CHAT_USER        ? "User: "
+                                : m->role == CHAT_ASSISTANT ? "Assistant: "
+                                                            : ""));
+        TRY(chat_writer_puts(w, m->content));
+        TRY(m->role == CHAT_ASSISTANT ? chat_writer_special(w, CHAT_EOS) : chat_writer_puts(w, "\n\n"));
     }
-    return chat_puts(w, "Assistant:");
-}
-
-/* What of an earlier answer is repeated: R1 keeps what follows the last </think>, V3.1 what follows the
- * first. */
-static const char *chat_kept(enum chat_format f, const char *content)
-{
-    const char *kept = content;
-    if (f == CHAT_DEEPSEEK_R1 || f == CHAT_DEEPSEEK_V31) {
-        const char *end = strstr(content, CHAT_THINK_END);
-        while (end) {
-            kept = end + strlen(CHAT_THINK_END);
-            end = f == CHAT_DEEPSEEK_R1 ? strstr(kept, CHAT_THINK_END) : NULL;
-        }
-    }
-    return kept;
-}
-
-static err chat_encode_systems(struct chat_writer *w, const struct chat_message *messages, size_t n)
-{
-    bool first = true;
-    for (size_t i = 0; i < n; i++) {
-        if (messages[i].role == CHAT_SYSTEM) {
-            TRY(chat_puts(w, first ? "" : "\n\n"));
-            TRY(chat_puts(w, messages[i].content));
-            first = false;
-        }
-    }
-    return ERR_OK;
-}
-
-/* bos system <User>q <Assistant>answer eos … <Assistant>, for V2.5, V3, R1, V3.1. In V3.1 </think> opens
- * every earlier answer, and <think> or </think> the next. */
-static err chat_encode_v3(struct chat_writer *w, enum chat_format f,
-                          const struct chat_message *messages, size_t n, bool think)
-{
-    TRY(chat_bos(w, CHAT_BOS));
-    TRY(chat_encode_systems(w, messages, n));
-    for (size_t i = 0; i < n; i++) {
-        const struct chat_message *m = &messages[i];
-        if (m->role == CHAT_USER) {
-            TRY(chat_special(w, CHAT_USER_MARK));
-            TRY(chat_puts(w, m->content));
-        } else if (m->role == CHAT_ASSISTANT) {
-            TRY(chat_special(w, CHAT_ASSISTANT_MARK));
-            TRY(f == CHAT_DEEPSEEK_V31 ? chat_special(w, CHAT_THINK_END) : ERR_OK);
-            TRY(chat_puts(w, chat_kept(f, m->content)));
-            TRY(chat_special(w, CHAT_EOS));
-        }
-    }
-    TRY(chat_special(w, CHAT_ASSISTANT_MARK));
-    if (f == CHAT_DEEPSEEK_R1) {
-        TRY(chat_special(w, CHAT_THINK));
-        return chat_puts(w, "\n");
-    }
-    return f == CHAT_DEEPSEEK_V31 ? chat_special(w, think ? CHAT_THINK : CHAT_THINK_END) : ERR_OK;
-}
-
-static const char *chat_role_name(enum chat_role role)
-{
-    return role == CHAT_SYSTEM ? "system" : role == CHAT_USER ? "user" : "assistant";
-}
-
-static err chat_encode_chatml_turn(struct chat_writer *w, enum chat_role role, const char *content)
-{
-    TRY(chat_special(w, "<|im_start|>"));
-    TRY(chat_puts(w, chat_role_name(role)));
-    TRY(chat_puts(w, "\n"));
-    TRY(chat_puts(w, content));
-    TRY(chat_special(w, "<|im_end|>"));
-    return chat_puts(w, "\n");
-}
-
-static err chat_encode_chatml(struct chat_writer *w, enum chat_format f,
-                              const struct chat_message *messages, size_t n, bool think)
-{
-    (void)think;
-    if (chat_row_of(f)->system && messages[0].role != CHAT_SYSTEM) {
-        TRY(chat_encode_chatml_turn(w, CHAT_SYSTEM, chat_row_of(f)->system));
-    }
-    for (size_t i = 0; i < n; i++) {
-        TRY(chat_encode_chatml_turn(w, messages[i].role, messages[i].content));
-    }
-    TRY(chat_special(w, "<|im_start|>"));
-    return chat_puts(w, "assistant\n");
+    return chat_writer_puts(w, "Assistant:");
 }
 
 /* Whitespace that the Llama 3 template trims: what Python's strip() removes, in ASCII. */
@@ -270,20 +155,17 @@ static bool chat_is_space(char c)
 
 static err chat_encode_header(struct chat_writer *w, enum chat_role role)
 {
-    TRY(chat_special(w, "<|start_header_id|>"));
-    TRY(chat_puts(w, chat_role_name(role)));
-    TRY(chat_special(w, "<|end_header_id|>"));
-    return chat_puts(w, "\n\n");
+    TRY(chat_writer_special(w, "<|start_header_id|>"));
+    TRY(chat_writer_puts(w, role == CHAT_SYSTEM ? "system" : role == CHAT_USER ? "user" : "assistant"));
+    TRY(chat_writer_special(w, "<|end_header_id|>"));
+    return chat_writer_puts(w, "\n\n");
 }
 
-static err chat_encode_llama3(struct chat_writer *w, enum chat_format f,
-                              const struct chat_message *messages, size_t n, bool think)
+static err chat_encode_llama3(struct chat_writer *w, const struct chat_message *messages, size_t n)
 {
-    (void)f;
-    (void)think;
-    TRY(chat_bos(w, "<|begin_of_text|>"));
+    TRY(chat_writer_bos(w, "<|begin_of_text|>"));
     for (size_t i = 0; i < n; i++) {
-        const char *text = messages[i].content;
+        const char *text = messages[i].content ? messages[i].content : "";
         size_t len = strlen(text);
         while (len > 0 && chat_is_space(*text)) {
             text++;
@@ -293,14 +175,91 @@ static err chat_encode_llama3(struct chat_writer *w, enum chat_format f,
             len--;
         }
         TRY(chat_encode_header(w, messages[i].role));
-        TRY(chat_text(w, text, len));
-        TRY(chat_special(w, "<|eot_id|>"));
+        TRY(chat_writer_text(w, text, len));
+        TRY(chat_writer_special(w, "<|eot_id|>"));
     }
     return chat_encode_header(w, CHAT_ASSISTANT);
 }
 
+static err chat_refuse(const struct chat_writer *w, size_t i, const char *what, const char *who)
+{
+    return err_set(w->info, ERR_UNSUPPORTED, "message %zu has %s, which the chat format %s does not know; %s",
+                   i + 1, what, chat_format_name(w->format), who);
+}
+
+static bool chat_is_v4(enum chat_format f)
+{
+    return f == CHAT_DEEPSEEK_V4 || f == CHAT_DEEPSEEK_V4_0731;
+}
+
+/* What message i has must be something that the format knows. */
+static err chat_check_known(const struct chat_writer *w, const struct chat_message *m, size_t i)
+{
+    static const char callers[] = "deepseek-v3, -r1, -v3.1, -v3.2, -v4, chatml and qwen2.5 do";
+    static const char dsml[] = "deepseek-v3.2 and deepseek-v4 do", v4[] = "deepseek-v4 does";
+    const struct chat_row *row = chat_row_of(w->format);
+    bool leads = m->role == CHAT_SYSTEM || m->role == CHAT_DEVELOPER;
+    if (!row->can_call && ((leads && m->n_tools > 0) || m->role == CHAT_TOOL ||
+                           (m->role == CHAT_ASSISTANT && m->n_calls > 0))) {
+        return chat_refuse(w, i, leads ? "tools" : m->role == CHAT_TOOL ? "a tool's result" : "tool calls",
+                           callers);
+    }
+    if (!row->dsml && (m->role == CHAT_DEVELOPER || (leads && m->response_schema))) {
+        return chat_refuse(w, i, m->role == CHAT_DEVELOPER ? "the role developer" : "a schema for the answer",
+                           dsml);
+    }
+    if (!chat_is_v4(w->format) && (m->role == CHAT_REMINDER || (m->role == CHAT_USER && m->task))) {
+        return chat_refuse(w, i, m->role == CHAT_REMINDER ? "the role latest_reminder" : "a task", v4);
+    }
+    return ERR_OK;
+}
+
+static err chat_check_call(const struct chat_writer *w, const struct chat_call *call)
+{
+    json_t *arguments;
+    size_t len = strlen(call->arguments);
+    TRY(json_parse(call->arguments, len, "the arguments of a call", &arguments, w->info));
+    bool object = json_is_object(arguments);
+    const char *found = json_type_name(arguments);
+    json_decref(arguments);
+    return object ? ERR_OK
+                  : err_set(w->info, ERR_ARGUMENT, "the arguments of the call of %.80s are %s; expected an "
+                            "object", call->name, found);
+}
+
+static err chat_check_task(const struct chat_writer *w, const char *task)
+{
+    static const char *const tasks[] = {"action", "query", "authority", "domain", "title", "read_url"};
+    for (size_t i = 0; i < sizeof tasks / sizeof tasks[0]; i++) {
+        if (strcmp(task, tasks[i]) == 0) {
+            return ERR_OK;
+        }
+    }
+    return err_set(w->info, ERR_ARGUMENT, "the task %.40s is unknown; there are action, query, authority, "
+                   "domain, title and read_url", task);
+}
+
+static err chat_check(const struct chat_writer *w, const struct chat_message *messages, size_t n)
+{
+    bool called = false;
+    for (size_t i = 0; i < n; i++) {
+        const struct chat_message *m = &messages[i];
+        TRY(chat_check_known(w, m, i));
+        for (size_t k = 0; m->role == CHAT_ASSISTANT && k < m->n_calls; k++) {
+            TRY(chat_check_call(w, &m->calls[k]));
+            called = true;
+        }
+        if (m->role == CHAT_TOOL && !called) {
+            return err_set(w->info, ERR_ARGUMENT, "message %zu is a tool's result, but nothing was called "
+                           "before", i + 1);
+        }
+        TRY(m->role == CHAT_USER && m->task ? chat_check_task(w, m->task) : ERR_OK);
+    }
+    return ERR_OK;
+}
+
 err chat_encode(const struct tokenizer *t, enum chat_format f, const struct chat_message *messages,
-                size_t n_messages, bool think, struct tokenizer_ids *out, struct errinfo *info)
+                size_t n_messages, enum chat_thinking think, struct tokenizer_ids *out, struct errinfo *info)
 {
     if (n_messages == 0) {
         return err_set(info, ERR_ARGUMENT, "the conversation is empty; it must end with a user message");
@@ -309,17 +268,28 @@ err chat_encode(const struct tokenizer *t, enum chat_format f, const struct chat
         return err_set(info, ERR_ARGUMENT, "the last message is the assistant's; a conversation must end "
                        "with a user message to be answered");
     }
-    struct chat_writer w = {.t = t, .out = out, .info = info, .format = chat_format_name(f)};
+    struct chat_writer w = {.t = t, .format = f, .think = think, .out = out, .info = info};
+    w.system = chat_row_of(f)->system;
     size_t before = out->len;
-    err e = chat_row_of(f)->encode(&w, f, messages, n_messages, think);
-    if (e == ERR_OK) {
-        e = chat_flush(&w);
-    }
+    err e = chat_check(&w, messages, n_messages);
+    e = e == ERR_OK ? chat_row_of(f)->encode(&w, messages, n_messages) : e;
+    e = e == ERR_OK ? chat_writer_flush(&w) : e;
     strbuf_deinit(&w.text);
     if (e != ERR_OK) {
         out->len = before;
     }
     return e;
+}
+
+bool chat_opens_thinking(enum chat_format f, const struct chat_message *messages, size_t n_messages,
+                         enum chat_thinking think)
+{
+    const struct chat_message *last = n_messages > 0 ? &messages[n_messages - 1] : NULL;
+    if (!last || !chat_can_think(f) || (chat_can_skip_thinking(f) && !think)) {
+        return false;
+    }
+    /* Behind a result R1 and V3.1 go on with what they were saying; a task's answer has no thinking part. */
+    return chat_row_of(f)->dsml ? last->role != CHAT_USER || !last->task : last->role != CHAT_TOOL;
 }
 
 size_t chat_stop_ids(const struct tokenizer *t, enum chat_format f, int32_t ids[CHAT_STOP_MAX])
@@ -342,17 +312,30 @@ size_t chat_stop_ids(const struct tokenizer *t, enum chat_format f, int32_t ids[
     return n;
 }
 
-size_t chat_think_ids(const struct tokenizer *t, int32_t ids[CHAT_THINK_MAX])
+static size_t chat_known_ids(const struct tokenizer *t, const char *const *marks, size_t n_marks, int32_t *ids)
 {
-    static const char *const marks[CHAT_THINK_MAX] = {CHAT_THINK, CHAT_THINK_END};
     size_t n = 0;
-    for (size_t i = 0; i < CHAT_THINK_MAX; i++) {
+    for (size_t i = 0; i < n_marks; i++) {
         int32_t id = tokenizer_special(t, marks[i]);
         if (id >= 0) {
             ids[n++] = id;
         }
     }
     return n;
+}
+
+size_t chat_think_ids(const struct tokenizer *t, int32_t ids[CHAT_THINK_MAX])
+{
+    static const char *const marks[CHAT_THINK_MAX] = {CHAT_THINK, CHAT_THINK_END};
+    return chat_known_ids(t, marks, CHAT_THINK_MAX, ids);
+}
+
+size_t chat_call_ids(const struct tokenizer *t, int32_t ids[CHAT_CALL_MAX])
+{
+    static const char *const marks[CHAT_CALL_MAX] = {CHAT_CALLS,    CHAT_CALLS_END, CHAT_CALL,
+                                                     CHAT_CALL_END, CHAT_CALL_SEP,  CHAT_DSML,
+                                                     CHAT_TOOL_CALL, CHAT_TOOL_CALL_END};
+    return chat_known_ids(t, marks, CHAT_CALL_MAX, ids);
 }
 
 const char *chat_template_text(void)
@@ -385,15 +368,15 @@ const char *const *chat_control_tokens(void)
         "<｜fim▁hole｜>",
         "<｜fim▁begin｜>",
         "<｜fim▁end｜>",
-        "<｜tool▁calls▁begin｜>",
-        "<｜tool▁calls▁end｜>",
-        "<｜tool▁call▁begin｜>",
-        "<｜tool▁call▁end｜>",
-        "<｜tool▁outputs▁begin｜>",
-        "<｜tool▁outputs▁end｜>",
-        "<｜tool▁output▁begin｜>",
-        "<｜tool▁output▁end｜>",
-        "<｜tool▁sep｜>",
+        CHAT_CALLS,
+        CHAT_CALLS_END,
+        CHAT_CALL,
+        CHAT_CALL_END,
+        CHAT_RESULTS,
+        CHAT_RESULTS_END,
+        CHAT_RESULT,
+        CHAT_RESULT_END,
+        CHAT_CALL_SEP,
         "<｜place▁holder▁no▁0｜>",
         "<｜place▁holder▁no▁1｜>",
         "<｜place▁holder▁no▁2｜>",

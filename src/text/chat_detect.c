@@ -45,14 +45,21 @@ static struct chat_guess chat_detect_bare_deepseek(const struct chat_detect *d, 
     return (struct chat_guess){f, chat_detect_bare};
 }
 
-/* The DeepSeek formats that mark turns with tokens. Templates from V3.1 on ask a variable whether to
- * think; R1's opens the answer with <think>, its first one did not, but its vocabulary has the token.
- * V3's cuts at </think> too, and its vocabulary knows neither. */
+/* The DeepSeek formats that mark turns with tokens. V3.2 and V4 come without a template (others wrote
+ * some); V4's vocabulary has a token of its own, and its refresh looks the same. Templates from V3.1 on ask
+ * a variable whether to think; R1's opens the answer with <think>, its first one did not, but its
+ * vocabulary has the token. V3's cuts at </think> too, and its vocabulary knows neither. */
 static struct chat_guess chat_detect_deepseek(const struct chat_detect *d)
 {
     bool distill = tokenizer_pre_of(d->t) != TOKENIZER_PRE_DEEPSEEK_V3;
     if (tokenizer_pre_of(d->t) == TOKENIZER_PRE_DEEPSEEK_LLM) {
         return chat_detect_sure(CHAT_DEEPSEEK_V25);
+    }
+    if (chat_detect_says(d, CHAT_DSML "function_calls")) {
+        return chat_detect_sure(CHAT_DEEPSEEK_V32);
+    }
+    if (chat_detect_has(d, CHAT_DSML) || chat_detect_says(d, CHAT_DSML "tool_calls")) {
+        return chat_detect_sure(CHAT_DEEPSEEK_V4);
     }
     if (d->len == 0) {
         return chat_detect_bare_deepseek(d, distill);

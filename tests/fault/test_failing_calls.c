@@ -98,7 +98,7 @@ static const struct tokenizer *chat_tokenizer;
 
 static err chat_plain(struct errinfo *info)
 {
-    const struct chat_message m[] = {{CHAT_USER, "hello, again and again and again and again", NULL}};
+    const struct chat_message m[] = {{.role = CHAT_USER, .content = "hello, again and again and again and again"}};
     struct tokenizer_ids ids = {0};
     err e = chat_encode(chat_tokenizer, CHAT_PLAIN, m, 1, false, &ids, info);
     tokenizer_ids_deinit(&ids);
@@ -116,7 +116,7 @@ static err long_merges(struct errinfo *info)
              "\"ByteLevel\",\"add_prefix_space\":false,\"trim_offsets\":true,\"use_regex\":true},\"model\":{"
              "\"type\":\"BPE\",\"vocab\":{\"%s\":0,\"b\":1,\"%sb\":2},\"merges\":[[\"%s\",\"b\"]]},"
              "\"bos_token\":\"<s>\",\"add_bos_token\":true}", a, a, a);
-    const struct chat_message m[] = {{CHAT_USER, "b", NULL}};
+    const struct chat_message m[] = {{.role = CHAT_USER, .content = "b"}};
     json_t *root;
     struct tokenizer *t = NULL;
     struct tokenizer_ids ids = {0};

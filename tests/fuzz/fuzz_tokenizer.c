@@ -54,8 +54,8 @@ static void check_stream(const struct tokenizer *t, const struct tokenizer_ids *
 
 static void check_chat(const struct tokenizer *t, const char *text)
 {
-    const struct chat_message tame[] = {{CHAT_SYSTEM, "", NULL}, {CHAT_USER, "", NULL}};
-    const struct chat_message wild[] = {{CHAT_SYSTEM, text, NULL}, {CHAT_USER, text, NULL}};
+    const struct chat_message tame[] = {{.role = CHAT_SYSTEM, .content = ""}, {.role = CHAT_USER, .content = ""}};
+    const struct chat_message wild[] = {{.role = CHAT_SYSTEM, .content = text}, {.role = CHAT_USER, .content = text}};
     for (unsigned f = 0; f < CHAT_FORMATS; f++) {
         struct tokenizer_ids a = {0}, b = {0};
         size_t n_a = 0, n_b = 0;

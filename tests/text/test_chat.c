@@ -128,10 +128,10 @@ static void text_that_spells_control_tokens_stays_text(void **state)
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct tokenizer *t = open_small(rows[i].vocabulary);
         char *text = spell_all(t);
-        struct chat_message tame[] = {{CHAT_SYSTEM, "s", NULL}, {CHAT_USER, "u", NULL},
-                                      {CHAT_ASSISTANT, "a", NULL}, {CHAT_USER, "v", NULL}};
-        struct chat_message wild[] = {{CHAT_SYSTEM, text, NULL}, {CHAT_USER, text, NULL},
-                                      {CHAT_ASSISTANT, text, NULL}, {CHAT_USER, text, NULL}};
+        struct chat_message tame[] = {{.role = CHAT_SYSTEM, .content = "s"}, {.role = CHAT_USER, .content = "u"},
+                                      {.role = CHAT_ASSISTANT, .content = "a"}, {.role = CHAT_USER, .content = "v"}};
+        struct chat_message wild[] = {{.role = CHAT_SYSTEM, .content = text}, {.role = CHAT_USER, .content = text},
+                                      {.role = CHAT_ASSISTANT, .content = text}, {.role = CHAT_USER, .content = text}};
         struct tokenizer_ids a = {0}, b = {0}, plain = {0};
         assert_int_equal(chat_encode(t, rows[i].format, tame, 4, true, &a, NULL), ERR_OK);
         assert_int_equal(chat_encode(t, rows[i].format, wild, 4, true, &b, NULL), ERR_OK);
@@ -151,7 +151,7 @@ static void a_missing_token_is_named_and_nothing_is_appended(void **state)
 {
     (void)state;
     struct tokenizer *t = open_small("gpt-2");
-    struct chat_message m = {CHAT_USER, "hello", NULL};
+    struct chat_message m = {.role = CHAT_USER, .content = "hello"};
     for (unsigned f = CHAT_DEEPSEEK_V25; f < CHAT_FORMATS; f++) {
         struct tokenizer_ids ids = {0};
         struct errinfo info = {0};
@@ -168,7 +168,7 @@ static void a_conversation_without_a_question_is_refused(void **state)
 {
     (void)state;
     struct tokenizer *t = open_small("deepseek-v3");
-    struct chat_message m[] = {{CHAT_USER, "q", NULL}, {CHAT_ASSISTANT, "a", NULL}};
+    struct chat_message m[] = {{.role = CHAT_USER, .content = "q"}, {.role = CHAT_ASSISTANT, .content = "a"}};
     struct tokenizer_ids ids = {0};
     assert_int_equal(chat_encode(t, CHAT_DEEPSEEK_V3, m, 0, false, &ids, NULL), ERR_ARGUMENT);
     assert_int_equal(chat_encode(t, CHAT_DEEPSEEK_V3, m, 2, false, &ids, NULL), ERR_ARGUMENT);
@@ -195,6 +195,8 @@ static void formats_are_detected(void **state)
         {"deepseek-v3", "{{ '<｜User｜>' }}content.split('</think>')[-1]", CHAT_DEEPSEEK_R1, false},
         {"deepseek-v3", "{{ '<｜User｜>' }}{{ '<｜Assistant｜><think>\\n' }}", CHAT_DEEPSEEK_R1, true},
         {"deepseek-v3", "<｜User｜>{% if not thinking %}</think>", CHAT_DEEPSEEK_V31, true},
+        {"deepseek-v3", "<｜User｜>{% if not thinking %}<｜DSML｜function_calls>", CHAT_DEEPSEEK_V32, true},
+        {"deepseek-v3", "<｜User｜>{% if not thinking %}<｜DSML｜tool_calls>", CHAT_DEEPSEEK_V4, true},
         {"deepseek-v3", "{{ 'User: ' + m }}", CHAT_DEEPSEEK_V2, true},
         {"deepseek-v3", "no marker", CHAT_PLAIN, false},
         /* ChatML */
@@ -250,9 +252,9 @@ static void a_failed_allocation_is_an_error_without_a_leak(void **state)
 {
     (void)state;
     struct tokenizer *t = open_small("deepseek-v3");
-    struct chat_message m[] = {{CHAT_SYSTEM, "some words ﬁ 你好你好", NULL},
-                               {CHAT_USER, "a rather long question without spaces: "
-                                           "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", NULL}};
+    struct chat_message m[] = {{.role = CHAT_SYSTEM, .content = "some words ﬁ 你好你好"},
+                               {.role = CHAT_USER, .content = "a rather long question without spaces: "
+                                           "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"}};
     size_t alive = mem_alive();
     bool done = false;
     for (size_t k = 1; !done; k++) {
