@@ -191,6 +191,13 @@ static err schemagrammar_merge_key(struct schemagrammar *s, const char *key, con
 
 /* ---- two schemas ---- */
 
+/* Where one has prefixItems, the other's items would begin behind them, too. */
+static bool schemagrammar_merge_shifts(const json_t *a, const json_t *b)
+{
+    return json_object_get(a, "prefixItems") && !json_object_get(b, "prefixItems") &&
+           json_object_get(b, "items");
+}
+
 /* Neither has $ref or allOf. */
 static err schemagrammar_merge_objects(struct schemagrammar *s, const json_t *a, const json_t *b,
                                        json_t **out)
@@ -198,7 +205,10 @@ static err schemagrammar_merge_objects(struct schemagrammar *s, const json_t *a,
     json_t *into = json_object(), *value;
     const char *key;
     err e = into ? schemagrammar_merge_properties(a, b, into) : ERR_NOMEM;
-    bool prefixed = json_object_get(a, "prefixItems") || json_object_get(b, "prefixItems");
+    e = e == ERR_OK && (schemagrammar_merge_shifts(a, b) || schemagrammar_merge_shifts(b, a))
+            ? schemagrammar_refuse(s, ERR_UNSUPPORTED, "\"items\" of one schema and \"prefixItems\" of "
+                                   "another that both hold are not supported")
+            : e;
     json_object_foreach((json_t *)(uintptr_t)a, key, value)
     {
         json_t *twin = json_object_get(b, key), *joined = value;
@@ -208,10 +218,6 @@ static err schemagrammar_merge_objects(struct schemagrammar *s, const json_t *a,
         }
         if (twin && !json_equal(value, twin)) {
             e = schemagrammar_merge_key(s, key, a, b, &joined);
-        } else if (strcmp(key, "items") == 0 && prefixed && !twin) {
-            e = schemagrammar_refuse(s, ERR_UNSUPPORTED,
-                                     "\"items\" and \"prefixItems\" of schemas that both hold are "
-                                     "not supported");
         } else {
             json_incref(joined);
         }

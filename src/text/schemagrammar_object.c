@@ -120,22 +120,37 @@ static bool schemagrammar_object_escaped(const char *name)
     return false;
 }
 
-static err schemagrammar_object_other_name(struct schemagrammar *s,
-                                           const struct schemagrammar_object *o, struct strbuf *out)
+/* Those of `names` that additional properties could have, into list[*n]. */
+static err schemagrammar_object_taken(struct schemagrammar *s, const char *name, const char **list, size_t *n)
 {
-    if (o->n == 0) {
+    if (strlen(name) > SCHEMAGRAMMAR_OBJECT_NAME_MAX) {
+        return schemagrammar_refuse(s, ERR_LIMIT, "\"additionalProperties\" beside a name of over %d bytes",
+                                    SCHEMAGRAMMAR_OBJECT_NAME_MAX);
+    }
+    if (!schemagrammar_object_escaped(name)) {
+        list[(*n)++] = name;
+    }
+    return ERR_OK;
+}
+
+/* A name that is neither among the properties, those that may not be there included, nor required. */
+static err schemagrammar_object_other_name(struct schemagrammar *s, const struct schemagrammar_object *o,
+                                           json_t *properties, struct strbuf *out)
+{
+    size_t n = 0, most = o->n + json_object_size(properties);
+    const char *name;
+    json_t *value;
+    if (most == 0) {
         return strbuf_puts(out, "string");
     }
-    const char **names = mem_calloc(o->n, sizeof *names);
-    size_t n = 0;
+    const char **names = mem_calloc(most, sizeof *names);
     err e = names ? ERR_OK : ERR_NOMEM;
     for (size_t i = 0; i < o->n && e == ERR_OK; i++) {
-        if (strlen(o->names[i]) > SCHEMAGRAMMAR_OBJECT_NAME_MAX) {
-            e = schemagrammar_refuse(s, ERR_LIMIT,
-                                     "\"additionalProperties\" beside a name of over %d bytes",
-                                     SCHEMAGRAMMAR_OBJECT_NAME_MAX);
-        } else if (!schemagrammar_object_escaped(o->names[i])) {
-            names[n++] = o->names[i];
+        e = schemagrammar_object_taken(s, o->names[i], names, &n);
+    }
+    json_object_foreach(properties, name, value) {
+        if (e == ERR_OK && json_is_false(value)) {
+            e = schemagrammar_object_taken(s, name, names, &n);
         }
     }
     if (e == ERR_OK && n > 0) {
@@ -184,7 +199,7 @@ static err schemagrammar_object_read(struct schemagrammar *s, const json_t *sche
         }
     }
     if (e == ERR_OK && !closed) {
-        e = schemagrammar_object_other_name(s, o, &o->other);
+        e = schemagrammar_object_other_name(s, o, properties, &o->other);
         e = e == ERR_OK ? strbuf_puts(&o->other, " \":\" space ") : e;
         e = e == ERR_OK ? schemagrammar_visit(s, more ? more : json_true(), &o->other) : e;
     }

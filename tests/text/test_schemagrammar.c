@@ -58,6 +58,7 @@ static void values_match_or_not(void **state)
          {"{\"c\":true,\"a\":true}", "{\"c\":true,\"ab\":true}", "{\"c\":1}", "{\"\\u0061\":true}"}},
         {"{\"properties\":{\"a\":{}},\"required\":[\"z\"],\"additionalProperties\":true}",
          {"{\"z\":1}", "{\"a\":1,\"z\":2,\"y\":3}"}, {"{}", "{\"a\":1}", "{\"y\":1}"}},
+        {"{\"properties\":{\"a\":false,\"b\":{}},\"additionalProperties\":true}", {"{}", "{\"b\":1,\"c\":2}"}, {"{\"a\":1}", "{\"c\":1,\"a\":1}"}},
         {"{\"items\":{\"type\":\"integer\"},\"minItems\":1,\"maxItems\":3}", {"[1]", "[1, 2,3]"}, {"[]", "[1,2,3,4]", "[\"\"]"}},
         {"{\"prefixItems\":[{\"type\":\"integer\"},{\"type\":\"null\"}],\"items\":{\"type\":\"string\"},\"minItems\":1}",
          {"[1]", "[1,null]", "[1,null,\"a\",\"b\"]"}, {"[]", "[null]", "[1,\"a\"]"}},
@@ -170,6 +171,8 @@ static void what_is_not_supported_is_refused_by_name_and_place(void **state)
         {"{\"enum\":[]}", ERR_ARGUMENT, "no value of enum"},
         {"{\"enum\":[1],\"minimum\":3}", ERR_UNSUPPORTED, "\"minimum\" beside enum"},
         {"{\"allOf\":[{\"pattern\":\"^a$\"},{\"pattern\":\"^b$\"}]}", ERR_UNSUPPORTED, "two different \"pattern\""},
+        {"{\"allOf\":[{\"prefixItems\":[true]},{\"items\":{\"type\":\"null\"}}]}", ERR_UNSUPPORTED, "\"items\" of one schema and"},
+        {"{\"allOf\":[{\"items\":{\"type\":\"null\"},\"prefixItems\":[true]},{\"items\":{\"type\":\"null\"}}]}", ERR_UNSUPPORTED, "\"items\" of one"},
         {"false", ERR_ARGUMENT, "false, which no value matches"},
         {"[]", ERR_ARGUMENT, "found an array, expected a schema"},
     };
