@@ -1,7 +1,7 @@
 /* text/grammarmask.c: see grammarmask.h: the tree of tokens is walked together with the grammar's states. What
  * follows a byte is nearly always known, so that a step of the walk is two look-ups; and where every plain
- * character leads back to the same state, as inside a string of JSON, the plain parts of the tree are taken
- * whole. */
+ * character leads to the same state, and so for as many characters as a plain part of the tree has at most,
+ * as inside a string of JSON, that part is taken whole. */
 #include "text/grammarmask.h"
 
 #include <string.h>
@@ -11,7 +11,7 @@
 
 enum { GRAMMARMASK_KEPT = 64 };
 
-enum grammarmask_loop { GRAMMARMASK_UNKNOWN, GRAMMARMASK_NO, GRAMMARMASK_YES };
+static const uint32_t GRAMMARMASK_UNKNOWN = UINT32_MAX;
 
 struct grammarmask {
     const struct tokentrie *trie;
@@ -22,8 +22,8 @@ struct grammarmask {
     uint64_t *masks;                    /* [GRAMMARMASK_KEPT][n_words] */
     uint32_t mask_of[GRAMMARMASK_KEPT]; /* whose they are; GRAMMARSTATES_DEAD: nobody's */
     size_t oldest;
-    uint8_t *loops; /* [n_loops] enum grammarmask_loop by state */
-    size_t n_loops;
+    uint32_t *plains; /* [n_plains] by state: where every plain character leads; DEAD: to several states */
+    size_t n_plains;
 };
 
 err grammarmask_new(const struct grammar *g, const struct tokentrie *v, struct grammarmask **out,
@@ -55,7 +55,7 @@ void grammarmask_free(struct grammarmask *m)
     if (m) {
         grammarstates_free(m->states);
         mem_free(m->masks);
-        mem_free(m->loops);
+        mem_free(m->plains);
         mem_free(m);
     }
 }
@@ -66,20 +66,24 @@ void grammarmask_begin(struct grammarmask *m, int32_t after)
     m->after = after;
 }
 
-/* ---- states that plain characters do not leave ---- */
+/* ---- where plain characters lead ---- */
 
 enum { GRAMMARMASK_FRONT = 8 };
 
-/* front[0 … n) becomes the states that the bytes low … high lead to from there; n 0 when they are too many. */
+/* front[0 … n) becomes the states that the bytes low … high lead to from there; n 0: they are too many. */
 static err grammarmask_front(struct grammarmask *m, uint32_t *front, size_t *n, int low, int high,
                              struct errinfo *info)
 {
+    const uint8_t *classes = grammarstates_known(m->states).classes;
     uint32_t to[GRAMMARMASK_FRONT];
     size_t n_to = 0;
     for (size_t i = 0; i < *n; i++) {
         for (int b = low; b <= high; b++) {
             uint32_t state;
             size_t k = 0;
+            if (b > low && classes[b] == classes[b - 1]) {
+                continue;
+            }
             TRY(grammarstates_next(m->states, front[i], (uint8_t)b, &state, info));
             while (k < n_to && to[k] != state) {
                 k++;
@@ -97,43 +101,59 @@ static err grammarmask_front(struct grammarmask *m, uint32_t *front, size_t *n, 
     return ERR_OK;
 }
 
-/* Does every plain character (tokentrie.h) lead from `state` to itself? */
-static err grammarmask_find_loop(struct grammarmask *m, uint32_t state, bool *yes, struct errinfo *info)
+/* The state that every plain character (tokentrie.h) leads to from `state`; DEAD: there is none. */
+static err grammarmask_find_plain(struct grammarmask *m, uint32_t state, uint32_t *to, struct errinfo *info)
 {
     static const uint8_t characters[][8] = { /* ranges of up to four bytes; Unicode, table 3-7 */
         {' ', '!'}, {'#', '['}, {']', '~'}, {0xc2, 0xdf, 0x80, 0xbf}, {0xe0, 0xe0, 0xa0, 0xbf, 0x80, 0xbf},
         {0xe1, 0xec, 0x80, 0xbf, 0x80, 0xbf}, {0xed, 0xed, 0x80, 0x9f, 0x80, 0xbf},
         {0xee, 0xef, 0x80, 0xbf, 0x80, 0xbf}, {0xf0, 0xf0, 0x90, 0xbf, 0x80, 0xbf, 0x80, 0xbf},
         {0xf1, 0xf3, 0x80, 0xbf, 0x80, 0xbf, 0x80, 0xbf}, {0xf4, 0xf4, 0x80, 0x8f, 0x80, 0xbf, 0x80, 0xbf}};
-    *yes = true;
-    for (size_t i = 0; i < sizeof characters / sizeof *characters && *yes; i++) {
+    *to = GRAMMARMASK_UNKNOWN;
+    for (size_t i = 0; i < sizeof characters / sizeof *characters && *to != GRAMMARSTATES_DEAD; i++) {
         uint32_t front[GRAMMARMASK_FRONT] = {state};
         size_t n = 1;
         for (int k = 0; k < 8 && characters[i][k]; k += 2) {
             TRY(grammarmask_front(m, front, &n, characters[i][k], characters[i][k + 1], info));
         }
-        *yes = n == 1 && front[0] == state;
+        bool same = n == 1 && (i == 0 || front[0] == *to);
+        *to = same ? front[0] : GRAMMARSTATES_DEAD;
     }
     return ERR_OK;
 }
 
-static err grammarmask_loops(struct grammarmask *m, uint32_t state, bool *yes, struct errinfo *info)
+static err grammarmask_plain(struct grammarmask *m, uint32_t state, uint32_t *to, struct errinfo *info)
 {
-    if (state >= m->n_loops) {
+    if (state >= m->n_plains) {
         size_t n = 2 * (size_t)state + 64;
-        uint8_t *p = mem_resize(m->loops, n, sizeof *p);
+        uint32_t *p = mem_resize(m->plains, n, sizeof *p);
         if (!p) {
             return err_set(info, ERR_NOMEM, "out of memory for a grammar of %zu states", n);
         }
-        memset(p + m->n_loops, GRAMMARMASK_UNKNOWN, n - m->n_loops);
-        m->loops = p;
-        m->n_loops = n;
+        for (size_t i = m->n_plains; i < n; i++) {
+            p[i] = GRAMMARMASK_UNKNOWN;
+        }
+        m->plains = p;
+        m->n_plains = n;
     }
-    if (m->loops[state] == GRAMMARMASK_UNKNOWN) {
-        TRY(grammarmask_find_loop(m, state, yes, info));
-        m->loops[state] = *yes ? GRAMMARMASK_YES : GRAMMARMASK_NO;
+    if (m->plains[state] == GRAMMARMASK_UNKNOWN) {
+        TRY(grammarmask_find_plain(m, state, to, info));
+        m->plains[state] = *to;
     }
-    *yes = m->loops[state] == GRAMMARMASK_YES;
+    *to = m->plains[state];
+    return ERR_OK;
+}
+
+/* May any n plain characters come? False when that is not plain to see. */
+static err grammarmask_takes(struct grammarmask *m, uint32_t state, uint8_t n, bool *yes, struct errinfo *info)
+{
+    uint32_t next = GRAMMARSTATES_DEAD;
+    *yes = true;
+    for (; n > 0 && *yes && next != state; n--) {
+        state = next ? next : state;
+        TRY(grammarmask_plain(m, state, &next, info));
+        *yes = next != GRAMMARSTATES_DEAD;
+    }
     return ERR_OK;
 }
 
@@ -155,12 +175,12 @@ static err grammarmask_walk(struct grammarmask *m, uint64_t *mask, struct errinf
     path[0] = m->at;
     for (uint32_t i = 0; i < v->n_nodes;) {
         uint32_t from = path[v->depths[i]];
-        bool loops = false;
-        if (v->plain[i]) {
-            TRY(grammarmask_loops(m, from, &loops, info));
+        bool whole = false;
+        if (v->plain[i] > 0) {
+            TRY(grammarmask_takes(m, from, v->plain[i], &whole, info));
             rows = grammarstates_known(m->states);
         }
-        if (loops) {
+        if (whole) {
             grammarmask_set(m, mask, v->firsts[i], v->firsts[v->skips[i]]);
             i = v->skips[i];
             continue;
@@ -190,7 +210,7 @@ err grammarmask_next(struct grammarmask *m, const uint64_t **bits, struct errinf
     if (grammarstates_crowded(m->states)) {
         TRY(grammarstates_keep(m->states, &m->at, info));
         memset(m->mask_of, 0, sizeof m->mask_of);
-        m->n_loops = 0;
+        m->n_plains = 0;
     }
     for (size_t i = 0; i < GRAMMARMASK_KEPT; i++) {
         if (m->mask_of[i] == m->at) {

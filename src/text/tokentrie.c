@@ -102,8 +102,13 @@ static void tokentrie_fill_plain(struct tokentrie *v, uint32_t *other)
         other[i + 1] = other[i] + !tokentrie_character_next(&c, v->bytes[i]);
         path[v->depths[i] + 1] = c;
     }
-    for (size_t i = 0; i < v->n_nodes; i++) {
-        v->plain[i] = v->plain[i] && other[v->skips[i]] == other[i];
+    int deepest[TOKENTRIE_DEPTH_MAX + 1] = {0}; /* of each depth, what was seen behind the parent */
+    for (size_t i = v->n_nodes; i-- > 0;) {
+        int depth = v->depths[i], last = deepest[depth + 1] > depth ? deepest[depth + 1] : depth;
+        bool plain = v->plain[i] && other[v->skips[i]] == other[i];
+        deepest[depth + 1] = 0;
+        deepest[depth] = last > deepest[depth] ? last : deepest[depth];
+        v->plain[i] = (uint8_t)(plain ? last - depth + 1 : 0);
     }
 }
 

@@ -20,8 +20,9 @@ struct tokentrie {
     uint32_t *firsts; /* [n_nodes + 1] the tokens that end at node i: ids[firsts[i] … firsts[i + 1]) */
     int32_t *ids;     /* [n_tokens] */
     /* [n_nodes] From here on and below there are only whole characters, or beginnings of one at the ends of
-     * tokens, and none that JSON's strings must escape: ASCII without controls, " and \, and all others. */
-    bool *plain;
+     * tokens, and none that JSON's strings must escape: ASCII without controls, " and \, and all others. Then
+     * how many bytes the longest of these parts has, else 0. */
+    uint8_t *plain;
 };
 
 ERR_MUST_USE err tokentrie_new(const struct tokenizer *t, struct tokentrie **out, struct errinfo *info);

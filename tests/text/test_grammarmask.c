@@ -143,6 +143,31 @@ static void a_mask_holds_the_tokens_whose_bytes_go_on(void **state)
     }
 }
 
+/* Near its end, too, a counted string takes the tokens that still fit. */
+static void counted_strings_take_what_fits(void **state)
+{
+    (void)state;
+    struct errinfo info = {0};
+    struct rng r;
+    rng_seed(&r, 6);
+    struct fixture f = fixture_open("deepseek-v3", "root ::= \"\\\"\" ([^\"\\\\\\x00-\\x1f] | \"\\\\n\"){3,24} \"\\\"\"");
+    static const char text[] = "\"a few words, \xe6\xbc\xa2\xe5\xad\x97 and\\nxy\"";
+    for (int round = 0; round < 4; round++) {
+        uint32_t at = grammarstates_start(f.states);
+        grammarmask_begin(f.mask, -1);
+        for (size_t done = 0; done < strlen(text);) {
+            assert_true(check_mask(&f, at) > 0);
+            int32_t id = random_token(&f, text + done, &r);
+            struct tokenizer_piece p = tokenizer_bytes(f.tokenizer, id);
+            must(grammarmask_accept(f.mask, id, &info), &info);
+            at = walk(&f, at, p.data, p.len);
+            done += p.len;
+        }
+        assert_true(grammarmask_may_end(f.mask));
+    }
+    fixture_close(&f);
+}
+
 /* Texts with a byte changed: whole, byte by byte and in tokens they fare alike. */
 static void however_it_is_cut_a_text_fares_alike(void **state)
 {
@@ -257,6 +282,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_mask_holds_the_tokens_whose_bytes_go_on),
+        cmocka_unit_test(counted_strings_take_what_fits),
         cmocka_unit_test(however_it_is_cut_a_text_fares_alike),
         cmocka_unit_test(control_tokens_are_never_text),
         cmocka_unit_test(a_grammar_may_wait_for_a_token),
