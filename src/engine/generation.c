@@ -126,16 +126,17 @@ static err generation_ends(struct generation *g, bool is_stop)
     return ERR_OK;
 }
 
-/* A token that ends the answer may come where the grammar may end. */
-static void generation_allow(struct generation *g, int32_t id)
+/* A token that ends the answer may come where the grammar may end, and nowhere else. */
+static void generation_allow_end(struct generation *g, int32_t id)
 {
     if (id >= 0 && (size_t)id < engine_vocab_size(g->session->engine)) {
-        g->allowed[id / 64] |= (uint64_t)1 << id % 64;
+        uint64_t bit = (uint64_t)1 << id % 64, *word = &g->allowed[id / 64];
+        *word = grammarmask_may_end(g->options->grammar) ? *word | bit : *word & ~bit;
     }
 }
 
-/* What the grammar lets come next; *allowed NULL: anything. */
-static err generation_allowed(struct generation *g, const uint64_t **allowed, struct errinfo *info)
+/* What the grammar lets come next, into g->allowed. */
+static err generation_allowed(struct generation *g, struct errinfo *info)
 {
     const struct tokenizer *t = engine_tokenizer(g->session->engine);
     const struct generate_options *o = g->options;
@@ -143,18 +144,12 @@ static err generation_allowed(struct generation *g, const uint64_t **allowed, st
     const uint64_t *bits;
     uint64_t any = 0;
     TRY(grammarmask_next(o->grammar, &bits, info));
-    *allowed = bits ? g->allowed : NULL;
-    if (!bits) {
-        return ERR_OK;
-    }
     for (size_t i = 0; i < words; i++) {
-        g->allowed[i] = i < mine ? bits[i] : 0;
+        g->allowed[i] = !bits ? UINT64_MAX : i < mine ? bits[i] : 0;
     }
-    if (grammarmask_may_end(o->grammar)) {
-        generation_allow(g, tokenizer_eos(t));
-        for (size_t i = 0; i < o->n_stop_ids; i++) {
-            generation_allow(g, o->stop_ids[i]);
-        }
+    generation_allow_end(g, tokenizer_eos(t));
+    for (size_t i = 0; i < o->n_stop_ids; i++) {
+        generation_allow_end(g, o->stop_ids[i]);
     }
     for (size_t i = 0; i < words; i++) {
         any |= g->allowed[i];
@@ -168,8 +163,8 @@ static err generation_allowed(struct generation *g, const uint64_t **allowed, st
 static err generation_pick(struct generation *g, int32_t *id, bool *is_stop, struct errinfo *info)
 {
     struct session *s = g->session;
-    struct sampler_past past = {s->tokens, s->n_tokens, s->n_tokens - s->answer_start, NULL};
-    TRY(g->allowed ? generation_allowed(g, &past.allowed, info) : ERR_OK);
+    struct sampler_past past = {s->tokens, s->n_tokens, s->n_tokens - s->answer_start, g->allowed};
+    TRY(g->allowed ? generation_allowed(g, info) : ERR_OK);
     TRY(sampler_pick(s->engine->sampler, g->sampling, s->logits, &past, id, info));
     *is_stop = generation_is_stop(g, *id);
     return g->allowed && !*is_stop ? grammarmask_accept(g->options->grammar, *id, info) : ERR_OK;

@@ -229,7 +229,7 @@ err grammarmask_next(struct grammarmask *m, const uint64_t **bits, struct errinf
 
 bool grammarmask_may_end(const struct grammarmask *m)
 {
-    return m->after >= 0 || grammarstates_may_end(m->states, m->at);
+    return m->after < 0 && grammarstates_may_end(m->states, m->at);
 }
 
 err grammarmask_accept(struct grammarmask *m, int32_t id, struct errinfo *info)

@@ -26,7 +26,7 @@ void grammarmask_begin(struct grammarmask *m, int32_t after);
 /* Token i may come next when bit i % 64 of (*bits)[i / 64] is set; [vocab_size + 63) / 64], valid until the
  * next call. *bits NULL: whatever may come. ERR_LIMIT as grammarstates_next. */
 ERR_MUST_USE err grammarmask_next(struct grammarmask *m, const uint64_t **bits, struct errinfo *info);
-/* May the answer end here? */
+/* May the answer end here? Not before the grammar has begun. */
 bool grammarmask_may_end(const struct grammarmask *m);
 /* The answer goes on with `id`. ERR_ARGUMENT when the grammar does not allow it; then nothing has changed. */
 ERR_MUST_USE err grammarmask_accept(struct grammarmask *m, int32_t id, struct errinfo *info);

@@ -302,6 +302,33 @@ static void test_an_answer_matches_its_grammar(void **state)
     assert_true(strcmp(k.text, "你好") == 0 || strcmp(k.text, "你们") == 0);
 }
 
+/* Before its grammar begins an answer is free in all but its end. */
+static void test_a_grammar_may_begin_behind_a_token(void **state)
+{
+    struct errinfo info = {0};
+    struct grammar *g = NULL;
+    struct tokentrie *v = NULL;
+    struct grammarmask *m = NULL;
+    struct talk k = {0};
+    must(grammar_new("root ::= \"ok\"", 13, &g, &info), &info);
+    must(tokentrie_new(engine_tokenizer(*state), &v, &info), &info);
+    must(grammarmask_new(g, v, &m, &info), &info);
+    const struct generate_options o = {.grammar = m, .max_tokens = 40};
+    struct session *s = say(*state, "hello", 100);
+    grammarmask_begin(m, '!');
+    assert_int_equal(reply(s, &o, &k).finish, SESSION_STOP);
+    assert_string_equal(k.text, "Hello!ok");
+    session_free(s);
+    s = say(*state, "hello", 100);
+    grammarmask_begin(m, '%');
+    assert_int_equal(reply(s, &o, &k).finish, strstr(k.text, "%") ? SESSION_STOP : SESSION_LENGTH);
+    assert_memory_equal(k.text, answer, strlen(answer));
+    session_free(s);
+    grammarmask_free(m);
+    tokentrie_free(v);
+    grammar_free(g);
+}
+
 static void test_a_grammar_needs_an_end(void **state)
 {
     struct errinfo info = {0};
@@ -337,6 +364,7 @@ int main(void)
         cmocka_unit_test(test_penalties_count_the_answer_across_calls),
         cmocka_unit_test(test_bad_requests_are_refused),
         cmocka_unit_test(test_an_answer_matches_its_grammar),
+        cmocka_unit_test(test_a_grammar_may_begin_behind_a_token),
         cmocka_unit_test(test_a_grammar_needs_an_end),
     };
     return cmocka_run_group_tests(tests, enginefixture_chat_exact, enginefixture_close);
