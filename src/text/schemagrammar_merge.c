@@ -76,9 +76,13 @@ static err schemagrammar_merge_stranger(const json_t *other, json_t *value, json
 }
 
 /* Properties of both. One that the other schema rules out stays, as false. */
-static err schemagrammar_merge_properties(const json_t *a, const json_t *b, json_t *into)
+static err schemagrammar_merge_properties(struct schemagrammar *s, const json_t *a, const json_t *b,
+                                          json_t *into)
 {
     json_t *pa = json_object_get(a, "properties"), *pb = json_object_get(b, "properties");
+    if ((pa && !json_is_object(pa)) || (pb && !json_is_object(pb))) {
+        return schemagrammar_refuse(s, ERR_ARGUMENT, "\"properties\" is not an object");
+    }
     json_t *all = json_object(), *value, *joined;
     const char *key;
     err e = all ? ERR_OK : ERR_NOMEM;
@@ -204,7 +208,7 @@ static err schemagrammar_merge_objects(struct schemagrammar *s, const json_t *a,
 {
     json_t *into = json_object(), *value;
     const char *key;
-    err e = into ? schemagrammar_merge_properties(a, b, into) : ERR_NOMEM;
+    err e = into ? schemagrammar_merge_properties(s, a, b, into) : ERR_NOMEM;
     e = e == ERR_OK && (schemagrammar_merge_shifts(a, b) || schemagrammar_merge_shifts(b, a))
             ? schemagrammar_refuse(s, ERR_UNSUPPORTED, "\"items\" of one schema and \"prefixItems\" of "
                                    "another that both hold are not supported")

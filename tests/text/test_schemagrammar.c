@@ -173,6 +173,7 @@ static void what_is_not_supported_is_refused_by_name_and_place(void **state)
         {"{\"allOf\":[{\"pattern\":\"^a$\"},{\"pattern\":\"^b$\"}]}", ERR_UNSUPPORTED, "two different \"pattern\""},
         {"{\"allOf\":[{\"prefixItems\":[true]},{\"items\":{\"type\":\"null\"}}]}", ERR_UNSUPPORTED, "\"items\" of one schema and"},
         {"{\"allOf\":[{\"items\":{\"type\":\"null\"},\"prefixItems\":[true]},{\"items\":{\"type\":\"null\"}}]}", ERR_UNSUPPORTED, "\"items\" of one"},
+        {"{\"allOf\":[{\"properties\":3}]}", ERR_ARGUMENT, "\"properties\" is not an object"},
         {"false", ERR_ARGUMENT, "false, which no value matches"},
         {"[]", ERR_ARGUMENT, "found an array, expected a schema"},
     };
