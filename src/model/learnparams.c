@@ -337,7 +337,7 @@ static double learnparams_deviation(const struct learnparam *q, const struct lea
     bool out = learnparams_named(q->name, "attn_output") || learnparams_named(q->name, "ffn_down") ||
                learnparams_named(q->name, "ffn_down_shexp") || learnparams_named(q->name, "ffn_down_exps");
     if (q->kind == LEARNPARAMS_EMBEDDING) {
-        return init->embed_std;
+        return learnparams_named(q->name, "output") ? init->head_std : init->embed_std;
     }
     /* k_b is stored the other way round, [in, out] */
     size_t in = learnparams_named(q->name, "attn_k_b") ? q->value.rows / q->n_matrices : q->value.cols;

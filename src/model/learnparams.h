@@ -70,12 +70,11 @@ ERR_MUST_USE err learnparams_list(const struct config *c, bool exact, struct lea
 size_t learnparams_size(const struct learnparams *p); /* bytes of values, gradients and copies */
 
 /* Normal values for all matrices, deviation gain / sqrt(cols), or std where that is above 0; embeddings
- * embed_std, those of pairs 0; routers as matrices; what writes to the residual stream (o, down) times
- * out_gain. */
+ * embed_std, those of pairs 0; a head of its own head_std; routers as matrices; what writes to the residual
+ * stream (o, down) times out_gain. */
 struct learnparams_init {
-    double gain, out_gain, embed_std;
+    double gain, out_gain, std, embed_std, head_std;
     uint64_t seed;
-    double std;
 };
 /* With all threads of the compute, whose number changes no value. */
 void learnparams_randomise(struct learnparams *p, const struct learnparams_init *init);

@@ -129,8 +129,12 @@ static err trainer_make(struct trainer *t, const struct dataset *d, struct errin
     if (r->init_from[0]) {
         TRY(trainer_take(t, info));
     } else {
-        learnparams_randomise(p, &(struct learnparams_init){r->init_gain, r->init_out_gain, r->init_embed_std,
-                                                            r->seed, r->init_std});
+        learnparams_randomise(p, &(struct learnparams_init){.gain = r->init_gain,
+                                                            .out_gain = r->init_out_gain,
+                                                            .std = r->init_std,
+                                                            .embed_std = r->init_embed_std,
+                                                            .head_std = r->init_head_std,
+                                                            .seed = r->seed});
     }
     for (int mtp = 0; mtp < 2; mtp++) {
         t->flops_per_token[mtp] = trainflops_per_token(&r->config, p, r->context, mtp);

@@ -46,6 +46,7 @@ static const struct trainrecipe_key trainrecipe_table[] = {
     REAL("init", "std", init_std, 0, 100, 0, "in its place the deviation itself, whatever the inputs; 0: none"),
     REAL("init", "out_gain", init_out_gain, 0, 100, 0, "times that, for what writes to the residual stream"),
     REAL("init", "embed_std", init_embed_std, 0, 100, 0.02, "deviation of the embedding"),
+    REAL("init", "head_std", init_head_std, 0, 100, 0.02, "of the head, where it is not the embedding"),
     {"init", "from", TRAINRECIPE_STRING, offsetof(struct trainrecipe, init_from), 0, 0, 0, NULL,
      "a model to begin with: a .gguf file or a folder of the same shape"},
     REAL("loss", "mtp", mtp_weight, 0, 10, 0.3, "weight of the loss one token further, with an MTP layer"),

@@ -36,7 +36,7 @@ struct trainrecipe {
     size_t n_mix; /* 0: every source by its tokens */
     /* [tasks]: given alone has them, trainertasks.h reads them */
     /* [init] */
-    double init_gain, init_std, init_out_gain, init_embed_std;
+    double init_gain, init_std, init_out_gain, init_embed_std, init_head_std;
     char init_from[TRAINRECIPE_TEXT]; /* a model whose weights are taken instead; "": none */
     /* [loss] */
     double mtp_weight, mtp_from, balance_weight, balance_step, z_loss;

@@ -51,8 +51,13 @@ static err trainspeed_open(struct trainspeed_work *w, size_t runs, struct errinf
     w->update = w->micro + runs;
     w->peak = w->update + runs;
     TRY(learnmodel_new(&r->config, &batch, w->compute, &w->model, info));
-    learnparams_randomise(learnmodel_params(w->model), &(struct learnparams_init){
-                              r->init_gain, r->init_out_gain, r->init_embed_std, r->seed, r->init_std});
+    const struct learnparams_init init = {.gain = r->init_gain,
+                                          .out_gain = r->init_out_gain,
+                                          .std = r->init_std,
+                                          .embed_std = r->init_embed_std,
+                                          .head_std = r->init_head_std,
+                                          .seed = r->seed};
+    learnparams_randomise(learnmodel_params(w->model), &init);
     rng_seed(&w->rng, r->seed);
     return optimizer_new(learnmodel_params(w->model), &rules, w->compute, &w->optimizer, info);
 }

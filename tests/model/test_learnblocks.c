@@ -178,7 +178,7 @@ static struct made make(struct config c, enum cpuinfo_level level, int n_threads
         fail_msg("%s", info.message);
     }
     m.params = learnmodel_params(m.model);
-    learnparams_randomise(m.params, &(struct learnparams_init){1.3, 0.8, 0.9, 5, 0});
+    learnparams_randomise(m.params, &(struct learnparams_init){1.3, 0.8, 0, 0.9, 0.9, 5});
     learnparams_refresh(m.params);
     learnparams_zero_grad(m.params);
     return m;

@@ -66,7 +66,7 @@ static struct learnmodel *make(struct config c, struct learnmodel_options o, str
     if (learnmodel_new(&c, &o, *compute, &m, &info) != ERR_OK) {
         fail_msg("%s", info.message);
     }
-    learnparams_randomise(learnmodel_params(m), &(struct learnparams_init){1.3, 0.8, 0.9, 5, 0});
+    learnparams_randomise(learnmodel_params(m), &(struct learnparams_init){1.3, 0.8, 0, 0.9, 0.9, 5});
     struct learnparams *p = learnmodel_params(m);
     struct rng r;
     rng_seed(&r, 6);

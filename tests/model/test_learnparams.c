@@ -113,7 +113,7 @@ static void test_written_out_and_read_again_they_are_the_same(void **state)
         struct learnparams *p = params_of(c, false), *again = params_of(c, false), *exact = params_of(c, true);
         struct tensortable *table;
         struct errinfo info = {0};
-        learnparams_randomise(p, &(struct learnparams_init){1, 0.5, 0.02, 3, 0});
+        learnparams_randomise(p, &(struct learnparams_init){1, 0.5, 0, 0.02, 0.02, 3});
         for (size_t k = 0; k < p->n; k++) {
             mat_set(&p->all[k].value, 0, 0, 0.75); /* vectors too are told apart */
         }
@@ -138,8 +138,8 @@ static void test_threads_change_no_first_value(void **state)
     struct learnparams *one = params_of(model_config(m), false), *three = params_of(model_config(m), false);
     struct errinfo info = {0};
     assert_int_equal(compute_new(CPUINFO_REF, 3, true, &three->compute, &info), ERR_OK);
-    learnparams_randomise(one, &(struct learnparams_init){1, 0.5, 0.02, 3, 0});
-    learnparams_randomise(three, &(struct learnparams_init){1, 0.5, 0.02, 3, 0});
+    learnparams_randomise(one, &(struct learnparams_init){1, 0.5, 0, 0.02, 0.02, 3});
+    learnparams_randomise(three, &(struct learnparams_init){1, 0.5, 0, 0.02, 0.02, 3});
     same_values(one, three);
     compute_free(three->compute);
     learnparams_free(one);
@@ -155,7 +155,7 @@ static void test_gpt2s_begin_with_the_deviations_that_are_asked_for(void **state
                        .max_position_embeddings = 80, .rms_norm_eps = 1e-5f, .rope_theta = 100,
                        .tie_word_embeddings = true};
     struct learnparams *p = params_of(&c, false);
-    learnparams_randomise(p, &(struct learnparams_init){1, 0.5, 0.03, 3, 0.02});
+    learnparams_randomise(p, &(struct learnparams_init){1, 0.5, 0.02, 0.03, 0.04, 3});
     for (size_t i = 0; i < p->n; i++) {
         const struct mat *v = &p->all[i].value;
         bool bias = strstr(p->all[i].name, ".bias"), norm = strstr(p->all[i].name, "norm.weight");
@@ -168,6 +168,25 @@ static void test_gpt2s_begin_with_the_deviations_that_are_asked_for(void **state
     }
     assert_int_equal(p->n, 16);
     assert_true(p->head == p->embed && p->places && p->norm_bias && p->layers[0].qkv && p->layers[0].down_bias);
+    learnparams_free(p);
+}
+
+static void test_a_head_of_its_own_has_its_own_deviation(void **state)
+{
+    (void)state;
+    struct config c = {.family = CONFIG_LLAMA, .vocab_size = 90, .hidden_size = 64, .num_hidden_layers = 1,
+                       .intermediate_size = 128, .num_attention_heads = 4, .num_key_value_heads = 4,
+                       .head_dim = 16, .max_position_embeddings = 80, .rms_norm_eps = 1e-5f, .rope_theta = 100};
+    struct learnparams *p = params_of(&c, false);
+    learnparams_randomise(p, &(struct learnparams_init){1, 0.5, 0, 0.5, 0.04, 3});
+    const struct learnparam *tables[] = {p->embed, p->head};
+    for (size_t i = 0; i < 2; i++) {
+        double squares = 0, want = i ? 0.04 : 0.5;
+        for (size_t k = 0; k < 90 * 64; k++) {
+            squares += pow(mat_get(&tables[i]->value, k / 64, k % 64), 2);
+        }
+        assert_true(fabs(sqrt(squares / (90 * 64)) - want) <= 0.05 * want);
+    }
     learnparams_free(p);
 }
 
@@ -280,6 +299,7 @@ int main(void)
         cmocka_unit_test(test_models_of_every_class_have_their_loss),
         cmocka_unit_test(test_threads_change_no_first_value),
         cmocka_unit_test(test_gpt2s_begin_with_the_deviations_that_are_asked_for),
+        cmocka_unit_test(test_a_head_of_its_own_has_its_own_deviation),
         cmocka_unit_test(test_written_out_and_read_again_they_are_the_same),
         cmocka_unit_test(test_keys_in_blocks_are_taken_unrounded),
         cmocka_unit_test(test_what_is_missing_is_named),
