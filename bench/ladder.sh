@@ -147,8 +147,10 @@ steps() {
     need_rates
     run_dense b0 128 "$(best_rate b0)" 1
     run_dense b1 128 "$(best_rate b1)" 1
+    lr=$(best_rate b1)
+    run "tied-128-lr$lr-s1" tied 1 "optimizer.lr=$lr"
     lr=$(best_rate muon)
-    for step in muon apart skips mla bigram moe; do
+    for step in muon skips mla bigram moe; do
         run "$step-128-lr$lr-s1" $step 1 "optimizer.lr=$lr"
     done
 }

@@ -14,7 +14,7 @@ import pathlib
 import re
 import sys
 
-STEPS = ("b0", "b1", "muon", "apart", "skips", "mla", "bigram", "moe")
+STEPS = ("b0", "tied", "b1", "muon", "skips", "mla", "bigram", "moe")
 
 
 def read(folder):
