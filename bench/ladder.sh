@@ -94,7 +94,7 @@ dense() {
 rates() {
     case $1 in
     b0) echo 1e-3 2e-3 4e-3 ;;
-    b1) echo 2e-3 4e-3 8e-3 ;;
+    b1) echo 1e-3 2e-3 4e-3 ;;
     muon) echo 0.003 0.006 0.012 ;;
     esac
 }

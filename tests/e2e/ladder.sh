@@ -12,7 +12,7 @@ done_run() { # folder, bits per byte
         >"$work/ladder/$1/metrics.jsonl"
     touch "$work/ladder/$1/done"
 }
-for run in b0-128-lr1e-3 b0-128-lr2e-3 b0-128-lr4e-3 b1-128-lr2e-3 b1-128-lr4e-3 b1-128-lr8e-3 muon-128-lr0.003; do
+for run in b0-128-lr1e-3 b0-128-lr2e-3 b0-128-lr4e-3 b1-128-lr1e-3 b1-128-lr2e-3 b1-128-lr4e-3 muon-128-lr0.003; do
     done_run "rates/$run-s1" 2
 done
 says=$(ladder steps)
