@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Writes tests/golden/chat/tools.json: conversations with tools, their calls and results, as jinja2 renders the chat
-templates of Qwen2.5 and DeepSeek V3, written down here from the published ones, and V3.1's layout of the model card.
+templates of Qwen2.5 and DeepSeek V3, written down here after the published ones but from memory, not read again, and
+V3.1's layout as others quote the model card.
 
     chat_tools.py
 
