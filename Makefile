@@ -8,7 +8,7 @@ endif
 OPT     ?= -O3
 # clang: a loop that -O1 does not vectorise is no defect (-Wno-pass-failed).
 WARN    := -Wall -Wextra -Wconversion -Wno-sign-conversion -Wshadow -Wvla -Wstrict-prototypes -Wno-pass-failed -Werror
-PKGS    := jansson libpcre2-8 libutf8proc libcurl libedit libsodium libzstd inih
+PKGS    := jansson libpcre2-8 libutf8proc libcurl libedit libsodium libzstd inih libmicrohttpd sqlite3 libseccomp
 CFLAGS  += -std=c11 -D_GNU_SOURCE $(OPT) -g -fno-math-errno -fno-trapping-math -ffp-contract=off $(WARN) \
            -Iinclude -Isrc -MMD -MP \
            $(shell pkg-config --cflags $(PKGS))
