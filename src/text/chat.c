@@ -254,25 +254,80 @@ static err chat_check(const struct chat_writer *w, const struct chat_message *me
                            "before", i + 1);
         }
         TRY(m->role == CHAT_USER && m->task ? chat_check_task(w, m->task) : ERR_OK);
+        if (m->open && (i + 1 < n || m->role != CHAT_ASSISTANT)) {
+            return err_set(w->info, ERR_ARGUMENT, "message %zu is to be continued; only the last one can be, "
+                           "and only the assistant's", i + 1);
+        }
     }
     return ERR_OK;
+}
+
+static bool chat_says(const char *text)
+{
+    return text && text[0];
+}
+
+/* The beginning of an answer, behind the prompt for it. `thinks`: that ends inside a think block. */
+static err chat_continue(struct chat_writer *w, const struct chat_message *m, bool thinks)
+{
+    bool r1 = w->format == CHAT_DEEPSEEK_R1;
+    if (m->n_calls > 0) {
+        return err_set(w->info, ERR_UNSUPPORTED, "the answer's given beginning has tool calls; only text can "
+                       "be continued");
+    }
+    if (chat_says(m->reasoning) && !thinks) {
+        return err_set(w->info, ERR_UNSUPPORTED, "the answer's given beginning has reasoning, but this answer "
+                       "has none: %s", chat_can_think(w->format) ? "thinking is off here"
+                                                                 : "the model does not think");
+    }
+    TRY(chat_writer_puts(w, m->reasoning));
+    if (!chat_says(m->content)) {
+        return ERR_OK;
+    }
+    if (thinks) {
+        TRY(chat_writer_puts(w, r1 ? "\n" : ""));
+        TRY(chat_writer_special(w, CHAT_THINK_END));
+        TRY(chat_writer_puts(w, r1 ? "\n\n" : ""));
+    }
+    TRY(chat_writer_puts(w, w->format == CHAT_DEEPSEEK_V2 ? " " : ""));
+    return chat_writer_puts(w, m->content);
+}
+
+/* The open message that the conversation ends with; NULL: none. */
+static const struct chat_message *chat_beginning(const struct chat_message *messages, size_t n)
+{
+    const struct chat_message *last = n > 0 ? &messages[n - 1] : NULL;
+    return last && last->role == CHAT_ASSISTANT && last->open ? last : NULL;
+}
+
+/* An answer of V3.1 that is given without reasoning is one that was not thought about. */
+static bool chat_skips_thinking(enum chat_format f, const struct chat_message *beginning)
+{
+    return f == CHAT_DEEPSEEK_V31 && beginning && chat_says(beginning->content) &&
+           !chat_says(beginning->reasoning);
 }
 
 err chat_encode(const struct tokenizer *t, enum chat_format f, const struct chat_message *messages,
                 size_t n_messages, enum chat_thinking think, struct tokenizer_ids *out, struct errinfo *info)
 {
-    if (n_messages == 0) {
+    const struct chat_message *beginning = chat_beginning(messages, n_messages);
+    size_t n = n_messages - (beginning ? 1 : 0); /* messages before the answer */
+    if (n_messages == 0 || (n == 0 && f != CHAT_PLAIN)) {
         return err_set(info, ERR_ARGUMENT, "the conversation is empty; it must end with a user message");
     }
-    if (f != CHAT_PLAIN && messages[n_messages - 1].role == CHAT_ASSISTANT) {
+    if (f != CHAT_PLAIN && messages[n - 1].role == CHAT_ASSISTANT) {
         return err_set(info, ERR_ARGUMENT, "the last message is the assistant's; a conversation must end "
                        "with a user message to be answered");
     }
     struct chat_writer w = {.t = t, .format = f, .think = think, .out = out, .info = info};
+    w.think = chat_skips_thinking(f, beginning) ? CHAT_NO_THINKING : think;
     w.system = chat_row_of(f)->system;
     size_t before = out->len;
     err e = chat_check(&w, messages, n_messages);
-    e = e == ERR_OK ? chat_row_of(f)->encode(&w, messages, n_messages) : e;
+    e = e == ERR_OK ? chat_row_of(f)->encode(&w, messages, n) : e;
+    if (e == ERR_OK && beginning) {
+        e = chat_continue(&w, beginning, chat_opens_thinking(f, messages, n, w.think));
+    }
     e = e == ERR_OK ? chat_writer_flush(&w) : e;
     strbuf_deinit(&w.text);
     if (e != ERR_OK) {
@@ -284,6 +339,10 @@ err chat_encode(const struct tokenizer *t, enum chat_format f, const struct chat
 bool chat_opens_thinking(enum chat_format f, const struct chat_message *messages, size_t n_messages,
                          enum chat_thinking think)
 {
+    const struct chat_message *beginning = chat_beginning(messages, n_messages);
+    if (beginning) {
+        return !chat_says(beginning->content) && chat_opens_thinking(f, messages, n_messages - 1, think);
+    }
     const struct chat_message *last = n_messages > 0 ? &messages[n_messages - 1] : NULL;
     if (!last || !chat_can_think(f) || (chat_can_skip_thinking(f) && !think)) {
         return false;
@@ -365,9 +424,9 @@ const char *const *chat_control_tokens(void)
         CHAT_ASSISTANT_MARK,
         CHAT_THINK,
         CHAT_THINK_END,
-        "<｜fim▁hole｜>",
-        "<｜fim▁begin｜>",
-        "<｜fim▁end｜>",
+        CHAT_FIM_HOLE,
+        CHAT_FIM_BEGIN,
+        CHAT_FIM_END,
         CHAT_CALLS,
         CHAT_CALLS_END,
         CHAT_CALL,

@@ -79,6 +79,7 @@ struct chat_message {
     size_t n_tools;
     const char *response_schema;    /* system, developer; JSON; V3.2 and V4 alone */
     const char *task;               /* user, V4 alone: action, query, authority, domain, title, read_url */
+    bool open; /* assistant, the last message: the beginning of the answer, which goes on from here */
 };
 
 /* Whether the model is to think, and how hard: false and true will do. Efforts are words of V4; to the
@@ -88,8 +89,10 @@ enum chat_thinking { CHAT_NO_THINKING, CHAT_THINKING, CHAT_THINKING_LOW, CHAT_TH
 /* Appends the prompt for `messages`, ready for the assistant's answer. `think` has a say only where
  * chat_can_skip_thinking. Nothing is appended on error:
  * ERR_ARGUMENT     a token the format needs is missing from the vocabulary (named); no messages, or the
- *                  last one is the assistant's; a result that no call precedes; an unknown task
- * ERR_UNSUPPORTED  the format does not know what a message has: tools, calls, a role, a schema, a task
+ *                  last one is the assistant's and not open, or another one is; a result that no call
+ *                  precedes; an unknown task
+ * ERR_UNSUPPORTED  the format does not know what a message has: tools, calls, a role, a schema, a task; the
+ *                  beginning of an answer with calls, or with reasoning where there is none
  * json_parse's     (base/json.h) for arguments, parameters or a schema that are no JSON
  *
  * System messages of the DeepSeek formats from V2.5 to V3.1 are joined with an empty line and stand before
@@ -100,6 +103,10 @@ enum chat_thinking { CHAT_NO_THINKING, CHAT_THINKING, CHAT_THINKING_LOW, CHAT_TH
  * Reasoning of earlier turns is not repeated to the model in V3.1 and R1; V3.2 repeats what came after the
  * last user message, V4 too, but all of it as soon as any message has tools: which is how these models
  * were trained.
+ *
+ * An open message stands at the end word for word. While the model thinks, its reasoning alone leaves the
+ * think block open; in front of content the block is closed, and V3.1 does not think where there is content
+ * alone (an empty block is nothing it knows).
  *
  * Text is never a control token, whatever it spells. What remains possible is imitation where a format
  * marks something by ordinary words ("\n\nAssistant:" in V2, "</tool_result>" in V4, "<tool_response>" in

@@ -12,6 +12,11 @@
 #define CHAT_THINK "<think>"
 #define CHAT_THINK_END "</think>"
 
+/* Filling in the middle */
+#define CHAT_FIM_BEGIN "<｜fim▁begin｜>"
+#define CHAT_FIM_HOLE "<｜fim▁hole｜>"
+#define CHAT_FIM_END "<｜fim▁end｜>"
+
 /* Calls of V3, R1, V3.1 */
 #define CHAT_CALLS "<｜tool▁calls▁begin｜>"
 #define CHAT_CALLS_END "<｜tool▁calls▁end｜>"
