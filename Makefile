@@ -26,7 +26,7 @@ ifeq ($(ARCH),x86_64)
 SRC     += $(sort $(wildcard src/tensor/cpu/*.c))
 endif
 LIB_OBJ := $(patsubst src/%.c,$(BUILD)/obj/%.o,$(filter-out src/cli/main.c,$(SRC))) \
-           $(BUILD)/obj/gen/catalogue_text.o $(BUILD)/obj/gen/peerscript_text.o \
+           $(BUILD)/obj/gen/catalogue_text.o $(BUILD)/obj/gen/aliases_text.o $(BUILD)/obj/gen/peerscript_text.o \
            $(BUILD)/obj/gen/reportstyle_text.o
 MAIN_OBJ:= $(BUILD)/obj/cli/main.o
 LIB     := $(BUILD)/libfathom.a
@@ -72,6 +72,10 @@ $(BUILD)/obj/%.o: src/%.c
 $(BUILD)/gen/catalogue_text.c: models/catalogue.txt tools/embed.sh
 	@mkdir -p $(@D)
 	@tools/embed.sh $< catalogue_text > $@
+
+$(BUILD)/gen/aliases_text.c: models/aliases.txt tools/embed.sh
+	@mkdir -p $(@D)
+	@tools/embed.sh $< aliases_text > $@
 
 $(BUILD)/gen/peerscript_text.c: bench/peer_llamacpp.py tools/embed.sh
 	@mkdir -p $(@D)

@@ -10,6 +10,7 @@
 static const struct verbs_row verbs_table[] = {
     {"chat", "talk with a model in the terminal", cmd_chat},
     {"run", "answer one prompt, for people and for scripts", cmd_run},
+    {"serve", "answer programs and people over HTTP: OpenAI, Anthropic and DeepSeek APIs", cmd_serve},
     {"list", "the models here, or with --catalogue those that can be had", cmd_list},
     {"pull", "get a model: continues, checks hashes, registers it", cmd_pull},
     {"inspect", "what a model file is: class, config, tensors, sizes, hashes", cmd_inspect},

@@ -12,6 +12,7 @@
 
 int cmd_chat(int argc, char **argv);
 int cmd_run(int argc, char **argv);
+int cmd_serve(int argc, char **argv);
 int cmd_list(int argc, char **argv);
 int cmd_pull(int argc, char **argv);
 int cmd_inspect(int argc, char **argv);

@@ -1,5 +1,5 @@
-/* server/enginethread.c: see enginethread.h. One lock for all: what it guards takes microseconds, a step of the
- * engine milliseconds, and none is held while the engine computes. */
+/* server/enginethread.c: see enginethread.h. One lock for all: what it guards takes microseconds, a step of
+ * the engine milliseconds, and none is held while the engine computes. */
 #include "server/enginethread.h"
 
 #include <pthread.h>

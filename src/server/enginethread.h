@@ -1,6 +1,6 @@
 /* server/enginethread.h: the one thread that computes. Any thread hands it a request and gets a stream of what
- * comes of it: tokens as they are made, then the end. Waiting costs no processor time, on either side; a stream
- * that nobody reads holds up nobody (its tokens wait in it).
+ * comes of it: tokens as they are made, then the end. Waiting costs no processor time, on either side; a
+ * stream that nobody reads holds up nobody (its tokens wait in it).
  *
  * Thread rule: any function from any thread; a stream belongs to one thread at a time. */
 #ifndef SERVER_ENGINETHREAD_H

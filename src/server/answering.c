@@ -1,0 +1,531 @@
+/* server/answering.c: see answering.h. Each choice is a stream of tokens, parsed as they are read;
+ * what the parser finds waits in one queue. */
+#include "server/answering.h"
+
+#include <sodium.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/progress.h"
+#include "text/fim.h"
+#include "text/grammarmask.h"
+#include "text/schemagrammar.h"
+
+enum { ANSWERING_ID = 32 };
+_Static_assert((int)CHAT_STOP_MAX <= (int)FIM_STOP_MAX, "one list serves both");
+
+struct answering_item {
+    struct answering_item *next;
+    struct answering_event event;
+    struct answering_token *tokens; /* owned */
+    char text[];
+};
+
+struct answering_call {
+    struct answering_call *next;
+    char id[ANSWERING_ID];
+};
+
+struct answering_choice {
+    struct answering *of;
+    size_t index;
+    struct enginethread_stream *stream;
+    struct answerparser *parser; /* NULL: plain text */
+    struct grammarmask *mask;
+    bool reasoning, called, over, short_of_memory;
+    struct answering_token *tokens, **tokens_end; /* not yet given out */
+    struct answering_usage usage;
+};
+
+struct answering {
+    const struct answering_model *model;
+    struct question *question;
+    struct tokenizer_ids prompt;
+    struct grammar *grammar;
+    int32_t stop_ids[FIM_STOP_MAX], shown_ids[CHAT_THINK_MAX + CHAT_CALL_MAX];
+    struct answering_choice *choices; /* [question->n] */
+    size_t n_over;
+    double since;
+    struct answering_item *first, **last, *given;
+    struct answering_call *calls;
+    struct apierror error;
+    bool ended;
+    atomic_size_t holders; /* the reader, and jobs that the engine has not let go of */
+};
+
+/* ---- What is asked. ---- */
+
+static bool answering_check_chat(const struct answering_model *m, const struct question *q,
+                                 struct apierror *e)
+{
+    const char *format = chat_format_name(m->format);
+    if (m->format == CHAT_PLAIN) {
+        return apierror_set(
+            e, 400, "unsupported", "messages",
+            "this model knows no conversations: it only goes on with a text (/v1/completions)");
+    }
+    if (q->n_tools > 0 && !chat_can_call(m->format)) {
+        return apierror_set(e, 400, "unsupported", "tools",
+                            "models of chat format %s know no tools", format);
+    }
+    if (q->think_asked && q->think != CHAT_NO_THINKING && !chat_can_think(m->format)) {
+        return apierror_set(e, 400, "unsupported", "thinking",
+                            "models of chat format %s cannot think", format);
+    }
+    if (q->think_asked && q->think == CHAT_NO_THINKING && chat_can_think(m->format) &&
+        !chat_can_skip_thinking(m->format)) {
+        return apierror_set(e, 400, "unsupported", "thinking",
+                            "models of chat format %s always think", format);
+    }
+    return true;
+}
+
+static bool answering_failed(struct apierror *e, err code, const struct errinfo *info)
+{
+    return code == ERR_OK || apierror_from(e, code, info);
+}
+
+/* A conversation with the tools in its first system message, which is made where there is none. */
+static err answering_encode_chat(const struct answering_model *m, const struct question *q,
+                                 struct tokenizer_ids *out, struct errinfo *info)
+{
+    bool tools = q->n_tools > 0 && q->choice != QUESTION_NONE;
+    size_t extra = tools && (q->n_messages == 0 || q->messages[0].role != CHAT_SYSTEM);
+    struct chat_message *messages = mem_calloc(q->n_messages + extra + 1, sizeof *messages);
+    if (!messages) {
+        return err_set(info, ERR_NOMEM, "out of memory for %zu messages", q->n_messages);
+    }
+    messages[0].role = CHAT_SYSTEM;
+    if (q->n_messages > 0) {
+        memcpy(messages + extra, q->messages, q->n_messages * sizeof *messages);
+    }
+    if (tools) {
+        messages[0].tools = q->tools;
+        messages[0].n_tools = q->n_tools;
+    }
+    err result =
+        chat_encode(m->tokenizer, m->format, messages, q->n_messages + extra, q->think, out, info);
+    mem_free(messages);
+    return result;
+}
+
+bool answering_encode(const struct answering_model *m, const struct question *q,
+                      struct tokenizer_ids *out, struct apierror *e)
+{
+    struct errinfo info = {0};
+    if (q->kind == QUESTION_CHAT) {
+        return answering_check_chat(m, q, e) &&
+               answering_failed(e, answering_encode_chat(m, q, out, &info), &info);
+    }
+    if (q->kind == QUESTION_FILL) {
+        return answering_failed(e, fim_encode(m->tokenizer, q->text, q->suffix, out, &info), &info);
+    }
+    if (q->tokens) {
+        for (size_t i = 0; i < q->n_tokens; i++) {
+            if (q->tokens[i] < 0 || (size_t)q->tokens[i] >= engine_vocab_size(m->engine)) {
+                return apierror_set(e, 422, "out_of_range", "prompt",
+                                    "prompt holds token %d; this model has 0 to %zu", q->tokens[i],
+                                    engine_vocab_size(m->engine) - 1);
+            }
+        }
+        for (size_t i = 0; i < q->n_tokens; i++) {
+            if (tokenizer_ids_push(out, q->tokens[i]) != ERR_OK) {
+                return apierror_set(e, 503, "out_of_memory", NULL, "out of memory for the prompt");
+            }
+        }
+        return true;
+    }
+    bool bos = tokenizer_add_bos(m->tokenizer) && tokenizer_bos(m->tokenizer) >= 0;
+    err result = bos ? tokenizer_ids_push(out, tokenizer_bos(m->tokenizer)) : ERR_OK;
+    if (result == ERR_OK) {
+        result = tokenizer_encode(m->tokenizer, q->text, strlen(q->text), false, out, &info);
+    }
+    return answering_failed(e, result, &info);
+}
+
+/* ---- What it must look like. ---- */
+
+static err answering_grammar(struct answering *a, struct errinfo *info)
+{
+    const struct question *q = a->question;
+    switch (q->form) {
+    case QUESTION_JSON: return schemagrammar_new(NULL, &a->grammar, info);
+    case QUESTION_SCHEMA: return schemagrammar_new(q->schema, &a->grammar, info);
+    case QUESTION_GRAMMAR: return grammar_new(q->grammar, strlen(q->grammar), &a->grammar, info);
+    default: return ERR_OK;
+    }
+}
+
+static err answering_mask(struct answering *a, struct answering_choice *c, bool thinking,
+                          struct errinfo *info)
+{
+    int32_t think[CHAT_THINK_MAX];
+    if (!a->grammar) {
+        return ERR_OK;
+    }
+    TRY(grammarmask_new(a->grammar, a->model->trie, &c->mask, info));
+    bool after = thinking && chat_think_ids(a->model->tokenizer, think) == CHAT_THINK_MAX;
+    grammarmask_begin(c->mask, after ? think[1] : -1);
+    return ERR_OK;
+}
+
+/* ---- The queue. ---- */
+
+static struct answering_item *answering_item(struct answering_choice *c, enum answering_kind kind,
+                                             const char *text, size_t len)
+{
+    struct answering_item *i = mem_calloc(1, sizeof *i + len + 1);
+    if (!i) {
+        c->short_of_memory = true;
+        return NULL;
+    }
+    memcpy(i->text, text, len);
+    i->event =
+        (struct answering_event){.kind = kind, .choice = c->index, .text = i->text, .len = len};
+    if (kind == ANSWERING_REASONING || kind == ANSWERING_CONTENT) {
+        i->tokens = c->tokens;
+        i->event.tokens = c->tokens;
+        c->tokens = NULL;
+        c->tokens_end = &c->tokens;
+    }
+    *c->of->last = i;
+    c->of->last = &i->next;
+    return i;
+}
+
+static void answering_free_tokens(struct answering_token *t)
+{
+    for (struct answering_token *next; t; t = next) {
+        next = t->next;
+        mem_free(t);
+    }
+}
+
+static void answering_free_item(struct answering_item *i)
+{
+    if (i) {
+        answering_free_tokens(i->tokens);
+        mem_free(i);
+    }
+}
+
+static const char *answering_call_id(struct answering_choice *c)
+{
+    struct answering_call *call = mem_calloc(1, sizeof *call);
+    unsigned char random[12];
+    if (!call) {
+        c->short_of_memory = true;
+        return NULL;
+    }
+    randombytes_buf(random, sizeof random);
+    strcpy(call->id, "call_");
+    sodium_bin2hex(call->id + 5, sizeof call->id - 5, random, sizeof random);
+    call->next = c->of->calls;
+    c->of->calls = call;
+    return call->id;
+}
+
+static void answering_on_part(void *user, const struct answerparser_event *part)
+{
+    static const enum answering_kind kinds[] = {
+        [ANSWERPARSER_REASONING] = ANSWERING_REASONING,
+        [ANSWERPARSER_CONTENT] = ANSWERING_CONTENT,
+        [ANSWERPARSER_CALL] = ANSWERING_CALL,
+        [ANSWERPARSER_ARGUMENTS] = ANSWERING_ARGUMENTS,
+        [ANSWERPARSER_CALL_END] = ANSWERING_CALL_END,
+        [ANSWERPARSER_CALL_BROKEN] = ANSWERING_CALL_BROKEN,
+    };
+    struct answering_choice *c = user;
+    struct answering_item *i = answering_item(c, kinds[part->kind], part->text, part->len);
+    c->reasoning = c->reasoning && part->kind == ANSWERPARSER_REASONING;
+    c->called = (c->called || part->kind == ANSWERPARSER_CALL_END);
+    if (i && part->kind >= ANSWERPARSER_CALL) {
+        i->event.call = part->call;
+        i->event.id = part->kind == ANSWERPARSER_CALL ? answering_call_id(c) : NULL;
+    }
+}
+
+/* ---- Tokens. ---- */
+
+static void answering_note(struct answering_choice *c, const struct session_token *token)
+{
+    struct answering_token *t = mem_calloc(1, sizeof *t);
+    if (!t) {
+        c->short_of_memory = true;
+        return;
+    }
+    t->id = token->id;
+    t->logprob = token->logprob;
+    t->n_top = token->n_top;
+    memcpy(t->top_ids, token->top_ids, sizeof t->top_ids);
+    memcpy(t->top_logprobs, token->top_logprobs, sizeof t->top_logprobs);
+    *c->tokens_end = t;
+    c->tokens_end = &t->next;
+}
+
+static void answering_token_came(struct answering_choice *c, const struct session_token *token)
+{
+    if (c->usage.completion++ == 0) {
+        c->usage.first_s = progress_clock() - c->of->since;
+    }
+    c->usage.reasoning += c->reasoning;
+    if (c->of->question->logprobs) {
+        answering_note(c, token);
+    }
+    if (c->parser) {
+        c->short_of_memory |= answerparser_push(c->parser, token->text, token->text_len) != ERR_OK;
+    } else if (token->text_len > 0) {
+        answering_item(c, ANSWERING_CONTENT, token->text, token->text_len);
+    }
+}
+
+/* What went wrong with one choice ends them all. */
+static void answering_set_error(struct answering *a, err code, const char *message)
+{
+    struct errinfo info = {.code = code};
+    snprintf(info.message, sizeof info.message, "%s", message);
+    if (a->error.status == 0) {
+        apierror_from(&a->error, code, &info);
+    }
+}
+
+static void answering_choice_over(struct answering_choice *c, const struct enginethread_event *end)
+{
+    struct answering *a = c->of;
+    enum answerparser_ending ending = ANSWERPARSER_COMPLETE;
+    bool cut = end->result.finish != SESSION_STOP;
+    if (c->parser && end->e == ERR_OK) {
+        c->short_of_memory |= answerparser_finish(c->parser, cut, &ending) != ERR_OK;
+    }
+    c->over = true;
+    a->n_over++;
+    c->usage.prompt = end->result.prompt_tokens;
+    c->usage.cached = end->cached;
+    c->usage.total_s = progress_clock() - a->since;
+    c->usage.prefill_s = end->result.prefill_seconds;
+    c->usage.decode_s = end->result.decode_seconds;
+    if (end->e != ERR_OK) {
+        answering_set_error(a, end->e, end->message);
+        return;
+    }
+    struct answering_item *i = answering_item(c, ANSWERING_DONE, "", 0);
+    if (i) {
+        i->tokens = c->tokens;
+        i->event.tokens = c->tokens;
+        c->tokens = NULL;
+        i->event.usage = c->usage;
+        i->event.finish = end->result.finish == SESSION_LENGTH      ? ANSWERING_LENGTH
+                          : end->result.finish == SESSION_CANCELLED ? ANSWERING_CANCELLED
+                          : c->called                               ? ANSWERING_CALLS
+                                                                    : ANSWERING_STOP;
+    }
+}
+
+static void answering_read(struct answering_choice *c)
+{
+    struct enginethread_event e;
+    while (!c->over && enginethread_next(c->stream, &e)) {
+        if (e.kind == ENGINETHREAD_TOKEN) {
+            answering_token_came(c, &e.token);
+        } else if (e.kind == ENGINETHREAD_END) {
+            answering_choice_over(c, &e);
+        }
+    }
+    if (c->short_of_memory) {
+        answering_set_error(c->of, ERR_NOMEM, "out of memory for the answer");
+    }
+}
+
+static void answering_sum(struct answering_usage *all, const struct answering_usage *one)
+{
+    all->prompt = one->prompt;
+    all->cached = one->cached > all->cached ? one->cached : all->cached;
+    all->completion += one->completion;
+    all->reasoning += one->reasoning;
+    all->first_s = all->first_s == 0 || one->first_s < all->first_s ? one->first_s : all->first_s;
+    all->total_s = one->total_s > all->total_s ? one->total_s : all->total_s;
+    all->prefill_s += one->prefill_s;
+    all->decode_s += one->decode_s;
+}
+
+bool answering_next(struct answering *a, struct answering_event *out)
+{
+    answering_free_item(a->given);
+    a->given = NULL;
+    for (size_t i = 0; i < a->question->n && !a->first && a->error.status == 0; i++) {
+        answering_read(&a->choices[i]);
+    }
+    if (a->first && a->error.status == 0) {
+        a->given = a->first;
+        a->first = a->given->next;
+        a->last = a->first ? a->last : &a->first;
+        *out = a->given->event;
+        return true;
+    }
+    if (a->ended || (a->error.status == 0 && a->n_over < a->question->n)) {
+        return false;
+    }
+    *out = (struct answering_event){.kind = ANSWERING_END, .text = "", .error = a->error};
+    for (size_t i = 0; i < a->question->n; i++) {
+        answering_sum(&out->usage, &a->choices[i].usage);
+    }
+    a->ended = true;
+    return true;
+}
+
+/* ---- Beginning and end. ---- */
+
+static void answering_drop(void *owned)
+{
+    struct answering *a = owned;
+    if (atomic_fetch_sub(&a->holders, 1) > 1) {
+        return;
+    }
+    for (size_t i = 0; i < a->question->n; i++) {
+        grammarmask_free(a->choices[i].mask);
+    }
+    grammar_free(a->grammar);
+    tokenizer_ids_deinit(&a->prompt);
+    mem_free(a->choices);
+    question_free(a->question);
+    mem_free(a);
+}
+
+static size_t answering_stops(struct answering *a)
+{
+    switch (a->question->kind) {
+    case QUESTION_CHAT: return chat_stop_ids(a->model->tokenizer, a->model->format, a->stop_ids);
+    case QUESTION_FILL: return fim_stop_ids(a->model->tokenizer, a->stop_ids);
+    default: return 0;
+    }
+}
+
+static err answering_ask(struct answering *a, struct answering_choice *c,
+                         const struct answering_asker *asker, bool thinking, struct errinfo *info)
+{
+    const struct answering_model *m = a->model;
+    const struct question *q = a->question;
+    bool chat = q->kind == QUESTION_CHAT;
+    TRY(answering_mask(a, c, chat && thinking, info));
+    if (chat) {
+        TRY(answerparser_new(m->format, q->n_tools > 0 && q->choice != QUESTION_NONE, thinking,
+                             answering_on_part, c, &c->parser));
+    }
+    struct enginethread_request r = {
+        .tokens = a->prompt.data,
+        .n_tokens = a->prompt.len,
+        .sampling = q->sampling,
+        .options = {.max_tokens = q->max_tokens ? q->max_tokens : m->max_tokens,
+                    .grammar = c->mask,
+                    .stop = q->stop,
+                    .n_stop = q->n_stop,
+                    .stop_ids = a->stop_ids,
+                    .n_stop_ids = answering_stops(a),
+                    .shown_ids = a->shown_ids,
+                    .top_logprobs = q->logprobs ? q->top_logprobs : 0},
+        .owner = asker->owner,
+        .partition = asker->partition,
+        .owned = a,
+        .release = answering_drop,
+        .notify = asker->notify,
+        .user = asker->user,
+    };
+    if (chat) {
+        size_t n = chat_think_ids(m->tokenizer, a->shown_ids);
+        r.options.n_shown_ids =
+            n + (q->n_tools > 0 ? chat_call_ids(m->tokenizer, a->shown_ids + n) : 0);
+    }
+    r.sampling.seed += c->index;
+    atomic_fetch_add(&a->holders, 1);
+    err e = enginethread_ask(m->thread, &r, &c->stream, info);
+    if (e != ERR_OK) {
+        atomic_fetch_sub(&a->holders, 1);
+    }
+    return e;
+}
+
+static bool answering_start(struct answering *a, const struct answering_asker *asker,
+                            struct apierror *e)
+{
+    const struct question *q = a->question;
+    struct errinfo info = {0};
+    if (!answering_encode(a->model, q, &a->prompt, e)) {
+        return false;
+    }
+    bool thinking = q->kind == QUESTION_CHAT &&
+                    chat_opens_thinking(a->model->format, q->messages, q->n_messages, q->think);
+    err result = sampling_check(&q->sampling, engine_vocab_size(a->model->engine), &info);
+    result = result == ERR_OK ? answering_grammar(a, &info) : result;
+    for (size_t i = 0; i < q->n && result == ERR_OK; i++) {
+        a->choices[i].of = a;
+        a->choices[i].index = i;
+        a->choices[i].reasoning = thinking;
+        a->choices[i].tokens_end = &a->choices[i].tokens;
+        result = answering_ask(a, &a->choices[i], asker, thinking, &info);
+    }
+    return result == ERR_OK || apierror_from(e, result, &info);
+}
+
+bool answering_begin(const struct answering_model *m, struct question *take_q,
+                     const struct answering_asker *asker, struct answering **out,
+                     struct apierror *e)
+{
+    struct answering *a = mem_calloc(1, sizeof *a);
+    struct answering_choice *choices = mem_calloc(take_q->n, sizeof *choices);
+    if (!a || !choices) {
+        mem_free(a);
+        mem_free(choices);
+        question_free(take_q);
+        return apierror_set(e, 503, "out_of_memory", NULL, "out of memory for the answer");
+    }
+    *a = (struct answering){
+        .model = m, .question = take_q, .choices = choices, .since = progress_clock()};
+    a->last = &a->first;
+    atomic_init(&a->holders, 1);
+    if (!answering_start(a, asker, e)) {
+        answering_end(a);
+        return false;
+    }
+    *out = a;
+    return true;
+}
+
+const struct question *answering_question(const struct answering *a)
+{
+    return a->question;
+}
+
+const int32_t *answering_prompt(const struct answering *a, size_t *n)
+{
+    *n = a->prompt.len;
+    return a->prompt.data;
+}
+
+void answering_end(struct answering *a)
+{
+    if (!a) {
+        return;
+    }
+    for (size_t i = 0; i < a->question->n; i++) {
+        struct answering_choice *c = &a->choices[i];
+        answerparser_free(c->parser);
+        answering_free_tokens(c->tokens);
+    }
+    answering_free_item(a->given);
+    for (struct answering_item *i = a->first, *next; i; i = next) {
+        next = i->next;
+        answering_free_item(i);
+    }
+    for (struct answering_call *c = a->calls, *next; c; c = next) {
+        next = c->next;
+        mem_free(c);
+    }
+    for (size_t i = 0; i < a->question->n; i++) {
+        if (a->choices[i].stream) {
+            enginethread_close(a->choices[i].stream);
+        }
+    }
+    answering_drop(a);
+}

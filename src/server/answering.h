@@ -1,0 +1,97 @@
+/* server/answering.h: a question's answers as they are made: what the model says, taken apart into reasoning,
+ * content and calls, for as many choices as were asked for; the same for all wire formats.
+ *
+ *     answering_begin; { answering_next until false; wait for notify } until ANSWERING_END; answering_end
+ *
+ * Thread rule: an answering belongs to one thread at a time; the server's part is shared and immutable. */
+#ifndef SERVER_ANSWERING_H
+#define SERVER_ANSWERING_H
+
+#include "server/enginethread.h"
+#include "server/question.h"
+#include "text/answerparser.h"
+#include "text/tokentrie.h"
+
+/* What answers are made with; all borrowed. */
+struct answering_model {
+    struct enginethread *thread;
+    const struct engine *engine;
+    const struct tokenizer *tokenizer;
+    const struct tokentrie *trie;
+    enum chat_format format;
+    size_t max_tokens; /* of an answer that asks for no number */
+};
+
+struct answering_asker {
+    uint64_t owner, partition; /* engine/batcher.h */
+    void (*notify)(void *user); /* as in enginethread_request; NULL: nobody waits */
+    void *user;
+};
+
+enum answering_kind {
+    ANSWERING_REASONING,
+    ANSWERING_CONTENT,
+    ANSWERING_CALL,      /* text: the function's name; id */
+    ANSWERING_ARGUMENTS, /* JSON, in pieces */
+    ANSWERING_CALL_END,
+    ANSWERING_CALL_BROKEN, /* it is none after all; its text follows as content */
+    ANSWERING_DONE,        /* this choice is whole: finish */
+    ANSWERING_END,         /* all are, or error says what went wrong: the last event */
+};
+
+enum answering_finish {
+    ANSWERING_STOP,
+    ANSWERING_LENGTH,
+    ANSWERING_CALLS,
+    ANSWERING_CANCELLED, /* the server stops */
+};
+
+struct answering_usage {
+    size_t prompt, cached; /* tokens; cached: of the prompt */
+    size_t completion, reasoning;
+    double first_s, total_s; /* from the question to the first token, and to the end */
+    double prefill_s, decode_s;
+};
+
+/* A token of the model, for log-probabilities. */
+struct answering_token {
+    struct answering_token *next;
+    int32_t id;
+    float logprob;
+    int n_top;
+    int32_t top_ids[FATHOM_TOP_LOGPROBS_MAX];
+    float top_logprobs[FATHOM_TOP_LOGPROBS_MAX];
+};
+
+struct answering_event {
+    enum answering_kind kind;
+    size_t choice, call;
+    const char *text; /* [len] until the next call */
+    size_t len;
+    const char *id;   /* of the call; until answering_end */
+    const struct answering_token *tokens; /* with logprobs: those since the last event that had some */
+    enum answering_finish finish;
+    const char *stopped_by; /* the stop string or NULL; with ANSWERING_DONE */
+    struct answering_usage usage; /* of the choice (DONE), of all (END) */
+    struct apierror error;  /* END; status 0: none */
+};
+
+struct answering;
+
+/* The prompt's tokens, alone: what count_tokens needs. */
+bool answering_encode(const struct answering_model *m, const struct question *q, struct tokenizer_ids *out,
+                      struct apierror *e);
+
+/* Takes the question (on errors too). Errors: what cannot be asked of this model. */
+bool answering_begin(const struct answering_model *m, struct question *take_q,
+                     const struct answering_asker *asker, struct answering **out, struct apierror *e);
+const struct question *answering_question(const struct answering *a);
+/* The prompt as it was read [*n]; lives as long as `a`. */
+const int32_t *answering_prompt(const struct answering *a, size_t *n);
+
+/* The next event; false: none has come yet, or the end was. */
+bool answering_next(struct answering *a, struct answering_event *out);
+/* Ends what still runs. NULL is fine. */
+void answering_end(struct answering *a);
+
+#endif

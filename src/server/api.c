@@ -1,0 +1,251 @@
+/* server/api.c: see api.h. */
+#include "server/api.h"
+
+#include <stddef.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "model/model.h"
+#include "server/fields.h"
+#include "server/openaichat.h"
+#include "server/openaireply.h"
+#include "server/openaitext.h"
+#include "server/service.h"
+
+/* ---- Answers. ---- */
+
+static void api_chat(struct service *s, struct exchange *x, const struct route_match *m)
+{
+    struct apierror e = {0};
+    struct question *q = service_question(s, x, &e);
+    if (!q || !openaichat_read(q, m->beta, &e) || !service_names(s, q, &e)) {
+        question_free(q);
+        service_refuse(s, x, &e, false);
+        return;
+    }
+    service_answer(s, x, q, &openaireply_chat);
+}
+
+static void api_completions(struct service *s, struct exchange *x, const struct route_match *m)
+{
+    struct apierror e = {0};
+    struct question *q = service_question(s, x, &e);
+    (void)m;
+    if (!q || !openaitext_read(q, &e) || !service_names(s, q, &e)) {
+        question_free(q);
+        service_refuse(s, x, &e, false);
+        return;
+    }
+    service_answer(s, x, q, &openaitext_format);
+}
+
+static void api_embeddings(struct service *s, struct exchange *x, const struct route_match *m)
+{
+    struct apierror e;
+    (void)m;
+    apierror_set(&e, 400, "unsupported", "model", "%s writes text; it makes no embeddings",
+                 modelnames_own(s->names));
+    service_refuse(s, x, &e, false);
+}
+
+/* ---- Models. ---- */
+
+static json_t *api_model_object(const struct service *s, const char *id)
+{
+    return json_pack("{s:s, s:s, s:I, s:s, s:I, s:b, s:b}", "id", id, "object", "model", "created",
+                     (json_int_t)s->started, "owned_by", "fathom", "context_length",
+                     (json_int_t)engine_context_max(s->model.engine), "can_think",
+                     chat_can_think(s->model.format), "can_call_tools",
+                     chat_can_call(s->model.format));
+}
+
+static void api_models(struct service *s, struct exchange *x, const struct route_match *m)
+{
+    json_t *list = json_array();
+    (void)m;
+    json_array_append_new(list, api_model_object(s, modelnames_own(s->names)));
+    const char *alias;
+    for (size_t i = 0; (alias = modelnames_alias(s->names, i)); i++) {
+        json_array_append_new(list, api_model_object(s, alias));
+    }
+    service_reply(s, x, 200, json_pack("{s:s, s:o}", "object", "list", "data", list));
+}
+
+static void api_model(struct service *s, struct exchange *x, const struct route_match *m)
+{
+    enum chat_thinking think = CHAT_NO_THINKING;
+    if (modelnames_match(s->names, m->parts[0], &think)) {
+        service_reply(s, x, 200, api_model_object(s, m->parts[0]));
+        return;
+    }
+    struct apierror e;
+    apierror_set(&e, 404, "model_not_found", "model",
+                 "there is no model \"%.100s\" here; this server has \"%s\"", m->parts[0],
+                 modelnames_own(s->names));
+    service_refuse(s, x, &e, false);
+}
+
+/* ---- Tokens. ---- */
+
+struct api_tokenize {
+    const char *content, *model;
+    bool special, parse;
+};
+
+static const struct fields_row api_tokenize_rows[] = {
+    {"content", .type = FIELDS_STRING, .offset = offsetof(struct api_tokenize, content)},
+    {"prompt", .type = FIELDS_STRING, .offset = offsetof(struct api_tokenize, content)},
+    {"model", .type = FIELDS_STRING, .offset = offsetof(struct api_tokenize, model)},
+    {"add_special", .type = FIELDS_BOOL, .offset = offsetof(struct api_tokenize, special)},
+    {"add_special_tokens", .type = FIELDS_BOOL, .offset = offsetof(struct api_tokenize, special)},
+    {"parse_special", .type = FIELDS_BOOL, .offset = offsetof(struct api_tokenize, parse)},
+};
+
+static bool api_tokenize_read(const json_t *document, struct api_tokenize *r, struct apierror *e)
+{
+    return fields_read(&FIELDS_OF(api_tokenize_rows), document, "", r, NULL, e) &&
+           (r->content ||
+            apierror_set(e, 400, "missing", "content", "content is missing: the text"));
+}
+
+static json_t *api_ids(const struct tokenizer_ids *ids)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < ids->len; i++) {
+        if (json_array_append_new(list, json_integer(ids->data[i])) != 0) {
+            json_decref(list);
+            return NULL;
+        }
+    }
+    return list;
+}
+
+static void api_tokenize(struct service *s, struct exchange *x, const struct route_match *m)
+{
+    struct apierror e = {0};
+    struct api_tokenize r = {0};
+    struct tokenizer_ids ids = {0};
+    struct errinfo info = {0};
+    const struct tokenizer *t = s->model.tokenizer;
+    struct question *q = service_question(s, x, &e);
+    (void)m;
+    if (q && api_tokenize_read(q->document, &r, &e)) {
+        err result = r.special && tokenizer_bos(t) >= 0 ? tokenizer_ids_push(&ids, tokenizer_bos(t))
+                                                        : ERR_OK;
+        result = result == ERR_OK
+                     ? tokenizer_encode(t, r.content, strlen(r.content), r.parse, &ids, &info)
+                     : result;
+        if (result != ERR_OK) {
+            apierror_from(&e, result, &info);
+        }
+    }
+    if (e.status) {
+        service_refuse(s, x, &e, false);
+    } else {
+        service_reply(s, x, 200,
+                      json_pack("{s:o, s:I, s:I}", "tokens", api_ids(&ids), "count",
+                                (json_int_t)ids.len, "max_model_len",
+                                (json_int_t)engine_context_max(s->model.engine)));
+    }
+    tokenizer_ids_deinit(&ids);
+    question_free(q);
+}
+
+static const struct fields_row api_detokenize_rows[] = {
+    {"tokens", .type = FIELDS_ARRAY, .max = 1 << 20, .required = true},
+    {"model", .type = FIELDS_IGNORED},
+};
+
+/* The text of ids; control tokens as their spelling. */
+static bool api_spell(const struct service *s, const json_t *list, struct strbuf *out,
+                      struct apierror *e)
+{
+    struct tokenizer_stream stream = {0};
+    size_t i;
+    json_t *value;
+    json_array_foreach((json_t *)list, i, value)
+    {
+        json_int_t id = json_integer_value(value);
+        if (!json_is_integer(value) || id < 0 || (size_t)id >= tokenizer_size(s->model.tokenizer)) {
+            return apierror_set(e, 422, "out_of_range", "tokens",
+                                "tokens[%zu] is no token; expected 0 to %zu", i,
+                                tokenizer_size(s->model.tokenizer) - 1);
+        }
+        char piece[3 * 1024];
+        size_t len = 0;
+        err result = tokenizer_stream_push(s->model.tokenizer, &stream, (int32_t)id, true, piece,
+                                           sizeof piece, &len);
+        if (result != ERR_OK || strbuf_append(out, piece, len) != ERR_OK) {
+            return apierror_set(e, 503, "out_of_memory", NULL, "out of memory for the text");
+        }
+    }
+    char rest[16];
+    size_t len = 0;
+    return (tokenizer_stream_finish(&stream, rest, sizeof rest, &len) == ERR_OK &&
+            strbuf_append(out, rest, len) == ERR_OK) ||
+           apierror_set(e, 503, "out_of_memory", NULL, "out of memory for the text");
+}
+
+static void api_detokenize(struct service *s, struct exchange *x, const struct route_match *m)
+{
+    struct apierror e = {0};
+    const json_t *tokens = NULL;
+    struct strbuf text = {0};
+    struct question *q = service_question(s, x, &e);
+    (void)m;
+    if (q &&
+        fields_read(&FIELDS_OF(api_detokenize_rows), q->document, "", &tokens, &q->unknown, &e) &&
+        api_spell(s, tokens, &text, &e)) {
+        service_reply(s, x, 200,
+                      json_pack("{s:s%, s:s%}", "content", text.data ? text.data : "", text.len,
+                                "prompt", text.data ? text.data : "", text.len));
+    } else {
+        service_refuse(s, x, &e, false);
+    }
+    strbuf_deinit(&text);
+    question_free(q);
+}
+
+/* ---- The server itself. ---- */
+
+static void api_health(struct service *s, struct exchange *x, const struct route_match *m)
+{
+    (void)m;
+    service_reply(s, x, 200, json_pack("{s:s}", "status", "ok"));
+}
+
+static void api_metrics(struct service *s, struct exchange *x, const struct route_match *m)
+{
+    struct strbuf text = {0};
+    struct batcher_counts now = enginethread_counts(s->model.thread);
+    size_t connections = s->http ? httpserver_connections(s->http) : 0;
+    unsigned status = metrics_text(s->metrics, &now, connections, &text) == ERR_OK ? 200 : 503;
+    (void)m;
+    metrics_request(s->metrics, status);
+    exchange_reply(x, status, "text/plain; version=0.0.4; charset=utf-8", &text);
+}
+
+#define API_CHAT                                                                                   \
+    {                                                                                              \
+        .scope = CALLER_CHAT                                                                       \
+    }
+
+static const struct route_row api_rows[] = {
+    {"POST", "/chat/completions", API_CHAT, .api = true, .handle = api_chat},
+    {"POST", "/completions", API_CHAT, .api = true, .handle = api_completions},
+    {"POST", "/embeddings", API_CHAT, .api = true, .handle = api_embeddings},
+    {"GET", "/models", API_CHAT, .api = true, .handle = api_models},
+    {"GET", "/models/*", API_CHAT, .api = true, .handle = api_model},
+    {"POST", "/tokenize", API_CHAT, .api = true, .handle = api_tokenize},
+    {"POST", "/detokenize", API_CHAT, .api = true, .handle = api_detokenize},
+    {"GET", "/health", {.scope = CALLER_NOTHING}, .api = true, .handle = api_health},
+    {"GET", "/ready", {.scope = CALLER_NOTHING}, .handle = api_health},
+    {"GET", "/metrics", {.scope = CALLER_METRICS}, .handle = api_metrics},
+};
+
+const struct route_table *api_tables(size_t *n)
+{
+    static const struct route_table tables[] = {{api_rows, sizeof api_rows / sizeof *api_rows}};
+    *n = sizeof tables / sizeof *tables;
+    return tables;
+}

@@ -1,0 +1,159 @@
+/* server/exchange.c: see exchange.h. */
+#include <string.h>
+#include <strings.h>
+
+#include "base/mem.h"
+#include "server/exchange_data.h"
+
+/* ---- The request. ---- */
+
+const char *exchange_method(const struct exchange *x)
+{
+    return x->method;
+}
+
+const char *exchange_path(const struct exchange *x)
+{
+    return x->path;
+}
+
+const char *exchange_query(const struct exchange *x, const char *name)
+{
+    return MHD_lookup_connection_value(x->connection, MHD_GET_ARGUMENT_KIND, name);
+}
+
+const char *exchange_header(const struct exchange *x, const char *name)
+{
+    return MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, name);
+}
+
+const char *exchange_cookie(const struct exchange *x, const char *name)
+{
+    return MHD_lookup_connection_value(x->connection, MHD_COOKIE_KIND, name);
+}
+
+struct exchange_tally {
+    const char *name;
+    size_t n;
+};
+
+static enum MHD_Result exchange_on_header(void *user, enum MHD_ValueKind kind, const char *name,
+                                          const char *value)
+{
+    struct exchange_tally *t = user;
+    (void)kind;
+    (void)value;
+    t->n += strcasecmp(name, t->name) == 0;
+    return MHD_YES;
+}
+
+size_t exchange_header_count(const struct exchange *x, const char *name)
+{
+    struct exchange_tally t = {name, 0};
+    MHD_get_connection_values(x->connection, MHD_HEADER_KIND, exchange_on_header, &t);
+    return t.n;
+}
+
+const char *exchange_body(const struct exchange *x, size_t *len)
+{
+    *len = x->body.len;
+    return x->body.data ? x->body.data : "";
+}
+
+/* ---- The reply. ---- */
+
+void exchange_add_header(struct exchange *x, const char *name, const char *value)
+{
+    size_t n = strlen(name), v = strlen(value);
+    struct exchange_field *f = mem_alloc(sizeof *f);
+    char *text = mem_alloc(n + v + 2);
+    if (!f || !text || strpbrk(value, "\r\n")) {
+        mem_free(f);
+        mem_free(text);
+        x->broken = true;
+        return;
+    }
+    memcpy(text, name, n + 1);
+    memcpy(text + n + 1, value, v + 1);
+    *f = (struct exchange_field){.next = x->fields, .name = text, .value = text + n + 1};
+    x->fields = f;
+}
+
+static void exchange_set_response(struct exchange *x, unsigned status, const char *type,
+                                  struct MHD_Response *response)
+{
+    if (x->response) {
+        MHD_destroy_response(x->response);
+    }
+    x->response = response;
+    x->status = status;
+    x->replied = true;
+    if (type) {
+        exchange_add_header(x, MHD_HTTP_HEADER_CONTENT_TYPE, type);
+    }
+}
+
+void exchange_reply(struct exchange *x, unsigned status, const char *type, struct strbuf *body)
+{
+    char *bytes = NULL;
+    size_t len = body ? body->len : 0;
+    if (body && strbuf_take(body, &bytes) != ERR_OK) {
+        len = 0;
+        status = MHD_HTTP_INTERNAL_SERVER_ERROR;
+    }
+    struct MHD_Response *r =
+        MHD_create_response_from_buffer_with_free_callback(len, bytes, mem_free);
+    if (!r) {
+        mem_free(bytes);
+    }
+    exchange_set_response(x, status, type, r);
+}
+
+void exchange_reply_static(struct exchange *x, unsigned status, const char *type, const void *body,
+                           size_t len)
+{
+    exchange_set_response(
+        x, status, type,
+        MHD_create_response_from_buffer(len, (void *)body, MHD_RESPMEM_PERSISTENT));
+}
+
+void exchange_stream(struct exchange *x, const struct exchange_source *source)
+{
+    x->source = *source;
+    x->has_source = true;
+    x->status = MHD_HTTP_OK;
+    x->replied = true;
+}
+
+bool exchange_fail(struct exchange *x, unsigned status, const char *type)
+{
+    if (!x->streaming) {
+        x->status = status;
+        x->source.type = type;
+    }
+    return !x->streaming;
+}
+
+void exchange_wake(struct exchange *x)
+{
+    pthread_mutex_lock(&x->lock);
+    x->woken = true;
+    if (x->suspended) {
+        x->suspended = false;
+        MHD_resume_connection(x->connection);
+    }
+    pthread_mutex_unlock(&x->lock);
+}
+
+/* ---- Who asks. ---- */
+
+const struct caller *exchange_caller(const struct exchange *x)
+{
+    return x->caller;
+}
+
+void exchange_set_caller(struct exchange *x, struct caller *caller)
+{
+    mem_free(x->caller);
+    x->caller = caller;
+}

@@ -1,0 +1,44 @@
+/* server/exchange_data.h: what exchange.c and httpserver.c share about an exchange. */
+#ifndef SERVER_EXCHANGE_DATA_H
+#define SERVER_EXCHANGE_DATA_H
+
+#include <microhttpd.h>
+#include <pthread.h>
+#include <stdint.h>
+
+#include "server/exchange.h"
+
+struct httpserver;
+
+struct exchange_field {
+    struct exchange_field *next;
+    char *name, *value; /* name: owned, with the value behind it */
+};
+
+struct exchange {
+    struct httpserver *server;
+    struct MHD_Connection *connection;
+    const char *method;
+    char *path;
+    struct strbuf body;
+    struct caller *caller;
+
+    /* The reply. */
+    unsigned status;
+    struct exchange_field *fields;
+    struct MHD_Response *response; /* NULL: from the source */
+    bool replied, broken;          /* broken: a header could not be kept */
+    struct exchange_source source;
+    bool has_source, closed;
+    struct strbuf out; /* what the source gave and nobody took yet, from `taken` on */
+    size_t taken;
+    bool ended, streaming; /* streaming: its head has gone out */
+
+    /* Waking; under `lock`. */
+    pthread_mutex_t lock;
+    bool woken, suspended, gone;
+    double since, last; /* when it came whole; when something was sent last */
+    struct exchange *next, **link; /* among the server's exchanges with a source */
+};
+
+#endif

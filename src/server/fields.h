@@ -1,0 +1,58 @@
+/* server/fields.h: the fields of a request, by table: type, range, where the value goes. What a table does not
+ * name is reported, not passed over in silence.
+ *
+ *     static const struct fields_row rows[] = {
+ *         {"temperature", .type = FIELDS_NUMBER, .offset = offsetof(struct q, temperature), .max = 2},
+ *         {"store", .type = FIELDS_IGNORED},
+ *         {"audio", .type = FIELDS_REFUSED, .why = "this server makes text alone"},
+ *     };
+ *
+ * null is as if the field were absent. Thread rule: none of its own. */
+#ifndef SERVER_FIELDS_H
+#define SERVER_FIELDS_H
+
+#include "base/json.h"
+#include "server/apierror.h"
+
+enum fields_type {
+    FIELDS_BOOL,    /* bool */
+    FIELDS_INT,     /* int64_t; whole numbers, also as 3.0 */
+    FIELDS_NUMBER,  /* double */
+    FIELDS_STRING,  /* const char *; max: bytes (0: any); borrowed from the request */
+    FIELDS_WORD,    /* int: index into `words` */
+    FIELDS_ARRAY,   /* const json_t *; min, max: items */
+    FIELDS_OBJECT,  /* const json_t * */
+    FIELDS_ANY,     /* const json_t * */
+    FIELDS_IGNORED, /* known, without effect on the answer; reported like unknown ones */
+    FIELDS_REFUSED, /* known; `why` it cannot be had. null, false, "" and empty lists ask for nothing */
+};
+
+struct fields_row {
+    const char *name;
+    enum fields_type type;
+    size_t offset;
+    double min, max; /* inclusive; both 0: any */
+    const char *const *words; /* NULL-terminated */
+    const char *why;
+    bool required;
+};
+
+struct fields {
+    const struct fields_row *rows;
+    size_t n;
+};
+#define FIELDS_OF(table) ((struct fields){(table), sizeof(table) / sizeof *(table)})
+
+/* Values of `object` go to `into`, which holds the defaults. `where` ("messages[2]"; "" for the request) goes
+ * before the field's name in errors. Names that no row has are added to `unknown`, separated by ", " (NULL:
+ * they are refused). False: *e says why; 400 for a wrong type or what is missing, 422 for a value out of
+ * range. */
+bool fields_read(const struct fields *f, const json_t *object, const char *where, void *into,
+                 struct strbuf *unknown, struct apierror *e);
+
+/* "messages" and 2 → "messages[2]" in `out`, cut where it is too long. */
+enum { FIELDS_PATH = 192 };
+const char *fields_item(char out[FIELDS_PATH], const char *where, size_t i);
+const char *fields_path(char out[FIELDS_PATH], const char *where, const char *name);
+
+#endif

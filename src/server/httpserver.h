@@ -1,0 +1,46 @@
+/* server/httpserver.h: HTTP/1.1 over libmicrohttpd: connections, bodies, limits and deadlines.
+ *
+ * A request is handed on when it is whole. Refused before: bodies over the cap (413), headers over theirs
+ * (431), chunked and counted at once (400), what is no HTTP (400). A connection that does not finish its
+ * headers in HTTPSERVER_HEADERS_S, its body in HTTPSERVER_BODY_S, or does not read its reply for
+ * HTTPSERVER_IDLE_S is closed; so is one whose peer has gone, and its source with it.
+ *
+ * Waiting costs no processor time but a look every quarter of a second while somebody is connected. */
+#ifndef SERVER_HTTPSERVER_H
+#define SERVER_HTTPSERVER_H
+
+#include "server/exchange.h"
+
+enum {
+    HTTPSERVER_BODY_MAX = 16 << 20,
+    HTTPSERVER_HEADERS_MAX = 32 << 10, /* with what MHD keeps beside them */
+    HTTPSERVER_CONNECTIONS = 4096,
+    HTTPSERVER_HEADERS_S = 20,
+    HTTPSERVER_BODY_S = 120,
+    HTTPSERVER_IDLE_S = 60,
+    HTTPSERVER_THREADS = 2,
+};
+
+struct httpserver;
+
+struct httpserver_options {
+    int listener;         /* a bound, listening socket; taken */
+    const char *tls_cert; /* PEM texts; NULL: no TLS */
+    const char *tls_key;
+    size_t body_max;            /* 0: HTTPSERVER_BODY_MAX */
+    unsigned per_address;       /* connections from one address; 0: any number */
+    /* Called for every request, first when its headers are there (`whole` false: a reply given then refuses
+     * the body), then when it is whole. Must give a reply by then. */
+    void (*handle)(void *user, struct exchange *x, bool whole);
+    void *user;
+};
+
+/* ERR_ARGUMENT for certificates that are none, ERR_IO, ERR_NOMEM. The listener is closed on errors too. */
+ERR_MUST_USE err httpserver_start(const struct httpserver_options *options, struct httpserver **out,
+                                  struct errinfo *info);
+/* Closes all sources, then all connections. NULL is fine. */
+void httpserver_stop(struct httpserver *s);
+
+size_t httpserver_connections(const struct httpserver *s); /* open now */
+
+#endif

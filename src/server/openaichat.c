@@ -1,0 +1,425 @@
+/* server/openaichat.c: see openaichat.h. */
+#include "server/openaichat.h"
+
+#include <stddef.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "server/openaifields.h"
+
+struct openaichat_request {
+    struct openaifields fields; /* first: its rows' offsets begin here */
+    const json_t *messages, *tools, *tool_choice, *response_format, *thinking;
+    const char *effort;
+    int64_t top_logprobs;
+    bool logprobs, parallel;
+};
+
+#define OPENAICHAT_AT(field) offsetof(struct openaichat_request, field)
+
+static const struct fields_row openaichat_rows[] = {
+    OPENAIFIELDS_ROWS,
+    {"messages", .type = FIELDS_ARRAY, .offset = OPENAICHAT_AT(messages), .min = 1,
+     .max = QUESTION_MESSAGES_MAX, .required = true},
+    {"tools", .type = FIELDS_ARRAY, .offset = OPENAICHAT_AT(tools), .max = QUESTION_TOOLS_MAX},
+    {"tool_choice", .type = FIELDS_ANY, .offset = OPENAICHAT_AT(tool_choice)},
+    {"parallel_tool_calls", .type = FIELDS_BOOL, .offset = OPENAICHAT_AT(parallel)},
+    {"response_format", .type = FIELDS_OBJECT, .offset = OPENAICHAT_AT(response_format)},
+    {"thinking", .type = FIELDS_OBJECT, .offset = OPENAICHAT_AT(thinking)},
+    {"reasoning_effort", .type = FIELDS_STRING, .offset = OPENAICHAT_AT(effort), .max = 32},
+    {"logprobs", .type = FIELDS_BOOL, .offset = OPENAICHAT_AT(logprobs)},
+    {"top_logprobs", .type = FIELDS_INT, .offset = OPENAICHAT_AT(top_logprobs),
+     .max = FATHOM_TOP_LOGPROBS_MAX},
+    {"store", .type = FIELDS_IGNORED},
+    {"metadata", .type = FIELDS_IGNORED},
+    {"service_tier", .type = FIELDS_IGNORED},
+    {"prompt_cache_key", .type = FIELDS_IGNORED},
+    {"safety_identifier", .type = FIELDS_IGNORED},
+    {"functions", .type = FIELDS_REFUSED, .why = "the old form of tools; use tools"},
+    {"function_call", .type = FIELDS_REFUSED,
+     .why = "the old form of tool_choice; use tool_choice"},
+    {"audio", .type = FIELDS_REFUSED, .why = "this server makes text alone"},
+    {"prediction", .type = FIELDS_REFUSED, .why = "predicted outputs are not known here"},
+    {"web_search_options", .type = FIELDS_REFUSED, .why = "this server reaches no network"},
+    {"modalities", .type = FIELDS_IGNORED},
+};
+
+/* ---- Messages. ---- */
+
+struct openaichat_message {
+    const char *role, *reasoning, *call_id;
+    const json_t *content, *calls;
+    bool prefix;
+};
+
+#define OPENAICHAT_IN(field) offsetof(struct openaichat_message, field)
+
+static const struct fields_row openaichat_message_rows[] = {
+    {"role", .type = FIELDS_STRING, .offset = OPENAICHAT_IN(role), .required = true},
+    {"content", .type = FIELDS_ANY, .offset = OPENAICHAT_IN(content)},
+    {"reasoning_content", .type = FIELDS_STRING, .offset = OPENAICHAT_IN(reasoning)},
+    {"tool_calls", .type = FIELDS_ARRAY, .offset = OPENAICHAT_IN(calls), .max = QUESTION_TOOLS_MAX},
+    {"tool_call_id", .type = FIELDS_STRING, .offset = OPENAICHAT_IN(call_id), .max = 256},
+    {"prefix", .type = FIELDS_BOOL, .offset = OPENAICHAT_IN(prefix)},
+    {"name", .type = FIELDS_IGNORED},
+    {"refusal", .type = FIELDS_IGNORED},
+    {"annotations", .type = FIELDS_IGNORED},
+    {"audio", .type = FIELDS_REFUSED, .why = "this server reads text alone"},
+    {"function_call", .type = FIELDS_REFUSED, .why = "the old form of tool_calls; use tool_calls"},
+};
+
+/* The text of one part of a content; NULL: refused. */
+static const char *openaichat_part(const json_t *part, const char *path, struct apierror *e)
+{
+    const char *type = json_string_value(json_object_get(part, "type"));
+    const char *text = json_string_value(json_object_get(part, "text"));
+    if (!type || strcmp(type, "text") != 0) {
+        apierror_set(e, 400, "unsupported", path,
+                     "%s is of type %.40s; this server reads parts of type text alone", path,
+                     type ? type : "(none)");
+        return NULL;
+    }
+    if (!text) {
+        apierror_set(e, 400, "missing", path, "%s has no text", path);
+    }
+    return text;
+}
+
+/* A string, or a list of text parts, which are joined; *out NULL: null. */
+static bool openaichat_content(struct question *q, const json_t *content, const char *where,
+                               const char **out, struct apierror *e)
+{
+    if (!content || json_is_null(content) || json_is_string(content)) {
+        *out = json_string_value(content);
+        return true;
+    }
+    if (!json_is_array(content)) {
+        return apierror_set(e, 400, "invalid_type", where,
+                            "%s is %s; expected a string or a list of parts", where,
+                            json_type_name(content));
+    }
+    struct strbuf text = {0};
+    err result = strbuf_puts(&text, "");
+    for (size_t i = 0; i < json_array_size(content) && result == ERR_OK; i++) {
+        char path[FIELDS_PATH];
+        const char *part =
+            openaichat_part(json_array_get(content, i), fields_item(path, where, i), e);
+        if (!part) {
+            strbuf_deinit(&text);
+            return false;
+        }
+        result = strbuf_puts(&text, part);
+    }
+    char *joined = NULL;
+    result = result == ERR_OK ? strbuf_take(&text, &joined) : result;
+    strbuf_deinit(&text);
+    *out = question_keep(q, joined, e);
+    return *out != NULL;
+}
+
+static bool openaichat_call(const json_t *value, const char *where, struct chat_call *out,
+                            struct apierror *e)
+{
+    const json_t *function = json_object_get(value, "function");
+    *out =
+        (struct chat_call){.id = json_string_value(json_object_get(value, "id")),
+                           .name = json_string_value(json_object_get(function, "name")),
+                           .arguments = json_string_value(json_object_get(function, "arguments"))};
+    if (!out->name || !out->arguments) {
+        return apierror_set(
+            e, 400, "missing", where,
+            "%s lacks function.name or function.arguments, both strings (arguments: JSON as text)",
+            where);
+    }
+    out->arguments = *out->arguments ? out->arguments : "{}";
+    return true;
+}
+
+static bool openaichat_calls(struct question *q, const json_t *calls, const char *where,
+                             struct chat_message *out, struct apierror *e)
+{
+    size_t n = json_array_size(calls);
+    struct chat_call *list = question_alloc(q, n, sizeof *list, e);
+    if (!list) {
+        return false;
+    }
+    for (size_t i = 0; i < n; i++) {
+        char path[FIELDS_PATH];
+        if (!openaichat_call(json_array_get(calls, i), fields_item(path, where, i), &list[i], e)) {
+            return false;
+        }
+    }
+    out->calls = list;
+    out->n_calls = n;
+    return true;
+}
+
+static bool openaichat_role(const char *role, const char *path, enum chat_role *out,
+                            struct apierror *e)
+{
+    static const struct {
+        const char *name;
+        enum chat_role role;
+    } roles[] = {{"system", CHAT_SYSTEM}, {"developer", CHAT_SYSTEM},
+                 {"user", CHAT_USER},     {"assistant", CHAT_ASSISTANT},
+                 {"tool", CHAT_TOOL},     {"latest_reminder", CHAT_REMINDER}};
+    for (size_t i = 0; i < sizeof roles / sizeof *roles; i++) {
+        if (strcmp(role, roles[i].name) == 0) {
+            *out = roles[i].role;
+            return true;
+        }
+    }
+    return apierror_set(e, 422, "invalid_value", path,
+                        "%s is \"%.60s\"; expected system, developer, user, assistant or tool",
+                        path, role);
+}
+
+static bool openaichat_message(struct question *q, const json_t *value, size_t i, bool last,
+                               bool beta, struct chat_message *out, struct apierror *e)
+{
+    struct openaichat_message m = {0};
+    char where[FIELDS_PATH], path[FIELDS_PATH];
+    fields_item(where, "messages", i);
+    if (!fields_read(&FIELDS_OF(openaichat_message_rows), value, where, &m, &q->unknown, e) ||
+        !openaichat_role(m.role, fields_path(path, where, "role"), &out->role, e) ||
+        !openaichat_content(q, m.content, fields_path(path, where, "content"), &out->content, e) ||
+        (m.calls &&
+         !openaichat_calls(q, m.calls, fields_path(path, where, "tool_calls"), out, e))) {
+        return false;
+    }
+    out->reasoning = m.reasoning;
+    out->call_id = m.call_id;
+    if (out->role != CHAT_ASSISTANT && !out->content) {
+        fields_path(path, where, "content");
+        return apierror_set(e, 400, "missing", path, "%s is missing", path);
+    }
+    if (out->role == CHAT_TOOL && !out->call_id) {
+        fields_path(path, where, "tool_call_id");
+        return apierror_set(e, 400, "missing", path, "%s is missing: which call does this answer?",
+                            path);
+    }
+    if (m.prefix && (!beta || !last || out->role != CHAT_ASSISTANT)) {
+        fields_path(path, where, "prefix");
+        return apierror_set(
+            e, 400, "invalid_value", path,
+            beta ? "%s: only the last message, and one of the assistant's, can be a prefix"
+                 : "%s: prefix completion lives under /beta (POST /beta/chat/completions)",
+            path);
+    }
+    out->open = m.prefix;
+    return true;
+}
+
+static bool openaichat_messages(struct question *q, const json_t *messages, bool beta,
+                                struct apierror *e)
+{
+    size_t n = json_array_size(messages);
+    q->messages = question_alloc(q, n, sizeof *q->messages, e);
+    if (!q->messages) {
+        return false;
+    }
+    q->n_messages = n;
+    for (size_t i = 0; i < n; i++) {
+        if (!openaichat_message(q, json_array_get(messages, i), i, i + 1 == n, beta,
+                                &q->messages[i], e)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- Tools. ---- */
+
+struct openaichat_function {
+    const char *name, *description;
+    const json_t *parameters, *type; /* type: seen by the caller */
+    bool strict;
+};
+
+static const struct fields_row openaichat_function_rows[] = {
+    {"name", .type = FIELDS_STRING, .offset = offsetof(struct openaichat_function, name), .max = 64,
+     .required = true},
+    {"description", .type = FIELDS_STRING,
+     .offset = offsetof(struct openaichat_function, description)},
+    {"parameters", .type = FIELDS_OBJECT,
+     .offset = offsetof(struct openaichat_function, parameters)},
+    {"input_schema", .type = FIELDS_OBJECT,
+     .offset = offsetof(struct openaichat_function, parameters)},
+    {"strict", .type = FIELDS_BOOL, .offset = offsetof(struct openaichat_function, strict)},
+    {"type", .type = FIELDS_ANY, .offset = offsetof(struct openaichat_function, type)},
+    {"cache_control", .type = FIELDS_IGNORED},
+};
+
+static bool openaichat_is_name(const char *name)
+{
+    return *name &&
+           name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")] ==
+               '\0';
+}
+
+bool openaichat_tool(struct question *q, const json_t *definition, const char *where,
+                     struct chat_tool *out, struct apierror *e)
+{
+    struct openaichat_function f = {0};
+    char path[FIELDS_PATH];
+    if (!fields_read(&FIELDS_OF(openaichat_function_rows), definition, where, &f, &q->unknown, e)) {
+        return false;
+    }
+    if (!openaichat_is_name(f.name)) {
+        fields_path(path, where, "name");
+        return apierror_set(e, 422, "invalid_value", path,
+                            "%s is \"%.80s\"; expected 1 to 64 letters, digits, _ and -", path,
+                            f.name);
+    }
+    *out = (struct chat_tool){.name = f.name, .description = f.description};
+    out->parameters = f.parameters ? question_json(q, f.parameters, e) : NULL;
+    return !f.parameters || out->parameters;
+}
+
+static bool openaichat_tools(struct question *q, const json_t *tools, struct apierror *e)
+{
+    size_t n = json_array_size(tools);
+    q->tools = question_alloc(q, n, sizeof *q->tools, e);
+    for (size_t i = 0; i < n && q->tools; i++) {
+        const json_t *tool = json_array_get(tools, i);
+        const char *type = json_string_value(json_object_get(tool, "type"));
+        char where[FIELDS_PATH], path[FIELDS_PATH];
+        fields_item(where, "tools", i);
+        if (!type || strcmp(type, "function") != 0) {
+            return apierror_set(e, 400, "unsupported", where,
+                                "%s is of type %.40s; expected function", where,
+                                type ? type : "(none)");
+        }
+        if (!openaichat_tool(q, json_object_get(tool, "function"),
+                             fields_path(path, where, "function"), &q->tools[i], e)) {
+            return false;
+        }
+    }
+    q->n_tools = n;
+    return q->tools != NULL;
+}
+
+static bool openaichat_choice(struct question *q, const json_t *choice, struct apierror *e)
+{
+    static const char *const words[] = {[QUESTION_AUTO] = "auto", "none", "required"};
+    const char *word = json_string_value(choice);
+    for (size_t i = 0; word && i < sizeof words / sizeof *words; i++) {
+        if (strcmp(word, words[i]) == 0) {
+            q->choice = (enum question_choice)i;
+            return q->choice != QUESTION_REQUIRED || q->n_tools > 0 ||
+                   apierror_set(e, 400, "invalid_value", "tool_choice",
+                                "tool_choice is required, but there are no tools");
+        }
+    }
+    q->chosen = json_string_value(json_object_get(json_object_get(choice, "function"), "name"));
+    q->choice = QUESTION_NAMED;
+    for (size_t i = 0; q->chosen && i < q->n_tools; i++) {
+        if (strcmp(q->tools[i].name, q->chosen) == 0) {
+            return true;
+        }
+    }
+    return q->chosen ? apierror_set(
+                           e, 400, "invalid_value", "tool_choice",
+                           "tool_choice names the function \"%.80s\", which is not among the tools",
+                           q->chosen)
+                     : apierror_set(e, 400, "invalid_type", "tool_choice",
+                                    "tool_choice is none of: auto, none, required, "
+                                    "{\"type\":\"function\",\"function\":{\"name\":…}}");
+}
+
+/* ---- The answer's form, and thinking. ---- */
+
+static bool openaichat_form(struct question *q, const json_t *format, struct apierror *e)
+{
+    const char *type = json_string_value(json_object_get(format, "type"));
+    if (type && strcmp(type, "text") == 0) {
+        return true;
+    }
+    if (type && strcmp(type, "json_object") == 0) {
+        q->form = QUESTION_JSON;
+        return true;
+    }
+    if (!type || strcmp(type, "json_schema") != 0) {
+        return apierror_set(
+            e, 422, "invalid_value", "response_format.type",
+            "response_format.type is \"%.40s\"; expected text, json_object or json_schema",
+            type ? type : "");
+    }
+    q->schema = json_object_get(json_object_get(format, "json_schema"), "schema");
+    q->form = QUESTION_SCHEMA;
+    return json_is_object(q->schema) || json_is_boolean(q->schema) ||
+           apierror_set(e, 400, "missing", "response_format.json_schema.schema",
+                        "response_format.json_schema.schema is missing");
+}
+
+bool openaichat_effort(struct question *q, const char *word, const char *path, struct apierror *e)
+{
+    static const struct {
+        const char *word;
+        enum chat_thinking think;
+    } efforts[] = {{"none", CHAT_NO_THINKING}, {"minimal", CHAT_THINKING_LOW},
+                   {"low", CHAT_THINKING_LOW}, {"medium", CHAT_THINKING},
+                   {"high", CHAT_THINKING},    {"xhigh", CHAT_THINKING},
+                   {"max", CHAT_THINKING_MAX}, {"ultra", CHAT_THINKING_MAX}};
+    for (size_t i = 0; i < sizeof efforts / sizeof *efforts; i++) {
+        if (strcmp(word, efforts[i].word) == 0) {
+            q->think = efforts[i].think;
+            return true;
+        }
+    }
+    return apierror_set(
+        e, 422, "invalid_value", path,
+        "%s is \"%.40s\"; expected none, minimal, low, medium, high, xhigh, max or ultra", path,
+        word);
+}
+
+static bool openaichat_thinking(struct question *q, const struct openaichat_request *r,
+                                struct apierror *e)
+{
+    if (r->effort && !openaichat_effort(q, r->effort, "reasoning_effort", e)) {
+        return false;
+    }
+    if (!r->thinking) {
+        return true;
+    }
+    const char *type = json_string_value(json_object_get(r->thinking, "type"));
+    if (!type || (strcmp(type, "enabled") != 0 && strcmp(type, "disabled") != 0)) {
+        return apierror_set(e, 422, "invalid_value", "thinking.type",
+                            "thinking.type is \"%.40s\"; expected enabled or disabled",
+                            type ? type : "");
+    }
+    q->think_asked = true;
+    if (type[0] == 'd') {
+        q->think = CHAT_NO_THINKING;
+    } else if (q->think == CHAT_NO_THINKING) {
+        q->think = CHAT_THINKING;
+    }
+    return true;
+}
+
+bool openaichat_read(struct question *q, bool beta, struct apierror *e)
+{
+    struct openaichat_request r = {.fields = openaifields_default(q), .parallel = true};
+    if (!fields_read(&FIELDS_OF(openaichat_rows), q->document, "", &r, &q->unknown, e) ||
+        !openaifields_apply(&r.fields, q, e) || !openaichat_messages(q, r.messages, beta, e) ||
+        (r.tools && !openaichat_tools(q, r.tools, e)) ||
+        (r.tool_choice && !openaichat_choice(q, r.tool_choice, e)) ||
+        (r.response_format && !openaichat_form(q, r.response_format, e)) ||
+        !openaichat_thinking(q, &r, e)) {
+        return false;
+    }
+    if (r.top_logprobs > 0 && !r.logprobs) {
+        return apierror_set(e, 400, "invalid_value", "top_logprobs",
+                            "top_logprobs is only allowed with logprobs: true");
+    }
+    if (q->form != QUESTION_FREE &&
+        (q->choice == QUESTION_REQUIRED || q->choice == QUESTION_NAMED)) {
+        return apierror_set(e, 400, "invalid_value", "response_format",
+                            "an answer that must be a call (tool_choice) cannot have a "
+                            "response_format or grammar too");
+    }
+    q->logprobs = r.logprobs;
+    q->top_logprobs = (int)r.top_logprobs;
+    q->one_call = !r.parallel;
+    return true;
+}

@@ -1,0 +1,19 @@
+/* server/openaichat.h: OpenAI's chat completions with DeepSeek's additions (thinking, reasoning_effort,
+ * reasoning_content, prefix): requests to questions.
+ * Formats: OpenAI's API reference, DeepSeek's API documents (docs/api.md lists the fields). */
+#ifndef SERVER_OPENAICHAT_H
+#define SERVER_OPENAICHAT_H
+
+#include "server/question.h"
+
+/* q->document into the rest of q. `beta`: prefix completion and strict tools are allowed. */
+bool openaichat_read(struct question *q, bool beta, struct apierror *e);
+
+/* Parts that the other formats' readers share. */
+/* {"name","description","parameters"}; the schema may be called input_schema. */
+bool openaichat_tool(struct question *q, const json_t *definition, const char *where, struct chat_tool *out,
+                     struct apierror *e);
+/* A word for how hard to think. */
+bool openaichat_effort(struct question *q, const char *word, const char *path, struct apierror *e);
+
+#endif

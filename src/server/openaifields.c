@@ -1,0 +1,154 @@
+/* server/openaifields.c: see openaifields.h. */
+#include "server/openaifields.h"
+
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct openaifields openaifields_default(const struct question *q)
+{
+    const struct sampling *s = &q->sampling;
+    return (struct openaifields){
+        .temperature = (double)s->temperature,
+        .top_p = s->top_p > 0 ? (double)s->top_p : 1,
+        .min_p = (double)s->min_p,
+        .presence_penalty = (double)s->presence_penalty,
+        .frequency_penalty = (double)s->frequency_penalty,
+        .repetition_penalty = s->repetition_penalty > 0 ? (double)s->repetition_penalty : 1,
+        .top_k = s->top_k,
+        .seed = INT64_MIN, /* drawn */
+        .n = 1,
+    };
+}
+
+static bool openaifields_stop(const json_t *value, const char *path, struct question *q,
+                              struct apierror *e)
+{
+    if (!json_is_string(value) || json_string_length(value) == 0) {
+        return apierror_set(e, 400, "invalid_type", path,
+                            "%s is %s; expected a string that is not empty", path,
+                            json_is_string(value) ? "empty" : json_type_name(value));
+    }
+    q->stop[q->n_stop++] = json_string_value(value);
+    return true;
+}
+
+bool openaifields_stops(const json_t *stop, const char *name, struct question *q,
+                        struct apierror *e)
+{
+    if (json_is_string(stop)) {
+        return openaifields_stop(stop, name, q, e);
+    }
+    if (!json_is_array(stop)) {
+        return apierror_set(e, 400, "invalid_type", name,
+                            "%s is %s; expected a string or a list of strings", name,
+                            json_type_name(stop));
+    }
+    if (json_array_size(stop) > QUESTION_STOPS_MAX) {
+        return apierror_set(e, 422, "out_of_range", name,
+                            "%s has %zu strings; at most %d are allowed", name,
+                            json_array_size(stop), QUESTION_STOPS_MAX);
+    }
+    for (size_t i = 0; i < json_array_size(stop); i++) {
+        char path[FIELDS_PATH];
+        if (!openaifields_stop(json_array_get(stop, i), fields_item(path, name, i), q, e)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool openaifields_bias(const json_t *bias, struct question *q, struct apierror *e)
+{
+    size_t n = json_object_size(bias), i = 0;
+    if (n > QUESTION_BIAS_MAX) {
+        return apierror_set(e, 422, "out_of_range", "logit_bias",
+                            "logit_bias has %zu tokens; at most %d are allowed", n,
+                            QUESTION_BIAS_MAX);
+    }
+    int32_t *ids = question_alloc(q, n, sizeof *ids, e);
+    float *values = ids ? question_alloc(q, n, sizeof *values, e) : NULL;
+    const char *name;
+    json_t *value;
+    if (!values) {
+        return false;
+    }
+    json_object_foreach((json_t *)bias, name, value)
+    {
+        char *end, path[FIELDS_PATH];
+        long id = strtol(name, &end, 10);
+        double number = json_number_value(value);
+        fields_path(path, "logit_bias", name);
+        if (*end || end == name || id < 0 || id > INT32_MAX) {
+            return apierror_set(e, 400, "invalid_value", path,
+                                "logit_bias names \"%.60s\"; expected a token's number", name);
+        }
+        if (!json_is_number(value) || !(number >= -100 && number <= 100)) {
+            return apierror_set(e, 422, "out_of_range", path, "%s is not a number from -100 to 100",
+                                path);
+        }
+        ids[i] = (int32_t)id;
+        values[i++] = (float)number;
+    }
+    q->sampling.bias_ids = ids;
+    q->sampling.bias_values = values;
+    q->sampling.n_bias = n;
+    return true;
+}
+
+static bool openaifields_stream(const struct openaifields *f, struct question *q,
+                                struct apierror *e)
+{
+    static const struct fields_row rows[] = {
+        {"include_usage", .type = FIELDS_BOOL},
+        {"include_obfuscation", .type = FIELDS_IGNORED},
+    };
+    bool usage = false;
+    q->stream = f->stream;
+    if (f->stream_options) {
+        if (!fields_read(&FIELDS_OF(rows), f->stream_options, "stream_options", &usage, &q->unknown,
+                         e)) {
+            return false;
+        }
+        if (!f->stream) {
+            return apierror_set(e, 400, "invalid_value", "stream_options",
+                                "stream_options is only allowed when stream is true");
+        }
+    }
+    q->usage = usage;
+    return true;
+}
+
+bool openaifields_apply(const struct openaifields *f, struct question *q, struct apierror *e)
+{
+    struct sampling *s = &q->sampling;
+    q->model = f->model ? f->model : "";
+    q->user = f->user_id ? f->user_id : f->user;
+    s->temperature = (float)f->temperature;
+    s->top_p = (float)f->top_p;
+    s->min_p = (float)f->min_p;
+    s->top_k = (int)f->top_k;
+    s->presence_penalty = (float)f->presence_penalty;
+    s->frequency_penalty = (float)f->frequency_penalty;
+    s->repetition_penalty = (float)f->repetition_penalty;
+    if (f->seed == INT64_MIN) {
+        randombytes_buf(&s->seed, sizeof s->seed);
+    } else {
+        s->seed = (uint64_t)f->seed;
+    }
+    if (f->max_tokens && f->max_completion_tokens && f->max_tokens != f->max_completion_tokens) {
+        return apierror_set(
+            e, 400, "invalid_value", "max_tokens",
+            "max_tokens is %lld and max_completion_tokens %lld: they mean the same; give one",
+            (long long)f->max_tokens, (long long)f->max_completion_tokens);
+    }
+    q->max_tokens = (size_t)(f->max_tokens ? f->max_tokens : f->max_completion_tokens);
+    q->n = (size_t)f->n;
+    if (f->grammar) {
+        q->form = QUESTION_GRAMMAR;
+        q->grammar = f->grammar;
+    }
+    return (!f->stop || openaifields_stops(f->stop, "stop", q, e)) &&
+           (!f->logit_bias || openaifields_bias(f->logit_bias, q, e)) &&
+           openaifields_stream(f, q, e);
+}

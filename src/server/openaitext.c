@@ -1,0 +1,221 @@
+/* server/openaitext.c: see openaitext.h. */
+#include "server/openaitext.h"
+
+#include <stddef.h>
+#include <string.h>
+
+#include "server/openaifields.h"
+
+struct openaitext_request {
+    struct openaifields fields; /* first: its rows' offsets begin here */
+    const json_t *prompt;
+    const char *suffix;
+    int64_t logprobs, best_of;
+    bool echo;
+};
+
+#define OPENAITEXT_AT(field) offsetof(struct openaitext_request, field)
+
+static const struct fields_row openaitext_rows[] = {
+    OPENAIFIELDS_ROWS,
+    {"prompt", .type = FIELDS_ANY, .offset = OPENAITEXT_AT(prompt), .required = true},
+    {"suffix", .type = FIELDS_STRING, .offset = OPENAITEXT_AT(suffix)},
+    {"echo", .type = FIELDS_BOOL, .offset = OPENAITEXT_AT(echo)},
+    {"logprobs", .type = FIELDS_INT, .offset = OPENAITEXT_AT(logprobs),
+     .max = FATHOM_TOP_LOGPROBS_MAX},
+    {"best_of", .type = FIELDS_INT, .offset = OPENAITEXT_AT(best_of), .min = 1, .max = 1},
+};
+
+static bool openaitext_tokens(struct question *q, const json_t *list, struct apierror *e)
+{
+    size_t n = json_array_size(list);
+    q->tokens = question_alloc(q, n, sizeof *q->tokens, e);
+    for (size_t i = 0; i < n && q->tokens; i++) {
+        const json_t *id = json_array_get(list, i);
+        if (!json_is_integer(id) || json_integer_value(id) < 0 ||
+            json_integer_value(id) > INT32_MAX) {
+            return apierror_set(
+                e, 400, "invalid_type", "prompt",
+                "prompt[%zu] is no token; expected a string, or one list of token numbers", i);
+        }
+        q->tokens[i] = (int32_t)json_integer_value(id);
+    }
+    q->n_tokens = n;
+    return q->tokens != NULL;
+}
+
+static bool openaitext_prompt(struct question *q, const json_t *prompt, struct apierror *e)
+{
+    if (json_is_array(prompt) && json_array_size(prompt) == 1 &&
+        json_is_string(json_array_get(prompt, 0))) {
+        prompt = json_array_get(prompt, 0);
+    }
+    if (json_is_string(prompt)) {
+        q->text = json_string_value(prompt);
+        return true;
+    }
+    if (json_is_array(prompt) && json_array_size(prompt) > 0) {
+        return openaitext_tokens(q, prompt, e);
+    }
+    return apierror_set(e, 400, "invalid_type", "prompt",
+                        "prompt is %s; expected a string, or one list of token numbers",
+                        json_type_name(prompt));
+}
+
+bool openaitext_read(struct question *q, struct apierror *e)
+{
+    struct openaitext_request r = {.fields = openaifields_default(q), .logprobs = -1};
+    q->kind = QUESTION_TEXT;
+    if (!fields_read(&FIELDS_OF(openaitext_rows), q->document, "", &r, &q->unknown, e) ||
+        !openaifields_apply(&r.fields, q, e) || !openaitext_prompt(q, r.prompt, e)) {
+        return false;
+    }
+    if (r.suffix) {
+        q->kind = QUESTION_FILL;
+        q->suffix = r.suffix;
+        if (q->tokens) {
+            return apierror_set(e, 400, "invalid_type", "prompt",
+                                "with a suffix the prompt must be a string");
+        }
+    }
+    q->echo = r.echo;
+    q->logprobs = r.logprobs >= 0;
+    q->top_logprobs = r.logprobs >= 0 ? (int)r.logprobs : 0;
+    return true;
+}
+
+/* ---- Answers. ---- */
+
+/* Text completions have the older form of log-probabilities: lists side by side. */
+static json_t *openaitext_logprobs(const json_t *tokens, size_t offset)
+{
+    json_t *names = json_array(), *values = json_array(), *tops = json_array(),
+           *offsets = json_array();
+    size_t i, k;
+    json_t *token, *other;
+    json_array_foreach((json_t *)tokens, i, token)
+    {
+        json_t *top = json_object();
+        json_array_foreach(json_object_get(token, "top_logprobs"), k, other)
+        {
+            json_object_set(top, json_string_value(json_object_get(other, "token")),
+                            json_object_get(other, "logprob"));
+        }
+        json_array_append(names, json_object_get(token, "token"));
+        json_array_append(values, json_object_get(token, "logprob"));
+        json_array_append_new(tops, top);
+        json_array_append_new(offsets, json_integer((json_int_t)offset));
+        offset += json_array_size(json_object_get(token, "bytes"));
+    }
+    return json_pack("{s:o, s:o, s:o, s:o}", "tokens", names, "token_logprobs", values,
+                     "top_logprobs", tops, "text_offset", offsets);
+}
+
+static const char *openaitext_finish(enum answering_finish finish)
+{
+    return finish == ANSWERING_LENGTH      ? "length"
+           : finish == ANSWERING_CANCELLED ? "insufficient_system_resource"
+                                           : "stop";
+}
+
+/* Takes `logprobs`. */
+static json_t *openaitext_document(const struct wirereply *r, json_t *take_choices,
+                                   const json_t *usage)
+{
+    return json_pack("{s:s+, s:s, s:I, s:s, s:s, s:o, s:O*}", "id", "cmpl-", r->id, "object",
+                     "text_completion", "created", (json_int_t)r->created, "model", r->model_id,
+                     "system_fingerprint", "fathom-" FATHOM_VERSION, "choices", take_choices,
+                     "usage", usage);
+}
+
+static json_t *openaitext_choice(size_t index, const char *text, size_t len, json_t *take_logprobs,
+                                 const char *finish)
+{
+    return json_pack("{s:i, s:s%, s:o, s:s?}", "index", (int)index, "text", text, len, "logprobs",
+                     take_logprobs ? take_logprobs : json_null(), "finish_reason", finish);
+}
+
+static err openaitext_chunk(const struct wirereply *r, json_t *take_choice, struct strbuf *out)
+{
+    return wirereply_sse(out, NULL, openaitext_document(r, json_pack("[o]", take_choice), NULL));
+}
+
+static const char *openaitext_echo(const struct wirereply *r)
+{
+    return r->question->echo && r->question->text ? r->question->text : "";
+}
+
+static err openaitext_begin(struct wirereply *r, struct strbuf *out)
+{
+    const char *echo = openaitext_echo(r);
+    for (size_t i = 0; i < r->question->n && *echo; i++) {
+        TRY(openaitext_chunk(r, openaitext_choice(i, echo, strlen(echo), NULL, NULL), out));
+    }
+    return ERR_OK;
+}
+
+static err openaitext_event(struct wirereply *r, const struct answering_event *e,
+                            struct strbuf *out)
+{
+    if (e->kind == ANSWERING_CONTENT) {
+        json_t *logprobs = NULL;
+        if (e->tokens) {
+            json_t *tokens = wirereply_logprobs(r, e->tokens);
+            logprobs = openaitext_logprobs(tokens, r->choices[e->choice].content.len - e->len);
+            json_decref(tokens);
+        }
+        return openaitext_chunk(r, openaitext_choice(e->choice, e->text, e->len, logprobs, NULL),
+                                out);
+    }
+    if (e->kind == ANSWERING_DONE) {
+        return openaitext_chunk(
+            r, openaitext_choice(e->choice, "", 0, NULL, openaitext_finish(e->finish)), out);
+    }
+    if (e->kind == ANSWERING_END) {
+        if (r->question->usage) {
+            json_t *usage = wirereply_usage(&e->usage);
+            err result = wirereply_sse(out, NULL, openaitext_document(r, json_array(), usage));
+            json_decref(usage);
+            TRY(result);
+        }
+        return strbuf_puts(out, "data: [DONE]\n\n");
+    }
+    return ERR_OK;
+}
+
+static json_t *openaitext_whole_choice(const struct wirereply *r, size_t i)
+{
+    const struct wirereply_choice *c = &r->choices[i];
+    struct strbuf text = {0};
+    err e = strbuf_puts(&text, openaitext_echo(r));
+    e = e == ERR_OK && c->content.len > 0 ? strbuf_append(&text, c->content.data, c->content.len)
+                                          : e;
+    json_t *logprobs = c->content_logprobs ? openaitext_logprobs(c->content_logprobs, 0) : NULL;
+    json_t *choice = e == ERR_OK ? openaitext_choice(i, text.data, text.len, logprobs,
+                                                     openaitext_finish(c->finish))
+                                 : NULL;
+    strbuf_deinit(&text);
+    return choice;
+}
+
+static err openaitext_whole(struct wirereply *r, struct strbuf *out)
+{
+    json_t *choices = json_array(), *usage = wirereply_usage(&r->usage);
+    err e = ERR_OK;
+    for (size_t i = 0; i < r->question->n && e == ERR_OK; i++) {
+        e = json_array_append_new(choices, openaitext_whole_choice(r, i)) == 0 ? ERR_OK : ERR_NOMEM;
+    }
+    if (e == ERR_OK) {
+        e = wirereply_json(out, openaitext_document(r, choices, usage));
+    } else {
+        json_decref(choices);
+    }
+    json_decref(usage);
+    return e;
+}
+
+const struct wirereply_format openaitext_format = {
+    .begin = openaitext_begin,
+    .event = openaitext_event,
+    .whole = openaitext_whole,
+};

@@ -1,0 +1,93 @@
+/* server/question.c: see question.h. */
+#include "server/question.h"
+
+#include "base/mem.h"
+
+static bool question_no_memory(struct apierror *e)
+{
+    apierror_set(e, 503, "out_of_memory", NULL, "out of memory reading the request");
+    e->retry_after = 5;
+    return false;
+}
+
+struct question *question_new(const struct sampling *defaults)
+{
+    struct question *q = mem_calloc(1, sizeof *q);
+    if (q) {
+        q->sampling = *defaults;
+        q->n = 1;
+    }
+    return q;
+}
+
+void question_free(struct question *q)
+{
+    if (q) {
+        for (size_t i = 0; i < q->n_owned; i++) {
+            mem_free(q->owned[i]);
+        }
+        mem_free(q->owned);
+        strbuf_deinit(&q->unknown);
+        json_decref(q->document);
+        mem_free(q);
+    }
+}
+
+static bool question_own(struct question *q, void *p)
+{
+    if (q->n_owned == q->cap_owned) {
+        size_t cap = q->cap_owned ? 2 * q->cap_owned : 16;
+        void **owned = mem_resize(q->owned, cap, sizeof *owned);
+        if (!owned) {
+            return false;
+        }
+        q->owned = owned;
+        q->cap_owned = cap;
+    }
+    q->owned[q->n_owned++] = p;
+    return true;
+}
+
+void *question_alloc(struct question *q, size_t n, size_t size, struct apierror *e)
+{
+    void *p = mem_calloc(n ? n : 1, size);
+    if (!p || !question_own(q, p)) {
+        mem_free(p);
+        question_no_memory(e);
+        return NULL;
+    }
+    return p;
+}
+
+char *question_keep(struct question *q, char *text, struct apierror *e)
+{
+    if (!text || !question_own(q, text)) {
+        mem_free(text);
+        question_no_memory(e);
+        return NULL;
+    }
+    return text;
+}
+
+char *question_json(struct question *q, const json_t *value, struct apierror *e)
+{
+    return question_keep(q, json_text_dup(value, JSON_COMPACT | JSON_ENCODE_ANY), e);
+}
+
+bool question_parse(struct question *q, const char *body, size_t len, struct apierror *e)
+{
+    struct errinfo info = {0};
+    err result = json_parse(body, len, "the request", &q->document, &info);
+    if (result == ERR_NOMEM) {
+        return question_no_memory(e);
+    }
+    if (result != ERR_OK) {
+        return apierror_set(e, 400, "invalid_json", NULL, "%s", info.message);
+    }
+    if (!json_is_object(q->document)) {
+        return apierror_set(e, 400, "invalid_type", NULL,
+                            "the request is %s; expected a JSON object",
+                            json_type_name(q->document));
+    }
+    return true;
+}

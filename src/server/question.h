@@ -1,0 +1,82 @@
+/* server/question.h: what a client asks for, in whatever wire format it came. The parsers of requests fill it,
+ * server/answering.h answers it. */
+#ifndef SERVER_QUESTION_H
+#define SERVER_QUESTION_H
+
+#include "base/json.h"
+#include "base/strbuf.h"
+#include "fathom.h"
+#include "server/apierror.h"
+#include "text/chat.h"
+
+enum {
+    QUESTION_MESSAGES_MAX = 65536,
+    QUESTION_TOOLS_MAX = 128,
+    QUESTION_STOPS_MAX = 16,
+    QUESTION_CHOICES_MAX = 8,
+    QUESTION_BIAS_MAX = 1024,
+};
+
+enum question_kind {
+    QUESTION_CHAT,
+    QUESTION_TEXT, /* `text` or `tokens` goes on */
+    QUESTION_FILL, /* what comes between `text` and `suffix` */
+};
+
+enum question_choice { QUESTION_AUTO, QUESTION_NONE, QUESTION_REQUIRED, QUESTION_NAMED };
+
+enum question_form { QUESTION_FREE, QUESTION_JSON, QUESTION_SCHEMA, QUESTION_GRAMMAR };
+
+struct question {
+    enum question_kind kind;
+    const char *model; /* as asked for; as the reply names it */
+
+    struct chat_message *messages; /* [n_messages] */
+    size_t n_messages;
+    struct chat_tool *tools; /* [n_tools] */
+    size_t n_tools;
+    enum question_choice choice;
+    const char *chosen; /* with QUESTION_NAMED */
+    bool one_call;      /* no parallel calls */
+    enum chat_thinking think;
+    bool think_asked; /* `think` was said by the client, and is refused when it cannot be had */
+
+    const char *text, *suffix;
+    int32_t *tokens; /* [n_tokens] instead of text; NULL: text */
+    size_t n_tokens;
+    bool echo; /* the prompt is repeated before the answer */
+
+    struct sampling sampling; /* bias_ids and bias_values are the question's */
+    size_t max_tokens;        /* 0: the server's default */
+    const char *stop[QUESTION_STOPS_MAX];
+    size_t n_stop;
+    size_t n;         /* answers */
+    bool logprobs;
+    int top_logprobs;
+    enum question_form form;
+    const json_t *schema; /* QUESTION_SCHEMA */
+    const char *grammar;  /* QUESTION_GRAMMAR, GBNF */
+
+    bool stream, usage; /* usage: wanted in the stream too */
+    const char *user;   /* whose prefixes it may share, beside the key; NULL: nobody's in particular */
+
+    struct strbuf unknown; /* fields without effect, for a header */
+    json_t *document;      /* the request, which the strings above lie in */
+    void **owned;          /* and what was made for it */
+    size_t n_owned, cap_owned;
+};
+
+/* Defaults: chat, one answer, the sampling given. NULL: out of memory. */
+struct question *question_new(const struct sampling *defaults);
+void question_free(struct question *q); /* NULL is fine */
+
+/* Memory that goes with the question, zeroed; NULL: out of memory, and *e says so. */
+void *question_alloc(struct question *q, size_t n, size_t size, struct apierror *e);
+/* A text made elsewhere (mem_alloc's) becomes the question's. NULL or short of memory: frees it, NULL. */
+char *question_keep(struct question *q, char *text, struct apierror *e);
+char *question_json(struct question *q, const json_t *value, struct apierror *e); /* compact text */
+
+/* The body as a JSON object, parsed into q->document. */
+bool question_parse(struct question *q, const char *body, size_t len, struct apierror *e);
+
+#endif

@@ -1,0 +1,56 @@
+/* server/service.h: what stands behind the HTTP server: one model, its thread, its names, who may use it;
+ * and the dispatch of every request to its handler. Thread-safe once made. */
+#ifndef SERVER_SERVICE_H
+#define SERVER_SERVICE_H
+
+#include "server/answering.h"
+#include "server/guard.h"
+#include "server/httpserver.h"
+#include "server/metrics.h"
+#include "server/modelnames.h"
+#include "server/wirereply.h"
+
+struct service_options {
+    struct engine *engine;         /* belongs to the service's thread from here on; its owner closes it later */
+    enum chat_format format;
+    const char *name;              /* the model's, for clients */
+    const char *aliases, *aliases_name; /* text of the aliases and where it is from; NULL: the built-in ones */
+    struct sampling sampling;      /* of requests that say nothing about it */
+    size_t max_tokens;             /* of answers likewise */
+    struct batcher_options batcher;
+    struct guard guard;
+};
+
+struct service {
+    struct service_options is;
+    struct answering_model model;
+    struct tokentrie *trie;
+    struct modelnames *names;
+    struct metrics *metrics;
+    unsigned char secret[32]; /* caller.h */
+    int64_t started;          /* seconds since 1970 */
+    const struct httpserver *http; /* for counting connections; set by whoever starts it */
+};
+
+/* ERR_UNSUPPORTED for a model without a tokenizer; ERR_ARGUMENT, ERR_NOMEM, ERR_IO. */
+ERR_MUST_USE err service_new(const struct service_options *options, struct service **out, struct errinfo *info);
+/* After the HTTP server has stopped. NULL is fine. */
+void service_free(struct service *s);
+
+/* httpserver_options.handle; `user` is the service. */
+void service_handle(void *user, struct exchange *x, bool whole);
+
+/* ---- for handlers ---- */
+
+/* A JSON document as the reply; takes it. */
+void service_reply(struct service *s, struct exchange *x, unsigned status, json_t *take_document);
+void service_refuse(struct service *s, struct exchange *x, const struct apierror *e, bool anthropic);
+/* A question from the request's body, with this server's defaults. NULL: *e. */
+struct question *service_question(const struct service *s, const struct exchange *x, struct apierror *e);
+/* Is q->model the model here? With the thinking that its name means. */
+bool service_names(const struct service *s, struct question *q, struct apierror *e);
+/* Answers, metered; takes the question. */
+void service_answer(struct service *s, struct exchange *x, struct question *take_q,
+                    const struct wirereply_format *format);
+
+#endif

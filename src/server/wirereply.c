@@ -1,0 +1,330 @@
+/* server/wirereply.c: see wirereply.h. */
+#include "server/wirereply.h"
+
+#include <sodium.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/mem.h"
+#include "base/utf8seq.h"
+
+struct wirereply_source {
+    struct wirereply reply;
+    struct exchange *exchange;
+    wirereply_done done;
+    void *user;
+    bool begun, told;
+};
+
+/* ---- What formats use. ---- */
+
+err wirereply_json(struct strbuf *out, json_t *take_document)
+{
+    char *text = json_text_dup(take_document, JSON_COMPACT);
+    json_decref(take_document);
+    err e = text ? strbuf_puts(out, text) : ERR_NOMEM;
+    mem_free(text);
+    return e;
+}
+
+err wirereply_sse(struct strbuf *out, const char *name, json_t *take_document)
+{
+    size_t before = out->len;
+    err e = name ? strbuf_printf(out, "event: %s\n", name) : ERR_OK;
+    e = e == ERR_OK ? strbuf_puts(out, "data: ") : e;
+    if (e != ERR_OK) {
+        json_decref(take_document);
+    } else if ((e = wirereply_json(out, take_document)) == ERR_OK) {
+        e = strbuf_puts(out, "\n\n");
+    }
+    if (e != ERR_OK && out->data) { /* no halves */
+        out->len = before;
+        out->data[before] = '\0';
+    }
+    return e;
+}
+
+/* A token's bytes as text; what is no UTF-8 by itself becomes U+FFFD. */
+static json_t *wirereply_piece(const char *bytes, size_t len)
+{
+    struct strbuf text = {0};
+    err e = strbuf_append(&text, "", 0);
+    for (size_t i = 0; i < len && e == ERR_OK;) {
+        size_t n = utf8seq_length((const unsigned char *)bytes + i, len - i);
+        e = n ? strbuf_append(&text, bytes + i, n) : strbuf_puts(&text, "\xef\xbf\xbd");
+        i += n ? n : 1;
+    }
+    json_t *value = e == ERR_OK ? json_stringn(text.data ? text.data : "", text.len) : NULL;
+    strbuf_deinit(&text);
+    return value;
+}
+
+static json_t *wirereply_one(const struct tokenizer *t, int32_t id, float logprob)
+{
+    struct tokenizer_piece piece = tokenizer_bytes(t, id);
+    json_t *bytes = json_array();
+    for (size_t i = 0; i < piece.len; i++) {
+        if (json_array_append_new(bytes, json_integer((unsigned char)piece.data[i])) != 0) {
+            json_decref(bytes);
+            return NULL;
+        }
+    }
+    /* JSON has no infinity; a token of no probability at all stands at the bottom of OpenAI's
+     * scale. */
+    double number = logprob >= -9999 ? (double)logprob : -9999.0;
+    return json_pack("{s:o, s:f, s:o}", "token", wirereply_piece(piece.data, piece.len), "logprob",
+                     number, "bytes", bytes);
+}
+
+json_t *wirereply_logprobs(const struct wirereply *r, const struct answering_token *tokens)
+{
+    const struct tokenizer *t = r->model->tokenizer;
+    json_t *list = json_array();
+    for (; tokens; tokens = tokens->next) {
+        json_t *one = wirereply_one(t, tokens->id, tokens->logprob), *top = json_array();
+        for (int i = 0; i < tokens->n_top; i++) {
+            if (json_array_append_new(
+                    top, wirereply_one(t, tokens->top_ids[i], tokens->top_logprobs[i])) != 0) {
+                json_decref(top);
+                top = NULL;
+            }
+        }
+        if (json_object_set_new(one, "top_logprobs", top) != 0 ||
+            json_array_append_new(list, one) != 0) {
+            json_decref(list);
+            return NULL;
+        }
+    }
+    return list;
+}
+
+json_t *wirereply_usage(const struct answering_usage *u)
+{
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:{s:I}, s:{s:I}}", "prompt_tokens",
+                     (json_int_t)u->prompt, "completion_tokens", (json_int_t)u->completion,
+                     "total_tokens", (json_int_t)(u->prompt + u->completion),
+                     "prompt_cache_hit_tokens", (json_int_t)u->cached, "prompt_cache_miss_tokens",
+                     (json_int_t)(u->prompt - u->cached), "prompt_tokens_details", "cached_tokens",
+                     (json_int_t)u->cached, "completion_tokens_details", "reasoning_tokens",
+                     (json_int_t)u->reasoning);
+}
+
+/* ---- What was said so far. ---- */
+
+static err wirereply_add_call(struct wirereply_choice *c, const struct answering_event *e)
+{
+    struct wirereply_call *calls = mem_resize(c->calls, c->n_calls + 1, sizeof *calls);
+    char *name = mem_dup(e->text, e->len);
+    if (calls) {
+        c->calls = calls;
+    }
+    if (!calls || !name) {
+        mem_free(name);
+        return ERR_NOMEM;
+    }
+    c->calls[c->n_calls++] = (struct wirereply_call){.id = e->id, .name = name};
+    return ERR_OK;
+}
+
+static err wirereply_add_logprobs(struct wirereply *r, json_t **list,
+                                  const struct answering_token *tokens)
+{
+    if (!tokens) {
+        return ERR_OK;
+    }
+    *list = *list ? *list : json_array();
+    json_t *more = wirereply_logprobs(r, tokens);
+    int failed = json_array_extend(*list, more);
+    json_decref(more);
+    return failed ? ERR_NOMEM : ERR_OK;
+}
+
+static err wirereply_collect(struct wirereply *r, const struct answering_event *e)
+{
+    struct wirereply_choice *c = &r->choices[e->choice];
+    switch (e->kind) {
+    case ANSWERING_REASONING:
+        TRY(wirereply_add_logprobs(r, &c->reasoning_logprobs, e->tokens));
+        return strbuf_append(&c->reasoning, e->text, e->len);
+    case ANSWERING_CONTENT:
+        TRY(wirereply_add_logprobs(r, &c->content_logprobs, e->tokens));
+        return strbuf_append(&c->content, e->text, e->len);
+    case ANSWERING_CALL: return wirereply_add_call(c, e);
+    case ANSWERING_ARGUMENTS:
+        return strbuf_append(&c->calls[c->n_calls - 1].arguments, e->text, e->len);
+    case ANSWERING_CALL_BROKEN: c->calls[c->n_calls - 1].broken = true; return ERR_OK;
+    case ANSWERING_DONE:
+        c->finish = e->finish;
+        return wirereply_add_logprobs(r, &c->content_logprobs, e->tokens);
+    default: return ERR_OK;
+    }
+}
+
+/* ---- As a source. ---- */
+
+static void wirereply_fail(struct wirereply_source *s, struct exchange *x,
+                           const struct apierror *error, struct strbuf *out)
+{
+    bool anthropic = s->reply.format->anthropic,
+         first = exchange_fail(x, error->status, "application/json");
+    err e = first ? ERR_OK : strbuf_puts(out, anthropic ? "event: error\ndata: " : "data: ");
+    e = e == ERR_OK ? apierror_text(error, anthropic, out) : e;
+    if (e == ERR_OK && !first) {
+        e = strbuf_puts(out, "\n\n");
+    }
+    (void)e; /* out of memory: the reply just ends */
+    if (first && error->retry_after) {
+        char seconds[16];
+        snprintf(seconds, sizeof seconds, "%u", error->retry_after);
+        exchange_add_header(x, "Retry-After", seconds);
+    }
+}
+
+static void wirereply_tell(struct wirereply_source *s, bool whole)
+{
+    if (!s->told && s->done) {
+        s->done(s->user, &s->reply.usage, whole);
+    }
+    s->told = true;
+}
+
+static err wirereply_take(struct wirereply_source *s, const struct answering_event *e,
+                          struct strbuf *out)
+{
+    struct wirereply *r = &s->reply;
+    if (r->question->stream) {
+        if (!s->begun && r->format->begin) {
+            TRY(r->format->begin(r, out));
+        }
+        s->begun = true;
+    }
+    TRY(wirereply_collect(r, e));
+    if (r->question->stream) {
+        return r->format->event(r, e, out);
+    }
+    return e->kind == ANSWERING_END ? r->format->whole(r, out) : ERR_OK;
+}
+
+static enum exchange_more wirereply_pull(void *user, struct exchange *x, struct strbuf *out)
+{
+    struct wirereply_source *s = user;
+    struct answering_event e;
+    while (answering_next(s->reply.answering, &e)) {
+        if (e.kind == ANSWERING_DONE || e.kind == ANSWERING_END) {
+            s->reply.usage = e.usage;
+        }
+        if (e.kind == ANSWERING_END && e.error.status) {
+            wirereply_fail(s, x, &e.error, out);
+            wirereply_tell(s, false);
+            return EXCHANGE_END;
+        }
+        if (wirereply_take(s, &e, out) != ERR_OK) {
+            struct apierror error;
+            apierror_set(&error, 503, "out_of_memory", NULL, "out of memory for the answer");
+            wirereply_fail(s, x, &error, out);
+            return EXCHANGE_END;
+        }
+        if (e.kind == ANSWERING_END) {
+            wirereply_tell(s, true);
+            return EXCHANGE_END;
+        }
+    }
+    return EXCHANGE_WAIT;
+}
+
+static void wirereply_free_choices(struct wirereply *r, size_t n)
+{
+    for (size_t i = 0; r->choices && i < n; i++) {
+        struct wirereply_choice *c = &r->choices[i];
+        strbuf_deinit(&c->reasoning);
+        strbuf_deinit(&c->content);
+        for (size_t k = 0; k < c->n_calls; k++) {
+            mem_free(c->calls[k].name);
+            strbuf_deinit(&c->calls[k].arguments);
+        }
+        mem_free(c->calls);
+        json_decref(c->content_logprobs);
+        json_decref(c->reasoning_logprobs);
+    }
+    mem_free(r->choices);
+}
+
+static void wirereply_close(void *user)
+{
+    struct wirereply_source *s = user;
+    wirereply_tell(s, false);
+    wirereply_free_choices(&s->reply, s->reply.question->n);
+    answering_end(s->reply.answering);
+    mem_free(s);
+}
+
+static void wirereply_wake(void *user)
+{
+    exchange_wake(user);
+}
+
+static bool wirereply_start(struct wirereply_source *s, struct question *take_q,
+                            const struct wirereply_options *o, struct apierror *e)
+{
+    struct wirereply *r = &s->reply;
+    unsigned char random[12];
+    randombytes_buf(random, sizeof random);
+    sodium_bin2hex(r->id, sizeof r->id, random, sizeof random);
+    r->created = (int64_t)time(NULL);
+    r->choices = mem_calloc(take_q->n, sizeof *r->choices);
+    if (!r->choices) {
+        question_free(take_q);
+        return apierror_set(e, 503, "out_of_memory", NULL, "out of memory for the answer");
+    }
+    size_t n = take_q->n;
+    const struct answering_asker asker = {o->owner, o->partition, wirereply_wake, s->exchange};
+    if (!answering_begin(o->model, take_q, &asker, &r->answering, e)) {
+        wirereply_free_choices(r, n);
+        return false;
+    }
+    r->question = answering_question(r->answering);
+    return true;
+}
+
+void wirereply_give(struct exchange *x, struct question *take_q,
+                    const struct wirereply_options *options)
+{
+    struct apierror error = {0};
+    struct wirereply_source *s = mem_calloc(1, sizeof *s);
+    if (take_q->unknown.len > 0) {
+        exchange_add_header(x, "X-Fathom-Ignored", take_q->unknown.data);
+    }
+    if (!s) {
+        question_free(take_q);
+        apierror_set(&error, 503, "out_of_memory", NULL, "out of memory for the answer");
+    } else {
+        *s = (struct wirereply_source){.exchange = x, .done = options->done, .user = options->user};
+        s->reply.format = options->format;
+        s->reply.model = options->model;
+        s->reply.model_id = options->model_id;
+        wirereply_start(s, take_q, options, &error);
+    }
+    if (error.status) {
+        const struct answering_usage none = {0};
+        mem_free(s);
+        apierror_reply(x, &error, options->format->anthropic);
+        if (options->done) {
+            options->done(options->user, &none, false);
+        }
+        return;
+    }
+    bool stream = s->reply.question->stream;
+    if (stream) {
+        exchange_add_header(x, "Cache-Control", "no-cache");
+        exchange_add_header(x, "X-Accel-Buffering", "no");
+    }
+    const struct exchange_source source = {.pull = wirereply_pull,
+                                           .close = wirereply_close,
+                                           .user = s,
+                                           .type =
+                                               stream ? "text/event-stream" : "application/json",
+                                           .keepalive = stream ? ": keep-alive\n\n" : "\n",
+                                           .whole = !stream};
+    exchange_stream(x, &source);
+}

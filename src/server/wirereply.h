@@ -1,0 +1,76 @@
+/* server/wirereply.h: a question's answers as an HTTP reply in one of the wire formats: a stream of events
+ * or one document. The formats differ in a table of three functions; the rest is here. */
+#ifndef SERVER_WIREREPLY_H
+#define SERVER_WIREREPLY_H
+
+#include "server/answering.h"
+
+/* What a choice has said so far. */
+struct wirereply_call {
+    const char *id;
+    char *name;
+    struct strbuf arguments;
+    bool broken; /* its text is in the content */
+};
+
+struct wirereply_choice {
+    struct strbuf reasoning, content;
+    struct wirereply_call *calls; /* [n_calls] */
+    size_t n_calls;
+    json_t *content_logprobs, *reasoning_logprobs; /* lists; NULL: none */
+    enum answering_finish finish;
+    bool stop_string; /* a stop string ended it */
+};
+
+struct wirereply;
+
+struct wirereply_format {
+    /* Each appends to `out`; ERR_NOMEM. */
+    err (*begin)(struct wirereply *r, struct strbuf *out); /* of a stream; NULL: nothing */
+    err (*event)(struct wirereply *r, const struct answering_event *e, struct strbuf *out); /* of a stream */
+    err (*whole)(struct wirereply *r, struct strbuf *out); /* the document */
+    bool anthropic; /* its errors */
+};
+
+struct wirereply {
+    const struct wirereply_format *format;
+    const struct answering_model *model;
+    const char *model_id; /* what the model is called here */
+    char id[40];          /* random: 24 hex digits behind a prefix that `begin` and `whole` write */
+    int64_t created;      /* seconds since 1970 */
+    const struct question *question;
+    struct answering *answering;
+    struct answering_usage usage;     /* when all is over */
+    struct wirereply_choice *choices; /* [question->n] */
+    size_t n_open, open_kind;         /* the format's own: what it has begun */
+    size_t sequence;                  /* events sent */
+};
+
+/* Who measures and meters; called once, when the answer is over or its reader has gone (`whole` false). */
+typedef void (*wirereply_done)(void *user, const struct answering_usage *usage, bool whole);
+
+struct wirereply_options {
+    const struct wirereply_format *format;
+    const struct answering_model *model;
+    const char *model_id;
+    uint64_t owner, partition;
+    wirereply_done done; /* may be NULL */
+    void *user;
+};
+
+/* Begins the answer and gives it as x's reply; takes the question. What cannot be asked is the reply, too (and
+ * `done` is called with what came of it: nothing). */
+void wirereply_give(struct exchange *x, struct question *take_q, const struct wirereply_options *options);
+
+/* ---- for formats ---- */
+
+/* One event: "event: NAME\n" unless it is NULL, "data: " and the document. Takes it;NULL is ERR_NOMEM. */
+ERR_MUST_USE err wirereply_sse(struct strbuf *out, const char *name, json_t *take_document);
+/* A document; takes it. */
+ERR_MUST_USE err wirereply_json(struct strbuf *out, json_t *take_document);
+/* OpenAI's list of tokens with their log-probabilities. */
+json_t *wirereply_logprobs(const struct wirereply *r, const struct answering_token *tokens);
+/* prompt_tokens … with DeepSeek's hits and misses. */
+json_t *wirereply_usage(const struct answering_usage *u);
+
+#endif
