@@ -54,8 +54,7 @@ err chat_writer_bos(struct chat_writer *w, const char *token)
     return id < 0 ? chat_writer_special(w, token) : chat_writer_id(w, id);
 }
 
-/* The mark that `words` begin with, NULL for none. */
-static const char *chat_writer_mark(const char *words)
+const char *chat_writer_mark(const char *words)
 {
     static const char *const marks[] = {
         CHAT_THINK,         CHAT_THINK_END,         CHAT_DSML,  CHAT_TOOL_CALL, CHAT_TOOL_CALL_END,

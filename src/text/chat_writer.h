@@ -28,6 +28,9 @@ ERR_MUST_USE err chat_writer_puts(struct chat_writer *w, const char *text);
  * them. */
 ERR_MUST_USE err chat_writer_own(struct chat_writer *w, const char *words);
 
+/* The mark that such words begin with, NULL for none. */
+const char *chat_writer_mark(const char *words);
+
 /* A token that the format cannot do without: ERR_ARGUMENT where the vocabulary lacks it. */
 ERR_MUST_USE err chat_writer_special(struct chat_writer *w, const char *token);
 /* The beginning of text, `token` or whatever this vocabulary calls it. */

@@ -5,7 +5,8 @@
  *
  * A rule ends with its line, except inside parentheses, after "::=" and "|", and before a line that begins
  * with "|". Escapes: \n \r \t \\ \" \[ \] \xHH \uHHHH \UHHHHHHHH; classes know ranges and [^…]; "." is
- * any character. The text must match `root` from its beginning to its end.
+ * any character. The text must match `root` from its beginning to its end. <[7]> is the token of that id,
+ * one that marks something rather than a piece of text: its spelling in letters does not match.
  *
  * A grammar is compiled to steps over bytes, a character being the bytes of its UTF-8 form, so that a
  * text may be cut anywhere, inside characters too. How it is matched: text/grammarstates.h. Immutable
@@ -26,6 +27,7 @@ enum {
     GRAMMAR_STEPS_MAX = 1 << 20,
     GRAMMAR_REPEAT_MAX = 1 << 16, /* in {m,n} */
     GRAMMAR_DEPTH_MAX = 128,      /* groups in groups */
+    GRAMMAR_TOKENS_MAX = 8,       /* different ones in <[…]> */
 };
 
 /* ERR_ARGUMENT with line, column, what was found and what was expected; so for what can never match: a

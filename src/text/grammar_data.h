@@ -30,7 +30,15 @@ struct grammar {
     uint32_t root;       /* first step */
     uint8_t classes[256]; /* bytes that no step tells apart share a class */
     size_t n_classes;
+    int32_t tokens[GRAMMAR_TOKENS_MAX]; /* of <[…]> */
+    size_t n_tokens;
 };
+
+/* The byte that token k of a grammar is to it; no character has one of these. */
+static inline uint8_t grammar_token_byte(size_t k)
+{
+    return (uint8_t)(0xf8 + k);
+}
 
 static inline bool grammar_is_empty(const struct grammar_step *s)
 {

@@ -315,20 +315,56 @@ static err grammar_parse_group(struct grammar_parse *p, struct grammar_piece *ou
     return ERR_OK;
 }
 
-static err grammar_parse_number(struct grammar_parse *p, uint32_t *out)
+/* A number up to `most`; `over` says what it is when it is larger. */
+static err grammar_parse_number(struct grammar_parse *p, uint32_t most, const char *over, uint32_t *out)
 {
-    uint32_t v = 0;
+    uint64_t v = 0;
     size_t start = p->pos;
     for (; p->pos < p->len && p->text[p->pos] >= '0' && p->text[p->pos] <= '9'; p->pos++) {
-        v = 10 * v + (uint32_t)(p->text[p->pos] - '0');
-        if (v > GRAMMAR_REPEAT_MAX) {
+        v = 10 * v + (uint64_t)(p->text[p->pos] - '0');
+        if (v > most) {
             char what[80];
-            snprintf(what, sizeof what, "repeated more than %d times", GRAMMAR_REPEAT_MAX);
+            snprintf(what, sizeof what, over, most);
             return grammar_parse_at(p, start, ERR_LIMIT, what);
         }
     }
-    *out = v;
+    *out = (uint32_t)v;
     return p->pos > start ? ERR_OK : grammar_parse_expected(p, start, "a number");
+}
+
+static err grammar_parse_count(struct grammar_parse *p, uint32_t *out)
+{
+    return grammar_parse_number(p, GRAMMAR_REPEAT_MAX, "repeated more than %u times", out);
+}
+
+/* <[id]>: a byte of its own. */
+static err grammar_parse_token(struct grammar_parse *p, struct grammar_piece *out)
+{
+    struct grammar *g = p->g;
+    size_t start = p->pos++, k = 0;
+    uint32_t id = 0;
+    if (!grammar_parse_take(p, '[')) {
+        return grammar_parse_at(p, start, ERR_UNSUPPORTED, "tokens by name (<…>) are not supported; write the "
+                                "token's id, <[id]>, or its text as a literal");
+    }
+    TRY(grammar_parse_number(p, INT32_MAX, "no token has an id over %u", &id));
+    if (!grammar_parse_take(p, ']') || !grammar_parse_take(p, '>')) {
+        return grammar_parse_expected(p, p->pos, "\"]>\"");
+    }
+    while (k < g->n_tokens && g->tokens[k] != (int32_t)id) {
+        k++;
+    }
+    if (k == GRAMMAR_TOKENS_MAX) {
+        char what[80];
+        snprintf(what, sizeof what, "more than %d different tokens (<[id]>)", GRAMMAR_TOKENS_MAX);
+        return grammar_parse_at(p, start, ERR_LIMIT, what);
+    }
+    g->tokens[k] = (int32_t)id;
+    g->n_tokens = k == g->n_tokens ? k + 1 : g->n_tokens;
+    uint8_t b = grammar_token_byte(k);
+    TRY(grammar_add(g, (struct grammar_step){GRAMMAR_BYTES, b, b, GRAMMAR_OPEN, 0}, &out->first, p->info));
+    out->last = out->first;
+    return ERR_OK;
 }
 
 /* Behind "{". */
@@ -338,7 +374,7 @@ static err grammar_parse_counts(struct grammar_parse *p, uint32_t *min, uint32_t
     grammar_parse_blanks(p, false);
     *min = 0;
     if (grammar_parse_peek(p) != ',') { /* {,n} is {0,n} */
-        TRY(grammar_parse_number(p, min));
+        TRY(grammar_parse_count(p, min));
         grammar_parse_blanks(p, false);
     }
     *max = *min;
@@ -346,7 +382,7 @@ static err grammar_parse_counts(struct grammar_parse *p, uint32_t *min, uint32_t
         grammar_parse_blanks(p, false);
         *max = GRAMMAR_OPEN;
         if (grammar_parse_peek(p) != '}') {
-            TRY(grammar_parse_number(p, max));
+            TRY(grammar_parse_count(p, max));
             grammar_parse_blanks(p, false);
         }
     }
@@ -389,9 +425,11 @@ static err grammar_parse_element(struct grammar_parse *p, struct grammar_piece *
     if (c == '(') {
         return grammar_parse_group(p, out);
     }
-    if (c == '<' || c == '!') {
-        return grammar_parse_at(p, p->pos, ERR_UNSUPPORTED, "tokens (<…>) are not supported; write their "
-                                                            "text as a literal");
+    if (c == '<') {
+        return grammar_parse_token(p, out);
+    }
+    if (c == '!') {
+        return grammar_parse_at(p, p->pos, ERR_UNSUPPORTED, "any token but one (!<…>) is not supported");
     }
     *any = grammar_parse_is_name(c);
     if (*any) {

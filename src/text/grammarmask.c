@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "text/grammar_data.h"
 #include "text/grammarstates.h"
 
 enum { GRAMMARMASK_KEPT = 64 };
@@ -14,6 +15,7 @@ enum { GRAMMARMASK_KEPT = 64 };
 static const uint32_t GRAMMARMASK_UNKNOWN = UINT32_MAX;
 
 struct grammarmask {
+    const struct grammar *grammar;
     const struct tokentrie *trie;
     struct grammarstates *states;
     uint32_t at;
@@ -26,12 +28,25 @@ struct grammarmask {
     size_t n_plains;
 };
 
+static err grammarmask_check(const struct grammar *g, const struct tokentrie *v, struct errinfo *info)
+{
+    for (size_t k = 0; k < g->n_tokens; k++) {
+        if ((size_t)g->tokens[k] >= v->vocab_size) {
+            return err_set(info, ERR_ARGUMENT, "the grammar names token %d; this vocabulary has %zu",
+                           g->tokens[k], v->vocab_size);
+        }
+    }
+    return ERR_OK;
+}
+
 err grammarmask_new(const struct grammar *g, const struct tokentrie *v, struct grammarmask **out,
                     struct errinfo *info)
 {
+    TRY(grammarmask_check(g, v, info));
     struct grammarmask *m = mem_calloc(1, sizeof *m);
     size_t words = (v->vocab_size + 63) / 64;
     if (m) {
+        m->grammar = g;
         m->trie = v;
         m->n_words = words;
         m->masks = mem_calloc(GRAMMARMASK_KEPT * words, sizeof *m->masks);
@@ -159,6 +174,17 @@ static err grammarmask_takes(struct grammarmask *m, uint32_t state, uint8_t n, b
 
 /* ---- masks ---- */
 
+/* The tokens that the grammar names. */
+static err grammarmask_named(struct grammarmask *m, uint64_t *mask, struct errinfo *info)
+{
+    for (size_t k = 0; k < m->grammar->n_tokens; k++) {
+        uint32_t to, id = (uint32_t)m->grammar->tokens[k];
+        TRY(grammarstates_next(m->states, m->at, grammar_token_byte(k), &to, info));
+        mask[id / 64] |= (uint64_t)(to != GRAMMARSTATES_DEAD) << id % 64;
+    }
+    return ERR_OK;
+}
+
 static void grammarmask_set(const struct grammarmask *m, uint64_t *mask, uint32_t first, uint32_t end)
 {
     for (uint32_t k = first; k < end; k++) {
@@ -221,6 +247,7 @@ err grammarmask_next(struct grammarmask *m, const uint64_t **bits, struct errinf
     uint64_t *mask = m->masks + m->oldest * m->n_words;
     m->mask_of[m->oldest] = GRAMMARSTATES_DEAD;
     TRY(grammarmask_walk(m, mask, info));
+    TRY(grammarmask_named(m, mask, info));
     m->mask_of[m->oldest] = m->at;
     m->oldest = (m->oldest + 1) % GRAMMARMASK_KEPT;
     *bits = mask;
@@ -232,18 +259,39 @@ bool grammarmask_may_end(const struct grammarmask *m)
     return m->after < 0 && grammarstates_may_end(m->states, m->at);
 }
 
+/* The state behind a token that the grammar names here; DEAD: it does not. */
+static err grammarmask_follow_named(struct grammarmask *m, int32_t id, uint32_t *at, struct errinfo *info)
+{
+    *at = GRAMMARSTATES_DEAD;
+    for (size_t k = 0; k < m->grammar->n_tokens && *at == GRAMMARSTATES_DEAD; k++) {
+        if (m->grammar->tokens[k] == id) {
+            TRY(grammarstates_next(m->states, m->at, grammar_token_byte(k), at, info));
+        }
+    }
+    return ERR_OK;
+}
+
+/* The state behind a token's text. */
+static err grammarmask_follow(struct grammarmask *m, int32_t id, uint32_t *at, struct errinfo *info)
+{
+    struct tokenizer_piece text = tokenizer_bytes(m->trie->tokenizer, id);
+    bool taken = id >= 0 && (size_t)id < m->trie->vocab_size && tokentrie_takes(m->trie->tokenizer, id);
+    *at = taken ? m->at : GRAMMARSTATES_DEAD;
+    for (size_t i = 0; i < text.len && *at != GRAMMARSTATES_DEAD; i++) {
+        TRY(grammarstates_next(m->states, *at, (uint8_t)text.data[i], at, info));
+    }
+    return ERR_OK;
+}
+
 err grammarmask_accept(struct grammarmask *m, int32_t id, struct errinfo *info)
 {
     if (m->after >= 0) {
         m->after = id == m->after ? -1 : m->after;
         return ERR_OK;
     }
-    struct tokenizer_piece text = tokenizer_bytes(m->trie->tokenizer, id);
-    bool taken = id >= 0 && (size_t)id < m->trie->vocab_size && tokentrie_takes(m->trie->tokenizer, id);
-    uint32_t at = taken ? m->at : GRAMMARSTATES_DEAD;
-    for (size_t i = 0; i < text.len && at != GRAMMARSTATES_DEAD; i++) {
-        TRY(grammarstates_next(m->states, at, (uint8_t)text.data[i], &at, info));
-    }
+    uint32_t at;
+    TRY(grammarmask_follow_named(m, id, &at, info));
+    TRY(at == GRAMMARSTATES_DEAD ? grammarmask_follow(m, id, &at, info) : ERR_OK);
     if (at == GRAMMARSTATES_DEAD) {
         return err_set(info, ERR_ARGUMENT, "token %d does not go on as the grammar wants", id);
     }

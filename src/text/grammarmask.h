@@ -14,7 +14,7 @@
 
 struct grammarmask;
 
-/* Both must outlive it. */
+/* Both must outlive it. ERR_ARGUMENT when the grammar names a token that the vocabulary does not have. */
 ERR_MUST_USE err grammarmask_new(const struct grammar *g, const struct tokentrie *v,
                                  struct grammarmask **out, struct errinfo *info);
 void grammarmask_free(struct grammarmask *m); /* NULL is fine */

@@ -334,7 +334,7 @@ static err schemagrammar_ref(struct schemagrammar *s, const char *ref, struct st
         return strbuf_printf(out, "ref%d", (int)json_integer_value(known));
     }
     TRY(schemagrammar_merge_find(s, ref, &target));
-    int number = (int)json_object_size(s->refs);
+    unsigned number = s->n_refs++;
     if (json_object_set_new(s->refs, ref, json_integer(number)) != 0) {
         return ERR_NOMEM;
     }
@@ -351,10 +351,10 @@ static err schemagrammar_ref(struct schemagrammar *s, const char *ref, struct st
     strbuf_deinit(&s->path);
     s->path = path;
     if (e == ERR_OK) {
-        e = strbuf_printf(&s->rules, "ref%d ::= %s\n", number, body.data);
+        e = strbuf_printf(&s->rules, "ref%u ::= %s\n", number, body.data);
     }
     strbuf_deinit(&body);
-    return e == ERR_OK ? strbuf_printf(out, "ref%d", number) : e;
+    return e == ERR_OK ? strbuf_printf(out, "ref%u", number) : e;
 }
 
 static err schemagrammar_joined(struct schemagrammar *s, const json_t *schema, struct strbuf *out)
@@ -416,31 +416,48 @@ err schemagrammar_visit(struct schemagrammar *s, const json_t *schema, struct st
 
 /* ---- the whole ---- */
 
-static err schemagrammar_all(struct schemagrammar *s, struct strbuf *root)
+err schemagrammar_begin(struct schemagrammar *s, const json_t *root)
 {
+    json_decref(s->refs);
     s->refs = json_object();
-    TRY(s->refs ? ERR_OK : ERR_NOMEM);
-    TRY(strbuf_puts(root, "root ::= "));
-    TRY(s->root ? schemagrammar_visit(s, s->root, root) : strbuf_puts(root, "object"));
-    TRY(strbuf_puts(root, "\n"));
-    TRY(strbuf_append(root, s->rules.data ? s->rules.data : "", s->rules.len));
-    return strbuf_puts(root, schemagrammar_basis);
+    s->root = root;
+    return s->refs ? ERR_OK : ERR_NOMEM;
+}
+
+err schemagrammar_end(struct schemagrammar *s, struct strbuf *text)
+{
+    TRY(strbuf_puts(text, "\n"));
+    TRY(strbuf_append(text, s->rules.data ? s->rules.data : "", s->rules.len));
+    return strbuf_puts(text, schemagrammar_basis);
+}
+
+void schemagrammar_deinit(struct schemagrammar *s)
+{
+    json_decref(s->refs);
+    strbuf_deinit(&s->rules);
+    strbuf_deinit(&s->path);
+}
+
+static err schemagrammar_all(struct schemagrammar *s, const json_t *schema, struct strbuf *text)
+{
+    TRY(schemagrammar_begin(s, schema));
+    TRY(strbuf_puts(text, "root ::= "));
+    TRY(schema ? schemagrammar_visit(s, schema, text) : strbuf_puts(text, "object"));
+    return schemagrammar_end(s, text);
 }
 
 err schemagrammar_text(const json_t *schema, char **out, struct errinfo *info)
 {
     struct errinfo own;
-    struct schemagrammar s = {.root = schema, .info = info ? info : &own};
+    struct schemagrammar s = {.info = info ? info : &own};
     struct strbuf text = {0};
     s.info->message[0] = '\0';
-    err e = schemagrammar_all(&s, &text);
+    err e = schemagrammar_all(&s, schema, &text);
     e = e == ERR_OK ? strbuf_take(&text, out) : e;
     if (e == ERR_NOMEM) {
         e = err_set(info, e, "out of memory for the grammar of a schema");
     }
-    json_decref(s.refs);
-    strbuf_deinit(&s.rules);
-    strbuf_deinit(&s.path);
+    schemagrammar_deinit(&s);
     strbuf_deinit(&text);
     return e;
 }

@@ -1,4 +1,5 @@
-/* text/schemagrammar_data.h: what the schemagrammar*.c files share. An expression is GBNF that can
+/* text/schemagrammar_data.h: what the schemagrammar*.c files share, and how toolgrammar.c
+ * puts several schemas into one grammar. An expression is GBNF that can
  * stand anywhere in a sequence: one element, or several in parentheses. */
 #ifndef TEXT_SCHEMAGRAMMAR_DATA_H
 #define TEXT_SCHEMAGRAMMAR_DATA_H
@@ -11,10 +12,16 @@ struct schemagrammar {
     json_t *refs;        /* rule numbers by JSON pointer; owned */
     struct strbuf rules; /* finished ones */
     struct strbuf path;  /* JSON pointer of where we are */
-    unsigned n_rules;
+    unsigned n_rules, n_refs;
     size_t depth, visits, merges;
     struct errinfo *info;
 };
+
+/* From here on $ref names parts of `root`, which is borrowed. Rules made so far stay. */
+ERR_MUST_USE err schemagrammar_begin(struct schemagrammar *s, const json_t *root);
+/* Behind the expression of `root`: all rules. */
+ERR_MUST_USE err schemagrammar_end(struct schemagrammar *s, struct strbuf *text);
+void schemagrammar_deinit(struct schemagrammar *s); /* a zeroed struct is fine */
 
 /* ERR_UNSUPPORTED or ERR_ARGUMENT with the pointer in front. */
 ERR_MUST_USE err schemagrammar_refuse(struct schemagrammar *s, err code, const char *fmt, ...)

@@ -22,8 +22,13 @@ static int tokentrie_compare(const void *a, const void *b, void *user)
 bool tokentrie_takes(const struct tokenizer *t, int32_t id)
 {
     enum tokenizer_kind kind = tokenizer_kind_at(t, id);
-    size_t len = tokenizer_bytes(t, id).len;
-    return (kind == TOKENIZER_NORMAL || kind == TOKENIZER_BYTE) && len > 0 && len <= TOKENTRIE_DEPTH_MAX;
+    struct tokenizer_piece p = tokenizer_bytes(t, id);
+    bool text = (kind == TOKENIZER_NORMAL || kind == TOKENIZER_BYTE) && p.len > 0 &&
+                p.len <= TOKENTRIE_DEPTH_MAX;
+    for (size_t i = 0; i < p.len && text; i++) {
+        text = (uint8_t)p.data[i] < 0xf8; /* what no character has; grammars have their own use for it */
+    }
+    return text;
 }
 
 static size_t tokentrie_common(struct tokenizer_piece a, struct tokenizer_piece b)

@@ -10,7 +10,8 @@
 enum { TOKENTRIE_DEPTH_MAX = 255 }; /* bytes; longer tokens are left out */
 
 /* `tokenizer` must outlive it. Every node comes before the ones below it. Added tokens of any kind are left
- * out: what a grammar asks for is text, and text never becomes a control token. */
+ * out: what a grammar asks for is text, and text never becomes a control token (those that it names, <[id]>,
+ * are no part of the tree). */
 struct tokentrie {
     const struct tokenizer *tokenizer;
     size_t n_nodes, n_tokens, vocab_size;

@@ -186,7 +186,10 @@ static void bad_grammars_are_refused_with_the_place(void **state)
         {"root ::= \"x\"* root?", ERR_ARGUMENT, "left recursion"},
         {"root ::= \"a\" root", ERR_ARGUMENT, "the rule \"root\" has no end"},
         {"root ::= \"a\" | a\na ::= \"b\" a", ERR_ARGUMENT, "line 2, column 1: the rule \"a\" has no end"},
-        {"root ::= <think>", ERR_UNSUPPORTED, "tokens (<…>) are not supported"},
+        {"root ::= <[7>", ERR_ARGUMENT, "column 13: found \">\", expected \"]>\""},
+        {"root ::= <[99999999999]>", ERR_LIMIT, "no token has an id over 2147483647"},
+        {"root ::= <[1]><[2]><[3]><[4]><[5]><[6]><[7]><[8]><[1]><[9]>", ERR_LIMIT, "more than 8 different tokens"},
+        {"root ::= <think>", ERR_UNSUPPORTED, "tokens by name (<…>) are not supported"},
         {"root ::= \"a\"{1,1000000}", ERR_LIMIT, "repeated more than 65536 times"},
         {"root ::= \"a\"{60000} \"b\"{60000} \"c\"{60000} \"d\"{60000} \"a\"{60000} \"b\"{60000} \"c\"{60000} "
          "\"d\"{60000} \"a\"{60000} \"b\"{60000} \"c\"{60000} \"d\"{60000} \"a\"{60000} \"b\"{60000} \"c\"{60000} "
