@@ -89,6 +89,9 @@ $(BUILD)/obj/gen/%.o: $(BUILD)/gen/%.c
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -fopenmp -c -o $@ $<
 
+# What libmicrohttpd speaks TLS with, spoken by a test itself.
+$(BUILD)/tests/server/test_sandbox_work: LDLIBS += -lgnutls
+
 $(BUILD)/tests/%: tests/%.c $(LIB)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -Itests $(LDFLAGS) -o $@ $< $(LIB) $(LDLIBS) -lcmocka

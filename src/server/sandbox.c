@@ -2,6 +2,7 @@
 #include "server/sandbox.h"
 
 #include <dirent.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
@@ -75,6 +76,13 @@ static err sandbox_check_descriptors(struct errinfo *info)
     }
     closedir(list);
     return e;
+}
+
+/* The C library loads this one when a thread ends by pthread_exit, as OpenMP's do, and ends the process when it
+ * cannot. (Another C library that has no such file does not need it.) */
+static void sandbox_preload(void)
+{
+    (void)dlopen("libgcc_s.so.1", RTLD_NOW);
 }
 
 /* In each thread: no capability is left, not even to root: some open other processes' memory in spite of
@@ -154,6 +162,7 @@ err sandbox_enter(const struct sandbox_options *options, struct sandbox_report *
             "refused, but every file of this user would stay open to the server");
     }
     TRY(sandbox_check_descriptors(info));
+    sandbox_preload();
     TRY(sandbox_harden(info));
     if (abi > 0) {
         TRY(sandbox_files(options, abi, info));
