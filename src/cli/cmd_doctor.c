@@ -1,5 +1,5 @@
 /* cli/cmd_doctor.c: `fathom doctor`: what this machine can do: processor, memory, what reading and
- * arithmetic reach at most, room for models. */
+ * arithmetic reach at most, room for models; whether its kernel keeps the server from sending anything. */
 #include <errno.h>
 #include <string.h>
 #include <sys/statvfs.h>
@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/meminfo.h"
+#include "cli/egress.h"
 #include "cli/options.h"
 #include "cli/registry.h"
 #include "cli/verbs.h"
@@ -150,19 +151,26 @@ static err cmd_doctor_print_json(const struct doctor *d, struct errinfo *info)
 
 int cmd_doctor(int argc, char **argv)
 {
-    bool json = false, quick = false;
+    bool json = false, quick = false, no_egress = false, held = true;
     const struct options_row rows[] = {
         options_flag("quick", &quick, "do not measure (about a second)"),
+        options_flag("no-egress", &no_egress,
+                     "instead: try, behind the server's sandbox, all that must not work there"),
         options_flag("json", &json, "one JSON document on stdout"),
     };
-    const struct options spec = {"doctor", "what this machine can do", rows, 2,
-                                 "  fathom doctor\n  FATHOM_CPU=avx2 fathom doctor\n"};
+    const struct options spec = {"doctor", "what this machine can do", rows, sizeof rows / sizeof *rows,
+                                 "  fathom doctor\n  FATHOM_CPU=avx2 fathom doctor\n"
+                                 "  fathom doctor --no-egress\n"};
     int status;
     if (!options_begin(&spec, argc, argv, &status)) {
         return status;
     }
     struct errinfo info = {0};
     struct doctor d = {0};
+    if (no_egress) {
+        err e = egress_print(json, &held, &info);
+        return e != ERR_OK ? options_fail(&spec, &info) : !held;
+    }
     err e = cmd_doctor_examine(&d, quick, &info);
     if (e == ERR_OK && json) {
         e = cmd_doctor_print_json(&d, &info);
