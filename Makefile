@@ -27,7 +27,7 @@ SRC     += $(sort $(wildcard src/tensor/cpu/*.c))
 endif
 LIB_OBJ := $(patsubst src/%.c,$(BUILD)/obj/%.o,$(filter-out src/cli/main.c,$(SRC))) \
            $(BUILD)/obj/gen/catalogue_text.o $(BUILD)/obj/gen/aliases_text.o $(BUILD)/obj/gen/peerscript_text.o \
-           $(BUILD)/obj/gen/reportstyle_text.o
+           $(BUILD)/obj/gen/reportstyle_text.o $(BUILD)/obj/gen/webassets_table.o
 MAIN_OBJ:= $(BUILD)/obj/cli/main.o
 LIB     := $(BUILD)/libfathom.a
 TESTS   := $(patsubst tests/%.c,$(BUILD)/tests/%,$(sort $(wildcard tests/*/test_*.c tests/*/*/test_*.c)))
@@ -84,6 +84,11 @@ $(BUILD)/gen/peerscript_text.c: bench/peer_llamacpp.py tools/embed.sh
 $(BUILD)/gen/reportstyle_text.c: web/report.css tools/embed.sh
 	@mkdir -p $(@D)
 	@tools/embed.sh $< reportstyle_text > $@
+
+# The page of `fathom serve`, a file of the system's among its files perhaps.
+$(BUILD)/gen/webassets_table.c: web/assets.list tools/embed_web.sh $(shell tools/embed_web.sh --sources web/assets.list)
+	@mkdir -p $(@D)
+	@tools/embed_web.sh $< > $@.new && mv $@.new $@
 
 $(BUILD)/obj/gen/%.o: $(BUILD)/gen/%.c
 	@mkdir -p $(@D)

@@ -138,6 +138,24 @@ check_readmes() {
     done
 }
 
+# The page: text never becomes markup, every module is embedded, sizes as elsewhere.
+check_web() {
+    local f
+    files web | grep -E '\.js$' | while read -r f; do
+        [ -e "$f" ] || continue
+        grep -nHE 'innerHTML|outerHTML|insertAdjacentHTML|document\.write|createContextualFragment|\beval\(|new Function' \
+            "$f" | sed 's/$/   (text never becomes markup or code)/'
+        [[ $(head -c 3 "$f") == '// ' ]] || echo "$f: does not begin with a comment that says what it is"
+        awk '{ text = $0; gsub(/[\200-\277]/, "", text) }
+            length(text) > 112 { print FILENAME ":" FNR ": " length(text) " columns, at most 112" }
+            /\t/ { print FILENAME ":" FNR ": a tab" }
+            /[ \t]$/ { print FILENAME ":" FNR ": blanks at the end of the line" }
+            END { if (FNR > 400) { print FILENAME ": " FNR " lines, at most 400" } }' "$f"
+        grep -q " $f " web/assets.list || echo "$f: web/assets.list does not name it"
+    done
+    [ "$(wc -l <web/README.md)" -le 30 ] || echo "web/README.md: over 30 lines"
+}
+
 check_map() {
     tools/map.sh | cmp -s - docs/map.md || echo "docs/map.md is out of date; run: make map"
 }
@@ -153,7 +171,7 @@ check_warnings() {
     done
 }
 
-for check in layers stems symbols sizes content readmes map warnings; do
+for check in layers stems symbols sizes content readmes web map warnings; do
     "check_$check" >>"$bad"
 done
 cat "$bad"

@@ -1,0 +1,91 @@
+// Files that go with the next turn: read here when they are text, by the server when they are PDF, refused with
+// a reason when they are something else.
+
+import { h, icon, iconButton } from "./dom.js";
+import { api } from "./api.js";
+import { t, formatBytes } from "./strings.js";
+
+export const LONG_PASTE = 2500; // characters; a longer paste becomes a file
+
+async function readText(file, limits) {
+    if (file.size > limits.attachment_bytes) {
+        throw new Error(t("file_too_large", { name: file.name, size: formatBytes(file.size),
+            most: formatBytes(limits.attachment_bytes) }));
+    }
+    if (/^(image|audio|video)\//.test(file.type) && file.type !== "image/svg+xml") {
+        throw new Error(t("file_no_text", { name: file.name }));
+    }
+    const bytes = await file.arrayBuffer();
+    try {
+        const text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+        if (text.includes("\0")) {
+            throw new TypeError("binary");
+        }
+        return text.replaceAll("\r\n", "\n");
+    } catch {
+        throw new Error(t("file_no_text", { name: file.name }));
+    }
+}
+
+export class Attachments {
+    // changed() after each change; failed(words) when a file cannot be taken.
+    constructor(session, { changed, failed }) {
+        this.session = session;
+        this.changed = changed;
+        this.failed = failed;
+        this.files = []; // { name, text } or, while it is read, { name, text: null }
+        this.element = h("ul", { class: "file-list", "aria-label": t("attachments"), hidden: true });
+    }
+
+    get reading() {
+        return this.files.some((file) => file.text === null);
+    }
+
+    set(files) {
+        this.files = [...files];
+        this.show();
+    }
+
+    async add(files) {
+        await Promise.all([...files].map((file) => this.addOne(file)));
+    }
+
+    async addOne(source) {
+        const pdf = source.type === "application/pdf" || /\.pdf$/i.test(source.name);
+        const file = { name: source.name, text: null };
+        this.files.push(file);
+        this.show();
+        try {
+            if (pdf && !this.session.pdf) {
+                throw new Error(t("file_no_pdf", { name: source.name }));
+            }
+            file.text = pdf ? (await api.extract(source)).text : await readText(source, this.session.limits);
+        } catch (error) {
+            this.files = this.files.filter((one) => one !== file);
+            this.failed(error.message);
+        }
+        this.show();
+    }
+
+    addPaste(text) {
+        const number = this.files.filter((file) => file.pasted).length + 1;
+        this.files.push({ name: t("pasted_name", { n: number }), text, pasted: true });
+        this.show();
+    }
+
+    // What is sent of them.
+    list() {
+        return this.files.map(({ name, text }) => ({ name, text }));
+    }
+
+    show() {
+        this.element.hidden = this.files.length === 0;
+        this.element.replaceChildren(...this.files.map((file) => h("li", null,
+            h("span", { class: "file-chip" }, icon("file"), h("span", null, file.name),
+                h("small", null, file.text === null ? t("file_reading") : formatBytes(file.text.length)),
+                iconButton("close", t("remove_file", { name: file.name }), () => {
+                    this.set(this.files.filter((one) => one !== file));
+                }, { class: "icon-button small" })))));
+        this.changed();
+    }
+}

@@ -1,0 +1,98 @@
+// What can be done with a whole chat: rename, pin, move, export, delete, its settings, its tree.
+
+import { h } from "./dom.js";
+import { api } from "./api.js";
+import { UNDO_MS } from "./chatlist.js";
+import { chatSettings } from "./chatsettings.js";
+import { confirmDialog, promptDialog } from "./dialog.js";
+import { openMenu } from "./menu.js";
+import { treeDialog } from "./treeview.js";
+import { t } from "./strings.js";
+
+// Lets the browser save what an address of the server gives.
+export function download(path) {
+    const link = h("a", { href: path, download: "" });
+    document.body.append(link);
+    link.click();
+    link.remove();
+}
+
+export class ChatActions {
+    constructor(page) {
+        this.page = page;
+    }
+
+    menu(button, chat) {
+        openMenu(button, [
+            { label: t("rename"), icon: "edit", onclick: () => this.rename(chat) },
+            { label: t(chat.pinned ? "unpin" : "pin"), icon: "pin", onclick: () => this.change(chat,
+                { pinned: !chat.pinned }) },
+            { label: t("move"), icon: "folder", onclick: () => this.move(chat) }, null,
+            { label: t("export_markdown"), icon: "download",
+                onclick: () => download(api.exportPath(chat.id, "markdown")) },
+            { label: t("export_json"), icon: "download",
+                onclick: () => download(api.exportPath(chat.id, "json")) }, null,
+            { label: t("delete"), icon: "trash", danger: true, onclick: () => this.remove(chat) },
+        ]);
+    }
+
+    // The open conversation keeps what it knows of itself in step.
+    async change(chat, fields) {
+        try {
+            const changed = await this.page.list.change(chat.id, fields);
+            const { conversation } = this.page;
+            if (conversation?.chat.id === chat.id) {
+                const { leaf } = conversation.chat;
+                Object.assign(conversation.chat, changed, { leaf });
+                conversation.emit("chat");
+            }
+        } catch (error) {
+            this.page.toasts.show(error.message, { label: t("retry"),
+                onclick: () => this.change(chat, fields) });
+        }
+    }
+
+    async rename(chat) {
+        const title = await promptDialog(t("rename"), t("title"), chat.title);
+        if (title) {
+            await this.change(chat, { title });
+        }
+    }
+
+    async move(chat) {
+        const folder = await promptDialog(t("move"), t("folder_name"), chat.folder ?? "",
+            this.page.list.folders());
+        if (folder !== undefined) {
+            await this.change(chat, { folder: folder === "" ? null : folder });
+        }
+    }
+
+    async remove(chat) {
+        const sure = await confirmDialog(t("delete_title"),
+            t("delete_words", { title: chat.title || t("untitled") }),
+            t("delete"));
+        if (!sure) {
+            return;
+        }
+        const { page } = this;
+        const undo = page.list.remove(chat.id, (error) => page.toasts.show(error.message));
+        const here = page.conversation?.chat.id === chat.id;
+        if (here) {
+            location.hash = "#/";
+        }
+        page.toasts.show(t("deleted"), { label: t("undo"), onclick: () => {
+            undo();
+            if (here) {
+                location.hash = `#/chat/${chat.id}`;
+            }
+        } }, UNDO_MS - 500);
+    }
+
+    settings() {
+        chatSettings(this.page);
+    }
+
+    tree() {
+        treeDialog(this.page);
+    }
+}

@@ -1,0 +1,87 @@
+// The chats that the side bar lists: the server's list as far as it was asked for. Event: change.
+
+import { api } from "./api.js";
+
+const PAGE = 60;
+export const UNDO_MS = 8000;
+
+export class ChatList extends EventTarget {
+    constructor() {
+        super();
+        this.chats = [];
+        this.more = false;
+        this.search = "";
+        this.leaving = new Map(); // id → timer: deleted, but not yet at the server
+        this.control = null;
+        window.addEventListener("pagehide", () => this.leaving.forEach((timer, id) => {
+            clearTimeout(timer);
+            api.deleteChat(id, true).catch(() => {});
+        }));
+    }
+
+    changed() {
+        this.dispatchEvent(new Event("change"));
+    }
+
+    visible() {
+        return this.chats.filter((chat) => !this.leaving.has(chat.id));
+    }
+
+    folders() {
+        const names = new Set(this.chats.map((chat) => chat.folder).filter(Boolean));
+        return [...names].sort((a, b) => a.localeCompare(b));
+    }
+
+    // The first page anew, or, with a search, what is found.
+    async load(search = this.search) {
+        this.search = search;
+        this.control?.abort();
+        this.control = new AbortController();
+        try {
+            const limit = search === "" ? Math.max(PAGE, this.chats.length) : PAGE;
+            const reply = await api.chats({ search, limit: Math.min(limit, 500) }, this.control.signal);
+            this.chats = reply.chats;
+            this.more = reply.more;
+            this.changed();
+        } catch (error) {
+            if (error.name !== "AbortError") {
+                throw error;
+            }
+        }
+    }
+
+    async loadMore() {
+        const last = this.chats.findLast((chat) => !chat.pinned);
+        const reply = await api.chats({ search: this.search, limit: PAGE, before: last?.updated });
+        const known = new Set(this.chats.map((chat) => chat.id));
+        this.chats.push(...reply.chats.filter((chat) => !known.has(chat.id)));
+        this.more = reply.more;
+        this.changed();
+    }
+
+    async change(id, fields) {
+        const chat = await api.changeChat(id, fields);
+        this.chats = this.chats.map((one) => (one.id === id ? { ...one, ...chat } : one));
+        this.changed();
+        return chat;
+    }
+
+    // Gone from the list at once, at the server a little later; undo() brings it back until then.
+    remove(id, failed) {
+        const now = () => {
+            this.leaving.delete(id);
+            this.chats = this.chats.filter((chat) => chat.id !== id);
+            api.deleteChat(id).catch((error) => {
+                failed(error);
+                this.load();
+            });
+        };
+        this.leaving.set(id, setTimeout(now, UNDO_MS));
+        this.changed();
+        return () => {
+            clearTimeout(this.leaving.get(id));
+            this.leaving.delete(id);
+            this.changed();
+        };
+    }
+}

@@ -1,0 +1,63 @@
+// Windows over the page: <dialog> keeps the focus inside, Escape closes, the focus goes back where it was.
+
+import { h, iconButton } from "./dom.js";
+import { t } from "./strings.js";
+
+// Shows a window with a title and contents; resolves when it is closed, with what close(result) was given.
+export function openDialog(title, contents, { wide = false, side = false, buttons = [] } = {}) {
+    const id = `dialog-${Math.random().toString(36).slice(2)}`;
+    const before = document.activeElement;
+    const dialog = h("dialog", { class: `dialog ${wide ? "is-wide" : ""} ${side ? "is-side" : ""}`,
+        "aria-labelledby": id });
+    const close = (result) => {
+        dialog.result = result;
+        dialog.close();
+    };
+    const row = buttons.map(({ label, result, kind = "", onclick }) => h("button", {
+        type: "button", class: `button ${kind}`, onclick: () => (onclick ? onclick(close) : close(result)),
+    }, label));
+    dialog.append(h("header", null, h("h2", { id }, title),
+        iconButton("close", t("close"), () => close())),
+    h("div", { class: "dialog-body" }, typeof contents === "function" ? contents(close) : contents),
+    ...(row.length > 0 ? [h("footer", { class: "buttons" }, row)] : []));
+    dialog.addEventListener("click", (event) => {
+        if (event.target === dialog) {
+            close(); // beside the window
+        }
+    });
+    document.body.append(dialog);
+    dialog.showModal();
+    (dialog.querySelector("[autofocus]") ?? dialog.querySelector(".primary, .danger"))?.focus();
+    return new Promise((resolve) => {
+        dialog.addEventListener("close", () => {
+            dialog.remove();
+            if (before?.isConnected) {
+                before.focus();
+            }
+            resolve(dialog.result);
+        });
+    });
+}
+
+export function confirmDialog(title, words, action) {
+    return openDialog(title, h("p", null, words), { buttons: [{ label: t("cancel") },
+        { label: action, result: true, kind: "danger" }] });
+}
+
+// Asks for one line of text; undefined when the person thought better of it.
+export function promptDialog(title, label, value, suggestions = []) {
+    return openDialog(title, (close) => {
+        const field = h("input", { class: "field", value, maxlength: "200", autofocus: true,
+            ...(suggestions.length > 0 ? { list: "suggestions" } : {}) });
+        setTimeout(() => field.select());
+        return h("form", { onsubmit: (event) => {
+            event.preventDefault();
+            close(field.value.trim());
+        } }, h("label", { class: "labelled" }, h("span", null, label), field),
+        suggestions.length > 0 ? h("datalist", { id: "suggestions" },
+            suggestions.map((one) => h("option", { value: one }))) : null,
+        h("div", { class: "buttons" },
+            h("button", { type: "button", class: "button", onclick: () => close() }, t("cancel")),
+            h("button", { type: "submit", class: "button primary" }, t("save"))));
+    });
+}

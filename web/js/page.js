@@ -1,0 +1,284 @@
+// The page of a person who is signed in: side bar, top bar, and the view that the address asks for.
+//   #/ new chat · #/temporary · #/chat/ID · #/chat/ID/MESSAGE · #/keys · #/usage
+
+import { h, icon, iconButton } from "./dom.js";
+import { Announcer } from "./announcer.js";
+import { api } from "./api.js";
+import { ChatActions } from "./chatactions.js";
+import { ChatList } from "./chatlist.js";
+import { ChatView } from "./chatview.js";
+import { Composer } from "./composer.js";
+import { Conversation } from "./conversation.js";
+import { openDialog } from "./dialog.js";
+import { keysView } from "./keysview.js";
+import { pageSettings } from "./pagesettings.js";
+import { readPrefs, savePref } from "./prefs.js";
+import { installShortcuts } from "./shortcuts.js";
+import { Sidebar } from "./sidebar.js";
+import { Toasts } from "./toasts.js";
+import { usageView } from "./usageview.js";
+import { t, formatBytes, formatCompact } from "./strings.js";
+
+const NARROW = "(max-width: 820px)";
+
+export class Page {
+    constructor(session) {
+        this.session = session;
+        this.conversation = null;
+        this.announcer = new Announcer();
+        this.toasts = new Toasts();
+        this.list = new ChatList();
+        this.actions = new ChatActions(this);
+        this.sidebar = new Sidebar(this, this.list);
+        this.chatView = new ChatView(this);
+        this.composer = new Composer(this);
+        this.heard = { branch: () => this.onbranch(), live: () => this.composer.showState(),
+            chat: () => this.showTitle(),
+            end: () => this.onend() };
+        this.build();
+    }
+
+    build() {
+        this.title = h("h1", { class: "chat-heading" });
+        this.badge = h("span", { class: "badge", hidden: true }, icon("ghost"), t("temporary"));
+        this.more = iconButton("more", t("chat_actions"),
+            () => this.actions.menu(this.more, this.conversation.chat),
+            { "aria-haspopup": "menu" });
+        this.treeButton = iconButton("tree", t("tree"), () => this.actions.tree());
+        this.chatTools = h("span", { class: "chat-tools" }, this.treeButton,
+            iconButton("sliders", t("chat_settings"), () => this.actions.settings()), this.more);
+        this.greeting = h("div", { class: "greeting" });
+        this.view = h("div", { class: "view" });
+        this.main = h("main", { class: "main", id: "main", tabindex: "-1" },
+            h("header", { class: "topbar" },
+                iconButton("menu", t("show_sidebar"), () => this.toggleSidebar(),
+                    { class: "icon-button show-sidebar",
+                    "aria-controls": "sidebar" }),
+                this.title, this.badge, h("span", { class: "spacer" }), this.chatTools), this.view);
+        this.app = h("div", { class: "app" }, this.sidebar.element,
+            h("div", { class: "backdrop", onclick: () => this.toggleSidebar(false) }), this.main);
+        this.app.classList.toggle("no-sidebar", !readPrefs().sidebar);
+        const skip = h("a", { class: "skip-link", href: "#composer", onclick: (event) => {
+            event.preventDefault();
+            (this.conversation === null ? this.main : this.composer).focus();
+        } }, t("skip_link"));
+        this.elements = [skip, this.app, this.toasts.element, this.announcer.element];
+    }
+
+    async begin() {
+        installShortcuts(this);
+        window.addEventListener("hashchange", () => this.route());
+        this.list.load().catch((error) => this.toasts.show(error.message));
+        await this.route();
+    }
+
+    async route() {
+        const [, where = "", id, message] = location.hash.split("/");
+        this.toggleSidebar(false, true);
+        if (where === "chat" && id) {
+            await this.openChat(id, message);
+        } else if (where === "keys" || where === "usage") {
+            this.leaveChat();
+            this.title.textContent = t(where);
+            document.title = `${t(where)} · Fathom`;
+            this.view.replaceChildren(where === "keys" ? keysView(this) : usageView(this));
+        } else {
+            this.showConversation(new Conversation({ temporary: where === "temporary" }));
+        }
+    }
+
+    leaveChat() {
+        for (const [name, listener] of Object.entries(this.heard)) {
+            this.conversation?.removeEventListener(name, listener);
+        }
+        this.conversation?.close();
+        this.conversation = null;
+        this.chatTools.hidden = true;
+        this.badge.hidden = true;
+        this.main.classList.remove("is-empty", "is-temporary");
+        this.sidebar.mark(null);
+    }
+
+    async openChat(id, message) {
+        if (this.conversation?.chat.id !== id) {
+            this.wanted = id;
+            try {
+                const conversation = await Conversation.open(id);
+                if (this.wanted !== id) {
+                    return; // another one was asked for meanwhile
+                }
+                this.showConversation(conversation);
+            } catch (error) {
+                this.toasts.show(error.status === 404 ? t("no_such_chat") : error.message);
+                location.hash = "#/";
+                return;
+            }
+        }
+        if (message) {
+            this.goTo(message);
+            history.replaceState(null, "", `#/chat/${id}`);
+        }
+    }
+
+    showConversation(conversation) {
+        this.leaveChat();
+        this.wanted = conversation.chat.id;
+        this.conversation = conversation;
+        for (const [name, listener] of Object.entries(this.heard)) {
+            conversation.addEventListener(name, listener);
+        }
+        this.chatTools.hidden = false;
+        if (this.chatView.element.parentNode !== this.view) {
+            this.view.replaceChildren(this.greeting, this.chatView.element, this.composer.element);
+        }
+        this.chatView.show(conversation);
+        this.composer.show(conversation);
+        this.onbranch();
+        this.sidebar.mark(conversation.chat.id);
+        if (!window.matchMedia("(pointer: coarse)").matches) {
+            this.composer.focus();
+        }
+    }
+
+    onbranch() {
+        const { chat, tree } = this.conversation;
+        const empty = tree.size === 0;
+        this.main.classList.toggle("is-empty", empty);
+        this.main.classList.toggle("is-temporary", chat.temporary);
+        this.badge.hidden = !chat.temporary;
+        this.treeButton.hidden = empty;
+        this.more.hidden = chat.id === null;
+        this.greeting.replaceChildren(...(empty ? this.greetingWords(chat) : []));
+        this.composer.showState();
+        this.showTitle();
+    }
+
+    greetingWords(chat) {
+        const [model] = this.session.models;
+        const about = [model.id, model.parameters ? t("parameters", { n: formatCompact(model.parameters) })
+            : null,
+            model.type, model.bytes ? formatBytes(model.bytes) : null].filter(Boolean).join(" · ");
+        return [h("h2", null, t(chat.temporary ? "temporary_greeting" : "greeting")),
+            h("p", null, chat.temporary ? t("temporary_words") : t("greeting_words")),
+            h("p", { class: "model" }, about)];
+    }
+
+    showTitle() {
+        const { chat, tree } = this.conversation;
+        const title = chat.title || (tree.size > 0 ? t("untitled") : t("new_chat"));
+        this.title.textContent = title;
+        document.title = tree.size > 0 ? `${title} · Fathom` : "Fathom";
+    }
+
+    onend() {
+        this.composer.showState();
+        this.composer.changed();
+        this.refreshList();
+    }
+
+    // The server may have found a title meanwhile.
+    async refreshList() {
+        try {
+            await this.list.load();
+        } catch (error) {
+            this.toasts.show(error.message);
+        }
+        const known = this.list.chats.find((chat) => chat.id === this.conversation?.chat.id);
+        if (known !== undefined) {
+            this.conversation.chat.title = known.title;
+            this.showTitle();
+        }
+    }
+
+    // What the composer and the messages ask for.
+
+    async send(turn) {
+        const { conversation } = this;
+        this.chatView.scrollToEnd();
+        const made = await conversation.send({ ...turn, think: this.composer.thinking });
+        if (made && this.conversation === conversation) {
+            history.replaceState(null, "", `#/chat/${conversation.chat.id}`);
+            this.wanted = conversation.chat.id;
+            this.sidebar.mark(conversation.chat.id);
+        }
+        this.refreshList();
+    }
+
+    async regenerate(message) {
+        try {
+            await this.conversation.regenerate(message, this.composer.thinking);
+        } catch (error) {
+            this.composer.showError(error.message, () => {
+                this.composer.hideError();
+                this.regenerate(message);
+            });
+        }
+    }
+
+    stop() {
+        return this.conversation?.stop().catch((error) => this.composer.showError(error.message));
+    }
+
+    answerNow() {
+        return this.conversation.answerNow().catch((error) => this.composer.showError(error.message));
+    }
+
+    editLast() {
+        return this.chatView.editLast();
+    }
+
+    goTo(message) {
+        const { conversation } = this;
+        if (conversation.tree.get(message) === undefined) {
+            return;
+        }
+        if (!conversation.path().some((one) => one.id === message)) {
+            conversation.select(message);
+        }
+        this.chatView.reveal(message);
+    }
+
+    showFile(file) {
+        openDialog(file.name, h("pre", { class: "file-text", tabindex: "0" }, file.text), { wide: true });
+    }
+
+    chatMenu(button, chat) {
+        this.actions.menu(button, chat);
+    }
+
+    openSettings() {
+        pageSettings(this);
+    }
+
+    async signOut() {
+        await api.logout().catch(() => {});
+        location.hash = "#/";
+        location.reload();
+    }
+
+    // Wide screens fold the side bar away and remember it; narrow ones lay it over the page.
+    toggleSidebar(open, onlyDrawer = false) {
+        const narrow = window.matchMedia(NARROW).matches;
+        if (narrow || onlyDrawer) {
+            const shown = narrow && (open ?? !this.app.classList.contains("drawer-open"));
+            this.app.classList.toggle("drawer-open", shown);
+            this.main.inert = shown;
+            if (shown) {
+                this.sidebar.search.focus();
+            }
+            return;
+        }
+        const shown = open ?? this.app.classList.contains("no-sidebar");
+        this.app.classList.toggle("no-sidebar", !shown);
+        savePref("sidebar", shown);
+    }
+
+    focusSearch() {
+        const narrow = window.matchMedia(NARROW).matches;
+        if (narrow ? !this.app.classList.contains("drawer-open") : this.app.classList.contains("no-sidebar")) {
+            this.toggleSidebar(true);
+        }
+        this.sidebar.search.focus();
+        this.sidebar.search.select();
+    }
+}

@@ -1,0 +1,74 @@
+// The window with the page's own settings: look, language, keys, and all chats at once.
+
+import { h } from "./dom.js";
+import { api } from "./api.js";
+import { download } from "./chatactions.js";
+import { confirmDialog, openDialog } from "./dialog.js";
+import { readPrefs, savePref } from "./prefs.js";
+import { shortcutsDialog } from "./shortcuts.js";
+import { t, formatNumber } from "./strings.js";
+
+function choice(label, name, options, changed = () => {}) {
+    const current = readPrefs()[name];
+    return h("label", { class: "setting" }, h("span", null, label), h("select", { class: "field",
+        onchange: (event) => {
+            savePref(name, event.target.value);
+            changed();
+        } }, options.map(([value, words]) => h("option", { value, selected: value === current }, words))));
+}
+
+function toggle(label, name, changed = () => {}) {
+    const box = h("input", { type: "checkbox", onchange: () => {
+        savePref(name, box.checked);
+        changed();
+    } });
+    box.checked = readPrefs()[name];
+    return h("label", { class: "setting" }, h("span", null, label), box);
+}
+
+async function importFile(page, file) {
+    try {
+        const { chats } = await api.importChats(file);
+        page.toasts.show(t("imported", { n: formatNumber(chats) }));
+    } catch (error) {
+        page.toasts.show(t("import_failed", { error: error.message }));
+    }
+    page.refreshList();
+}
+
+export function pageSettings(page) {
+    openDialog(t("settings"), (close) => {
+        const picker = h("input", { type: "file", accept: ".json,application/json", hidden: true,
+            tabindex: "-1",
+            "aria-label": t("import"), onchange: () => {
+                close();
+                importFile(page, picker.files[0]);
+            } });
+        const button = (label, onclick, kind = "") => h("button",
+            { type: "button", class: `button ${kind}`, onclick },
+            label);
+        return [
+            choice(t("theme"), "theme", [["system", t("theme_system")], ["light", t("theme_light")],
+                ["dark", t("theme_dark")]]),
+            choice(t("language"), "language", [["", t("language_browser")], ["en", "English"], ["zh", "中文"]],
+                () => location.reload()),
+            toggle(t("show_stats"), "stats", () => page.conversation && page.chatView.show(page.conversation)),
+            toggle(t("enter_sends"), "enterSends"), toggle(t("single_keys"), "singleKeys"),
+            h("h3", null, t("all_chats")),
+            h("div", { class: "button-row" }, button(t("export_all"),
+                () => download(api.exportPath(null, "json"))),
+                button(t("import"), () => picker.click()), picker,
+                button(t("delete_all"), async () => {
+                    if (await confirmDialog(t("delete_all"), t("delete_all_words"), t("delete_all"))) {
+                        close();
+                        await api.deleteAllChats().then(() => page.toasts.show(t("deleted_all")),
+                            (error) => page.toasts.show(error.message));
+                        page.refreshList();
+                        location.hash = "#/";
+                    }
+                }, "danger-quiet")),
+            h("div", { class: "settings-foot" }, button(t("shortcuts"), () => shortcutsDialog()),
+                h("small", null, `Fathom ${page.session.version}`)),
+        ];
+    });
+}

@@ -1,0 +1,44 @@
+// Fields for how an answer is drawn. An empty field leaves it to the model.
+
+import { h } from "./dom.js";
+import { t } from "./strings.js";
+
+const NUMBERS = [
+    { name: "temperature", min: 0, max: 2, step: 0.05 },
+    { name: "top_p", min: 0, max: 1, step: 0.01 },
+    { name: "min_p", min: 0, max: 1, step: 0.01 },
+    { name: "max_tokens", min: 1, max: 10000000, step: 1 },
+    { name: "seed", min: 0, max: Number.MAX_SAFE_INTEGER, step: 1 },
+];
+
+export class SamplingForm {
+    constructor(settings) {
+        this.numbers = NUMBERS.map((number) => ({ ...number, field: h("input", { class: "field", type: "number",
+            min: number.min, max: number.max, step: number.step === 1 ? 1 : "any", inputmode: "decimal",
+            placeholder: t("default_value") }) }));
+        this.stop = h("textarea", { class: "field", rows: "2", placeholder: t("stop_placeholder") });
+        const labelled = (name, field) => h("label", { class: "labelled" },
+            h("span", null, t(`set_${name}`), h("small", null, t(`set_${name}_hint`))), field);
+        this.element = h("div", { class: "sampling" },
+            this.numbers.map(({ name, field }) => labelled(name, field)), labelled("stop", this.stop));
+        this.settings = settings;
+    }
+
+    set settings(settings) {
+        this.numbers.forEach(({ name, field }) => {
+            field.value = settings[name] ?? "";
+        });
+        this.stop.value = (settings.stop ?? []).join("\n");
+    }
+
+    get settings() {
+        const settings = {};
+        for (const { name, field } of this.numbers) {
+            if (field.value !== "") {
+                settings[name] = Number(field.value);
+            }
+        }
+        const stop = this.stop.value.split("\n").filter((line) => line !== "");
+        return stop.length > 0 ? { ...settings, stop } : settings;
+    }
+}
