@@ -165,6 +165,11 @@ struct generate_options {
     size_t n_stop_ids;
     const int32_t *shown_ids;  /* control tokens whose spelling belongs to the text (<think> …) */
     size_t n_shown_ids;
+    /* What ends the answer's think block, after this many tokens (0: never) or when somebody asks for it
+     * (engine/batcher.h): these tokens come instead of what would be sampled, unless the first of them is in
+     * the answer already; where the grammar does not allow one, the rest is left out. */
+    const int32_t *think_end;
+    size_t n_think_end, think_tokens;
     int top_logprobs;          /* 0 … 20 alternatives per token */
     bool ignore_eos;           /* benchmarks */
     bool stop_loops;           /* stop an answer that only repeats itself (engine/loopguard.h) */

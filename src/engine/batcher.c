@@ -24,7 +24,9 @@ struct batcher_job {
     size_t reads; /* tokens in this step */
     uint64_t turn; /* jobs of an owner have different ones */
     size_t cached; /* tokens of the prompt that were found */
-    bool cancelled;
+    size_t rank;   /* jobs of its owner that run, while it waits */
+    struct batcher_progress told;
+    bool cancelled, hurried; /* hurried: from the next token on */
 };
 
 struct batcher {
@@ -100,18 +102,26 @@ static uint64_t batcher_turn(const struct batcher *b, uint64_t owner)
     return turn + 1;
 }
 
+static void batcher_rank(struct batcher *b)
+{
+    for (size_t i = 0; i < b->n_waiting; i++) {
+        b->waiting[i]->rank = batcher_running_of(b, b->waiting[i]->is.owner);
+    }
+}
+
+/* Of two that wait and are ranked; of equals the earlier one in the list comes first. */
+static bool batcher_before(const struct batcher_job *a, const struct batcher_job *b)
+{
+    return a->rank < b->rank || (a->rank == b->rank && a->turn < b->turn);
+}
+
 /* The job whose turn it is; NULL: none waits. */
-static struct batcher_job *batcher_next(const struct batcher *b)
+static struct batcher_job *batcher_next(struct batcher *b)
 {
     struct batcher_job *next = NULL;
-    size_t fewest = SIZE_MAX;
+    batcher_rank(b);
     for (size_t i = 0; i < b->n_waiting; i++) {
-        struct batcher_job *j = b->waiting[i];
-        size_t n = batcher_running_of(b, j->is.owner);
-        if (n < fewest || (n == fewest && j->turn < next->turn)) {
-            next = j;
-            fewest = n;
-        }
+        next = !next || batcher_before(b->waiting[i], next) ? b->waiting[i] : next;
     }
     return next;
 }
@@ -188,6 +198,11 @@ err batcher_submit(struct batcher *b, const struct batcher_request *request, str
 void batcher_cancel(struct batcher_job *job)
 {
     job->cancelled = true;
+}
+
+void batcher_answer_now(struct batcher_job *job)
+{
+    job->hurried = true;
 }
 
 /* ---- Places. ---- */
@@ -361,9 +376,53 @@ static void batcher_sample(struct batcher *b)
             j->since += j->result.prefill_seconds;
             batcher_keep(b, j); /* at once, for those who ask the same at the same time */
         }
+        if (j->hurried) {
+            generation_answer_now(&j->generation);
+            j->hurried = false;
+        }
         err e = generation_step(&j->generation, j->is.token, j->is.user, &info);
         if (e != ERR_OK || j->generation.finished) {
             batcher_end(b, j, e, info.message);
+        }
+    }
+}
+
+/* ---- Progress. ---- */
+
+static void batcher_tell(struct batcher_job *j, size_t ahead, size_t done)
+{
+    const struct batcher_progress now = {ahead, done, j->is.n_tokens};
+    if (now.ahead != j->told.ahead || now.done != j->told.done || now.total != j->told.total) {
+        j->told = now;
+        j->is.progress(j->is.user, &now);
+    }
+}
+
+/* Jobs whose turn comes before that of waiting[k]. */
+static size_t batcher_ahead(const struct batcher *b, size_t k)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < b->n_waiting; i++) {
+        n += i < k ? !batcher_before(b->waiting[k], b->waiting[i])
+                   : batcher_before(b->waiting[i], b->waiting[k]);
+    }
+    return n;
+}
+
+/* To those that have no token yet. */
+static void batcher_tell_all(struct batcher *b)
+{
+    for (size_t i = 0; i < b->n_running; i++) {
+        struct batcher_job *j = b->running[i];
+        if (j->is.progress && j->generation.made == 0) {
+            batcher_tell(j, 0, j->session->kv.cache.len);
+        }
+    }
+    batcher_rank(b);
+    for (size_t i = 0; i < b->n_waiting; i++) {
+        struct batcher_job *j = b->waiting[i];
+        if (j->is.progress) {
+            batcher_tell(j, batcher_ahead(b, i), 0);
         }
     }
 }
@@ -406,6 +465,7 @@ void batcher_step(struct batcher *b)
         return;
     }
     batcher_time(b, progress_clock() - start, n_answers, n_prompt_tokens);
+    batcher_tell_all(b);
     batcher_sample(b);
 }
 

@@ -17,7 +17,7 @@
  * Nothing is guessed ahead (SESSION_SPECULATE_OFF).
  *
  * Thread rule: one thread at a time. The callbacks are called from within batcher_step and may call
- * batcher_cancel, nothing else of the batcher. */
+ * batcher_cancel and batcher_answer_now, nothing else of the batcher. */
 #ifndef ENGINE_BATCHER_H
 #define ENGINE_BATCHER_H
 
@@ -34,6 +34,12 @@ struct batcher_options {
     size_t memory;  /* bytes for keys and values; 0: half of what is available now */
 };
 
+/* How far a job is before its first token. */
+struct batcher_progress {
+    size_t ahead;       /* jobs whose turn comes before; they and this one wait */
+    size_t done, total; /* the prompt's tokens: read or known, in all */
+};
+
 struct batcher_request {
     const int32_t *tokens; /* [n_tokens] the prompt; copied */
     size_t n_tokens;
@@ -42,6 +48,8 @@ struct batcher_request {
     uint64_t owner;                         /* for fairness alone */
     uint64_t partition;                     /* whose prefixes it may use and adds to */
     session_callback token;                 /* every token; false stops the job. May be NULL */
+    /* At most once in a step, when something has changed, until the prompt is read. May be NULL. */
+    void (*progress)(void *user, const struct batcher_progress *progress);
     /* Once, whatever happens; the job is gone afterwards. e is ERR_OK, also for what was cancelled; else
      * `message` says what is wrong. result's prompt_tokens are those of the prompt, `cached` of them found. */
     void (*done)(void *user, const struct generate_result *result, size_t cached, err e, const char *message);
@@ -60,6 +68,9 @@ ERR_MUST_USE err batcher_submit(struct batcher *b, const struct batcher_request 
                                 struct batcher_job **out, struct errinfo *info);
 /* The job ends in the next step. */
 void batcher_cancel(struct batcher_job *job);
+/* The job stops thinking: with its next token its think block ends, if it has not ended yet; what ends one is
+ * in its options (generate_options.think_end; without it nothing happens). */
+void batcher_answer_now(struct batcher_job *job);
 
 /* One pass. What fails in it fails the jobs concerned, not the batcher. Nothing to do: returns at once. */
 void batcher_step(struct batcher *b);

@@ -29,6 +29,12 @@ static err generation_check(const struct session *s, const struct generate_optio
         return err_set(info, ERR_UNSUPPORTED, "an answer by a grammar needs a tokenizer and a token that ends "
                                               "the answer");
     }
+    for (size_t i = 0; i < o->n_think_end; i++) {
+        if (o->think_end[i] < 0 || (size_t)o->think_end[i] >= engine_vocab_size(s->engine)) {
+            return err_set(info, ERR_ARGUMENT, "token %d, to end a think block, is not in the vocabulary",
+                           o->think_end[i]);
+        }
+    }
     for (size_t i = 0; i < o->n_stop; i++) {
         if (o->stop[i][0] == '\0') {
             return err_set(info, ERR_ARGUMENT, "stop string %zu is empty", i + 1);
@@ -159,15 +165,51 @@ static err generation_allowed(struct generation *g, struct errinfo *info)
                          "vocabulary goes on as the grammar wants", g->made);
 }
 
-/* The next token's id. */
-static err generation_pick(struct generation *g, int32_t *id, bool *is_stop, struct errinfo *info)
+void generation_answer_now(struct generation *g)
+{
+    const struct generate_options *o = g->options;
+    const struct session *s = g->session;
+    if (g->forced == 0 && o->n_think_end > 0 &&
+        !generation_has(s->tokens + s->n_tokens - g->made, g->made, o->think_end[0])) {
+        g->forced = o->n_think_end;
+    }
+}
+
+/* The token that must come now; *id -1: there is none. */
+static err generation_force(struct generation *g, int32_t *id, struct errinfo *info)
+{
+    const struct generate_options *o = g->options;
+    *id = -1;
+    if (o->think_tokens > 0 && g->made == o->think_tokens) {
+        generation_answer_now(g);
+    }
+    if (g->forced == 0) {
+        return ERR_OK;
+    }
+    int32_t next = o->think_end[o->n_think_end - g->forced];
+    err e = g->allowed ? grammarmask_accept(o->grammar, next, info) : ERR_OK;
+    g->forced = e == ERR_OK ? g->forced - 1 : 0;
+    *id = e == ERR_OK ? next : -1;
+    return e == ERR_ARGUMENT ? ERR_OK : e;
+}
+
+static err generation_sample(struct generation *g, int32_t *id, struct errinfo *info)
 {
     struct session *s = g->session;
     struct sampler_past past = {s->tokens, s->n_tokens, s->n_tokens - s->answer_start, g->allowed};
     TRY(g->allowed ? generation_allowed(g, info) : ERR_OK);
     TRY(sampler_pick(s->engine->sampler, g->sampling, s->logits, &past, id, info));
+    return g->allowed && !generation_is_stop(g, *id) ? grammarmask_accept(g->options->grammar, *id, info)
+                                                     : ERR_OK;
+}
+
+/* The next token's id. */
+static err generation_pick(struct generation *g, int32_t *id, bool *is_stop, struct errinfo *info)
+{
+    TRY(generation_force(g, id, info));
+    TRY(*id < 0 ? generation_sample(g, id, info) : ERR_OK);
     *is_stop = generation_is_stop(g, *id);
-    return g->allowed && !*is_stop ? grammarmask_accept(g->options->grammar, *id, info) : ERR_OK;
+    return ERR_OK;
 }
 
 err generation_step(struct generation *g, session_callback callback, void *user, struct errinfo *info)

@@ -25,6 +25,7 @@ struct generation {
     size_t piece_cap;
     uint64_t *allowed; /* [vocab_size bits] with a grammar: what may come next */
     size_t made; /* tokens so far */
+    size_t forced; /* of options' think_end: still to come, the last ones */
     bool finished;
     enum session_finish finish; /* why */
 };
@@ -32,6 +33,8 @@ struct generation {
 /* Checks sampling and options. A session that is full is finished from the beginning. */
 ERR_MUST_USE err generation_begin(struct generation *g, struct session *s, const struct sampling *sampling,
                                   const struct generate_options *options, struct errinfo *info);
+/* The think block ends with the next token, if it has not ended yet (generate_options.think_end). */
+void generation_answer_now(struct generation *g);
 /* Samples from session.logits, stores and shows one token; it then waits in the session to be read. */
 ERR_MUST_USE err generation_step(struct generation *g, session_callback callback, void *user,
                                  struct errinfo *info);

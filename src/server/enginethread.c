@@ -17,11 +17,12 @@ struct enginethread_stream {
     struct enginethread *thread;
     struct enginethread_request is; /* tokens: its own */
     struct batcher_job *job;        /* NULL: not submitted yet, or over */
-    struct enginethread_stream *next; /* among those to be submitted or cancelled */
+    struct enginethread_stream *next; /* among those to be submitted, hurried or cancelled */
     struct enginethread_item *first, **last, *read; /* waiting events; the one given out last */
     struct enginethread_item *end; /* made at the beginning: an end never lacks memory */
+    struct enginethread_item *progress; /* among those that wait; NULL: none is */
     char message[sizeof((struct errinfo *)NULL)->message];
-    bool listed, over, closed, hungry, short_of_memory;
+    bool listed, over, closed, hungry, hurried, short_of_memory;
 };
 
 struct enginethread {
@@ -107,6 +108,21 @@ static bool enginethread_on_token(void *user, const struct session_token *token)
     return go_on;
 }
 
+/* Without memory the reader learns of it a step later. */
+static void enginethread_on_progress(void *user, const struct batcher_progress *progress)
+{
+    struct enginethread_stream *s = user;
+    pthread_mutex_lock(&s->thread->lock);
+    if (!s->progress && (s->progress = mem_calloc(1, sizeof *s->progress))) {
+        s->progress->event.kind = ENGINETHREAD_PROGRESS;
+        enginethread_put(s, s->progress);
+    }
+    if (s->progress) {
+        s->progress->event.progress = *progress;
+    }
+    pthread_mutex_unlock(&s->thread->lock);
+}
+
 static void enginethread_on_done(void *user, const struct generate_result *r, size_t cached, err e,
                                  const char *message)
 {
@@ -123,7 +139,7 @@ static void enginethread_on_done(void *user, const struct generate_result *r, si
 
 /* ---- The thread. ---- */
 
-static void enginethread_submit(struct enginethread *t, struct enginethread_stream *s)
+static void enginethread_submit(struct enginethread *t, struct enginethread_stream *s, bool hurried)
 {
     struct errinfo info = {0};
     const struct batcher_request r = {.tokens = s->is.tokens,
@@ -133,19 +149,40 @@ static void enginethread_submit(struct enginethread *t, struct enginethread_stre
                                       .owner = s->is.owner,
                                       .partition = s->is.partition,
                                       .token = enginethread_on_token,
+                                      .progress = s->is.progress ? enginethread_on_progress : NULL,
                                       .done = enginethread_on_done,
                                       .user = s};
     struct batcher_job *job;
     err e = batcher_submit(t->batcher, &r, &job, &info);
     if (e == ERR_OK) {
         s->job = job;
+        if (hurried) {
+            batcher_answer_now(job);
+        }
     } else {
         const struct generate_result none = {0};
         enginethread_on_done(s, &none, 0, e, info.message);
     }
 }
 
-/* What was asked since: new jobs, and those whose reader has gone. False: it is time to stop. */
+/* With the lock, which it gives up where the job is new; then the stream may be gone afterwards. */
+static void enginethread_attend(struct enginethread *t, struct enginethread_stream *s)
+{
+    if (s->closed && !s->job) { /* over, or not yet begun */
+        enginethread_forget(s);
+    } else if (s->closed) {
+        batcher_cancel(s->job);
+    } else if (s->job) {
+        batcher_answer_now(s->job); /* what else could it want */
+    } else if (!s->over) {
+        bool hurried = s->hurried;
+        pthread_mutex_unlock(&t->lock);
+        enginethread_submit(t, s, hurried);
+        pthread_mutex_lock(&t->lock);
+    }
+}
+
+/* What was asked since: new jobs, those in a hurry, those whose reader has gone. False: it is time to stop. */
 static bool enginethread_take(struct enginethread *t)
 {
     pthread_mutex_lock(&t->lock);
@@ -160,15 +197,7 @@ static bool enginethread_take(struct enginethread *t)
     for (struct enginethread_stream *s = list, *next; s; s = next) {
         next = s->next;
         s->listed = false;
-        if (s->closed && !s->job) { /* over, or not yet begun */
-            enginethread_forget(s);
-        } else if (s->job) {
-            batcher_cancel(s->job);
-        } else {
-            pthread_mutex_unlock(&t->lock);
-            enginethread_submit(t, s);
-            pthread_mutex_lock(&t->lock);
-        }
+        enginethread_attend(t, s);
     }
     pthread_mutex_unlock(&t->lock);
     return go_on;
@@ -235,6 +264,7 @@ static bool enginethread_pop(struct enginethread_stream *s, struct enginethread_
     }
     s->first = i->next;
     s->last = s->first ? s->last : &s->first;
+    s->progress = i == s->progress ? NULL : s->progress;
     mem_free(s->read);
     s->read = i;
     *out = i->event;
@@ -258,6 +288,15 @@ bool enginethread_wait(struct enginethread_stream *s, struct enginethread_event 
     }
     pthread_mutex_unlock(&s->thread->lock);
     return some;
+}
+
+void enginethread_answer_now(struct enginethread_stream *s)
+{
+    struct enginethread *t = s->thread;
+    pthread_mutex_lock(&t->lock);
+    s->hurried = true;
+    enginethread_list(t, s);
+    pthread_mutex_unlock(&t->lock);
 }
 
 void enginethread_close(struct enginethread_stream *s)

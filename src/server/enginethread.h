@@ -23,6 +23,7 @@ struct enginethread_request {
     struct sampling sampling;
     struct generate_options options; /* neither progress nor speculation */
     uint64_t owner, partition;       /* batcher.h */
+    bool progress;                   /* say how far it is before its first token */
     /* What sampling and options point to must live until the job is over and the stream closed. Then `release`
      * is called with `owned`, once, from either thread; it may call nothing of this file. May be NULL. */
     void *owned;
@@ -33,10 +34,11 @@ struct enginethread_request {
     void *user;
 };
 
-enum enginethread_kind { ENGINETHREAD_TOKEN, ENGINETHREAD_END };
+enum enginethread_kind { ENGINETHREAD_PROGRESS, ENGINETHREAD_TOKEN, ENGINETHREAD_END };
 
 struct enginethread_event {
     enum enginethread_kind kind;
+    struct batcher_progress progress; /* the newest only: what nobody has read is replaced */
     struct session_token token; /* its text lives until the next call for this stream */
     /* The end: as batcher_request's `done`; a request that was refused has its error here too. */
     struct generate_result result;
@@ -53,6 +55,8 @@ ERR_MUST_USE err enginethread_ask(struct enginethread *t, const struct enginethr
 bool enginethread_next(struct enginethread_stream *s, struct enginethread_event *out);
 /* The same, but waits. False only after the end. */
 bool enginethread_wait(struct enginethread_stream *s, struct enginethread_event *out);
+/* The answer's think block ends with its next token (batcher_answer_now). */
+void enginethread_answer_now(struct enginethread_stream *s);
 /* Ends the job, if it runs still; its memory is free a step later. `notify` is not called any more. */
 void enginethread_close(struct enginethread_stream *s);
 

@@ -389,6 +389,24 @@ size_t chat_think_ids(const struct tokenizer *t, int32_t ids[CHAT_THINK_MAX])
     return chat_known_ids(t, marks, CHAT_THINK_MAX, ids);
 }
 
+err chat_think_end(const struct tokenizer *t, enum chat_format f, struct tokenizer_ids *out,
+                   struct errinfo *info)
+{
+    int32_t id = tokenizer_special(t, CHAT_THINK_END);
+    if (id < 0 || !chat_can_think(f)) {
+        return ERR_OK;
+    }
+    size_t before = out->len;
+    const char *behind = f == CHAT_DEEPSEEK_R1 ? "\n\n" : "";
+    err e = tokenizer_ids_push(out, id);
+    e = e == ERR_OK ? tokenizer_encode(t, behind, strlen(behind), false, out, info)
+                    : err_set(info, e, "out of memory for the end of a think block");
+    if (e != ERR_OK) {
+        out->len = before;
+    }
+    return e;
+}
+
 size_t chat_call_ids(const struct tokenizer *t, int32_t ids[CHAT_CALL_MAX])
 {
     static const char *const marks[CHAT_CALL_MAX] = {CHAT_CALLS,    CHAT_CALLS_END, CHAT_CALL,

@@ -127,7 +127,12 @@ size_t chat_stop_ids(const struct tokenizer *t, enum chat_format f, int32_t ids[
  * no text; the answer's parser needs theirs all the same. Returns how many. */
 enum { CHAT_THINK_MAX = 2 };
 size_t chat_think_ids(const struct tokenizer *t, int32_t ids[CHAT_THINK_MAX]);
-/* Likewise the tokens that mark calls, for a parser that looks for calls. */
+/* What ends a think block the way the model does it, for whoever ends one before (generate_options.think_end):
+ * </think>, in R1 with an empty line behind it. Appends nothing where the format does not think or the
+ * vocabulary has no such token. */
+ERR_MUST_USE err chat_think_end(const struct tokenizer *t, enum chat_format f, struct tokenizer_ids *out,
+                                struct errinfo *info);
+/* The tokens that mark calls, for a parser that looks for calls: their text, too, is needed. */
 enum { CHAT_CALL_MAX = 8 };
 size_t chat_call_ids(const struct tokenizer *t, int32_t ids[CHAT_CALL_MAX]);
 

@@ -3,6 +3,7 @@
 #include "engine/enginefixture.h"
 
 #include "engine/batcher.h"
+#include "text/grammarmask.h"
 
 enum { MOST = 64 };
 
@@ -17,6 +18,9 @@ struct answer {
     struct generate_result result;
     size_t *order, place; /* counts ends */
     size_t cached;
+    struct batcher_progress progress[MOST];
+    size_t n_progress;
+    size_t hurry_after; /* tokens; 0: never */
 };
 
 static bool on_token(void *user, const struct session_token *t)
@@ -25,6 +29,9 @@ static bool on_token(void *user, const struct session_token *t)
     assert_true(a->n < MOST);
     a->ids[a->n] = t->id;
     a->logprobs[a->n++] = t->logprob;
+    if (a->n == a->hurry_after) {
+        batcher_answer_now(a->job);
+    }
     return a->n != a->stop_after;
 }
 
@@ -39,6 +46,13 @@ static void on_done(void *user, const struct generate_result *r, size_t cached, 
     if (a->order) {
         a->place = ++*a->order;
     }
+}
+
+static void on_progress(void *user, const struct batcher_progress *progress)
+{
+    struct answer *a = user;
+    assert_true(a->n == 0 && a->done == 0 && a->n_progress < MOST);
+    a->progress[a->n_progress++] = *progress;
 }
 
 static struct batcher *batcher(struct engine *e, size_t running, size_t waiting, size_t memory)
@@ -144,6 +158,161 @@ static void test_long_prompts_stall_no_answer(void **state)
     assert_int_equal(long_ones[0].n, 30);
     assert_int_equal(long_ones[1].n, 30);
     batcher_free(b);
+}
+
+/* ---- grammars ---- */
+
+static const char *const grammars[] = {
+    "root ::= \"[\" ([0-9]{1,3} (\",\" [0-9]{1,3}){0,4})? \"]\"", NULL, "root ::= [a-c]{4,9}", NULL,
+    "root ::= (\"yes\" | \"no\") \" \" [A-Z]{2,5} \".\"", "root ::= [^a-z]{5}"};
+enum { GRAMMARS = sizeof grammars / sizeof *grammars };
+
+/* A mask each, one vocabulary for all. */
+struct masks {
+    struct tokentrie *trie;
+    struct grammar *grammars[GRAMMARS];
+    struct grammarmask *masks[GRAMMARS];
+};
+
+static void masks_open(struct masks *m, const struct engine *e)
+{
+    struct errinfo info = {0};
+    *m = (struct masks){0};
+    must(tokentrie_new(engine_tokenizer(e), &m->trie, &info), &info);
+    for (size_t i = 0; i < GRAMMARS; i++) {
+        if (grammars[i]) {
+            must(grammar_new(grammars[i], strlen(grammars[i]), &m->grammars[i], &info), &info);
+            must(grammarmask_new(m->grammars[i], m->trie, &m->masks[i], &info), &info);
+        }
+    }
+}
+
+static void masks_close(struct masks *m)
+{
+    for (size_t i = 0; i < GRAMMARS; i++) {
+        grammarmask_free(m->masks[i]);
+        grammar_free(m->grammars[i]);
+    }
+    tokentrie_free(m->trie);
+}
+
+/* Several masks at once and none: each answer is what its own grammar makes of it alone. */
+static void test_a_grammar_concerns_its_own_answer(void **state)
+{
+    struct engine *e = *state;
+    for (uint64_t seed = 0; seed < 4; seed++) {
+        struct batcher *b = batcher(e, 4, 0, 0);
+        struct answer got[GRAMMARS] = {0}, alone[GRAMMARS] = {0};
+        struct sampling sampling[GRAMMARS];
+        struct generate_options o[GRAMMARS];
+        struct masks m;
+        int32_t ids[40];
+        struct errinfo info = {0};
+        enginefixture_tokens(e, ids, 40);
+        masks_open(&m, e);
+        for (size_t i = 0; i < GRAMMARS; i++) {
+            sampling[i] = (struct sampling){.temperature = 1.2f, .seed = seed + i};
+            o[i] = (struct generate_options){.max_tokens = 30, .grammar = m.masks[i]};
+            must(submit(b, &got[i], ids + i, 10 + 4 * i, &sampling[i], &o[i], i, &info), &info);
+        }
+        run_all(b);
+        for (size_t i = 0; i < GRAMMARS; i++) {
+            struct session *s = enginefixture_session(e, 100);
+            if (m.masks[i]) {
+                grammarmask_begin(m.masks[i], -1);
+            }
+            enginefixture_append(s, ids + i, 10 + 4 * i);
+            must(session_generate(s, &sampling[i], &o[i], on_token, &alone[i], NULL, &info), &info);
+            assert_int_equal(got[i].e, ERR_OK);
+            assert_int_equal(got[i].n, alone[i].n);
+            assert_memory_equal(got[i].ids, alone[i].ids, sizeof alone[i].ids);
+            assert_memory_equal(got[i].logprobs, alone[i].logprobs, sizeof alone[i].logprobs);
+            session_free(s);
+        }
+        masks_close(&m);
+        batcher_free(b);
+    }
+}
+
+/* ---- answers at once ---- */
+
+static const int32_t think_end[] = {'#', '\n'};
+
+/* While it runs, before it runs, with a mask that waits for the end of thinking; whoever else is there. */
+static void test_thinking_ends_when_somebody_asks(void **state)
+{
+    struct engine *e = *state;
+    struct errinfo info = {0};
+    struct batcher *b = batcher(e, 2, 0, 0);
+    struct answer runs = {.hurry_after = 4}, waits = {0}, other = {0}, again = {0}, has_no_end = {.hurry_after = 2};
+    const struct generate_options o = {.max_tokens = 12, .ignore_eos = true, .think_end = think_end, .n_think_end = 2},
+                                  none = {.max_tokens = 12, .ignore_eos = true};
+    struct masks m;
+    int32_t ids[20];
+    enginefixture_tokens(e, ids, 20);
+    masks_open(&m, e);
+    grammarmask_begin(m.masks[2], '#');
+    const struct generate_options bound = {.max_tokens = 40, .think_end = think_end, .n_think_end = 1,
+                                           .grammar = m.masks[2]};
+    must(submit(b, &runs, ids, 20, NULL, &o, 0, &info), &info);
+    must(submit(b, &other, ids, 20, NULL, &none, 1, &info), &info);
+    must(submit(b, &waits, ids, 20, NULL, &bound, 2, &info), &info);
+    must(submit(b, &has_no_end, ids, 20, NULL, &none, 2, &info), &info);
+    batcher_answer_now(waits.job);
+    run_all(b);
+    assert_memory_equal(runs.ids, other.ids, 4 * sizeof *runs.ids);
+    assert_int_equal(runs.ids[4], '#');
+    assert_int_equal(runs.ids[5], '\n');
+    assert_int_equal(runs.n, 12);
+    assert_int_equal(waits.ids[0], '#');
+    assert_true(waits.n >= 5 && waits.ids[1] >= 'a' && waits.ids[1] <= 'c');
+    assert_int_equal(waits.result.finish, SESSION_STOP);
+    assert_memory_equal(has_no_end.ids, other.ids, sizeof other.ids);
+    const struct generate_options budget = {.max_tokens = 12, .ignore_eos = true, .think_end = think_end,
+                                            .n_think_end = 2, .think_tokens = 4};
+    must(submit(b, &again, ids, 20, NULL, &budget, 2, &info), &info);
+    run_all(b);
+    assert_memory_equal(again.ids, runs.ids, sizeof runs.ids); /* a budget is the same thing */
+    assert_memory_equal(again.logprobs, runs.logprobs, sizeof runs.logprobs);
+    masks_close(&m);
+    batcher_free(b);
+}
+
+static void test_progress_is_told_before_the_first_token(void **state)
+{
+    (void)state;
+    struct engine *e = enginefixture_open(ENGINEFIXTURE_CHAT, 2, true, 50);
+    struct errinfo info = {0};
+    struct batcher *b = batcher(e, 1, 0, 0);
+    struct answer a[3] = {0};
+    const struct generate_options o = {.max_tokens = 2, .ignore_eos = true};
+    int32_t ids[160];
+    enginefixture_tokens(e, ids, 160);
+    for (size_t i = 0; i < 3; i++) {
+        must(batcher_submit(b,
+                            &(struct batcher_request){.tokens = ids, .n_tokens = 160 - (i == 1 ? 60 : 0), .options = &o,
+                                                      .owner = i, .token = on_token, .done = on_done,
+                                                      .progress = on_progress, .user = &a[i]},
+                            &a[i].job, &info),
+             &info);
+    }
+    run_all(b);
+    assert_int_equal(a[0].n_progress, 4); /* 50, 100, 150, 160 */
+    for (size_t i = 0; i < 4; i++) {
+        assert_int_equal(a[0].progress[i].ahead, 0);
+        assert_int_equal(a[0].progress[i].total, 160);
+        assert_int_equal(a[0].progress[i].done, i < 3 ? 50 * (i + 1) : 160);
+    }
+    assert_int_equal(a[1].progress[0].done, 0);
+    assert_int_equal(a[1].progress[0].total, 100);
+    assert_int_equal(a[1].progress[a[1].n_progress - 1].done, 100);
+    assert_int_equal(a[1].cached, 64);
+    assert_int_equal(a[2].progress[0].ahead, 1);
+    assert_int_equal(a[2].progress[1].ahead, 0);
+    assert_int_equal(a[2].progress[a[2].n_progress - 1].done, 160);
+    assert_int_equal(a[2].cached, 128);
+    batcher_free(b);
+    engine_close(e);
 }
 
 static void test_owners_take_turns(void **state)
@@ -413,6 +582,9 @@ int main(void)
     };
     const struct CMUnitTest chat[] = {
         cmocka_unit_test(test_long_prompts_stall_no_answer),
+        cmocka_unit_test(test_a_grammar_concerns_its_own_answer),
+        cmocka_unit_test(test_thinking_ends_when_somebody_asks),
+        cmocka_unit_test(test_progress_is_told_before_the_first_token),
         cmocka_unit_test(test_owners_take_turns),
         cmocka_unit_test(test_cancelled_jobs_end_at_once),
         cmocka_unit_test(test_what_cannot_be_done_is_refused),

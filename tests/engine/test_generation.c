@@ -329,6 +329,69 @@ static void test_a_grammar_may_begin_behind_a_token(void **state)
     grammar_free(g);
 }
 
+/* After so many tokens the think block's end comes whatever the model would say, once; the rest is what would follow
+ * it. */
+static void test_thinking_ends_when_it_must(void **state)
+{
+    static const int32_t end[] = {'#', '\n'};
+    struct errinfo info = {0};
+    struct generate_options o = {.max_tokens = 12, .ignore_eos = true, .think_end = end, .n_think_end = 2,
+                                 .think_tokens = 3};
+    const struct generate_options rest = {.max_tokens = 7, .ignore_eos = true};
+    struct session *s = say(*state, "hello", 100), *by_hand = say(*state, "hello", 100);
+    size_t before = session_length(s);
+    must(session_generate(s, NULL, &o, NULL, NULL, NULL, &info), &info);
+    const int32_t *made = session_tokens(s) + before;
+    assert_int_equal(made[3], '#');
+    assert_int_equal(made[4], '\n');
+    enginefixture_append(by_hand, made, 5);
+    must(session_generate(by_hand, NULL, &rest, NULL, NULL, NULL, &info), &info);
+    assert_memory_equal(session_tokens(by_hand) + before, made, 12 * sizeof *made);
+    session_free(by_hand);
+    struct session *other = say(*state, "hello", 100); /* "Hello!" */
+    o.think_end = (const int32_t[]){'!'};
+    o.n_think_end = 1;
+    o.think_tokens = 6; /* behind it: there is nothing to end any more */
+    must(session_generate(other, NULL, &o, NULL, NULL, NULL, &info), &info);
+    made = session_tokens(other) + before;
+    assert_int_equal(made[5], '!');
+    assert_int_not_equal(made[6], '!');
+    o.think_end = (const int32_t[]){1 << 30};
+    assert_int_equal(session_generate(other, NULL, &o, NULL, NULL, NULL, &info), ERR_ARGUMENT);
+    session_free(other);
+    session_free(s);
+}
+
+/* What ends thinking begins the grammar; what the grammar then does not allow is left out. */
+static void test_thinking_ends_before_a_grammar(void **state)
+{
+    struct errinfo info = {0};
+    struct grammar *g = NULL;
+    struct tokentrie *v = NULL;
+    struct grammarmask *m = NULL;
+    struct talk k = {0};
+    static const int32_t end[] = {'#', '\n'};
+    must(grammar_new("root ::= \"\\n\"? \"ok\"", 19, &g, &info), &info);
+    must(tokentrie_new(engine_tokenizer(*state), &v, &info), &info);
+    must(grammarmask_new(g, v, &m, &info), &info);
+    struct generate_options o = {.grammar = m, .max_tokens = 40, .think_end = end, .n_think_end = 2,
+                                 .think_tokens = 3};
+    struct session *s = say(*state, "hello", 100);
+    grammarmask_begin(m, '#');
+    assert_int_equal(reply(s, &o, &k).finish, SESSION_STOP);
+    assert_string_equal(k.text, "Hel#\nok");
+    session_free(s);
+    o.think_end = (const int32_t[]){'#', ' '};
+    s = say(*state, "hello", 100);
+    grammarmask_begin(m, '#');
+    assert_int_equal(reply(s, &o, &k).finish, SESSION_STOP);
+    assert_true(strcmp(k.text, "Hel#ok") == 0 || strcmp(k.text, "Hel#\nok") == 0);
+    session_free(s);
+    grammarmask_free(m);
+    tokentrie_free(v);
+    grammar_free(g);
+}
+
 static void test_a_grammar_needs_an_end(void **state)
 {
     struct errinfo info = {0};
@@ -365,6 +428,8 @@ int main(void)
         cmocka_unit_test(test_bad_requests_are_refused),
         cmocka_unit_test(test_an_answer_matches_its_grammar),
         cmocka_unit_test(test_a_grammar_may_begin_behind_a_token),
+        cmocka_unit_test(test_thinking_ends_when_it_must),
+        cmocka_unit_test(test_thinking_ends_before_a_grammar),
         cmocka_unit_test(test_a_grammar_needs_an_end),
     };
     return cmocka_run_group_tests(tests, enginefixture_chat_exact, enginefixture_close);

@@ -215,6 +215,51 @@ static void test_what_is_refused_ends_with_its_reason(void **state)
     enginethread_stop(t);
 }
 
+/* A reader that asks hears how far its prompt is, and may have its answer at once. */
+static void test_a_reader_may_be_in_a_hurry(void **state)
+{
+    struct engine *e = *state;
+    static const int32_t end[] = {'#'};
+    struct enginethread *t = start(e, &(struct batcher_options){.running = 1});
+    struct enginethread_event event;
+    int32_t ids[200];
+    enginefixture_tokens(e, ids, 200);
+    const struct enginethread_request r = {.tokens = ids, .n_tokens = 200, .progress = true,
+                                           .options = {.max_tokens = MOST, .ignore_eos = true, .think_end = end,
+                                                       .n_think_end = 1}};
+    for (int round = 0; round < 3; round++) { /* asked before it begins, in its midst, and after its end */
+        struct enginethread_stream *s = ask(t, &r);
+        struct heard h = {0};
+        size_t told = 0;
+        if (round == 0) {
+            enginethread_answer_now(s);
+        }
+        while (enginethread_wait(s, &event)) {
+            if (event.kind == ENGINETHREAD_PROGRESS) {
+                assert_int_equal(h.n, 0);
+                assert_int_equal(event.progress.total, 200);
+                told = event.progress.done;
+            } else if (event.kind == ENGINETHREAD_TOKEN) {
+                hear(&h, &event.token);
+                if (round == 1 && h.n == 2) {
+                    enginethread_answer_now(s);
+                }
+            }
+        }
+        assert_int_equal(event.kind, ENGINETHREAD_END);
+        assert_int_equal(told, 200);
+        assert_int_equal(h.n, MOST);
+        size_t at = 0;
+        while (at < MOST && h.ids[at] != '#') {
+            at++;
+        }
+        assert_true(round == 0 ? at == 0 : round == 2 || at >= 2);
+        enginethread_answer_now(s);
+        enginethread_close(s);
+    }
+    enginethread_stop(t);
+}
+
 static void test_failing_allocations_are_said(void **state)
 {
     struct engine *e = *state;
@@ -253,6 +298,7 @@ int main(void)
         cmocka_unit_test(test_each_hears_what_it_would_alone),
         cmocka_unit_test(test_readers_may_go),
         cmocka_unit_test(test_what_is_refused_ends_with_its_reason),
+        cmocka_unit_test(test_a_reader_may_be_in_a_hurry),
         cmocka_unit_test(test_failing_allocations_are_said),
     };
     return cmocka_run_group_tests(tests, enginefixture_chat_exact, enginefixture_close);

@@ -248,6 +248,24 @@ static void stop_ids_are_the_ends_of_a_turn(void **state)
     tokenizer_free(t);
 }
 
+static void thinking_is_ended_as_the_model_does_it(void **state)
+{
+    (void)state;
+    static const struct {
+        enum chat_format format;
+        size_t least;
+    } rows[] = {{CHAT_DEEPSEEK_V31, 1}, {CHAT_DEEPSEEK_V4, 1}, {CHAT_DEEPSEEK_R1, 2}, {CHAT_DEEPSEEK_V3, 0}};
+    struct tokenizer *t = open_small("deepseek-v3");
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct tokenizer_ids ids = {0};
+        assert_int_equal(chat_think_end(t, rows[i].format, &ids, NULL), ERR_OK);
+        assert_true(rows[i].least < 2 ? ids.len == rows[i].least : ids.len >= 2);
+        assert_true(ids.len == 0 || ids.data[0] == tokenizer_special(t, "</think>"));
+        tokenizer_ids_deinit(&ids);
+    }
+    tokenizer_free(t);
+}
+
 static void a_failed_allocation_is_an_error_without_a_leak(void **state)
 {
     (void)state;
@@ -283,6 +301,7 @@ int main(void)
         cmocka_unit_test(a_conversation_without_a_question_is_refused),
         cmocka_unit_test(formats_are_detected),
         cmocka_unit_test(stop_ids_are_the_ends_of_a_turn),
+        cmocka_unit_test(thinking_is_ended_as_the_model_does_it),
         cmocka_unit_test(a_failed_allocation_is_an_error_without_a_leak),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
