@@ -184,6 +184,7 @@ enum session_finish { SESSION_STOP, SESSION_LENGTH, SESSION_CANCELLED, SESSION_L
 
 struct generate_result {
     enum session_finish finish;
+    const char *stop; /* which of options->stop ended it; NULL: none did */
     size_t prompt_tokens, completion_tokens; /* tokens read before the first, tokens made */
     double prefill_seconds, decode_seconds;
     size_t drafted_tokens, accepted_tokens; /* guesses that were tried, and those that were right */

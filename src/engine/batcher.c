@@ -74,6 +74,7 @@ static void batcher_end(struct batcher *b, struct batcher_job *j, err e, const c
     memmove(list + i, list + i + 1, (--*n - i) * sizeof *list);
     b->reserved -= j->session ? j->bytes : 0;
     j->result.finish = j->cancelled ? SESSION_CANCELLED : j->generation.finish;
+    j->result.stop = j->generation.stopper.found;
     j->result.completion_tokens = j->generation.made;
     *(j->generation.made ? &j->result.decode_seconds : &j->result.prefill_seconds) =
         j->session ? progress_clock() - j->since : 0;

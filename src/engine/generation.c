@@ -126,7 +126,7 @@ static err generation_ends(struct generation *g, bool is_stop)
     if (is_stop || full || loop) {
         TRY(stopper_finish(&g->stopper));
     }
-    bool stop = is_stop || g->stopper.stopped;
+    bool stop = is_stop || g->stopper.found;
     g->finished = stop || full || loop;
     g->finish = stop ? SESSION_STOP : loop ? SESSION_LOOP : SESSION_LENGTH;
     return ERR_OK;
@@ -290,6 +290,7 @@ err generation_run(struct session *s, const struct sampling *sampling,
     }
     generation_end(&g);
     r.finish = g.finish;
+    r.stop = g.stopper.found;
     r.completion_tokens = g.made;
     r.prefill_seconds = ready - start;
     r.decode_seconds = progress_clock() - ready;

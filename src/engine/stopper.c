@@ -14,14 +14,15 @@ void stopper_deinit(struct stopper *s)
     strbuf_deinit(&s->shown);
 }
 
-/* Where the first stop string begins, or the end of the text. */
-static size_t stopper_find(const struct stopper *s)
+/* Where the first stop string begins, which is *found, or the end of the text. */
+static size_t stopper_find(const struct stopper *s, const char **found)
 {
     size_t first = s->held.len;
     for (size_t i = 0; i < s->n_stops; i++) {
         const char *at = memmem(s->held.data, s->held.len, s->stops[i], strlen(s->stops[i]));
         if (at && (size_t)(at - s->held.data) < first) {
             first = (size_t)(at - s->held.data);
+            *found = s->stops[i];
         }
     }
     return first;
@@ -45,13 +46,12 @@ static size_t stopper_open_end(const struct stopper *s)
 err stopper_push(struct stopper *s, const char *text, size_t len)
 {
     strbuf_clear(&s->shown);
-    if (s->stopped) {
+    if (s->found) {
         return ERR_OK;
     }
     TRY(strbuf_append(&s->held, text, len));
-    size_t end = stopper_find(s);
-    s->stopped = end < s->held.len;
-    if (!s->stopped) {
+    size_t end = stopper_find(s, &s->found);
+    if (!s->found) {
         end = stopper_open_end(s);
     }
     TRY(strbuf_append(&s->shown, s->held.data, end));
@@ -62,7 +62,7 @@ err stopper_push(struct stopper *s, const char *text, size_t len)
 
 err stopper_finish(struct stopper *s)
 {
-    if (s->stopped) {
+    if (s->found) {
         return ERR_OK;
     }
     TRY(strbuf_append(&s->shown, s->held.data, s->held.len));

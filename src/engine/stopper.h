@@ -14,7 +14,7 @@ struct stopper {
     size_t n_stops;
     struct strbuf held;  /* not yet decided */
     struct strbuf shown; /* what the last call released */
-    bool stopped;        /* a stop string was found; later text is dropped */
+    const char *found;   /* the stop string that was found; later text is dropped. NULL: none yet */
 };
 
 void stopper_init(struct stopper *s, const char *const *stops, size_t n_stops);

@@ -316,6 +316,7 @@ static void answering_choice_over(struct answering_choice *c, const struct engin
         i->event.tokens = c->tokens;
         c->tokens = NULL;
         i->event.usage = c->usage;
+        i->event.stopped_by = end->result.stop;
         i->event.finish = end->result.finish == SESSION_LENGTH      ? ANSWERING_LENGTH
                           : end->result.finish == SESSION_CANCELLED ? ANSWERING_CANCELLED
                           : c->called                               ? ANSWERING_CALLS

@@ -156,6 +156,7 @@ static err wirereply_collect(struct wirereply *r, const struct answering_event *
     case ANSWERING_CALL_BROKEN: c->calls[c->n_calls - 1].broken = true; return ERR_OK;
     case ANSWERING_DONE:
         c->finish = e->finish;
+        c->stopped_by = e->stopped_by;
         return wirereply_add_logprobs(r, &c->content_logprobs, e->tokens);
     default: return ERR_OK;
     }

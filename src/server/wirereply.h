@@ -19,7 +19,7 @@ struct wirereply_choice {
     size_t n_calls;
     json_t *content_logprobs, *reasoning_logprobs; /* lists; NULL: none */
     enum answering_finish finish;
-    bool stop_string; /* a stop string ended it */
+    const char *stopped_by; /* a stop string; NULL: none */
 };
 
 struct wirereply;
