@@ -12,6 +12,7 @@
 #include "text/fim.h"
 #include "text/grammarmask.h"
 #include "text/schemagrammar.h"
+#include "text/toolgrammar.h"
 
 enum { ANSWERING_ID = 32 };
 _Static_assert((int)CHAT_STOP_MAX <= (int)FIM_STOP_MAX, "one list serves both");
@@ -147,15 +148,33 @@ bool answering_encode(const struct answering_model *m, const struct question *q,
 
 /* ---- What it must look like. ---- */
 
+static err answering_calls(struct answering *a, struct errinfo *info)
+{
+    const struct question *q = a->question;
+    const struct toolgrammar_request r = {.tools = q->tools,
+                                          .n_tools = q->n_tools,
+                                          .only = q->chosen,
+                                          .may_answer = q->choice == QUESTION_AUTO,
+                                          .one = q->one_call || q->choice == QUESTION_NAMED};
+    return toolgrammar_new(a->model->tokenizer, a->model->format, &r, &a->grammar, info);
+}
+
 static err answering_grammar(struct answering *a, struct errinfo *info)
 {
     const struct question *q = a->question;
     switch (q->form) {
-    case QUESTION_JSON: return schemagrammar_new(NULL, &a->grammar, info);
-    case QUESTION_SCHEMA: return schemagrammar_new(q->schema, &a->grammar, info);
-    case QUESTION_GRAMMAR: return grammar_new(q->grammar, strlen(q->grammar), &a->grammar, info);
-    default: return ERR_OK;
+    case QUESTION_JSON:
+        return schemagrammar_new(NULL, &a->grammar, info);
+    case QUESTION_SCHEMA:
+        return schemagrammar_new(q->schema, &a->grammar, info);
+    case QUESTION_GRAMMAR:
+        return grammar_new(q->grammar, strlen(q->grammar), &a->grammar, info);
+    case QUESTION_FREE:
+        break;
     }
+    bool calls = q->n_tools > 0 && (q->choice == QUESTION_REQUIRED || q->choice == QUESTION_NAMED ||
+                                    (q->choice == QUESTION_AUTO && (q->strict || q->one_call)));
+    return calls ? answering_calls(a, info) : ERR_OK;
 }
 
 static err answering_mask(struct answering *a, struct answering_choice *c, bool thinking,

@@ -1,5 +1,5 @@
-/* server/anthropic.c: see anthropic.h. A message's blocks become messages of ours: a user's results of tools stand
- * before what he says, one message each. */
+/* server/anthropic.c: see anthropic.h. A message's blocks become messages of ours: a user's results
+ * of tools stand before what he says, one message each. */
 #include "server/anthropic.h"
 
 #include <sodium.h>
@@ -23,15 +23,12 @@ struct anthropic_request {
 
 static const struct fields_row anthropic_rows[] = {
     {"model", .type = FIELDS_STRING, .offset = ANTHROPIC_IN(model), .max = 256, .required = true},
-    {"messages",
-     .type = FIELDS_ARRAY,
-     .offset = ANTHROPIC_IN(messages),
-     .min = 1,
-     .max = QUESTION_MESSAGES_MAX,
-     .required = true},
+    {"messages", .type = FIELDS_ARRAY, .offset = ANTHROPIC_IN(messages), .min = 1,
+     .max = QUESTION_MESSAGES_MAX, .required = true},
     {"system", .type = FIELDS_ANY, .offset = ANTHROPIC_IN(system)},
     {"max_tokens", .type = FIELDS_INT, .offset = ANTHROPIC_IN(max_tokens), .min = 1, .max = 0x1p40},
-    {"stop_sequences", .type = FIELDS_ARRAY, .offset = ANTHROPIC_IN(stops), .max = QUESTION_STOPS_MAX},
+    {"stop_sequences", .type = FIELDS_ARRAY, .offset = ANTHROPIC_IN(stops),
+     .max = QUESTION_STOPS_MAX},
     {"stream", .type = FIELDS_BOOL, .offset = ANTHROPIC_IN(stream)},
     {"temperature", .type = FIELDS_NUMBER, .offset = ANTHROPIC_IN(temperature), .max = 2},
     {"top_p", .type = FIELDS_NUMBER, .offset = ANTHROPIC_IN(top_p), .max = 1},
@@ -63,8 +60,8 @@ static bool anthropic_no_memory(struct apierror *e)
 }
 
 /* A string, or a list of text blocks, joined with `between`. */
-static bool anthropic_text(struct question *q, const json_t *value, const char *where, const char *between,
-                           const char **out, struct apierror *e)
+static bool anthropic_text(struct question *q, const json_t *value, const char *where,
+                           const char *between, const char **out, struct apierror *e)
 {
     struct strbuf text = {0};
     err result = strbuf_puts(&text, "");
@@ -91,8 +88,9 @@ static bool anthropic_text(struct question *q, const json_t *value, const char *
     result = result == ERR_OK && list ? strbuf_take(&text, &joined) : result;
     strbuf_deinit(&text);
     if (!list) {
-        return apierror_set(e, 400, "invalid_type", where, "%s is %s; expected a string or a list of text blocks",
-                            where, json_type_name(value));
+        return apierror_set(e, 400, "invalid_type", where,
+                            "%s is %s; expected a string or a list of text blocks", where,
+                            json_type_name(value));
     }
     *out = result == ERR_OK ? question_keep(q, joined, e) : NULL;
     return *out || anthropic_no_memory(e);
@@ -109,8 +107,8 @@ struct anthropic_turn {
     bool assistant;
 };
 
-static bool anthropic_result(struct question *q, const json_t *block, const char *where, struct anthropic_turn *t,
-                             struct apierror *e)
+static bool anthropic_result(struct question *q, const json_t *block, const char *where,
+                             struct anthropic_turn *t, struct apierror *e)
 {
     const json_t *content = json_object_get(block, "content");
     struct chat_message *m = t->next++;
@@ -120,28 +118,30 @@ static bool anthropic_result(struct question *q, const json_t *block, const char
     m->call_id = json_string_value(json_object_get(block, "tool_use_id"));
     if (!m->call_id) {
         fields_path(path, where, "tool_use_id");
-        return apierror_set(e, 400, "missing", path, "%s is missing: which call does this answer?", path);
+        return apierror_set(e, 400, "missing", path, "%s is missing: which call does this answer?",
+                            path);
     }
     return !content || json_is_null(content) ||
            anthropic_text(q, content, fields_path(path, where, "content"), "\n\n", &m->content, e);
 }
 
-static bool anthropic_use(struct question *q, const json_t *block, const char *where, struct anthropic_turn *t,
-                          struct apierror *e)
+static bool anthropic_use(struct question *q, const json_t *block, const char *where,
+                          struct anthropic_turn *t, struct apierror *e)
 {
     const json_t *input = json_object_get(block, "input");
     struct chat_call *c = &t->calls[t->n_calls++];
     c->id = json_string_value(json_object_get(block, "id"));
     c->name = json_string_value(json_object_get(block, "name"));
     if (!c->id || !c->name || !json_is_object(input)) {
-        return apierror_set(e, 400, "missing", where, "%s lacks id or name (strings) or input (an object)", where);
+        return apierror_set(e, 400, "missing", where,
+                            "%s lacks id or name (strings) or input (an object)", where);
     }
     c->arguments = question_json(q, input, e);
     return c->arguments != NULL;
 }
 
-static bool anthropic_append(struct strbuf *to, const json_t *block, const char *field, const char *where,
-                             struct apierror *e)
+static bool anthropic_append(struct strbuf *to, const json_t *block, const char *field,
+                             const char *where, struct apierror *e)
 {
     const char *text = json_string_value(json_object_get(block, field));
     if (!text) {
@@ -150,8 +150,8 @@ static bool anthropic_append(struct strbuf *to, const json_t *block, const char 
     return strbuf_puts(to, text) == ERR_OK || anthropic_no_memory(e);
 }
 
-static bool anthropic_block(struct question *q, const json_t *block, const char *where, struct anthropic_turn *t,
-                            struct apierror *e)
+static bool anthropic_block(struct question *q, const json_t *block, const char *where,
+                            struct anthropic_turn *t, struct apierror *e)
 {
     const char *type = anthropic_type(block);
     if (strcmp(type, "text") == 0) {
@@ -178,8 +178,8 @@ static const char *anthropic_kept(struct question *q, struct strbuf *text, struc
     return question_keep(q, result == ERR_OK ? taken : NULL, e);
 }
 
-static bool anthropic_blocks(struct question *q, const json_t *content, const char *where, struct anthropic_turn *t,
-                             struct apierror *e)
+static bool anthropic_blocks(struct question *q, const json_t *content, const char *where,
+                             struct anthropic_turn *t, struct apierror *e)
 {
     size_t n = json_array_size(content);
     const struct chat_message *first = t->next;
@@ -205,8 +205,8 @@ static bool anthropic_blocks(struct question *q, const json_t *content, const ch
     return true;
 }
 
-static bool anthropic_message(struct question *q, const json_t *message, size_t i, struct chat_message **next,
-                              struct apierror *e)
+static bool anthropic_message(struct question *q, const json_t *message, size_t i,
+                              struct chat_message **next, struct apierror *e)
 {
     const char *role = json_string_value(json_object_get(message, "role"));
     const json_t *content = json_object_get(message, "content");
@@ -215,8 +215,8 @@ static bool anthropic_message(struct question *q, const json_t *message, size_t 
     struct anthropic_turn t = {.next = *next, .assistant = role && strcmp(role, "assistant") == 0};
     if (!t.assistant && (!role || strcmp(role, "user") != 0)) {
         fields_path(path, where, "role");
-        return apierror_set(e, 422, "invalid_value", path, "%s is \"%.40s\"; expected user or assistant", path,
-                            role ? role : "");
+        return apierror_set(e, 422, "invalid_value", path,
+                            "%s is \"%.40s\"; expected user or assistant", path, role ? role : "");
     }
     fields_path(path, where, "content");
     if (json_is_string(content)) {
@@ -226,7 +226,8 @@ static bool anthropic_message(struct question *q, const json_t *message, size_t 
         return true;
     }
     if (!json_is_array(content)) {
-        return apierror_set(e, 400, "invalid_type", path, "%s is %s; expected a string or a list of blocks", path,
+        return apierror_set(e, 400, "invalid_type", path,
+                            "%s is %s; expected a string or a list of blocks", path,
                             json_type_name(content));
     }
     bool ok = anthropic_blocks(q, content, path, &t, e);
@@ -246,7 +247,8 @@ static size_t anthropic_count(const json_t *messages)
     return n;
 }
 
-static bool anthropic_messages(struct question *q, const struct anthropic_request *r, struct apierror *e)
+static bool anthropic_messages(struct question *q, const struct anthropic_request *r,
+                               struct apierror *e)
 {
     q->messages = question_alloc(q, anthropic_count(r->messages), sizeof *q->messages, e);
     if (!q->messages) {
@@ -283,8 +285,8 @@ static bool anthropic_tools(struct question *q, const json_t *tools, struct apie
         fields_item(where, "tools", i);
         if (*anthropic_type(tool) && strcmp(anthropic_type(tool), "custom") != 0) {
             return apierror_set(e, 400, "unsupported", where,
-                                "%s is of type \"%.40s\"; this server runs no tools of its own", where,
-                                anthropic_type(tool));
+                                "%s is of type \"%.40s\"; this server runs no tools of its own",
+                                where, anthropic_type(tool));
         }
         if (!openaichat_tool(q, tool, where, &q->tools[i], e)) {
             return false;
@@ -307,7 +309,8 @@ static bool anthropic_choice(struct question *q, const json_t *choice, struct ap
         }
         if (i == QUESTION_NAMED) {
             return apierror_set(e, 422, "invalid_value", "tool_choice.type",
-                                "tool_choice.type is \"%.40s\"; expected auto, any, tool or none", type);
+                                "tool_choice.type is \"%.40s\"; expected auto, any, tool or none",
+                                type);
         }
     }
     bool named = q->choice != QUESTION_NAMED;
@@ -315,7 +318,8 @@ static bool anthropic_choice(struct question *q, const json_t *choice, struct ap
         named = named || strcmp(q->tools[i].name, q->chosen) == 0;
     }
     if (!named || (q->choice == QUESTION_REQUIRED && q->n_tools == 0)) {
-        return apierror_set(e, 400, "invalid_value", "tool_choice", "tool_choice wants a tool that is not among the tools");
+        return apierror_set(e, 400, "invalid_value", "tool_choice",
+                            "tool_choice wants a tool that is not among the tools");
     }
     return true;
 }
@@ -326,7 +330,8 @@ static bool anthropic_thinking(struct question *q, const json_t *thinking, struc
     q->think_asked = strcmp(type, "enabled") == 0;
     if (!q->think_asked && strcmp(type, "adaptive") != 0 && strcmp(type, "disabled") != 0) {
         return apierror_set(e, 422, "invalid_value", "thinking.type",
-                            "thinking.type is \"%.40s\"; expected enabled, adaptive or disabled", type);
+                            "thinking.type is \"%.40s\"; expected enabled, adaptive or disabled",
+                            type);
     }
     q->think = type[0] == 'd' ? CHAT_NO_THINKING : CHAT_THINKING;
     return true;
@@ -336,7 +341,8 @@ static bool anthropic_output(struct question *q, const json_t *output, struct ap
 {
     const char *effort = json_string_value(json_object_get(output, "effort"));
     const json_t *format = json_object_get(output, "format");
-    if (effort && q->think != CHAT_NO_THINKING && !openaichat_effort(q, effort, "output_config.effort", e)) {
+    if (effort && q->think != CHAT_NO_THINKING &&
+        !openaichat_effort(q, effort, "output_config.effort", e)) {
         return false;
     }
     if (!format || json_is_null(format)) {
@@ -375,7 +381,8 @@ bool anthropic_read(struct question *q, bool counting, struct apierror *e)
     }
     anthropic_sampling(&r, q);
     return anthropic_messages(q, &r, e) && (!r.tools || anthropic_tools(q, r.tools, e)) &&
-           (!r.choice || anthropic_choice(q, r.choice, e)) && (!r.thinking || anthropic_thinking(q, r.thinking, e)) &&
+           (!r.choice || anthropic_choice(q, r.choice, e)) &&
+           (!r.thinking || anthropic_thinking(q, r.thinking, e)) &&
            (!r.output || anthropic_output(q, r.output, e)) &&
            (!r.stops || openaifields_stops(r.stops, "stop_sequences", q, e));
 }

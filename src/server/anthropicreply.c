@@ -1,5 +1,6 @@
-/* server/anthropicreply.c: see anthropicreply.h. A message is a list of blocks: thinking, text, tool_use. In a
- * stream one block is open at a time; reply.open_kind says which, reply.n_open how many there were. */
+/* server/anthropicreply.c: see anthropicreply.h. A message is a list of blocks: thinking, text,
+ * tool_use. In a stream one block is open at a time; reply.open_kind says which, reply.n_open how
+ * many there were. */
 #include "server/anthropicreply.h"
 
 #include <string.h>
@@ -10,29 +11,26 @@ static const char *anthropicreply_reason(const struct wirereply_choice *c)
 {
     switch (c->finish) {
     case ANSWERING_LENGTH:
-    case ANSWERING_CANCELLED:
-        return "max_tokens";
-    case ANSWERING_CALLS:
-        return "tool_use";
-    default:
-        return c->stopped_by ? "stop_sequence" : "end_turn";
+    case ANSWERING_CANCELLED: return "max_tokens";
+    case ANSWERING_CALLS: return "tool_use";
+    default: return c->stopped_by ? "stop_sequence" : "end_turn";
     }
 }
 
 static json_t *anthropicreply_usage(size_t prompt, const struct answering_usage *u)
 {
     return json_pack("{s:I, s:I, s:I, s:I}", "input_tokens", (json_int_t)(prompt - u->cached),
-                     "cache_creation_input_tokens", (json_int_t)0, "cache_read_input_tokens", (json_int_t)u->cached,
-                     "output_tokens", (json_int_t)u->completion);
+                     "cache_creation_input_tokens", (json_int_t)0, "cache_read_input_tokens",
+                     (json_int_t)u->cached, "output_tokens", (json_int_t)u->completion);
 }
 
 /* Takes `content` and `usage`. */
-static json_t *anthropicreply_message(const struct wirereply *r, json_t *take_content, const char *reason,
-                                      const char *stop, json_t *take_usage)
+static json_t *anthropicreply_message(const struct wirereply *r, json_t *take_content,
+                                      const char *reason, const char *stop, json_t *take_usage)
 {
-    return json_pack("{s:s+, s:s, s:s, s:s, s:o, s:s?, s:s?, s:o}", "id", "msg_", r->id, "type", "message", "role",
-                     "assistant", "model", r->model_id, "content", take_content, "stop_reason", reason,
-                     "stop_sequence", stop, "usage", take_usage);
+    return json_pack("{s:s+, s:s, s:s, s:s, s:o, s:s?, s:s?, s:o}", "id", "msg_", r->id, "type",
+                     "message", "role", "assistant", "model", r->model_id, "content", take_content,
+                     "stop_reason", reason, "stop_sequence", stop, "usage", take_usage);
 }
 
 /* ---- A stream. ---- */
@@ -42,8 +40,10 @@ static err anthropicreply_begin(struct wirereply *r, struct strbuf *out)
     size_t n;
     const struct answering_usage none = {0};
     answering_prompt(r->answering, &n);
-    json_t *message = anthropicreply_message(r, json_array(), NULL, NULL, anthropicreply_usage(n, &none));
-    return wirereply_sse(out, "message_start", json_pack("{s:s, s:o}", "type", "message_start", "message", message));
+    json_t *message =
+        anthropicreply_message(r, json_array(), NULL, NULL, anthropicreply_usage(n, &none));
+    return wirereply_sse(out, "message_start",
+                         json_pack("{s:s, s:o}", "type", "message_start", "message", message));
 }
 
 static err anthropicreply_close(struct wirereply *r, struct strbuf *out)
@@ -52,12 +52,14 @@ static err anthropicreply_close(struct wirereply *r, struct strbuf *out)
         return ERR_OK;
     }
     r->open_kind = ANTHROPICREPLY_NONE;
-    return wirereply_sse(out, "content_block_stop",
-                         json_pack("{s:s, s:i}", "type", "content_block_stop", "index", (int)r->n_open - 1));
+    return wirereply_sse(
+        out, "content_block_stop",
+        json_pack("{s:s, s:i}", "type", "content_block_stop", "index", (int)r->n_open - 1));
 }
 
 /* Takes the block, as it begins. */
-static err anthropicreply_open(struct wirereply *r, size_t kind, json_t *take_block, struct strbuf *out)
+static err anthropicreply_open(struct wirereply *r, size_t kind, json_t *take_block,
+                               struct strbuf *out)
 {
     err e = anthropicreply_close(r, out);
     if (e != ERR_OK) {
@@ -66,58 +68,61 @@ static err anthropicreply_open(struct wirereply *r, size_t kind, json_t *take_bl
     }
     r->open_kind = kind;
     return wirereply_sse(out, "content_block_start",
-                         json_pack("{s:s, s:i, s:o}", "type", "content_block_start", "index", (int)r->n_open++,
-                                   "content_block", take_block));
+                         json_pack("{s:s, s:i, s:o}", "type", "content_block_start", "index",
+                                   (int)r->n_open++, "content_block", take_block));
 }
 
 static err anthropicreply_delta(const struct wirereply *r, const char *type, const char *field,
                                 const struct answering_event *e, struct strbuf *out)
 {
     return wirereply_sse(out, "content_block_delta",
-                         json_pack("{s:s, s:i, s:{s:s, s:s%}}", "type", "content_block_delta", "index",
-                                   (int)r->n_open - 1, "delta", "type", type, field, e->text, e->len));
+                         json_pack("{s:s, s:i, s:{s:s, s:s%}}", "type", "content_block_delta",
+                                   "index", (int)r->n_open - 1, "delta", "type", type, field,
+                                   e->text, e->len));
 }
 
-static err anthropicreply_end(struct wirereply *r, const struct answering_event *e, struct strbuf *out)
+static err anthropicreply_end(struct wirereply *r, const struct answering_event *e,
+                              struct strbuf *out)
 {
     const struct wirereply_choice *c = &r->choices[0];
     TRY(anthropicreply_close(r, out));
     TRY(wirereply_sse(out, "message_delta",
-                      json_pack("{s:s, s:{s:s, s:s?}, s:o}", "type", "message_delta", "delta", "stop_reason",
-                                anthropicreply_reason(c), "stop_sequence", c->stopped_by, "usage",
+                      json_pack("{s:s, s:{s:s, s:s?}, s:o}", "type", "message_delta", "delta",
+                                "stop_reason", anthropicreply_reason(c), "stop_sequence",
+                                c->stopped_by, "usage",
                                 anthropicreply_usage(e->usage.prompt, &e->usage))));
     return wirereply_sse(out, "message_stop", json_pack("{s:s}", "type", "message_stop"));
 }
 
-static err anthropicreply_event(struct wirereply *r, const struct answering_event *e, struct strbuf *out)
+static err anthropicreply_event(struct wirereply *r, const struct answering_event *e,
+                                struct strbuf *out)
 {
     switch (e->kind) {
     case ANSWERING_REASONING:
         if (r->open_kind != ANTHROPICREPLY_THINKING) {
             TRY(anthropicreply_open(
                 r, ANTHROPICREPLY_THINKING,
-                json_pack("{s:s, s:s, s:s}", "type", "thinking", "thinking", "", "signature", ""), out));
+                json_pack("{s:s, s:s, s:s}", "type", "thinking", "thinking", "", "signature", ""),
+                out));
         }
         return anthropicreply_delta(r, "thinking_delta", "thinking", e, out);
     case ANSWERING_CONTENT:
         if (r->open_kind != ANTHROPICREPLY_TEXT) {
-            TRY(anthropicreply_open(r, ANTHROPICREPLY_TEXT, json_pack("{s:s, s:s}", "type", "text", "text", ""), out));
+            TRY(anthropicreply_open(r, ANTHROPICREPLY_TEXT,
+                                    json_pack("{s:s, s:s}", "type", "text", "text", ""), out));
         }
         return anthropicreply_delta(r, "text_delta", "text", e, out);
     case ANSWERING_CALL:
         return anthropicreply_open(r, ANTHROPICREPLY_USE,
-                                   json_pack("{s:s, s:s, s:s%, s:{}}", "type", "tool_use", "id", e->id, "name",
-                                             e->text, e->len, "input"),
+                                   json_pack("{s:s, s:s, s:s%, s:{}}", "type", "tool_use", "id",
+                                             e->id, "name", e->text, e->len, "input"),
                                    out);
     case ANSWERING_ARGUMENTS:
         return anthropicreply_delta(r, "input_json_delta", "partial_json", e, out);
     case ANSWERING_CALL_END:
-    case ANSWERING_CALL_BROKEN:
-        return anthropicreply_close(r, out);
-    case ANSWERING_END:
-        return anthropicreply_end(r, e, out);
-    default:
-        return ERR_OK;
+    case ANSWERING_CALL_BROKEN: return anthropicreply_close(r, out);
+    case ANSWERING_END: return anthropicreply_end(r, e, out);
+    default: return ERR_OK;
     }
 }
 
@@ -128,16 +133,18 @@ static int anthropicreply_add_calls(json_t *blocks, const struct wirereply_choic
     int failed = 0;
     for (size_t i = 0; i < c->n_calls && !failed; i++) {
         const struct wirereply_call *call = &c->calls[i];
-        json_t *input = call->arguments.len > 0 ? json_loadb(call->arguments.data, call->arguments.len, 0, NULL)
-                                                : json_object();
+        json_t *input = call->arguments.len > 0
+                            ? json_loadb(call->arguments.data, call->arguments.len, 0, NULL)
+                            : json_object();
         if (call->broken) {
             json_decref(input);
             continue;
         }
-        /* Arguments that were cut off are no JSON; an empty object then, and stop_reason says why. */
-        failed = json_array_append_new(blocks, json_pack("{s:s, s:s, s:s, s:o}", "type", "tool_use", "id", call->id,
-                                                         "name", call->name, "input",
-                                                         input ? input : json_object()));
+        /* Arguments that were cut off are no JSON; an empty object then, and stop_reason says why.
+         */
+        failed = json_array_append_new(blocks, json_pack("{s:s, s:s, s:s, s:o}", "type", "tool_use",
+                                                         "id", call->id, "name", call->name,
+                                                         "input", input ? input : json_object()));
     }
     return failed;
 }
@@ -147,12 +154,13 @@ static json_t *anthropicreply_blocks(const struct wirereply_choice *c)
     json_t *blocks = json_array();
     int failed = 0;
     if (c->reasoning.len > 0) {
-        failed |= json_array_append_new(blocks, json_pack("{s:s, s:s%, s:s}", "type", "thinking", "thinking",
-                                                          c->reasoning.data, c->reasoning.len, "signature", ""));
+        failed |= json_array_append_new(blocks, json_pack("{s:s, s:s%, s:s}", "type", "thinking",
+                                                          "thinking", c->reasoning.data,
+                                                          c->reasoning.len, "signature", ""));
     }
     if (c->content.len > 0) {
-        failed |= json_array_append_new(
-            blocks, json_pack("{s:s, s:s%}", "type", "text", "text", c->content.data, c->content.len));
+        failed |= json_array_append_new(blocks, json_pack("{s:s, s:s%}", "type", "text", "text",
+                                                          c->content.data, c->content.len));
     }
     if (failed || anthropicreply_add_calls(blocks, c) != 0) {
         json_decref(blocks);
@@ -164,9 +172,10 @@ static json_t *anthropicreply_blocks(const struct wirereply_choice *c)
 static err anthropicreply_whole(struct wirereply *r, struct strbuf *out)
 {
     const struct wirereply_choice *c = &r->choices[0];
-    return wirereply_json(out, anthropicreply_message(r, anthropicreply_blocks(c), anthropicreply_reason(c),
-                                                      c->stopped_by,
-                                                      anthropicreply_usage(r->usage.prompt, &r->usage)));
+    return wirereply_json(out,
+                          anthropicreply_message(r, anthropicreply_blocks(c),
+                                                 anthropicreply_reason(c), c->stopped_by,
+                                                 anthropicreply_usage(r->usage.prompt, &r->usage)));
 }
 
 const struct wirereply_format anthropicreply_messages = {
@@ -174,4 +183,5 @@ const struct wirereply_format anthropicreply_messages = {
     .event = anthropicreply_event,
     .whole = anthropicreply_whole,
     .anthropic = true,
+    .error_event = "error",
 };

@@ -6,10 +6,14 @@
 
 #include "base/mem.h"
 #include "model/model.h"
+#include "server/anthropic.h"
+#include "server/anthropicreply.h"
 #include "server/fields.h"
 #include "server/openaichat.h"
 #include "server/openaireply.h"
 #include "server/openaitext.h"
+#include "server/responses.h"
+#include "server/responsesreply.h"
 #include "server/service.h"
 
 /* ---- Answers. ---- */
@@ -37,6 +41,47 @@ static void api_completions(struct service *s, struct exchange *x, const struct 
         return;
     }
     service_answer(s, x, q, &openaitext_format);
+}
+
+static void api_messages(struct service *s, struct exchange *x, const struct route_match *m)
+{
+    struct apierror e = {0};
+    struct question *q = service_question(s, x, &e);
+    (void)m;
+    if (!q || !anthropic_read(q, false, &e) || !service_names(s, q, &e)) {
+        question_free(q);
+        service_refuse(s, x, &e, true);
+        return;
+    }
+    service_answer(s, x, q, &anthropicreply_messages);
+}
+
+static void api_responses(struct service *s, struct exchange *x, const struct route_match *m)
+{
+    struct apierror e = {0};
+    struct question *q = service_question(s, x, &e);
+    (void)m;
+    if (!q || !responses_read(q, &e) || !service_names(s, q, &e)) {
+        question_free(q);
+        service_refuse(s, x, &e, false);
+        return;
+    }
+    service_answer(s, x, q, &responsesreply_format);
+}
+
+static void api_count_tokens(struct service *s, struct exchange *x, const struct route_match *m)
+{
+    struct apierror e = {0};
+    struct tokenizer_ids ids = {0};
+    struct question *q = service_question(s, x, &e);
+    (void)m;
+    if (q && anthropic_read(q, true, &e) && service_names(s, q, &e) && answering_encode(&s->model, q, &ids, &e)) {
+        service_reply(s, x, 200, json_pack("{s:I}", "input_tokens", (json_int_t)ids.len));
+    } else {
+        service_refuse(s, x, &e, true);
+    }
+    tokenizer_ids_deinit(&ids);
+    question_free(q);
 }
 
 static void api_embeddings(struct service *s, struct exchange *x, const struct route_match *m)
@@ -233,6 +278,9 @@ static void api_metrics(struct service *s, struct exchange *x, const struct rout
 static const struct route_row api_rows[] = {
     {"POST", "/chat/completions", API_CHAT, .api = true, .handle = api_chat},
     {"POST", "/completions", API_CHAT, .api = true, .handle = api_completions},
+    {"POST", "/responses", API_CHAT, .api = true, .handle = api_responses},
+    {"POST", "/messages", API_CHAT, .api = true, .anthropic = true, .handle = api_messages},
+    {"POST", "/messages/count_tokens", API_CHAT, .api = true, .anthropic = true, .handle = api_count_tokens},
     {"POST", "/embeddings", API_CHAT, .api = true, .handle = api_embeddings},
     {"GET", "/models", API_CHAT, .api = true, .handle = api_models},
     {"GET", "/models/*", API_CHAT, .api = true, .handle = api_model},

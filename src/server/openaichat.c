@@ -271,6 +271,7 @@ bool openaichat_tool(struct question *q, const json_t *definition, const char *w
                             "%s is \"%.80s\"; expected 1 to 64 letters, digits, _ and -", path,
                             f.name);
     }
+    q->strict = q->strict || f.strict;
     *out = (struct chat_tool){.name = f.name, .description = f.description};
     out->parameters = f.parameters ? question_json(q, f.parameters, e) : NULL;
     return !f.parameters || out->parameters;

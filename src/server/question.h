@@ -38,6 +38,7 @@ struct question {
     enum question_choice choice;
     const char *chosen; /* with QUESTION_NAMED */
     bool one_call;      /* no parallel calls */
+    bool strict;        /* what is called must be called by its schema, even with QUESTION_AUTO */
     enum chat_thinking think;
     bool think_asked; /* `think` was said by the client, and is refused when it cannot be had */
 

@@ -49,8 +49,11 @@ static bool route_row_is(const struct route_row *row, const char *path, struct r
         const char *one = route_below(rest, "/v1");
         return route_is(row->path, one ? one : rest, m);
     }
-    return row->anthropic && (rest = route_below(path, "/anthropic")) &&
-           route_is(row->path, rest, m);
+    if (row->anthropic && (rest = route_below(path, "/anthropic"))) {
+        const char *one = route_below(rest, "/v1");
+        return route_is(row->path, one ? one : rest, m);
+    }
+    return false;
 }
 
 bool route_find(const struct route_table *tables, size_t n_tables, const char *method,

@@ -78,8 +78,8 @@ static err sandbox_check_descriptors(struct errinfo *info)
     return e;
 }
 
-/* The C library loads this one when a thread ends by pthread_exit, as OpenMP's do, and ends the process when it
- * cannot. (Another C library that has no such file does not need it.) */
+/* The C library loads this one when a thread ends by pthread_exit, as OpenMP's do, and ends the process when
+ * it cannot. (Another C library that has no such file does not need it.) */
 static void sandbox_preload(void)
 {
     (void)dlopen("libgcc_s.so.1", RTLD_NOW);

@@ -164,13 +164,14 @@ static err wirereply_collect(struct wirereply *r, const struct answering_event *
 
 /* ---- As a source. ---- */
 
-static void wirereply_fail(struct wirereply_source *s, struct exchange *x,
-                           const struct apierror *error, struct strbuf *out)
+static void wirereply_fail(struct wirereply_source *s, struct exchange *x, const struct apierror *error,
+                           struct strbuf *out)
 {
-    bool anthropic = s->reply.format->anthropic,
-         first = exchange_fail(x, error->status, "application/json");
-    err e = first ? ERR_OK : strbuf_puts(out, anthropic ? "event: error\ndata: " : "data: ");
-    e = e == ERR_OK ? apierror_text(error, anthropic, out) : e;
+    const struct wirereply_format *f = s->reply.format;
+    bool first = exchange_fail(x, error->status, "application/json");
+    err e = first || !f->error_event ? ERR_OK : strbuf_printf(out, "event: %s\n", f->error_event);
+    e = e == ERR_OK && !first ? strbuf_puts(out, "data: ") : e;
+    e = e == ERR_OK ? apierror_text(error, f->anthropic, out) : e;
     if (e == ERR_OK && !first) {
         e = strbuf_puts(out, "\n\n");
     }
@@ -249,6 +250,7 @@ static void wirereply_free_choices(struct wirereply *r, size_t n)
         json_decref(c->reasoning_logprobs);
     }
     mem_free(r->choices);
+    json_decref(r->items);
 }
 
 static void wirereply_close(void *user)

@@ -29,7 +29,8 @@ struct wirereply_format {
     err (*begin)(struct wirereply *r, struct strbuf *out); /* of a stream; NULL: nothing */
     err (*event)(struct wirereply *r, const struct answering_event *e, struct strbuf *out); /* of a stream */
     err (*whole)(struct wirereply *r, struct strbuf *out); /* the document */
-    bool anthropic; /* its errors */
+    bool anthropic;          /* its errors */
+    const char *error_event; /* what an error in a stream is called; NULL: nothing */
 };
 
 struct wirereply {
@@ -42,8 +43,11 @@ struct wirereply {
     struct answering *answering;
     struct answering_usage usage;     /* when all is over */
     struct wirereply_choice *choices; /* [question->n] */
-    size_t n_open, open_kind;         /* the format's own: what it has begun */
-    size_t sequence;                  /* events sent */
+    /* The formats' own: what a stream has begun, how many there were, where in the text it began; items that
+     * are whole; events sent. */
+    size_t open_kind, n_open, open_from;
+    json_t *items;
+    size_t sequence;
 };
 
 /* Who measures and meters; called once, when the answer is over or its reader has gone (`whole` false). */
