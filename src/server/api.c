@@ -75,7 +75,8 @@ static void api_count_tokens(struct service *s, struct exchange *x, const struct
     struct tokenizer_ids ids = {0};
     struct question *q = service_question(s, x, &e);
     (void)m;
-    if (q && anthropic_read(q, true, &e) && service_names(s, q, &e) && answering_encode(&s->model, q, &ids, &e)) {
+    if (q && anthropic_read(q, true, &e) && service_names(s, q, &e) &&
+        answering_encode(&s->model, q, &ids, &e)) {
         service_reply(s, x, 200, json_pack("{s:I}", "input_tokens", (json_int_t)ids.len));
     } else {
         service_refuse(s, x, &e, true);
