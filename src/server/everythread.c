@@ -131,18 +131,16 @@ static err everythread_round(struct everythread *e, struct errinfo *info)
     return result;
 }
 
+/* The caller comes last: afterwards it may not be allowed to list its threads. */
 static err everythread_all(struct everythread *e, struct errinfo *info)
 {
-    int own = e->order->call(e->order->argument);
-    if (own != 0) {
-        return everythread_refused(own, info);
-    }
     e->asked[e->n++] = (pid_t)syscall(SYS_gettid);
     for (size_t before = 0; before < e->n;) {
         before = e->n;
         TRY(everythread_round(e, info));
     }
-    return ERR_OK;
+    int own = e->order->call(e->order->argument);
+    return own == 0 ? ERR_OK : everythread_refused(own, info);
 }
 
 err everythread_call(int (*call)(void *argument), void *argument, struct errinfo *info)

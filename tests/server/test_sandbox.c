@@ -388,6 +388,66 @@ static void test_forbidden(void **state)
     }
 }
 
+/* ---- programs that convert files for the server: less than the server may ---- */
+
+static int converter(struct place *p, int (*body)(struct place *))
+{
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    return syscallfilter_load(SYSCALLFILTER_CONVERTER, NULL) == ERR_OK ? body(p) : NOT_ENTERED;
+}
+
+static int converter_socket(struct place *p)
+{
+    return converter(p, local);
+}
+
+static int converter_process(struct place *p)
+{
+    return converter(p, process);
+}
+
+static int kill_parent(struct place *p)
+{
+    (void)p;
+    return answer(kill(getppid(), 0));
+}
+
+static int converter_signal(struct place *p)
+{
+    return converter(p, kill_parent);
+}
+
+static int no_alarm(struct place *p)
+{
+    (void)p;
+    return answer(alarm(0));
+}
+
+static int converter_alarm(struct place *p)
+{
+    return converter(p, no_alarm); /* its deadline cannot be called off */
+}
+
+static int converter_accept(struct place *p)
+{
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    return syscallfilter_load(SYSCALLFILTER_CONVERTER, NULL) == ERR_OK ? answer(accept(p->listener, NULL, NULL))
+                                                                       : NOT_ENTERED;
+}
+
+static void test_converters(void **state)
+{
+    (void)state;
+    if (!sandboxfixture_possible()) {
+        skip();
+    }
+    assert_int_equal(sandboxfixture_run(converter_socket, 0, true), EACCES);
+    assert_int_equal(sandboxfixture_run(converter_process, 0, true), KILLED);
+    assert_int_equal(sandboxfixture_run(converter_signal, 0, true), KILLED);
+    assert_int_equal(sandboxfixture_run(converter_alarm, 0, true), KILLED);
+    assert_int_equal(sandboxfixture_run(converter_accept, 0, true), KILLED);
+}
+
 /* ---- threads that were there before ---- */
 
 struct old_thread {
@@ -558,6 +618,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_forbidden),
+        cmocka_unit_test(test_converters),
         cmocka_unit_test(test_threads),
         cmocka_unit_test(test_older_kernels),
         cmocka_unit_test(test_reports),
