@@ -209,13 +209,13 @@ static err file_writer_new(const char *path, const char *suffix, struct file_wri
     return ERR_OK;
 }
 
-err file_writer_open(const char *path, struct file_writer **out, struct errinfo *info)
+static err file_writer_create(const char *path, mode_t mode, struct file_writer **out, struct errinfo *info)
 {
     char suffix[32];
     snprintf(suffix, sizeof suffix, ".tmp-%ld", (long)getpid());
     struct file_writer *w;
     TRY(file_writer_new(path, suffix, &w, info));
-    w->fd = open(w->tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    w->fd = open(w->tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
     if (w->fd < 0) {
         err e = file_error(info, "create", w->path);
         file_writer_close(w);
@@ -223,6 +223,11 @@ err file_writer_open(const char *path, struct file_writer **out, struct errinfo 
     }
     *out = w;
     return ERR_OK;
+}
+
+err file_writer_open(const char *path, struct file_writer **out, struct errinfo *info)
+{
+    return file_writer_create(path, 0666, out, info);
 }
 
 err file_writer_resume(const char *path, struct file_writer **out, struct errinfo *info)
@@ -398,6 +403,17 @@ err file_write(const char *path, const void *data, size_t n, struct errinfo *inf
     TRY(file_writer_open(path, &w, info));
     err e = file_writer_write(w, data, n, info);
     e = e == ERR_OK ? file_writer_commit(w, info) : e;
+    file_writer_close(w);
+    return e;
+}
+
+err file_write_private(const char *path, const void *data, size_t n, struct errinfo *info)
+{
+    struct file_writer *w = NULL;
+    TRY(file_writer_create(path, 0600, &w, info));
+    err e = file_writer_write(w, data, n, info);
+    e = e == ERR_OK ? file_writer_commit(w, info) : e;
+    explicit_bzero(w->buffer, n < FILE_BUFFER ? n : FILE_BUFFER);
     file_writer_close(w);
     return e;
 }

@@ -52,6 +52,8 @@ void file_writer_close(struct file_writer *w); /* NULL is fine */
 
 /* All of a file, by such a writer. */
 ERR_MUST_USE err file_write(const char *path, const void *data, size_t n, struct errinfo *info);
+/* The same for secrets: nobody else may read the file (mode 0600), and no copy stays in memory. */
+ERR_MUST_USE err file_write_private(const char *path, const void *data, size_t n, struct errinfo *info);
 
 /* The folder is this process's alone among those that ask: *lock until file_unlock, or the process's end.
  * ERR_IO while another has it. */

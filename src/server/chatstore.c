@@ -1,0 +1,450 @@
+/* server/chatstore.c: see chatstore.h. */
+#include "server/chatstore.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/strbuf.h"
+#include "server/chatfields.h"
+#include "server/chatsearch.h"
+#include "server/chatstore_data.h"
+
+static const int64_t CHATSTORE_DAY = 86400000;
+static const int64_t CHATSTORE_ALWAYS = INT64_MAX;
+
+/* ---- Opening. ---- */
+
+static err chatstore_open_shelf(struct chatrecord_shelf *shelf, struct database *d, bool temporary,
+                                struct errinfo *info)
+{
+    shelf->database = d;
+    shelf->temporary = temporary;
+    TRY(vault_key_new(&shelf->key, info));
+    TRY(vault_key_new(&shelf->tags, info));
+    vault_derive(database_vault(d), "folders_", 0, shelf->tags);
+    return ERR_OK;
+}
+
+/* Answers that nobody writes any more. */
+static err chatstore_interrupt(struct database *d, struct errinfo *info)
+{
+    TRY(database_begin(d, info));
+    err e = database_run(d, info, "UPDATE message SET state = ?2 WHERE state = ?1", "ii",
+                         (int64_t)CHATTREE_WRITING, (int64_t)CHATTREE_INTERRUPTED);
+    return database_end(d, e, info);
+}
+
+err chatstore_open(struct database *d, bool index, struct chatstore **out, struct errinfo *info)
+{
+    struct chatstore *s = mem_calloc(1, sizeof *s);
+    if (!s) {
+        return chatrecord_nomem(info);
+    }
+    err e = chatstore_open_shelf(&s->shelves[CHATSTORE_DISK], d, false, info);
+    e = e == ERR_OK ? database_new(&s->held, info) : e;
+    e = e == ERR_OK ? chatstore_open_shelf(&s->shelves[CHATSTORE_MEMORY], s->held, true, info) : e;
+    e = e == ERR_OK ? chatstore_interrupt(d, info) : e;
+    e = e == ERR_OK ? chatsearch_open(&s->shelves[CHATSTORE_DISK], index, &s->search, info) : e;
+    if (e != ERR_OK) {
+        chatstore_close(s);
+        return e;
+    }
+    *out = s;
+    return ERR_OK;
+}
+
+void chatstore_close(struct chatstore *s)
+{
+    if (!s) {
+        return;
+    }
+    chatsearch_close(s->search);
+    for (size_t i = 0; i < CHATSTORE_SHELVES; i++) {
+        vault_key_free(s->shelves[i].key);
+        vault_key_free(s->shelves[i].tags);
+    }
+    database_close(s->held);
+    mem_free(s);
+}
+
+/* ---- Finding the shelf. ---- */
+
+err chatstore_enter(struct chatstore *s, const char *owner, const char *id, struct chatrecord_shelf **shelf,
+                    struct chatrecord *chat, struct errinfo *info)
+{
+    err e = ERR_NOTFOUND;
+    for (size_t i = 0; i < CHATSTORE_SHELVES && e == ERR_NOTFOUND; i++) {
+        struct chatrecord_shelf *at = &s->shelves[i];
+        TRY(database_begin(at->database, info));
+        e = chatrecord_find(at, owner, id, chat, info);
+        if (e == ERR_OK) {
+            *shelf = at;
+            return ERR_OK;
+        }
+        e = database_end(at->database, e, info);
+    }
+    return e;
+}
+
+/* Which chat a message is in, on either shelf. */
+static err chatstore_chat_of(struct chatrecord_shelf *shelf, const char *owner, const char *id,
+                             char chat[VAULT_ID + 1], struct errinfo *info)
+{
+    sqlite3_stmt *st;
+    bool row;
+    TRY(database_query(
+        shelf->database, &st, info,
+        "SELECT c.id FROM message m JOIN chat c ON c.number = m.chat WHERE m.id = ?1 AND c.owner = ?2", "tt",
+        id, owner));
+    TRY(database_next(shelf->database, st, &row, info));
+    if (!row) {
+        return err_set(info, ERR_NOTFOUND, "there is no message %.40s", id);
+    }
+    strncpy(chat, (const char *)sqlite3_column_text(st, 0), VAULT_ID);
+    sqlite3_reset(st);
+    return ERR_OK;
+}
+
+err chatstore_enter_message(struct chatstore *s, const char *owner, const char *id,
+                            struct chatrecord_shelf **shelf, struct chatrecord *chat, struct errinfo *info)
+{
+    err e = ERR_NOTFOUND;
+    for (size_t i = 0; i < CHATSTORE_SHELVES && e == ERR_NOTFOUND; i++) {
+        struct chatrecord_shelf *at = &s->shelves[i];
+        char in[VAULT_ID + 1] = "";
+        TRY(database_begin(at->database, info));
+        e = chatstore_chat_of(at, owner, id, in, info);
+        e = e == ERR_OK ? chatrecord_find(at, owner, in, chat, info) : e;
+        if (e == ERR_OK) {
+            *shelf = at;
+            return ERR_OK;
+        }
+        e = database_end(at->database, e, info);
+    }
+    return e;
+}
+
+err chatstore_leave(struct chatrecord_shelf *shelf, struct chatrecord *chat, err e, json_t *document,
+                    json_t **out, struct errinfo *info)
+{
+    chatrecord_deinit(chat);
+    e = database_end(shelf->database, e, info);
+    if (e == ERR_OK && out) {
+        *out = document;
+    } else {
+        json_decref(document);
+    }
+    return e;
+}
+
+/* ---- Making and changing. ---- */
+
+/* Makes room for one more temporary chat of the owner. */
+static err chatstore_make_room(struct chatrecord_shelf *shelf, const char *owner, struct errinfo *info)
+{
+    return database_run(shelf->database, info,
+                        "DELETE FROM chat WHERE number IN (SELECT number FROM chat WHERE owner = ?1"
+                        " ORDER BY updated DESC, number DESC LIMIT -1 OFFSET ?2)",
+                        "ti", owner, (int64_t)CHATSTORE_TEMPORARY_MAX - 1);
+}
+
+err chatstore_create(struct chatstore *s, const char *owner, const json_t *fields, int64_t now, json_t **chat,
+                     struct errinfo *info)
+{
+    bool temporary = chatfields_temporary(fields);
+    struct chatrecord_shelf *shelf = &s->shelves[temporary ? CHATSTORE_MEMORY : CHATSTORE_DISK];
+    struct chatrecord r = {0};
+    json_t *document = NULL;
+    TRY(database_begin(shelf->database, info));
+    err e = chatrecord_new(shelf, now, &r, info);
+    e = e == ERR_OK ? chatfields_apply(&r, fields, true, info) : e;
+    e = e == ERR_OK && temporary ? chatstore_make_room(shelf, owner, info) : e;
+    e = e == ERR_OK ? chatrecord_insert(shelf, owner, &r, info) : e;
+    e = e == ERR_OK ? chatsearch_chat(shelf, &r, info) : e;
+    e = e == ERR_OK ? chatrecord_json(&r, &document, info) : e;
+    return chatstore_leave(shelf, &r, e, document, chat, info);
+}
+
+static err chatstore_patch_in(struct chatrecord_shelf *shelf, const char *owner, struct chatrecord *r,
+                              const json_t *fields, struct errinfo *info)
+{
+    TRY(chatsearch_forget_title(shelf, r, info));
+    TRY(chatfields_apply(r, fields, false, info));
+    if (r->leaf[0] && json_object_get(fields, "leaf")) {
+        json_t *leaf = NULL;
+        TRY(chatmessage_find(shelf, r, r->leaf, &leaf, NULL, info));
+        json_decref(leaf);
+    }
+    TRY(chatrecord_update(shelf, owner, r, info));
+    return chatsearch_title(shelf, r, info);
+}
+
+err chatstore_patch(struct chatstore *s, const char *owner, const char *id, const json_t *fields, json_t **chat,
+                    struct errinfo *info)
+{
+    struct chatrecord_shelf *shelf = NULL;
+    struct chatrecord r = {0};
+    json_t *document = NULL;
+    TRY(chatstore_enter(s, owner, id, &shelf, &r, info));
+    err e = chatstore_patch_in(shelf, owner, &r, fields, info);
+    e = e == ERR_OK ? chatrecord_json(&r, &document, info) : e;
+    return chatstore_leave(shelf, &r, e, document, chat, info);
+}
+
+/* ---- Reading. ---- */
+
+err chatstore_get(struct chatstore *s, const char *owner, const char *id, json_t **out, struct errinfo *info)
+{
+    struct chatrecord_shelf *shelf = NULL;
+    struct chatrecord r = {0};
+    json_t *chat = NULL, *messages = NULL, *document = NULL;
+    TRY(chatstore_enter(s, owner, id, &shelf, &r, info));
+    err e = chatrecord_json(&r, &chat, info);
+    e = e == ERR_OK ? chatmessage_all(shelf, &r, &messages, info) : e;
+    if (e == ERR_OK && !(document = json_pack("{s:O, s:O}", "chat", chat, "messages", messages))) {
+        e = chatrecord_nomem(info);
+    }
+    json_decref(chat);
+    json_decref(messages);
+    return chatstore_leave(shelf, &r, e, document, out, info);
+}
+
+static err chatstore_place_of(struct chatrecord_shelf *shelf, const char *owner, const char *before,
+                              struct chatstore_place *out, struct errinfo *info)
+{
+    struct chatrecord r = {0};
+    *out = (struct chatstore_place){2, CHATSTORE_ALWAYS, CHATSTORE_ALWAYS};
+    if (before) {
+        TRY(chatrecord_find(shelf, owner, before, &r, info));
+        *out = (struct chatstore_place){r.pinned, r.updated, r.number};
+        chatrecord_deinit(&r);
+    }
+    return ERR_OK;
+}
+
+/* Appends the rows of `st`, at most `limit`, to `list`; more says whether there was another. */
+static err chatstore_collect(struct chatrecord_shelf *shelf, sqlite3_stmt *st, size_t limit, json_t *list,
+                             bool *more, struct errinfo *info)
+{
+    bool row = true;
+    *more = false;
+    while (true) {
+        struct chatrecord r = {0};
+        json_t *chat = NULL;
+        TRY(database_next(shelf->database, st, &row, info));
+        *more = row && json_array_size(list) == limit;
+        if (!row || *more) {
+            return ERR_OK;
+        }
+        err e = chatrecord_read(shelf, st, &r, info);
+        e = e == ERR_CORRUPT ? chatrecord_damaged(shelf, st, &r, info)
+                             : e; /* it can still be seen, and deleted */
+        e = e == ERR_OK ? chatrecord_json(&r, &chat, info) : e;
+        chatrecord_deinit(&r);
+        TRY(e);
+        if (json_array_append_new(list, chat) != 0) {
+            return chatrecord_nomem(info);
+        }
+    }
+}
+
+static err chatstore_list_plain(struct chatrecord_shelf *shelf, const char *owner,
+                                const struct chatstore_query *query, const struct chatstore_place *p,
+                                size_t limit, json_t *list, bool *more, struct errinfo *info)
+{
+    unsigned char tag[VAULT_TAG];
+    sqlite3_stmt *st;
+    if (query->folder) {
+        TRY(chatrecord_folder(shelf, owner, query->folder, tag, info));
+    }
+    TRY(database_query(
+        shelf->database, &st, info,
+        "SELECT " CHATRECORD_COLUMNS " FROM chat c WHERE c.owner = ?1"
+        " AND (c.pinned, c.updated, c.number) < (?2, ?3, ?4) AND (?5 IS NULL OR c.folder_tag = ?5)"
+        " ORDER BY c.pinned DESC, c.updated DESC, c.number DESC LIMIT ?6",
+        "tiiibi", owner, p->pinned, p->updated, p->number, query->folder ? tag : NULL, sizeof tag,
+        (int64_t)limit + 1));
+    return chatstore_collect(shelf, st, limit, list, more, info);
+}
+
+err chatstore_list(struct chatstore *s, const char *owner, const struct chatstore_query *query, json_t **out,
+                   struct errinfo *info)
+{
+    struct chatrecord_shelf *shelf = &s->shelves[CHATSTORE_DISK];
+    size_t limit = query->limit == 0                   ? CHATSTORE_LIST
+                   : query->limit < CHATSTORE_LIST_MAX ? query->limit
+                                                       : CHATSTORE_LIST_MAX;
+    bool more = false;
+    json_t *list = json_array(), *document = NULL;
+    if (!list) {
+        return chatrecord_nomem(info);
+    }
+    bool search = query->search && query->search[0];
+    err e = search ? chatsearch_fill(s->search, info) : ERR_OK;
+    e = e == ERR_OK ? database_begin(shelf->database, info) : e;
+    if (e == ERR_OK) {
+        struct chatstore_place after;
+        e = chatstore_place_of(shelf, owner, query->before, &after, info);
+        if (e == ERR_OK) {
+            e = search ? chatsearch_list(s->search, owner, query, &after, limit, list, &more, info)
+                       : chatstore_list_plain(shelf, owner, query, &after, limit, list, &more, info);
+        }
+        e = database_end(shelf->database, e, info);
+    }
+    if (e == ERR_OK && !(document = json_pack("{s:O, s:b}", "chats", list, "more", more))) {
+        e = chatrecord_nomem(info);
+    }
+    json_decref(list);
+    if (e == ERR_OK) {
+        *out = document;
+    }
+    return e;
+}
+
+/* ---- Deleting. ---- */
+
+/* Inside a transaction: the chat's words, key and rows. */
+static err chatstore_drop(struct chatrecord_shelf *shelf, int64_t number, struct errinfo *info)
+{
+    TRY(chatsearch_forget(shelf, number, info));
+    return chatrecord_delete(shelf, number, info);
+}
+
+err chatstore_delete(struct chatstore *s, const char *owner, const char *id, struct errinfo *info)
+{
+    err e = ERR_NOTFOUND;
+    for (size_t i = 0; i < CHATSTORE_SHELVES && e == ERR_NOTFOUND; i++) {
+        struct chatrecord_shelf *shelf = &s->shelves[i];
+        int64_t number = 0;
+        TRY(database_begin(shelf->database, info));
+        e = chatrecord_number(shelf, owner, id, &number, info);
+        e = e == ERR_OK ? chatstore_drop(shelf, number, info) : e;
+        e = database_end(shelf->database, e, info);
+        if (e == ERR_OK) {
+            return database_scrub(shelf->database, info);
+        }
+    }
+    return e;
+}
+
+/* Drops the chats that a statement names, their numbers being its one column. */
+static err chatstore_drop_all(struct chatrecord_shelf *shelf, sqlite3_stmt *st, size_t *n, struct errinfo *info)
+{
+    bool row = true;
+    while (true) {
+        TRY(database_next(shelf->database, st, &row, info));
+        if (!row) {
+            return ERR_OK;
+        }
+        int64_t number = sqlite3_column_int64(st, 0);
+        sqlite3_reset(st); /* it is asked again, for one row after the other */
+        TRY(chatstore_drop(shelf, number, info));
+        ++*n;
+    }
+}
+
+err chatstore_delete_all(struct chatstore *s, const char *owner, struct errinfo *info)
+{
+    for (size_t i = 0; i < CHATSTORE_SHELVES; i++) {
+        struct chatrecord_shelf *shelf = &s->shelves[i];
+        size_t n = 0;
+        sqlite3_stmt *st;
+        TRY(database_begin(shelf->database, info));
+        err e = database_query(shelf->database, &st, info, "SELECT number FROM chat WHERE owner = ?1 LIMIT 1",
+                               "t", owner);
+        e = e == ERR_OK ? chatstore_drop_all(shelf, st, &n, info) : e;
+        TRY(database_end(shelf->database, e, info));
+        TRY(database_scrub(shelf->database, info));
+    }
+    return ERR_OK;
+}
+
+err chatstore_forget(struct chatstore *s, size_t days, int64_t now, size_t *forgotten, struct errinfo *info)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < CHATSTORE_SHELVES; i++) {
+        struct chatrecord_shelf *shelf = &s->shelves[i];
+        int64_t rule = shelf->temporary ? 1 : days < CHATSTORE_DAYS_MAX ? (int64_t)days : CHATSTORE_DAYS_MAX;
+        size_t before = n;
+        sqlite3_stmt *st;
+        TRY(database_begin(shelf->database, info));
+        err e = database_query(shelf->database, &st, info,
+                               "SELECT number FROM chat WHERE updated <= ?1 - ?2 * min("
+                               "coalesce(forget_after_days, nullif(?3, 0)), coalesce(nullif(?3, 0),"
+                               " forget_after_days)) LIMIT 1",
+                               "iii", now, CHATSTORE_DAY, rule);
+        e = e == ERR_OK ? chatstore_drop_all(shelf, st, &n, info) : e;
+        TRY(database_end(shelf->database, e, info));
+        if (n > before) {
+            TRY(database_scrub(shelf->database, info));
+        }
+    }
+    *forgotten = n;
+    return ERR_OK;
+}
+
+/* ---- Presets. ---- */
+
+/* The key and the words that seal an owner's presets. */
+static err chatstore_preset_key(const struct chatrecord_shelf *shelf, const char *owner, struct strbuf *ad,
+                                struct errinfo *info)
+{
+    vault_derive(database_vault(shelf->database), "presets_", 0, shelf->key);
+    return strbuf_printf(ad, "presets of %s", owner) == ERR_OK ? ERR_OK : chatrecord_nomem(info);
+}
+
+static err chatstore_read_presets(const struct chatrecord_shelf *shelf, const char *owner, json_t **out,
+                                  struct errinfo *info)
+{
+    sqlite3_stmt *st;
+    bool row = false;
+    struct strbuf ad = {0};
+    TRY(database_query(shelf->database, &st, info, "SELECT body FROM preset WHERE owner = ?1", "t", owner));
+    TRY(database_next(shelf->database, st, &row, info));
+    if (!row) {
+        *out = json_pack("{s:[]}", "presets");
+        return *out ? ERR_OK : chatrecord_nomem(info);
+    }
+    err e = chatstore_preset_key(shelf, owner, &ad, info);
+    e = e == ERR_OK ? chatrecord_unseal(shelf->key, ad.data, sqlite3_column_blob(st, 0),
+                                        (size_t)sqlite3_column_bytes(st, 0), out, info)
+                    : e;
+    strbuf_deinit(&ad);
+    return e;
+}
+
+err chatstore_presets(struct chatstore *s, const char *owner, json_t **out, struct errinfo *info)
+{
+    struct chatrecord_shelf *shelf = &s->shelves[CHATSTORE_DISK];
+    struct chatrecord none = {0};
+    json_t *document = NULL;
+    TRY(database_begin(shelf->database, info));
+    err e = chatstore_read_presets(shelf, owner, &document, info);
+    return chatstore_leave(shelf, &none, e, document, out, info);
+}
+
+static err chatstore_write_presets(const struct chatrecord_shelf *shelf, const char *owner,
+                                   const json_t *presets, struct errinfo *info)
+{
+    unsigned char *body = NULL;
+    size_t n = 0;
+    struct strbuf ad = {0};
+    json_t *document = json_pack("{s:O}", "presets", presets);
+    err e = document ? chatstore_preset_key(shelf, owner, &ad, info) : chatrecord_nomem(info);
+    e = e == ERR_OK ? chatrecord_seal(shelf->key, ad.data, document, &body, &n, info) : e;
+    e = e == ERR_OK ? database_run(shelf->database, info, "INSERT OR REPLACE INTO preset VALUES(?1, ?2)", "tb",
+                                   owner, body, n)
+                    : e;
+    mem_free(body);
+    json_decref(document);
+    strbuf_deinit(&ad);
+    return e;
+}
+
+err chatstore_put_presets(struct chatstore *s, const char *owner, const json_t *presets, struct errinfo *info)
+{
+    struct chatrecord_shelf *shelf = &s->shelves[CHATSTORE_DISK];
+    TRY(chatfields_presets(presets, info));
+    TRY(database_begin(shelf->database, info));
+    return database_end(shelf->database, chatstore_write_presets(shelf, owner, presets, info), info);
+}

@@ -1,0 +1,451 @@
+/* server/keystore.c: see keystore.h. */
+#include "server/keystore.h"
+
+#include <sodium.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "server/money.h"
+
+enum { KEYSTORE_BYTES = 32, KEYSTORE_HASH = 32, KEYSTORE_AD = 64, KEYSTORE_USED_EVERY = 60000 };
+static const char KEYSTORE_PREFIX[] = "fathom-";
+
+struct keystore {
+    struct database *database;
+    struct vault_key *names;
+};
+
+#define KEYSTORE_COLUMNS                                                                                       \
+    "id, name, scopes, requests_per_minute, tokens_per_day, concurrent, balance, created, expires, revoked,"   \
+    " last_used, hash"
+
+static const struct {
+    const char *name;
+    unsigned bit;
+} keystore_scopes[] = {{"chat", KEYSTORE_CHAT}, {"admin", KEYSTORE_ADMIN}, {"metrics", KEYSTORE_METRICS}};
+enum { KEYSTORE_SCOPES = sizeof keystore_scopes / sizeof *keystore_scopes };
+
+static err keystore_nomem(struct errinfo *info)
+{
+    return err_set(info, ERR_NOMEM, "out of memory for keys");
+}
+
+err keystore_open(struct database *d, struct keystore **out, struct errinfo *info)
+{
+    struct keystore *s = mem_calloc(1, sizeof *s);
+    if (!s) {
+        return keystore_nomem(info);
+    }
+    s->database = d;
+    err e = vault_key_new(&s->names, info);
+    if (e != ERR_OK) {
+        keystore_close(s);
+        return e;
+    }
+    vault_derive(database_vault(d), "keynames", 0, s->names);
+    *out = s;
+    return ERR_OK;
+}
+
+void keystore_close(struct keystore *s)
+{
+    if (s) {
+        vault_key_free(s->names);
+        mem_free(s);
+    }
+}
+
+/* ---- Fields that come from outside. ---- */
+
+static err keystore_wrong(const char *name, const char *expected, struct errinfo *info)
+{
+    return err_set(info, ERR_ARGUMENT, "\"%.40s\": expected %s", name, expected);
+}
+
+static err keystore_read_name(const json_t *value, struct keystore_key *k, struct errinfo *info)
+{
+    size_t n = json_string_length(value);
+    if (n == 0 || n > KEYSTORE_NAME_MAX) {
+        return err_set(info, ERR_ARGUMENT, "\"name\": expected a string of 1 to %d bytes", KEYSTORE_NAME_MAX);
+    }
+    memset(k->name, 0, sizeof k->name);
+    memcpy(k->name, json_string_value(value), n);
+    return ERR_OK;
+}
+
+static unsigned keystore_scope(const char *name)
+{
+    for (size_t i = 0; name && i < KEYSTORE_SCOPES; i++) {
+        if (strcmp(name, keystore_scopes[i].name) == 0) {
+            return keystore_scopes[i].bit;
+        }
+    }
+    return 0;
+}
+
+static err keystore_read_scopes(const json_t *value, struct keystore_key *k, struct errinfo *info)
+{
+    unsigned scopes = 0;
+    size_t n = json_array_size(value);
+    for (size_t i = 0; i < n; i++) {
+        unsigned bit = keystore_scope(json_string_value(json_array_get(value, i)));
+        if (bit == 0) {
+            return keystore_wrong("scopes", "chat, admin and metrics, or some of them", info);
+        }
+        scopes |= bit;
+    }
+    k->scopes = scopes;
+    return n > 0 ? ERR_OK : keystore_wrong("scopes", "a list of one scope or more: chat, admin, metrics", info);
+}
+
+static err keystore_read_limits(const json_t *value, struct keystore_key *k, struct errinfo *info)
+{
+    const char *name;
+    json_t *limit;
+    if (!json_is_object(value)) {
+        return keystore_wrong("limits", "an object", info);
+    }
+    json_object_foreach((json_t *)(uintptr_t)value, name, limit) {
+        uint64_t n = 0;
+        bool day = strcmp(name, "tokens_per_day") == 0;
+        if (!json_as_u64(limit, &n) || n > (day ? (uint64_t)1 << 53 : UINT32_MAX / 2)) {
+            return keystore_wrong(name, "a whole number, 0 for no limit", info);
+        }
+        if (day) {
+            k->limits.tokens_per_day = n;
+        } else if (strcmp(name, "requests_per_minute") == 0) {
+            k->limits.requests_per_minute = (uint32_t)n;
+        } else if (strcmp(name, "concurrent") == 0) {
+            k->limits.concurrent = (uint32_t)n;
+        } else {
+            return err_set(info, ERR_ARGUMENT,
+                           "\"%.40s\" is no limit: requests_per_minute, tokens_per_day and "
+                           "concurrent are",
+                           name);
+        }
+    }
+    return ERR_OK;
+}
+
+static err keystore_read_balance(const json_t *value, struct keystore_key *k, struct errinfo *info)
+{
+    k->limited = !json_is_null(value);
+    k->balance = 0;
+    const char *text = json_string_value(value);
+    if (k->limited && !(text && money_parse(text, &k->balance))) {
+        return keystore_wrong("balance", "a decimal number as a string, like \"12.50\", or null", info);
+    }
+    return ERR_OK;
+}
+
+static err keystore_read_expires(const json_t *value, struct keystore_key *k, struct errinfo *info)
+{
+    if (!json_is_null(value) && json_integer_value(value) <= 0) {
+        return keystore_wrong("expires", "milliseconds since 1970, or null", info);
+    }
+    k->expires = json_integer_value(value);
+    return ERR_OK;
+}
+
+static err keystore_read(const json_t *fields, struct keystore_key *k, struct errinfo *info)
+{
+    const char *name;
+    json_t *value;
+    if (!json_is_object(fields)) {
+        return err_set(info, ERR_ARGUMENT, "a key's fields: expected an object");
+    }
+    json_object_foreach((json_t *)(uintptr_t)fields, name, value) {
+        if (strcmp(name, "name") == 0) {
+            TRY(keystore_read_name(value, k, info));
+        } else if (strcmp(name, "scopes") == 0) {
+            TRY(keystore_read_scopes(value, k, info));
+        } else if (strcmp(name, "limits") == 0) {
+            TRY(keystore_read_limits(value, k, info));
+        } else if (strcmp(name, "balance") == 0) {
+            TRY(keystore_read_balance(value, k, info));
+        } else if (strcmp(name, "expires") == 0) {
+            TRY(keystore_read_expires(value, k, info));
+        } else {
+            return err_set(info, ERR_ARGUMENT,
+                           "\"%.40s\" is no field of a key: name, scopes, limits, balance and "
+                           "expires are",
+                           name);
+        }
+    }
+    return k->name[0] ? ERR_OK : keystore_wrong("name", "a name for the key", info);
+}
+
+/* ---- Rows. ---- */
+
+static void keystore_ad(const struct keystore_key *k, char ad[KEYSTORE_AD])
+{
+    snprintf(ad, KEYSTORE_AD, "name of key %s", k->id);
+}
+
+static err keystore_row(const struct keystore *s, sqlite3_stmt *st, struct keystore_key *out,
+                        struct errinfo *info)
+{
+    struct keystore_key k = {
+        .scopes = (unsigned)sqlite3_column_int(st, 2),
+        .limits = {.requests_per_minute = (uint32_t)sqlite3_column_int64(st, 3),
+                   .tokens_per_day = (uint64_t)sqlite3_column_int64(st, 4),
+                   .concurrent = (uint32_t)sqlite3_column_int64(st, 5)},
+        .limited = sqlite3_column_type(st, 6) != SQLITE_NULL,
+        .balance = sqlite3_column_int64(st, 6),
+        .created = sqlite3_column_int64(st, 7),
+        .expires = sqlite3_column_int64(st, 8),
+        .revoked = sqlite3_column_int64(st, 9),
+        .last_used = sqlite3_column_int64(st, 10),
+    };
+    char ad[KEYSTORE_AD];
+    size_t n = (size_t)sqlite3_column_bytes(st, 1);
+    snprintf(k.id, sizeof k.id, "%s", (const char *)sqlite3_column_text(st, 0));
+    keystore_ad(&k, ad);
+    if (n > KEYSTORE_NAME_MAX + VAULT_EXTRA) {
+        return err_set(info, ERR_CORRUPT, "the name of key %s is damaged", k.id);
+    }
+    TRY(vault_unseal(s->names, ad, sqlite3_column_blob(st, 1), n, k.name, info));
+    *out = k;
+    return ERR_OK;
+}
+
+/* Inside a transaction. */
+static err keystore_find(const struct keystore *s, const char *id, struct keystore_key *out,
+                         struct errinfo *info)
+{
+    sqlite3_stmt *st;
+    bool row = false;
+    TRY(database_query(s->database, &st, info, "SELECT " KEYSTORE_COLUMNS " FROM api_key WHERE id = ?1", "t",
+                       id));
+    TRY(database_next(s->database, st, &row, info));
+    return row ? keystore_row(s, st, out, info)
+               : err_set(info, ERR_NOTFOUND, "there is no key %.40s; see: fathom keys list", id);
+}
+
+static err keystore_insert(const struct keystore *s, const struct keystore_key *k,
+                           const unsigned char hash[KEYSTORE_HASH], struct errinfo *info)
+{
+    unsigned char name[KEYSTORE_NAME_MAX + VAULT_EXTRA];
+    char ad[KEYSTORE_AD];
+    size_t n = strlen(k->name);
+    sqlite3_stmt *st;
+    bool row = false;
+    TRY(database_query(s->database, &st, info, "SELECT count(*) FROM api_key", ""));
+    TRY(database_next(s->database, st, &row, info));
+    if (sqlite3_column_int64(st, 0) >= KEYSTORE_KEYS_MAX) {
+        return err_set(info, ERR_LIMIT, "there are %d keys already", KEYSTORE_KEYS_MAX);
+    }
+    keystore_ad(k, ad);
+    vault_seal(s->names, ad, k->name, n, name);
+    TRY(database_run(s->database, info,
+                     "INSERT INTO api_key(id, hash, name, scopes, requests_per_minute,"
+                     " tokens_per_day, concurrent, created) VALUES(?1, ?2, ?3, 0, 0, 0, 0, ?4)",
+                     "tbbi", k->id, hash, (size_t)KEYSTORE_HASH, name, n + VAULT_EXTRA, k->created));
+    return ERR_OK;
+}
+
+static err keystore_update(const struct keystore *s, const struct keystore_key *k, struct errinfo *info)
+{
+    unsigned char name[KEYSTORE_NAME_MAX + VAULT_EXTRA];
+    char ad[KEYSTORE_AD];
+    size_t n = strlen(k->name);
+    keystore_ad(k, ad);
+    vault_seal(s->names, ad, k->name, n, name);
+    return database_run(s->database, info,
+                        "UPDATE api_key SET name = ?2, scopes = ?3, requests_per_minute = ?4,"
+                        " tokens_per_day = ?5, concurrent = ?6, balance = CASE WHEN ?7 THEN ?8 END,"
+                        " expires = nullif(?9, 0) WHERE id = ?1",
+                        "tbiiiiiii", k->id, name, n + VAULT_EXTRA, (int64_t)k->scopes,
+                        (int64_t)k->limits.requests_per_minute, (int64_t)k->limits.tokens_per_day,
+                        (int64_t)k->limits.concurrent, (int64_t)k->limited, k->balance, k->expires);
+}
+
+/* ---- The calls. ---- */
+
+static void keystore_hash(const char *secret, unsigned char hash[KEYSTORE_HASH])
+{
+    crypto_generichash(hash, KEYSTORE_HASH, (const unsigned char *)secret, KEYSTORE_SECRET, NULL, 0);
+}
+
+static void keystore_make_secret(char secret[KEYSTORE_SECRET + 1])
+{
+    unsigned char bytes[KEYSTORE_BYTES];
+    randombytes_buf(bytes, sizeof bytes);
+    memcpy(secret, KEYSTORE_PREFIX, sizeof KEYSTORE_PREFIX);
+    sodium_bin2base64(secret + strlen(KEYSTORE_PREFIX), KEYSTORE_SECRET + 1 - strlen(KEYSTORE_PREFIX), bytes,
+                      sizeof bytes, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+    sodium_memzero(bytes, sizeof bytes);
+}
+
+err keystore_create(struct keystore *s, const json_t *fields, int64_t now, struct keystore_key *key,
+                    char secret[KEYSTORE_SECRET + 1], struct errinfo *info)
+{
+    struct keystore_key k = {.scopes = KEYSTORE_CHAT, .created = now};
+    unsigned char hash[KEYSTORE_HASH];
+    char made[KEYSTORE_SECRET + 1];
+    TRY(keystore_read(fields, &k, info));
+    TRY(vault_id(k.id, info));
+    keystore_make_secret(made);
+    keystore_hash(made, hash);
+    TRY(database_begin(s->database, info));
+    err e = keystore_insert(s, &k, hash, info);
+    e = e == ERR_OK ? keystore_update(s, &k, info) : e;
+    TRY(database_end(s->database, e, info));
+    *key = k;
+    memcpy(secret, made, sizeof made);
+    sodium_memzero(made, sizeof made);
+    return ERR_OK;
+}
+
+err keystore_patch(struct keystore *s, const char *id, const json_t *fields, struct keystore_key *key,
+                   struct errinfo *info)
+{
+    struct keystore_key k = {0};
+    TRY(database_begin(s->database, info));
+    err e = keystore_find(s, id, &k, info);
+    e = e == ERR_OK ? keystore_read(fields, &k, info) : e;
+    e = e == ERR_OK ? keystore_update(s, &k, info) : e;
+    TRY(database_end(s->database, e, info));
+    *key = k;
+    return ERR_OK;
+}
+
+err keystore_revoke(struct keystore *s, const char *id, int64_t now, struct errinfo *info)
+{
+    struct keystore_key k;
+    TRY(database_begin(s->database, info));
+    err e = keystore_find(s, id, &k, info);
+    e = e == ERR_OK
+            ? database_run(s->database, info,
+                           "UPDATE api_key SET revoked = coalesce(revoked, ?2) WHERE id = ?1", "ti", id, now)
+            : e;
+    return database_end(s->database, e, info);
+}
+
+static err keystore_refuse(const struct keystore_key *k, int64_t now, struct errinfo *info)
+{
+    if (k->revoked) {
+        return err_set(info, ERR_NOTFOUND, "this API key was revoked");
+    }
+    if (k->expires && k->expires <= now) {
+        return err_set(info, ERR_NOTFOUND, "this API key has expired");
+    }
+    return ERR_OK;
+}
+
+/* Inside a transaction. The row is found by its hash, of which nobody can choose even one bit knowingly; what
+ * then decides is compared in constant time. */
+static err keystore_lookup(const struct keystore *s, const char *presented, int64_t now,
+                           struct keystore_key *out, struct errinfo *info)
+{
+    unsigned char hash[KEYSTORE_HASH];
+    sqlite3_stmt *st;
+    bool row = false;
+    keystore_hash(presented, hash);
+    TRY(database_query(s->database, &st, info, "SELECT " KEYSTORE_COLUMNS " FROM api_key WHERE hash = ?1", "b",
+                       hash, sizeof hash));
+    TRY(database_next(s->database, st, &row, info));
+    if (!row || sqlite3_column_bytes(st, 11) != sizeof hash ||
+        sodium_memcmp(sqlite3_column_blob(st, 11), hash, sizeof hash) != 0) {
+        return err_set(info, ERR_NOTFOUND, "this API key is not known here");
+    }
+    TRY(keystore_row(s, st, out, info));
+    TRY(keystore_refuse(out, now, info));
+    if (now < out->last_used || now - out->last_used >= KEYSTORE_USED_EVERY) {
+        out->last_used = now;
+        TRY(database_run(s->database, info, "UPDATE api_key SET last_used = ?2 WHERE id = ?1", "ti", out->id,
+                         now));
+    }
+    return ERR_OK;
+}
+
+err keystore_check(struct keystore *s, const char *presented, int64_t now, struct keystore_key *key,
+                   struct errinfo *info)
+{
+    struct keystore_key k = {0};
+    if (strnlen(presented, KEYSTORE_SECRET + 1) != KEYSTORE_SECRET ||
+        strncmp(presented, KEYSTORE_PREFIX, strlen(KEYSTORE_PREFIX)) != 0) {
+        return err_set(info, ERR_NOTFOUND, "this API key is not known here");
+    }
+    TRY(database_begin(s->database, info));
+    err e = keystore_lookup(s, presented, now, &k, info);
+    TRY(database_end(s->database, e, info));
+    *key = k;
+    return ERR_OK;
+}
+
+err keystore_get(struct keystore *s, const char *id, struct keystore_key *key, struct errinfo *info)
+{
+    struct keystore_key k = {0};
+    TRY(database_begin(s->database, info));
+    err e = keystore_find(s, id, &k, info);
+    TRY(database_end(s->database, e, info));
+    *key = k;
+    return ERR_OK;
+}
+
+static err keystore_collect(const struct keystore *s, struct keystore_key **keys, size_t *n,
+                            struct errinfo *info)
+{
+    sqlite3_stmt *st;
+    bool row = true;
+    TRY(database_query(s->database, &st, info, "SELECT " KEYSTORE_COLUMNS " FROM api_key ORDER BY created, id",
+                       ""));
+    while (true) {
+        TRY(database_next(s->database, st, &row, info));
+        if (!row) {
+            return ERR_OK;
+        }
+        struct keystore_key *more = mem_resize(*keys, *n + 1, sizeof **keys);
+        if (!more) {
+            return keystore_nomem(info);
+        }
+        *keys = more;
+        TRY(keystore_row(s, st, &more[*n], info));
+        ++*n;
+    }
+}
+
+err keystore_list(struct keystore *s, struct keystore_key **keys, size_t *n, struct errinfo *info)
+{
+    struct keystore_key *list = NULL;
+    size_t count = 0;
+    TRY(database_begin(s->database, info));
+    err e = keystore_collect(s, &list, &count, info);
+    e = database_end(s->database, e, info);
+    if (e != ERR_OK) {
+        mem_free(list);
+        return e;
+    }
+    *keys = list;
+    *n = count;
+    return ERR_OK;
+}
+
+/* ---- JSON. ---- */
+
+static json_t *keystore_time(int64_t when)
+{
+    return when ? json_integer(when) : json_null();
+}
+
+json_t *keystore_json(const struct keystore_key *key)
+{
+    char money[MONEY_TEXT];
+    json_t *scopes = json_array();
+    for (size_t i = 0; scopes && i < KEYSTORE_SCOPES; i++) {
+        if (key->scopes & keystore_scopes[i].bit &&
+            json_array_append_new(scopes, json_string(keystore_scopes[i].name)) != 0) {
+            json_decref(scopes);
+            scopes = NULL;
+        }
+    }
+    return json_pack("{s:s, s:s, s:o, s:{s:I, s:I, s:I}, s:o, s:I, s:o, s:o, s:o}", "id", key->id, "name",
+                     key->name, "scopes", scopes, "limits", "requests_per_minute",
+                     (json_int_t)key->limits.requests_per_minute, "tokens_per_day",
+                     (json_int_t)key->limits.tokens_per_day, "concurrent", (json_int_t)key->limits.concurrent,
+                     "balance", key->limited ? json_string(money_text(key->balance, money)) : json_null(),
+                     "created", (json_int_t)key->created, "expires", keystore_time(key->expires), "revoked",
+                     keystore_time(key->revoked), "last_used", keystore_time(key->last_used));
+}
