@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# What lies in packaging/ is what nginx and systemd understand; where they are not installed, said and skipped.
+set -u
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+failures=0
+
+verdict() { # NAME, after a command
+    if [ $? -eq 0 ]; then
+        echo "[       OK ] $1"
+    else
+        cat "$dir/log"
+        echo "[  FAILED  ] $1"
+        echo "[  FAILED  ] $1"
+        failures=1
+    fi
+}
+
+# Certificates, logs, sockets and names of machines are the test's.
+nginx=$(PATH=$PATH:/usr/sbin command -v nginx)
+if [ -n "$nginx" ] && command -v openssl >/dev/null; then
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=chat.example.org \
+        -keyout "$dir/key.pem" -out "$dir/fullchain.pem" 2>"$dir/log"
+    cp "$dir/fullchain.pem" "$dir/machines-ca.pem"
+    sed -e "s#/etc/nginx/fathom/#$dir/#; s#/var/log/nginx/#$dir/#; s#machine[12].example.org#127.0.0.1#" \
+        -e "s#listen 80;#listen unix:$dir/80;#; s#listen 443 #listen unix:$dir/443 #; /listen \[/d" \
+        packaging/nginx.conf >"$dir/fathom.conf"
+    cat >"$dir/nginx.conf" <<EOF
+pid $dir/pid;
+error_log $dir/error.log;
+events {}
+http { include $dir/fathom.conf; }
+EOF
+    "$nginx" -t -c "$dir/nginx.conf" -e "$dir/error.log" >"$dir/log" 2>&1
+    verdict nginx_understands_its_file
+else
+    echo "[  SKIPPED ] nginx_understands_its_file: no nginx or no openssl here"
+fi
+
+# The program need not be installed for it.
+if command -v systemd-analyze >/dev/null; then
+    sed 's#^ExecStart=/usr/local/bin/fathom#ExecStart=/bin/true#' packaging/fathom.service >"$dir/fathom.service"
+    systemd-analyze verify "$dir/fathom.service" >"$dir/log" 2>&1 && [ ! -s "$dir/log" ]
+    verdict systemd_understands_its_unit
+else
+    echo "[  SKIPPED ] systemd_understands_its_unit: no systemd-analyze here"
+fi
+exit $failures
