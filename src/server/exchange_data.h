@@ -32,12 +32,15 @@ struct exchange {
     bool has_source, closed;
     struct strbuf out; /* what the source gave and nobody took yet, from `taken` on */
     size_t taken;
-    bool ended, streaming; /* streaming: its head has gone out */
+    bool ended, cut;       /* cut: before its source said all */
+    bool streaming;        /* its head has gone out */
 
     /* Waking; under `lock`. */
     pthread_mutex_t lock;
-    bool woken, suspended, gone;
-    double since, last; /* when it came whole; when something was sent last */
+    bool woken, suspended;
+    double gone; /* since when: its reader, or the server stops; 0: neither */
+    double last; /* when something was sent last; MHD's thread alone writes it */
+    double since; /* when it came whole */
     struct exchange *next, **link; /* among the server's exchanges with a source */
 };
 

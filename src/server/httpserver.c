@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -18,6 +19,7 @@
 #include "server/exchange_data.h"
 
 enum { HTTPSERVER_LOOK_MS = 250, HTTPSERVER_BLOCK = 16 << 10 };
+static const double httpserver_patience_s = 0.4; /* with a reader that has gone and does not notice */
 
 struct httpserver_peer { /* a connection */
     struct httpserver_peer *next, **link;
@@ -32,7 +34,7 @@ struct httpserver {
     char *cert, *key;
     pthread_t watcher;
     pthread_mutex_t lock;
-    pthread_cond_t stop;
+    pthread_cond_t changed; /* somebody came, or it is time to stop */
     struct exchange *waiting; /* with a source */
     struct httpserver_peer *peers;
     size_t n_peers;
@@ -121,17 +123,24 @@ static bool httpserver_enough(const struct exchange *x)
     return x->ended || (x->taken < x->out.len && (x->streaming || !x->source.whole));
 }
 
+static void httpserver_sent(struct exchange *x)
+{
+    pthread_mutex_lock(&x->lock);
+    x->last = progress_clock();
+    pthread_mutex_unlock(&x->lock);
+}
+
 /* Nothing has come for a while. False: it is not time yet. */
 static bool httpserver_overdue(struct exchange *x)
 {
-    double now = progress_clock();
+    double now = progress_clock(), keepalive = x->server->is.deadlines.keepalive;
     if (!x->streaming) {
-        return now - x->since >= EXCHANGE_KEEPALIVE_S;
+        return now - x->since >= keepalive;
     }
-    if (now - x->last < EXCHANGE_KEEPALIVE_S) {
+    if (now - x->last < keepalive) {
         return false;
     }
-    x->last = now;
+    httpserver_sent(x);
     x->ended = strbuf_puts(&x->out, x->source.keepalive) != ERR_OK;
     return true;
 }
@@ -142,19 +151,19 @@ static bool httpserver_pull(struct exchange *x)
     while (!httpserver_enough(x)) {
         pthread_mutex_lock(&x->lock);
         x->woken = false;
-        bool gone = x->gone;
+        x->cut = x->gone > 0;
         pthread_mutex_unlock(&x->lock);
         size_t before = x->out.len;
-        x->ended = gone || x->source.pull(x->source.user, x, &x->out) == EXCHANGE_END;
+        x->ended = x->cut || x->source.pull(x->source.user, x, &x->out) == EXCHANGE_END;
         if (x->out.len > before) {
-            x->last = progress_clock();
+            httpserver_sent(x);
             continue;
         }
         if (x->ended || httpserver_overdue(x)) {
             break;
         }
         pthread_mutex_lock(&x->lock);
-        bool wait = !x->woken && !x->gone;
+        bool wait = !x->woken && x->gone == 0;
         if (wait) {
             x->suspended = true;
             MHD_suspend_connection(x->connection);
@@ -176,7 +185,7 @@ static ssize_t httpserver_on_read(void *user, uint64_t pos, char *buffer, size_t
     }
     size_t n = x->out.len - x->taken < max ? x->out.len - x->taken : max;
     if (n == 0) {
-        return x->gone ? MHD_CONTENT_READER_END_WITH_ERROR : MHD_CONTENT_READER_END_OF_STREAM;
+        return x->cut ? MHD_CONTENT_READER_END_WITH_ERROR : MHD_CONTENT_READER_END_OF_STREAM;
     }
     memcpy(buffer, x->out.data + x->taken, n);
     x->taken += n;
@@ -192,7 +201,7 @@ static void httpserver_watch(struct exchange *x)
     struct httpserver *s = x->server;
     x->since = x->last = progress_clock();
     pthread_mutex_lock(&s->lock);
-    x->gone = s->stopping;
+    x->gone = s->stopping ? x->since : 0;
     x->next = s->waiting;
     x->link = &s->waiting;
     if (x->next) {
@@ -241,6 +250,11 @@ static enum MHD_Result httpserver_send(struct exchange *x)
     if (!httpserver_pull(x)) {
         return MHD_YES; /* called again after the wake */
     }
+    if (x->cut) { /* a half must not look like a whole */
+        strbuf_clear(&x->out);
+        exchange_fail(x, MHD_HTTP_SERVICE_UNAVAILABLE, NULL);
+        return httpserver_send_whole(x);
+    }
     return x->ended ? httpserver_send_whole(x) : httpserver_send_stream(x);
 }
 
@@ -268,12 +282,34 @@ static err httpserver_take_body(struct exchange *x, const char *data, size_t n)
     return strbuf_append(&x->body, data, n);
 }
 
+static enum MHD_Result httpserver_on_header(void *user, enum MHD_ValueKind kind, const char *name,
+                                            const char *value)
+{
+    bool *good = user;
+    (void)kind;
+    (void)value;
+    *good = *good && *name && !strpbrk(name, " \t\"(),/:;<=>?@[\\]{}");
+    return MHD_YES;
+}
+
+/* Is it clear where the body ends? What a proxy in front reads differently than we do is an attack, as is a
+ * header of a name that is none ("Content-Length :"), which MHD lets pass. */
+static bool httpserver_framed(const struct exchange *x)
+{
+    const char *coding = exchange_header(x, MHD_HTTP_HEADER_TRANSFER_ENCODING);
+    bool good = true;
+    MHD_get_connection_values(x->connection, MHD_HEADER_KIND, httpserver_on_header, &good);
+    return good &&
+           exchange_header_count(x, MHD_HTTP_HEADER_CONTENT_LENGTH) +
+                   exchange_header_count(x, MHD_HTTP_HEADER_TRANSFER_ENCODING) <= 1 &&
+           (!coding || strcasecmp(coding, "chunked") == 0);
+}
+
 static enum MHD_Result httpserver_first(struct exchange *x)
 {
     const char *length = exchange_header(x, MHD_HTTP_HEADER_CONTENT_LENGTH);
-    bool chunked = exchange_header(x, MHD_HTTP_HEADER_TRANSFER_ENCODING);
     httpserver_phase(x, progress_clock(), true);
-    if (chunked && length) {
+    if (!httpserver_framed(x)) {
         exchange_reply(x, MHD_HTTP_BAD_REQUEST, NULL, NULL);
     } else if (length && strtoull(length, NULL, 10) > x->server->is.body_max) {
         httpserver_too_large(x);
@@ -345,6 +381,7 @@ static void httpserver_on_connection(void *user, struct MHD_Connection *c, void 
             }
             s->peers = p;
             s->n_peers++;
+            pthread_cond_signal(&s->changed);
             pthread_mutex_unlock(&s->lock);
         }
         *context = p;
@@ -367,7 +404,7 @@ static void httpserver_look_at_peers(struct httpserver *s)
     double now = progress_clock();
     for (struct httpserver_peer *p = s->peers; p; p = p->next) {
         if (p->since > 0 && !p->shut &&
-            now - p->since > (p->body ? HTTPSERVER_BODY_S : HTTPSERVER_HEADERS_S)) {
+            now - p->since > (p->body ? s->is.deadlines.body : s->is.deadlines.headers)) {
             p->shut = true;
             shutdown(p->fd, SHUT_RDWR);
         }
@@ -375,22 +412,37 @@ static void httpserver_look_at_peers(struct httpserver *s)
 }
 
 /* With the lock. */
-static void httpserver_look_at_sources(struct httpserver *s)
+static void httpserver_look_at_source(struct httpserver *s, struct exchange *x, double now)
 {
-    double now = progress_clock();
-    for (struct exchange *x = s->waiting; x; x = x->next) {
-        const union MHD_ConnectionInfo *i =
-            MHD_get_connection_info(x->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-        struct pollfd p = {.fd = i ? i->connect_fd : -1, .events = POLLRDHUP};
-        bool gone = poll(&p, 1, 0) > 0 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR));
-        pthread_mutex_lock(&x->lock);
-        x->gone = x->gone || gone || s->stopping;
-        bool due = x->suspended && (x->gone || now - x->last >= EXCHANGE_KEEPALIVE_S);
-        pthread_mutex_unlock(&x->lock);
-        if (due) {
-            exchange_wake(x);
-        }
+    const union MHD_ConnectionInfo *i =
+        MHD_get_connection_info(x->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    struct pollfd p = {.fd = i ? i->connect_fd : -1, .events = POLLRDHUP};
+    bool gone = poll(&p, 1, 0) > 0 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR));
+    pthread_mutex_lock(&x->lock);
+    if (x->gone == 0 && (gone || s->stopping)) {
+        x->gone = now;
+    } else if (x->gone > 0 && now - x->gone > httpserver_patience_s) {
+        shutdown(p.fd, SHUT_RDWR); /* MHD waits for it to take what is ready, and it never will */
     }
+    bool due = x->suspended && (x->gone > 0 || now - x->last >= s->is.deadlines.keepalive);
+    pthread_mutex_unlock(&x->lock);
+    if (due) {
+        exchange_wake(x);
+    }
+}
+
+static void httpserver_sleep(struct httpserver *s)
+{
+    struct timespec until;
+    if (!s->stopping && !s->peers && !s->waiting) {
+        pthread_cond_wait(&s->changed, &s->lock);
+        return;
+    }
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += HTTPSERVER_LOOK_MS * 1000000L;
+    until.tv_sec += until.tv_nsec / 1000000000L;
+    until.tv_nsec %= 1000000000L;
+    pthread_cond_timedwait(&s->changed, &s->lock, &until);
 }
 
 static void *httpserver_watcher(void *user)
@@ -398,14 +450,12 @@ static void *httpserver_watcher(void *user)
     struct httpserver *s = user;
     pthread_mutex_lock(&s->lock);
     while (!s->stopping || s->waiting) {
-        struct timespec until;
-        clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_nsec += HTTPSERVER_LOOK_MS * 1000000L;
-        until.tv_sec += until.tv_nsec / 1000000000L;
-        until.tv_nsec %= 1000000000L;
-        pthread_cond_timedwait(&s->stop, &s->lock, &until);
+        httpserver_sleep(s);
         httpserver_look_at_peers(s);
-        httpserver_look_at_sources(s);
+        double now = progress_clock();
+        for (struct exchange *x = s->waiting; x; x = x->next) {
+            httpserver_look_at_source(s, x, now);
+        }
     }
     pthread_mutex_unlock(&s->lock);
     return NULL;
@@ -430,7 +480,7 @@ static err httpserver_daemon(struct httpserver *s, struct errinfo *info)
         httpserver_on_connection, s, MHD_OPTION_THREAD_POOL_SIZE, (unsigned)HTTPSERVER_THREADS,
         MHD_OPTION_CONNECTION_LIMIT, (unsigned)HTTPSERVER_CONNECTIONS,
         MHD_OPTION_PER_IP_CONNECTION_LIMIT, s->is.per_address, MHD_OPTION_CONNECTION_TIMEOUT,
-        (unsigned)HTTPSERVER_IDLE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        s->is.deadlines.idle, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
         (size_t)HTTPSERVER_HEADERS_MAX, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_ARRAY, tls,
         MHD_OPTION_END);
     if (!s->daemon) {
@@ -446,7 +496,7 @@ static err httpserver_daemon(struct httpserver *s, struct errinfo *info)
 
 static void httpserver_free(struct httpserver *s)
 {
-    pthread_cond_destroy(&s->stop);
+    pthread_cond_destroy(&s->changed);
     pthread_mutex_destroy(&s->lock);
     mem_free(s->cert);
     mem_free(s->key);
@@ -462,8 +512,17 @@ static err httpserver_make(const struct httpserver_options *options, struct http
     }
     s->is = *options;
     s->is.body_max = options->body_max ? options->body_max : HTTPSERVER_BODY_MAX;
+    struct httpserver_deadlines *d = &s->is.deadlines;
+    d->headers = d->headers > 0 ? d->headers : HTTPSERVER_HEADERS_S;
+    d->body = d->body > 0 ? d->body : HTTPSERVER_BODY_S;
+    d->keepalive = d->keepalive > 0 ? d->keepalive : EXCHANGE_KEEPALIVE_S;
+    d->idle = d->idle ? d->idle : HTTPSERVER_IDLE_S;
     pthread_mutex_init(&s->lock, NULL);
-    pthread_cond_init(&s->stop, NULL);
+    pthread_condattr_t clock;
+    pthread_condattr_init(&clock);
+    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+    pthread_cond_init(&s->changed, &clock);
+    pthread_condattr_destroy(&clock);
     if (options->tls_cert) {
         s->cert = mem_dup(options->tls_cert, strlen(options->tls_cert));
         s->key = mem_dup(options->tls_key, strlen(options->tls_key));
@@ -501,7 +560,7 @@ void httpserver_stop(struct httpserver *s)
     MHD_socket listener = MHD_quiesce_daemon(s->daemon); /* nobody new */
     pthread_mutex_lock(&s->lock);
     s->stopping = true;
-    pthread_cond_signal(&s->stop);
+    pthread_cond_signal(&s->changed);
     pthread_mutex_unlock(&s->lock);
     pthread_join(s->watcher, NULL); /* returns when no source is left */
     MHD_stop_daemon(s->daemon);

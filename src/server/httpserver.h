@@ -1,9 +1,9 @@
 /* server/httpserver.h: HTTP/1.1 over libmicrohttpd: connections, bodies, limits and deadlines.
  *
  * A request is handed on when it is whole. Refused before: bodies over the cap (413), headers over theirs
- * (431), chunked and counted at once (400), what is no HTTP (400). A connection that does not finish its
- * headers in HTTPSERVER_HEADERS_S, its body in HTTPSERVER_BODY_S, or does not read its reply for
- * HTTPSERVER_IDLE_S is closed; so is one whose peer has gone, and its source with it.
+ * (431), a body whose end is said in two ways or in one we do not know (400), what is no HTTP (400). A
+ * connection that does not finish its headers in HTTPSERVER_HEADERS_S, its body in HTTPSERVER_BODY_S, or does
+ * not read its reply for HTTPSERVER_IDLE_S is closed; so is one whose peer has gone, and its source with it.
  *
  * Waiting costs no processor time but a look every quarter of a second while somebody is connected. */
 #ifndef SERVER_HTTPSERVER_H
@@ -23,12 +23,18 @@ enum {
 
 struct httpserver;
 
+struct httpserver_deadlines { /* seconds; 0: those above */
+    double headers, body, keepalive;
+    unsigned idle;
+};
+
 struct httpserver_options {
     int listener;         /* a bound, listening socket; taken */
     const char *tls_cert; /* PEM texts; NULL: no TLS */
     const char *tls_key;
     size_t body_max;            /* 0: HTTPSERVER_BODY_MAX */
     unsigned per_address;       /* connections from one address; 0: any number */
+    struct httpserver_deadlines deadlines;
     /* Called for every request, first when its headers are there (`whole` false: a reply given then refuses
      * the body), then when it is whole. Must give a reply by then. */
     void (*handle)(void *user, struct exchange *x, bool whole);
