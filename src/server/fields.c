@@ -29,7 +29,8 @@ static bool fields_number(const struct fields_row *r, const char *path, const js
 {
     bool whole = r->type == FIELDS_INT;
     double number = json_number_value(value);
-    if (!json_is_number(value) || (whole && (number != floor(number) || fabs(number) > 0x1p53))) {
+    bool exact = json_is_integer(value) || (number == floor(number) && fabs(number) <= 0x1p53);
+    if (!json_is_number(value) || (whole && !exact)) {
         return fields_wrong_type(path, whole ? "a whole number" : "a number", value, e);
     }
     if ((r->min != 0 || r->max != 0) && !(number >= r->min && number <= r->max)) {
@@ -156,6 +157,9 @@ static bool fields_unknown(const char *path, struct strbuf *unknown, struct apie
         return apierror_set(e, 503, "out_of_memory", NULL, "out of memory reading the request");
     }
     err_clean(unknown->data + before);
+    for (char *c = unknown->data + before; (c = strpbrk(c, "\n\t"));) { /* a header has one line */
+        *c = '?';
+    }
     return true;
 }
 

@@ -31,7 +31,7 @@ struct openaifields openaifields_default(const struct question *q);
     OPENAIFIELDS_ROW(presence_penalty, .type = FIELDS_NUMBER, .min = -2, .max = 2), \
     OPENAIFIELDS_ROW(frequency_penalty, .type = FIELDS_NUMBER, .min = -2, .max = 2), \
     OPENAIFIELDS_ROW(repetition_penalty, .type = FIELDS_NUMBER, .min = 0.01, .max = 10), \
-    OPENAIFIELDS_ROW(seed, .type = FIELDS_INT, .min = -0x1p53, .max = 0x1p53), \
+    OPENAIFIELDS_ROW(seed, .type = FIELDS_INT), \
     OPENAIFIELDS_ROW(max_tokens, .type = FIELDS_INT, .min = 1, .max = 0x1p40), \
     OPENAIFIELDS_ROW(max_completion_tokens, .type = FIELDS_INT, .min = 1, .max = 0x1p40), \
     OPENAIFIELDS_ROW(n, .type = FIELDS_INT, .min = 1, .max = QUESTION_CHOICES_MAX), \
