@@ -12,21 +12,26 @@
 #include "cli/settings.h"
 #include "cli/verbs.h"
 #include "server/listener.h"
+#include "server/sandbox.h"
 #include "server/service.h"
 
-enum { CMD_SERVE_PORT = 8080, CMD_SERVE_ANSWER = 8192, CMD_SERVE_FILE_MAX = 1 << 20, CMD_SERVE_ROWS = 12 };
+enum { CMD_SERVE_PORT = 8080, CMD_SERVE_ANSWER = 8192, CMD_SERVE_FILE_MAX = 1 << 20, CMD_SERVE_ROWS = 13 };
+
+enum cmd_serve_sandbox { CMD_SERVE_FULL, CMD_SERVE_EGRESS, CMD_SERVE_OFF };
 
 struct cmd_serve {
     struct settings settings;
     size_t port, parallel, queue, cache_mib, answer_tokens;
     const char *name, *socket, *aliases, *cert, *key;
     struct options_list hosts;
+    int sandbox; /* enum cmd_serve_sandbox */
     /* Made on the way. */
     char *aliases_text, *cert_text, *key_text;
     char model_name[128];
     struct engine *engine;
     struct service *service;
     struct httpserver *http;
+    struct sandbox_report locked;
     unsigned chosen; /* port */
 };
 
@@ -84,6 +89,20 @@ static err cmd_serve_service(struct cmd_serve *c, struct errinfo *info)
     return service_new(&o, &c->service, info);
 }
 
+/* From here on this process answers, and does nothing else (sandbox.h). */
+static err cmd_serve_lock(struct cmd_serve *c, struct errinfo *info)
+{
+    const struct sandbox_options o = {.files_may_be_free = c->sandbox == CMD_SERVE_EGRESS};
+    if (c->sandbox == CMD_SERVE_OFF) {
+        return ERR_OK;
+    }
+    err e = sandbox_enter(&o, &c->locked, info);
+    return e == ERR_OK ? e
+                       : err_prefix(info, e,
+                                    "the sandbox is not to be had (fathom doctor --no-egress tells more; "
+                                    "--sandbox egress or off does with less): ");
+}
+
 static err cmd_serve_start(struct cmd_serve *c, struct errinfo *info)
 {
     int listener;
@@ -94,6 +113,11 @@ static err cmd_serve_start(struct cmd_serve *c, struct errinfo *info)
                                          .tls_key = c->key_text,
                                          .handle = service_handle,
                                          .user = c->service};
+    err e = cmd_serve_lock(c, info); /* before the first request can come */
+    if (e != ERR_OK) {
+        close(listener);
+        return e;
+    }
     TRY(httpserver_start(&o, &c->http, info));
     c->service->http = c->http;
     return ERR_OK;
@@ -102,7 +126,7 @@ static err cmd_serve_start(struct cmd_serve *c, struct errinfo *info)
 static void cmd_serve_say(const struct cmd_serve *c)
 {
     struct batcher_counts counts = enginethread_counts(c->service->model.thread);
-    char memory[MEMINFO_TEXT];
+    char memory[MEMINFO_TEXT], locked[SANDBOX_TEXT];
     if (c->socket) {
         printf("Fathom serves %s at the socket %s\n", c->model_name, c->socket);
     } else {
@@ -111,7 +135,9 @@ static void cmd_serve_say(const struct cmd_serve *c)
     printf("  context %zu tokens, %s for keys and values, answers up to %zu tokens unless asked for more\n",
            engine_context_max(c->engine), meminfo_text(counts.memory, memory), c->answer_tokens);
     printf("  API: /v1/chat/completions, /v1/completions, /v1/models …; no key is needed on this machine\n"
-           "Ctrl-C stops it.\n");
+           "  %s\n"
+           "Ctrl-C stops it.\n",
+           sandbox_text(&c->locked, locked));
     fflush(stdout);
 }
 
@@ -121,7 +147,7 @@ static void cmd_serve_close(struct cmd_serve *c)
     service_free(c->service);
     engine_close(c->engine);
     if (c->socket && c->http) {
-        unlink(c->socket);
+        unlink(c->socket); /* refused behind the sandbox; the next start replaces it */
     }
     mem_free(c->aliases_text);
     mem_free(c->cert_text);
@@ -151,6 +177,7 @@ static err cmd_serve_run(struct cmd_serve *c, struct errinfo *info)
 int cmd_serve(int argc, char **argv)
 {
     struct cmd_serve c = {.port = CMD_SERVE_PORT, .answer_tokens = CMD_SERVE_ANSWER};
+    static const char *const sandboxes[] = {"full", "egress", "off", NULL};
     struct options_row rows[CMD_SERVE_ROWS + SETTINGS_ENGINE_ROWS + SETTINGS_SAMPLING_ROWS];
     size_t n = 0;
     int status;
@@ -169,6 +196,8 @@ int cmd_serve(int argc, char **argv)
                              "memory for keys and values (half of what is free)");
     rows[n++] = options_size("answer-tokens", "N", 1, 1 << 30, &c.answer_tokens,
                              "longest answer to a request that names none (8192)");
+    rows[n++] = options_choice("sandbox", "HOW", sandboxes, &c.sandbox,
+                               "full; egress: files may stay open where the kernel cannot close them; off");
     settings_sampling_rows(&c.settings, rows, &n);
     const struct options spec = {"serve", "answer programs and people over HTTP", rows, n,
                                  "  fathom serve\n"
