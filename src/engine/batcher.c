@@ -10,6 +10,7 @@
 #include "engine/prefixtree.h"
 
 enum { BATCHER_FIRST = 16 }; /* tokens of prompts beside answers before anything was measured */
+#define BATCHER_DISK_S 0.02  /* seconds that a step beside answers reads pages from disk */
 #define BATCHER_SHARE 0.8    /* of the time of a step of answers alone: what prompts may add */
 #define BATCHER_WEIGHT 0.25  /* of the newest measurement */
 
@@ -26,6 +27,9 @@ struct batcher_job {
     size_t cached; /* tokens of the prompt that were found */
     size_t rank;   /* jobs of its owner that run, while it waits */
     struct batcher_progress told;
+    struct prefixname name; /* of what was read so far, while more may be on disk */
+    bool restoring;         /* it may */
+    bool forgotten;         /* nothing of it is kept */
     bool cancelled, hurried; /* hurried: from the next token on */
 };
 
@@ -36,6 +40,8 @@ struct batcher {
     size_t memory, reserved;
     struct kvpool *pool; /* of `memory` bytes */
     struct prefixtree *prefixes;
+    struct prefixname root;
+    struct prefixdisk *disk; /* NULL: none */
     uint64_t turn; /* of the job that got the last place */
     struct model_segment *segments; /* [most_running] */
     float *logits;                  /* [most_running, vocab_size] */
@@ -55,7 +61,7 @@ static void batcher_job_free(struct batcher_job *j)
 /* What the job has read becomes a prefix for others. */
 static void batcher_keep(struct batcher *b, const struct batcher_job *j)
 {
-    if (j->session) {
+    if (j->session && !j->forgotten) {
         struct kvcache *kv = &j->session->kv;
         prefixtree_add(b->prefixes, j->is.partition, j->session->tokens, kv->held,
                        kv->cache.len / MODEL_CACHE_PAGE);
@@ -213,9 +219,11 @@ static void batcher_find(struct batcher *b, struct batcher_job *j, struct sessio
 {
     struct kvpage **pages = mem_calloc(j->is.n_tokens / MODEL_CACHE_PAGE + 1, sizeof *pages);
     if (pages) {
-        size_t n = prefixtree_find(b->prefixes, j->is.partition, j->is.tokens, j->is.n_tokens - 1, pages);
+        size_t n = prefixtree_find(b->prefixes, j->is.partition, j->is.tokens, j->is.n_tokens - 1, pages,
+                                   &j->name);
         kvcache_take_filled(&s->kv, pages, n);
         j->cached = n * MODEL_CACHE_PAGE;
+        j->restoring = b->disk != NULL;
         mem_free(pages);
     }
 }
@@ -276,21 +284,23 @@ static size_t batcher_budget(const struct batcher *b, size_t n_answers)
     return n < 1 ? batcher_least(room, 1) : n < (double)room ? (size_t)n : room;
 }
 
-/* How much of each job's tokens: answers one, prompts equal shares of the budget, what one does not need to the
- * next. Returns how many are prompts' tokens; *n_answers: jobs that read one token. */
+/* How much of each job's tokens: those that wait for pages none, answers one, prompts equal shares of the
+ * budget, what one does not need to the next. Returns how many are prompts' tokens; *n_answers: jobs that read
+ * one token. */
 static size_t batcher_share(struct batcher *b, size_t *n_answers)
 {
     size_t n_prompts = 0, given = 0;
     *n_answers = 0;
     for (size_t i = 0; i < b->n_running; i++) {
-        b->running[i]->reads = batcher_unread(b->running[i]) == 1;
-        *n_answers += b->running[i]->reads;
+        struct batcher_job *j = b->running[i];
+        j->reads = batcher_unread(j) == 1;
+        *n_answers += j->reads;
+        n_prompts += !j->reads && !j->restoring;
     }
-    n_prompts = b->n_running - *n_answers;
     size_t left = batcher_budget(b, *n_answers);
     for (size_t i = 0; i < b->n_running && left > 0; i++) {
         struct batcher_job *j = b->running[i];
-        if (j->reads == 0) {
+        if (j->reads == 0 && !j->restoring) {
             size_t share = (left + n_prompts - 1) / n_prompts;
             j->reads = batcher_least(batcher_unread(j), share);
             left -= j->reads;
@@ -301,15 +311,30 @@ static size_t batcher_share(struct batcher *b, size_t *n_answers)
     return given;
 }
 
-/* Room for what a job reads in this step. Running jobs have reserved more than they hold, so there is always a
- * prefix to give up. */
-static err batcher_grow(struct batcher *b, struct batcher_job *j, struct errinfo *info)
+static void batcher_to_disk(void *user, uint64_t partition, const struct prefixname *name,
+                            const struct kvpage *page)
+{
+    const struct batcher *b = user;
+    prefixdisk_write(b->disk, partition, name, page->data, false);
+}
+
+/* When there is time. */
+static void batcher_to_disk_whole(void *user, uint64_t partition, const struct prefixname *name,
+                                  const struct kvpage *page)
+{
+    const struct batcher *b = user;
+    prefixdisk_write(b->disk, partition, name, page->data, true);
+}
+
+/* Room for n tokens more. Running jobs have reserved more than they hold, so there is always a prefix to give
+ * up. */
+static err batcher_grow(struct batcher *b, struct batcher_job *j, size_t n, struct errinfo *info)
 {
     struct kvcache *kv = &j->session->kv;
     err e;
     do {
-        e = kvcache_grow(kv, kv->cache.len + j->reads, info);
-    } while (e == ERR_LIMIT && prefixtree_evict(b->prefixes));
+        e = kvcache_grow(kv, kv->cache.len + n, info);
+    } while (e == ERR_LIMIT && prefixtree_evict(b->prefixes, b->disk ? batcher_to_disk : NULL, b));
     return e;
 }
 
@@ -318,9 +343,52 @@ static void batcher_grow_all(struct batcher *b)
 {
     for (size_t i = b->n_running; i-- > 0;) {
         struct errinfo info = {0};
-        err e = batcher_grow(b, b->running[i], &info);
+        err e = batcher_grow(b, b->running[i], b->running[i]->reads, &info);
         if (e != ERR_OK) {
             batcher_end(b, b->running[i], e, info.message);
+        }
+    }
+}
+
+/* The next page of the prompt from disk, if it is there; the last token is read in any case. */
+static void batcher_restore_page(struct batcher *b, struct batcher_job *j)
+{
+    struct model_cache *cache = &j->session->kv.cache;
+    size_t at = cache->len;
+    j->restoring = false;
+    if (at + MODEL_CACHE_PAGE >= j->is.n_tokens) {
+        return;
+    }
+    struct prefixname name = prefixname_next(&b->root, &j->name, j->is.tokens + at);
+    if (prefixdisk_has(b->disk, &name) && batcher_grow(b, j, MODEL_CACHE_PAGE, NULL) == ERR_OK &&
+        prefixdisk_read(b->disk, &name, cache->pages[at / MODEL_CACHE_PAGE])) {
+        cache->len += MODEL_CACHE_PAGE;
+        j->cached += MODEL_CACHE_PAGE;
+        j->name = name;
+        j->restoring = true;
+    }
+}
+
+static bool batcher_answers(const struct batcher *b)
+{
+    for (size_t i = 0; i < b->n_running; i++) {
+        if (b->running[i]->generation.made > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Pages from disk for prompts: all there are, or while answers are made some in each step, the oldest job's
+ * first. */
+static void batcher_restore(struct batcher *b)
+{
+    bool hurry = batcher_answers(b);
+    double start = progress_clock();
+    for (size_t i = 0; i < b->n_running; i++) {
+        struct batcher_job *j = b->running[i];
+        while (j->restoring && (!hurry || progress_clock() - start < BATCHER_DISK_S)) {
+            batcher_restore_page(b, j);
         }
     }
 }
@@ -442,6 +510,18 @@ static void batcher_end_cancelled(struct batcher *b)
     }
 }
 
+err batcher_forget(struct batcher *b, uint64_t partition, struct errinfo *info)
+{
+    for (size_t i = 0; i < b->n_running; i++) {
+        b->running[i]->forgotten |= b->running[i]->is.partition == partition;
+    }
+    for (size_t i = 0; i < b->n_waiting; i++) {
+        b->waiting[i]->forgotten |= b->waiting[i]->is.partition == partition;
+    }
+    prefixtree_forget(b->prefixes, partition);
+    return b->disk ? prefixdisk_forget(b->disk, partition, info) : ERR_OK;
+}
+
 void batcher_step(struct batcher *b)
 {
     struct engine *e = b->engine;
@@ -451,6 +531,7 @@ void batcher_step(struct batcher *b)
     if (b->n_running == 0) {
         return;
     }
+    batcher_restore(b);
     size_t n_answers, n_prompt_tokens = batcher_share(b, &n_answers);
     batcher_grow_all(b);
     size_t n = batcher_segments(b);
@@ -491,7 +572,13 @@ err batcher_new(struct engine *e, const struct batcher_options *options, struct 
     b->memory = options->memory ? options->memory : meminfo_available() / 2;
     struct model_cache_shape shape = kvcache_shape_of(e->model, e->kv_dtype);
     err result = kvpool_new(&shape, b->memory, &b->pool, info);
-    result = result == ERR_OK ? prefixtree_new(b->pool, &b->prefixes, info) : result;
+    if (options->disk) {
+        b->root = prefixname_root(e, options->disk->key);
+    }
+    result = result == ERR_OK ? prefixtree_new(b->pool, &b->root, &b->prefixes, info) : result;
+    if (result == ERR_OK && options->disk) {
+        result = prefixdisk_open(options->disk, &b->root, kvpool_page_bytes(b->pool), &b->disk, info);
+    }
     if (result != ERR_OK) {
         batcher_free(b);
         return result;
@@ -520,6 +607,8 @@ void batcher_free(struct batcher *b)
         b->waiting[i]->cancelled = true;
     }
     batcher_end_cancelled(b);
+    while (b->disk && prefixtree_evict(b->prefixes, batcher_to_disk_whole, b)) {}
+    prefixdisk_close(b->disk);
     prefixtree_free(b->prefixes);
     kvpool_free(b->pool);
     mem_free(b->running);
@@ -529,8 +618,9 @@ void batcher_free(struct batcher *b)
     mem_free(b);
 }
 
-struct batcher_counts batcher_count(const struct batcher *b)
+struct batcher_counts batcher_count(struct batcher *b)
 {
     return (struct batcher_counts){b->n_running, b->n_waiting, b->memory, b->reserved,
-                                   prefixtree_pages(b->prefixes) * kvpool_page_bytes(b->pool)};
+                                   prefixtree_pages(b->prefixes) * kvpool_page_bytes(b->pool),
+                                   b->disk ? prefixdisk_bytes(b->disk) : 0};
 }

@@ -12,6 +12,9 @@
  * Prefixes: keys and values of prompts and answers are kept (prefixtree.h) as long as nobody else needs their
  * memory; a job that begins with the same tokens in the same partition reads only the rest.
  *
+ * With a folder on disk (prefixdisk.h) what is given up, and at the end what is left, is written there and
+ * found again; pages are read beside the answers, a little in each step.
+ *
  * Results: in deterministic mode a job's tokens and probabilities are, bit for bit, those of session_generate
  * on a session of its own; else they differ by as much as chunks and batches do there (docs/numerics.md).
  * Nothing is guessed ahead (SESSION_SPECULATE_OFF).
@@ -21,6 +24,7 @@
 #ifndef ENGINE_BATCHER_H
 #define ENGINE_BATCHER_H
 
+#include "engine/prefixdisk.h"
 #include "fathom.h"
 
 enum { BATCHER_RUNNING = 16, BATCHER_RUNNING_MAX = 256, BATCHER_WAITING = 64 };
@@ -32,6 +36,7 @@ struct batcher_options {
     size_t running; /* jobs at a time, up to BATCHER_RUNNING_MAX and the engine's chunk; 0: BATCHER_RUNNING */
     size_t waiting; /* jobs that may wait beside them; 0: BATCHER_WAITING */
     size_t memory;  /* bytes for keys and values; 0: half of what is available now */
+    const struct prefixdisk_options *disk; /* NULL: none. Needs sodium_init */
 };
 
 /* How far a job is before its first token. */
@@ -56,10 +61,10 @@ struct batcher_request {
     void *user;
 };
 
-/* The engine must outlive the batcher. ERR_ARGUMENT, ERR_NOMEM. */
+/* The engine must outlive the batcher. ERR_ARGUMENT, ERR_NOMEM; prefixdisk_open's. */
 ERR_MUST_USE err batcher_new(struct engine *e, const struct batcher_options *options, struct batcher **out,
                              struct errinfo *info);
-/* Jobs that are left end as cancelled. */
+/* Jobs that are left end as cancelled. Returns when all prefixes are on disk, where there is one. */
 void batcher_free(struct batcher *b);
 
 /* Queues a job. ERR_ARGUMENT; ERR_CONTEXT when prompt and one token do not fit the model's context; ERR_NOMEM
@@ -75,11 +80,15 @@ void batcher_answer_now(struct batcher_job *job);
 /* One pass. What fails in it fails the jobs concerned, not the batcher. Nothing to do: returns at once. */
 void batcher_step(struct batcher *b);
 
+/* Forgets all that was kept of a partition, in memory and on disk; what its jobs have read so far or will read
+ * is not kept either. ERR_IO: a file could not be removed. */
+ERR_MUST_USE err batcher_forget(struct batcher *b, uint64_t partition, struct errinfo *info);
+
 struct batcher_counts {
     size_t running, waiting; /* jobs */
     size_t memory, reserved; /* bytes for keys and values: in all, and of running jobs */
-    size_t kept;             /* bytes of prefixes */
+    size_t kept, on_disk;    /* bytes of prefixes; of their files */
 };
-struct batcher_counts batcher_count(const struct batcher *b);
+struct batcher_counts batcher_count(struct batcher *b);
 
 #endif

@@ -1,5 +1,4 @@
-/* engine/prefixtree.c: see prefixtree.h. All nodes of all partitions in one hash table, found by their parent
- * and their own tokens. */
+/* engine/prefixtree.c: see prefixtree.h. All nodes of all partitions in one hash table, found by name. */
 #include "engine/prefixtree.h"
 
 #include <string.h>
@@ -11,20 +10,22 @@ enum { PREFIXTREE_FIRST = 256 }; /* buckets; always a power of two */
 struct prefixtree_node {
     struct prefixtree_node *parent; /* NULL: the text begins here */
     struct prefixtree_node *next;   /* in the bucket */
-    uint64_t partition, hash, used;
+    struct prefixname name;
+    uint64_t partition, used;
     size_t n_children;
     struct kvpage *page;
-    int32_t tokens[MODEL_CACHE_PAGE];
 };
 
 struct prefixtree {
     struct kvpool *pool;
+    struct prefixname root;
     struct prefixtree_node **buckets;
     size_t n_buckets, n_nodes;
     uint64_t clock; /* of uses */
 };
 
-err prefixtree_new(struct kvpool *pool, struct prefixtree **out, struct errinfo *info)
+err prefixtree_new(struct kvpool *pool, const struct prefixname *root, struct prefixtree **out,
+                   struct errinfo *info)
 {
     struct prefixtree *t = mem_calloc(1, sizeof *t);
     struct prefixtree_node **buckets = mem_calloc(PREFIXTREE_FIRST, sizeof *buckets);
@@ -33,7 +34,7 @@ err prefixtree_new(struct kvpool *pool, struct prefixtree **out, struct errinfo 
         mem_free(buckets);
         return err_set(info, ERR_NOMEM, "out of memory for a tree of prefixes");
     }
-    *t = (struct prefixtree){.pool = pool, .buckets = buckets, .n_buckets = PREFIXTREE_FIRST};
+    *t = (struct prefixtree){.pool = pool, .root = *root, .buckets = buckets, .n_buckets = PREFIXTREE_FIRST};
     *out = t;
     return ERR_OK;
 }
@@ -54,72 +55,68 @@ void prefixtree_free(struct prefixtree *t)
     mem_free(t);
 }
 
-static uint64_t prefixtree_mix(uint64_t h, uint64_t x)
+static struct prefixtree_node **prefixtree_bucket(const struct prefixtree *t, const struct prefixname *name)
 {
-    h = (h ^ x) * 0x9e3779b97f4a7c15u; /* 2^64 / the golden ratio */
-    return h ^ h >> 29;
+    uint64_t h;
+    memcpy(&h, name->bytes, sizeof h);
+    return &t->buckets[h & (t->n_buckets - 1)];
 }
 
-static uint64_t prefixtree_hash(const struct prefixtree_node *parent, uint64_t partition, const int32_t *tokens)
+static struct prefixtree_node *prefixtree_node_of(const struct prefixtree *t, const struct prefixname *name)
 {
-    uint64_t h = prefixtree_mix(parent ? parent->hash : 0, partition);
-    for (size_t i = 0; i < MODEL_CACHE_PAGE; i++) {
-        h = prefixtree_mix(h, (uint32_t)tokens[i]);
-    }
-    return h;
-}
-
-static struct prefixtree_node *prefixtree_child(const struct prefixtree *t,
-                                                const struct prefixtree_node *parent, uint64_t partition,
-                                                const int32_t *tokens, uint64_t hash)
-{
-    struct prefixtree_node *n = t->buckets[hash & (t->n_buckets - 1)];
-    while (n && (n->hash != hash || n->parent != parent || n->partition != partition ||
-                 memcmp(n->tokens, tokens, sizeof n->tokens) != 0)) {
+    struct prefixtree_node *n = *prefixtree_bucket(t, name);
+    while (n && memcmp(&n->name, name, sizeof *name) != 0) {
         n = n->next;
     }
     return n;
 }
 
 size_t prefixtree_find(struct prefixtree *t, uint64_t partition, const int32_t *tokens, size_t n,
-                       struct kvpage **pages)
+                       struct kvpage **pages, struct prefixname *name)
 {
-    struct prefixtree_node *at = NULL;
+    struct prefixname at = prefixname_begin(&t->root, partition);
     size_t found = 0;
     t->clock++;
-    for (; (found + 1) * MODEL_CACHE_PAGE <= n; found++, tokens += MODEL_CACHE_PAGE) {
-        at = prefixtree_child(t, at, partition, tokens, prefixtree_hash(at, partition, tokens));
-        if (!at) {
+    while ((found + 1) * MODEL_CACHE_PAGE <= n) {
+        struct prefixname next = prefixname_next(&t->root, &at, tokens + found * MODEL_CACHE_PAGE);
+        struct prefixtree_node *node = prefixtree_node_of(t, &next);
+        if (!node) {
             break;
         }
-        at->used = t->clock;
-        kvpool_hold(at->page);
-        pages[found] = at->page;
+        node->used = t->clock;
+        kvpool_hold(node->page);
+        pages[found++] = node->page;
+        at = next;
+    }
+    if (name) {
+        *name = at;
     }
     return found;
 }
 
-/* Twice the buckets, when that can be had. */
+/* Twice the buckets; without memory chains become longer. */
 static void prefixtree_widen(struct prefixtree *t)
 {
-    size_t n = 2 * t->n_buckets;
-    struct prefixtree_node **wide = mem_calloc(n, sizeof *wide);
-    for (size_t i = 0; wide && i < t->n_buckets; i++) {
-        for (struct prefixtree_node *at = t->buckets[i], *next; at; at = next) {
-            next = at->next;
-            at->next = wide[at->hash & (n - 1)];
-            wide[at->hash & (n - 1)] = at;
+    size_t n_old = t->n_buckets;
+    struct prefixtree_node **old = t->buckets, **buckets = mem_calloc(2 * n_old, sizeof *buckets);
+    if (!buckets) {
+        return;
+    }
+    t->buckets = buckets;
+    t->n_buckets = 2 * n_old;
+    for (size_t i = 0; i < n_old; i++) {
+        for (struct prefixtree_node *n = old[i], *next; n; n = next) {
+            next = n->next;
+            struct prefixtree_node **to = prefixtree_bucket(t, &n->name);
+            n->next = *to;
+            *to = n;
         }
     }
-    if (wide) {
-        mem_free(t->buckets);
-        t->buckets = wide;
-        t->n_buckets = n;
-    }
+    mem_free(old);
 }
 
 static struct prefixtree_node *prefixtree_put(struct prefixtree *t, struct prefixtree_node *parent,
-                                              uint64_t partition, const int32_t *tokens, uint64_t hash,
+                                              uint64_t partition, const struct prefixname *name,
                                               struct kvpage *page)
 {
     struct prefixtree_node *n = mem_calloc(1, sizeof *n);
@@ -129,10 +126,10 @@ static struct prefixtree_node *prefixtree_put(struct prefixtree *t, struct prefi
     if (t->n_nodes == t->n_buckets) {
         prefixtree_widen(t);
     }
-    *n = (struct prefixtree_node){.parent = parent, .partition = partition, .hash = hash, .page = page};
-    memcpy(n->tokens, tokens, sizeof n->tokens);
-    n->next = t->buckets[hash & (t->n_buckets - 1)];
-    t->buckets[hash & (t->n_buckets - 1)] = n;
+    struct prefixtree_node **bucket = prefixtree_bucket(t, name);
+    *n = (struct prefixtree_node){
+        .parent = parent, .partition = partition, .name = *name, .page = page, .next = *bucket};
+    *bucket = n;
     t->n_nodes++;
     if (parent) {
         parent->n_children++;
@@ -145,11 +142,12 @@ void prefixtree_add(struct prefixtree *t, uint64_t partition, const int32_t *tok
                     size_t n_pages)
 {
     struct prefixtree_node *at = NULL;
+    struct prefixname name = prefixname_begin(&t->root, partition);
     t->clock++;
     for (size_t i = 0; i < n_pages; i++, tokens += MODEL_CACHE_PAGE) {
-        uint64_t hash = prefixtree_hash(at, partition, tokens);
-        struct prefixtree_node *n = prefixtree_child(t, at, partition, tokens, hash);
-        n = n ? n : prefixtree_put(t, at, partition, tokens, hash, pages[i]);
+        name = prefixname_next(&t->root, &name, tokens);
+        struct prefixtree_node *n = prefixtree_node_of(t, &name);
+        n = n ? n : prefixtree_put(t, at, partition, &name, pages[i]);
         if (!n) {
             return;
         }
@@ -163,35 +161,51 @@ void prefixtree_add(struct prefixtree *t, uint64_t partition, const int32_t *tok
     }
 }
 
-static void prefixtree_remove(struct prefixtree *t, struct prefixtree_node *n)
+static void prefixtree_remove(struct prefixtree *t, struct prefixtree_node **at)
 {
-    struct prefixtree_node **at = &t->buckets[n->hash & (t->n_buckets - 1)];
-    while (*at != n) {
-        at = &(*at)->next;
-    }
+    struct prefixtree_node *n = *at;
     *at = n->next;
-    if (n->parent) {
-        n->parent->n_children--;
-    }
     kvpool_drop(t->pool, n->page);
     t->n_nodes--;
     mem_free(n);
 }
 
-bool prefixtree_evict(struct prefixtree *t)
+bool prefixtree_evict(struct prefixtree *t, prefixtree_sink sink, void *user)
 {
-    struct prefixtree_node *oldest = NULL;
+    struct prefixtree_node **oldest = NULL;
     for (size_t i = 0; i < t->n_buckets; i++) {
-        for (struct prefixtree_node *n = t->buckets[i]; n; n = n->next) {
-            if (n->n_children == 0 && n->page->holders == 1 && (!oldest || n->used < oldest->used)) {
+        for (struct prefixtree_node **n = &t->buckets[i]; *n; n = &(*n)->next) {
+            bool free = (*n)->n_children == 0 && (*n)->page->holders == 1;
+            if (free && (!oldest || (*n)->used < (*oldest)->used)) {
                 oldest = n;
             }
         }
     }
-    if (oldest) {
-        prefixtree_remove(t, oldest);
+    if (!oldest) {
+        return false;
     }
-    return oldest != NULL;
+    if ((*oldest)->parent) {
+        (*oldest)->parent->n_children--;
+    }
+    if (sink) {
+        sink(user, (*oldest)->partition, &(*oldest)->name, (*oldest)->page);
+    }
+    prefixtree_remove(t, oldest);
+    return true;
+}
+
+/* Parents go with their children: nobody looks at a parent on the way. */
+void prefixtree_forget(struct prefixtree *t, uint64_t partition)
+{
+    for (size_t i = 0; i < t->n_buckets; i++) {
+        for (struct prefixtree_node **n = &t->buckets[i]; *n;) {
+            if ((*n)->partition == partition) {
+                prefixtree_remove(t, n);
+            } else {
+                n = &(*n)->next;
+            }
+        }
+    }
 }
 
 size_t prefixtree_pages(const struct prefixtree *t)

@@ -1,6 +1,6 @@
 /* engine/prefixtree.h: keys and values of text that was read before, for whoever begins with the same text. A
- * tree over tokens, a page (MODEL_CACHE_PAGE tokens) an edge; each partition has a tree of its own, so that
- * nobody learns from answering times what another partition asked. The tree holds its pages; those that
+ * tree of names (prefixname.h), a page (MODEL_CACHE_PAGE tokens) each; each partition has a tree of its own, so
+ * that nobody learns from answering times what another partition asked. The tree holds its pages; those that
  * nobody else holds may be given up, the least recently used first.
  *
  * Rows of a position depend on the tokens up to it alone, so in deterministic mode an answer that begins from
@@ -10,17 +10,19 @@
 #define ENGINE_PREFIXTREE_H
 
 #include "engine/kvpool.h"
+#include "engine/prefixname.h"
 
 struct prefixtree;
 
-/* The pool must outlive the tree. ERR_NOMEM. */
-ERR_MUST_USE err prefixtree_new(struct kvpool *pool, struct prefixtree **out, struct errinfo *info);
+/* The pool must outlive the tree; `root` is copied. ERR_NOMEM. */
+ERR_MUST_USE err prefixtree_new(struct kvpool *pool, const struct prefixname *root, struct prefixtree **out,
+                                struct errinfo *info);
 void prefixtree_free(struct prefixtree *t); /* drops its pages; NULL is fine */
 
 /* The pages of the longest beginning of tokens [n] that is there, at most n / MODEL_CACHE_PAGE, to `pages`;
- * each is held once more, for the caller to drop. Returns how many. */
+ * each is held once more, for the caller to drop. Returns how many; *name (may be NULL): of that beginning. */
 size_t prefixtree_find(struct prefixtree *t, uint64_t partition, const int32_t *tokens, size_t n,
-                       struct kvpage **pages);
+                       struct kvpage **pages, struct prefixname *name);
 
 /* Keeps the pages of tokens [n_pages * MODEL_CACHE_PAGE]. Where the tree has a page for the same text already,
  * the caller's hold moves to that one, and pages[i] becomes it: who reads on from here holds all of the tree's
@@ -28,9 +30,14 @@ size_t prefixtree_find(struct prefixtree *t, uint64_t partition, const int32_t *
 void prefixtree_add(struct prefixtree *t, uint64_t partition, const int32_t *tokens, struct kvpage **pages,
                     size_t n_pages);
 
-/* Gives up the least recently used page that only the tree holds and no longer text goes through. False: there
- * is none. */
-bool prefixtree_evict(struct prefixtree *t);
+/* Gives up the least recently used page that only the tree holds and no longer text goes through, after `sink`
+ * (may be NULL) has seen it. False: there is none. */
+typedef void (*prefixtree_sink)(void *user, uint64_t partition, const struct prefixname *name,
+                                const struct kvpage *page);
+bool prefixtree_evict(struct prefixtree *t, prefixtree_sink sink, void *user);
+
+/* Lets go of all of a partition. */
+void prefixtree_forget(struct prefixtree *t, uint64_t partition);
 
 size_t prefixtree_pages(const struct prefixtree *t);
 

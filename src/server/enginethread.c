@@ -25,19 +25,29 @@ struct enginethread_stream {
     bool listed, over, closed, hungry, hurried, short_of_memory;
 };
 
+/* What somebody waits for to be forgotten; on their stack. */
+struct enginethread_oblivion {
+    struct enginethread_oblivion *next;
+    uint64_t partition;
+    struct errinfo *info;
+    err e;
+    bool done;
+};
+
 struct enginethread {
     struct batcher *batcher;
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t asked, answered;
     struct enginethread_stream *inbox, **inbox_end; /* the oldest first */
+    struct enginethread_oblivion *oblivions;
     struct batcher_counts counts;
     bool stopping;
 };
 
 /* ---- Streams. ---- */
 
-static void enginethread_forget(struct enginethread_stream *s)
+static void enginethread_discard(struct enginethread_stream *s)
 {
     for (struct enginethread_item *i = s->first, *next; i; i = next) {
         next = i->next;
@@ -83,7 +93,7 @@ static void enginethread_finish(struct enginethread_stream *s, const struct gene
     s->job = NULL;
     enginethread_put(s, i);
     if (s->closed && !s->listed) {
-        enginethread_forget(s);
+        enginethread_discard(s);
     }
 }
 
@@ -169,7 +179,7 @@ static void enginethread_submit(struct enginethread *t, struct enginethread_stre
 static void enginethread_attend(struct enginethread *t, struct enginethread_stream *s)
 {
     if (s->closed && !s->job) { /* over, or not yet begun */
-        enginethread_forget(s);
+        enginethread_discard(s);
     } else if (s->closed) {
         batcher_cancel(s->job);
     } else if (s->job) {
@@ -182,12 +192,26 @@ static void enginethread_attend(struct enginethread *t, struct enginethread_stre
     }
 }
 
+/* With the lock, which it gives up meanwhile. */
+static void enginethread_forget_all(struct enginethread *t)
+{
+    struct enginethread_oblivion *o;
+    while ((o = t->oblivions)) {
+        t->oblivions = o->next;
+        pthread_mutex_unlock(&t->lock);
+        o->e = batcher_forget(t->batcher, o->partition, o->info);
+        pthread_mutex_lock(&t->lock);
+        o->done = true;
+        pthread_cond_broadcast(&t->answered);
+    }
+}
+
 /* What was asked since: new jobs, those in a hurry, those whose reader has gone. False: it is time to stop. */
 static bool enginethread_take(struct enginethread *t)
 {
     pthread_mutex_lock(&t->lock);
     t->counts = batcher_count(t->batcher);
-    while (!t->stopping && !t->inbox && t->counts.running + t->counts.waiting == 0) {
+    while (!t->stopping && !t->inbox && !t->oblivions && t->counts.running + t->counts.waiting == 0) {
         pthread_cond_wait(&t->asked, &t->lock);
     }
     struct enginethread_stream *list = t->inbox;
@@ -199,6 +223,7 @@ static bool enginethread_take(struct enginethread *t)
         s->listed = false;
         enginethread_attend(t, s);
     }
+    enginethread_forget_all(t);
     pthread_mutex_unlock(&t->lock);
     return go_on;
 }
@@ -305,11 +330,25 @@ void enginethread_close(struct enginethread_stream *s)
     pthread_mutex_lock(&t->lock);
     s->closed = true;
     if (s->over && !s->listed) {
-        enginethread_forget(s);
+        enginethread_discard(s);
     } else {
         enginethread_list(t, s);
     }
     pthread_mutex_unlock(&t->lock);
+}
+
+err enginethread_forget(struct enginethread *t, uint64_t partition, struct errinfo *info)
+{
+    struct enginethread_oblivion o = {.partition = partition, .info = info};
+    pthread_mutex_lock(&t->lock);
+    o.next = t->oblivions;
+    t->oblivions = &o;
+    pthread_cond_signal(&t->asked);
+    while (!o.done) {
+        pthread_cond_wait(&t->answered, &t->lock);
+    }
+    pthread_mutex_unlock(&t->lock);
+    return o.e;
 }
 
 struct batcher_counts enginethread_counts(struct enginethread *t)

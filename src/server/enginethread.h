@@ -60,6 +60,10 @@ void enginethread_answer_now(struct enginethread_stream *s);
 /* Ends the job, if it runs still; its memory is free a step later. `notify` is not called any more. */
 void enginethread_close(struct enginethread_stream *s);
 
+/* Forgets what was kept of a partition's texts (batcher_forget): it is done when this returns. Not from
+ * `notify` or `release`. ERR_IO. */
+ERR_MUST_USE err enginethread_forget(struct enginethread *t, uint64_t partition, struct errinfo *info);
+
 /* As of the last step. */
 struct batcher_counts enginethread_counts(struct enginethread *t);
 

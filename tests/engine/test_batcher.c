@@ -59,7 +59,7 @@ static struct batcher *batcher(struct engine *e, size_t running, size_t waiting,
 {
     struct errinfo info = {0};
     struct batcher *b = NULL;
-    must(batcher_new(e, &(struct batcher_options){running, waiting, memory}, &b, &info), &info);
+    must(batcher_new(e, &(struct batcher_options){.running = running, .waiting = waiting, .memory = memory}, &b, &info), &info);
     return b;
 }
 

@@ -11,6 +11,7 @@
 #include "engine/prefixtree.h"
 
 enum { PAGE = MODEL_CACHE_PAGE };
+static const struct prefixname root = {{7}};
 static const struct model_cache_shape shape = {2, 24, 16, DTYPE_BF16};
 
 static struct kvpool *pool_of(size_t pages)
@@ -66,7 +67,7 @@ static void add(struct prefixtree *t, struct kvpool *p, uint64_t partition, cons
 static size_t known(struct prefixtree *t, struct kvpool *p, uint64_t partition, const int32_t *text, size_t n)
 {
     struct kvpage *pages[8];
-    size_t found = prefixtree_find(t, partition, text, n, pages);
+    size_t found = prefixtree_find(t, partition, text, n, pages, NULL);
     for (size_t i = 0; i < found; i++) {
         kvpool_drop(p, pages[i]);
     }
@@ -83,7 +84,7 @@ static void test_the_longest_beginning_is_found(void **state)
         text[i] = i;
         other[i] = i < 2 * PAGE ? i : -i;
     }
-    assert_int_equal(prefixtree_new(p, &t, NULL), ERR_OK);
+    assert_int_equal(prefixtree_new(p, &root, &t, NULL), ERR_OK);
     assert_int_equal(known(t, p, 1, text, 4 * PAGE), 0);
     add(t, p, 1, text, 3);
     assert_int_equal(known(t, p, 1, text, 4 * PAGE), 3);
@@ -109,20 +110,20 @@ static void test_the_longest_unused_goes_first(void **state)
     struct prefixtree *t;
     int32_t a[2 * PAGE] = {1}, b[2 * PAGE] = {2};
     struct kvpage *held[2];
-    assert_int_equal(prefixtree_new(p, &t, NULL), ERR_OK);
+    assert_int_equal(prefixtree_new(p, &root, &t, NULL), ERR_OK);
     add(t, p, 1, a, 2);
     add(t, p, 1, b, 2);
     assert_int_equal(known(t, p, 1, a, 2 * PAGE), 2); /* b is older now */
-    assert_true(prefixtree_evict(t));
+    assert_true(prefixtree_evict(t, NULL, NULL));
     assert_int_equal(known(t, p, 1, b, 2 * PAGE), 1);
-    assert_int_equal(prefixtree_find(t, 1, b, 2 * PAGE, held), 1);
-    assert_true(prefixtree_evict(t)); /* b's first is held */
-    assert_true(prefixtree_evict(t));
-    assert_false(prefixtree_evict(t));
+    assert_int_equal(prefixtree_find(t, 1, b, 2 * PAGE, held, NULL), 1);
+    assert_true(prefixtree_evict(t, NULL, NULL)); /* b's first is held */
+    assert_true(prefixtree_evict(t, NULL, NULL));
+    assert_false(prefixtree_evict(t, NULL, NULL));
     assert_int_equal(known(t, p, 1, a, 2 * PAGE), 0);
     assert_int_equal(known(t, p, 1, b, 2 * PAGE), 1);
     kvpool_drop(p, held[0]);
-    assert_true(prefixtree_evict(t));
+    assert_true(prefixtree_evict(t, NULL, NULL));
     assert_int_equal(prefixtree_pages(t), 0);
     assert_int_equal(kvpool_held(p), 0);
     prefixtree_free(t);
@@ -137,7 +138,7 @@ static void test_many_texts(void **state)
     struct kvpool *p = pool_of(TEXTS);
     struct prefixtree *t;
     int32_t text[PAGE] = {0};
-    assert_int_equal(prefixtree_new(p, &t, NULL), ERR_OK);
+    assert_int_equal(prefixtree_new(p, &root, &t, NULL), ERR_OK);
     for (int32_t i = 0; i < TEXTS; i++) {
         text[i % PAGE] = i;
         add(t, p, (uint64_t)i % 3, text, 1);
@@ -158,7 +159,7 @@ static void test_failed_allocations_leave_nothing(void **state)
         struct kvpage *page = NULL;
         int32_t text[PAGE] = {0};
         mem_fault(k, 0);
-        bool whole = kvpool_new(&shape, 1 << 20, &p, NULL) == ERR_OK && prefixtree_new(p, &t, NULL) == ERR_OK &&
+        bool whole = kvpool_new(&shape, 1 << 20, &p, NULL) == ERR_OK && prefixtree_new(p, &root, &t, NULL) == ERR_OK &&
                      kvpool_take(p, &page, NULL) == ERR_OK;
         if (whole) {
             prefixtree_add(t, 1, text, &page, 1);

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <time.h>
 
+#include "formats/tempdir.h"
 #include "server/enginethread.h"
 
 enum { MOST = 40, CLIENTS = 6 };
@@ -260,6 +261,49 @@ static void test_a_reader_may_be_in_a_hurry(void **state)
     enginethread_stop(t);
 }
 
+/* While others answer and pages are written: what is forgotten is not found again, and nothing else is lost. */
+static void test_a_partition_is_forgotten(void **state)
+{
+    struct engine *e = *state;
+    struct tempdir dir;
+    struct errinfo info = {0};
+    int32_t ids[200];
+    tempdir_make(&dir);
+    enginefixture_tokens(e, ids, 200);
+    const struct prefixdisk_options disk = {.folder = dir.path, .bytes = 1 << 28, .key = {4}};
+    const struct batcher_options o = {.running = 2, .memory = engine_cache_bytes_per_token(e) * 64 * 8, .disk = &disk};
+    struct enginethread *t = start(e, &o);
+    struct enginethread_request r = {.tokens = ids, .n_tokens = 200, .options = {.max_tokens = 8, .ignore_eos = true}};
+    size_t cached[2][3];
+    for (int round = 0; round < 3; round++) {
+        struct enginethread_stream *s[2];
+        for (size_t i = 0; i < 2; i++) {
+            r.partition = i;
+            s[i] = ask(t, &r);
+        }
+        for (size_t i = 0; i < 2; i++) {
+            struct heard h = {0};
+            hear_all(s[i], &h);
+            assert_int_equal(h.end.e, ERR_OK);
+            cached[i][round] = h.end.cached;
+            enginethread_close(s[i]);
+        }
+        must(enginethread_forget(t, 1, &info), &info);
+        if (round == 1) {
+            enginethread_stop(t);
+            t = start(e, &o);
+        }
+    }
+    assert_int_equal(cached[0][0], 0);
+    assert_int_equal(cached[0][1], 192);
+    assert_int_equal(cached[0][2], 192);
+    for (int round = 0; round < 3; round++) {
+        assert_int_equal(cached[1][round], 0);
+    }
+    enginethread_stop(t);
+    tempdir_remove_all(dir.path);
+}
+
 static void test_failing_allocations_are_said(void **state)
 {
     struct engine *e = *state;
@@ -299,6 +343,7 @@ int main(void)
         cmocka_unit_test(test_readers_may_go),
         cmocka_unit_test(test_what_is_refused_ends_with_its_reason),
         cmocka_unit_test(test_a_reader_may_be_in_a_hurry),
+        cmocka_unit_test(test_a_partition_is_forgotten),
         cmocka_unit_test(test_failing_allocations_are_said),
     };
     return cmocka_run_group_tests(tests, enginefixture_chat_exact, enginefixture_close);

@@ -1,0 +1,470 @@
+/* engine/prefixdisk.c: see prefixdisk.h. One lock for the index and the queue of what is to be written; nobody
+ * holds it while pages are read or written. */
+#include "engine/prefixdisk.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/folder.h"
+#include "base/mem.h"
+#include "engine/prefixindex.h"
+
+enum {
+    PREFIXDISK_QUEUE = 16, /* pages that wait to be written */
+    PREFIXDISK_HEX = 2 * PREFIXNAME_BYTES,
+    PREFIXDISK_FOLDER_MAX = 3800,
+    PREFIXDISK_PATH_MAX = PREFIXDISK_FOLDER_MAX + 2 * (PREFIXDISK_HEX + 1) + 1,
+};
+
+struct prefixdisk_head {
+    char magic[8];
+    uint64_t sealed; /* bytes behind the head */
+};
+static const char PREFIXDISK_MAGIC[8] = "FATHPFX1";
+
+struct prefixdisk_item { /* to be written */
+    struct prefixdisk_item *next;
+    struct prefixname folder, name;
+    uint8_t plain[]; /* sum, rows */
+};
+
+struct prefixdisk {
+    struct prefixdisk_options is; /* folder: its own */
+    struct prefixname root;
+    size_t page_bytes, plain_bytes, sealed_bytes;
+    int lock_of_folder;
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t work, wrote;
+    struct prefixindex index;
+    struct prefixdisk_item *first, **last, *writing; /* writing: in no list */
+    size_t n_waiting;
+    bool started, stopping;
+};
+
+/* ---- paths ---- */
+
+static void prefixdisk_folder_path(const struct prefixdisk *d, const struct prefixname *folder, char *out)
+{
+    char hex[PREFIXDISK_HEX + 1];
+    sodium_bin2hex(hex, sizeof hex, folder->bytes, sizeof folder->bytes);
+    snprintf(out, PREFIXDISK_PATH_MAX, "%s/%s", d->is.folder, hex);
+}
+
+static void prefixdisk_path(const struct prefixdisk *d, const struct prefixname *folder,
+                            const struct prefixname *name, char *out)
+{
+    char hex[PREFIXDISK_HEX + 1];
+    prefixdisk_folder_path(d, folder, out);
+    size_t used = strlen(out);
+    sodium_bin2hex(hex, sizeof hex, name->bytes, sizeof name->bytes);
+    snprintf(out + used, PREFIXDISK_PATH_MAX - used, "/%s", hex);
+}
+
+/* The name that text begins with; *rest: what follows it. */
+static bool prefixdisk_name(const char *text, struct prefixname *out, const char **rest)
+{
+    size_t n;
+    return strlen(text) >= PREFIXDISK_HEX &&
+           sodium_hex2bin(out->bytes, sizeof out->bytes, text, PREFIXDISK_HEX, NULL, &n, NULL) == 0 &&
+           n == sizeof out->bytes && (*rest = text + PREFIXDISK_HEX) != NULL;
+}
+
+/* With the lock. The file goes. */
+static void prefixdisk_drop(struct prefixdisk *d, struct prefixindex_file *f)
+{
+    char path[PREFIXDISK_PATH_MAX];
+    prefixdisk_path(d, &f->folder, &f->name, path);
+    unlink(path);
+    prefixindex_remove(&d->index, f);
+}
+
+/* With the lock. */
+static void prefixdisk_trim(struct prefixdisk *d)
+{
+    while (d->index.bytes > d->is.bytes) {
+        prefixdisk_drop(d, d->index.oldest);
+    }
+}
+
+/* ---- what is there already ---- */
+
+/* A file in a partition's folder: a page, what a killed process left of one, or somebody else's. */
+static err prefixdisk_scan_file(struct prefixdisk *d, const struct prefixname *folder, const char *name)
+{
+    char path[PREFIXDISK_PATH_MAX + 64];
+    struct prefixname page;
+    const char *rest;
+    struct stat st;
+    prefixdisk_folder_path(d, folder, path);
+    size_t used = strlen(path);
+    if (!prefixdisk_name(name, &page, &rest) || strlen(rest) > 60) {
+        return ERR_OK;
+    }
+    snprintf(path + used, sizeof path - used, "/%s", name);
+    if (strncmp(rest, ".tmp-", 5) == 0) {
+        unlink(path);
+    }
+    if (*rest || lstat(path, &st) != 0 || !S_ISREG(st.st_mode)) {
+        return ERR_OK;
+    }
+    return prefixindex_add(&d->index, folder, &page, (size_t)st.st_size,
+                           (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec);
+}
+
+static err prefixdisk_scan_folder(struct prefixdisk *d, const char *name, struct errinfo *info)
+{
+    char path[PREFIXDISK_PATH_MAX];
+    struct prefixname folder;
+    const char *rest;
+    struct folder_names files = {0};
+    if (!prefixdisk_name(name, &folder, &rest) || *rest) {
+        return ERR_OK;
+    }
+    prefixdisk_folder_path(d, &folder, path);
+    if (!file_is_dir(path)) {
+        return ERR_OK;
+    }
+    err e = folder_list(path, &files, info);
+    for (size_t i = 0; i < files.n && e == ERR_OK; i++) {
+        e = prefixdisk_scan_file(d, &folder, files.names[i]);
+    }
+    if (files.n == 0 && e == ERR_OK) {
+        rmdir(path);
+    }
+    folder_names_deinit(&files);
+    return e;
+}
+
+static err prefixdisk_scan(struct prefixdisk *d, struct errinfo *info)
+{
+    struct folder_names folders = {0};
+    TRY(folder_list(d->is.folder, &folders, info));
+    err e = ERR_OK;
+    for (size_t i = 0; i < folders.n && e == ERR_OK; i++) {
+        e = prefixdisk_scan_folder(d, folders.names[i], info);
+    }
+    folder_names_deinit(&folders);
+    e = e == ERR_OK ? prefixindex_sort(&d->index) : e;
+    if (e == ERR_OK) {
+        prefixdisk_trim(d);
+    }
+    return e == ERR_NOMEM ? err_set(info, e, "out of memory for the list of pages in %s", d->is.folder) : e;
+}
+
+/* ---- writing ---- */
+
+static err prefixdisk_put(const struct prefixdisk *d, const char *path, const uint8_t *sealed)
+{
+    struct prefixdisk_head head = {.sealed = d->sealed_bytes};
+    struct file_writer *w;
+    memcpy(head.magic, PREFIXDISK_MAGIC, sizeof head.magic);
+    TRY(file_writer_open(path, &w, NULL));
+    err e = file_writer_write(w, &head, sizeof head, NULL);
+    e = e == ERR_OK ? file_writer_write(w, sealed, d->sealed_bytes, NULL) : e;
+    e = e == ERR_OK ? file_writer_commit(w, NULL) : e;
+    file_writer_close(w);
+    return e;
+}
+
+static err prefixdisk_store(const struct prefixdisk *d, struct prefixdisk_item *i)
+{
+    char path[PREFIXDISK_PATH_MAX];
+    struct prefixname sum = prefixname_sum(&d->root, &i->name, i->plain + sizeof sum, d->page_bytes);
+    uint8_t *sealed = d->is.codec.seal ? mem_alloc(d->sealed_bytes) : i->plain;
+    if (!sealed) {
+        return ERR_NOMEM;
+    }
+    memcpy(i->plain, &sum, sizeof sum);
+    if (d->is.codec.seal) {
+        d->is.codec.seal(d->is.codec.user, i->plain, d->plain_bytes, sealed);
+    }
+    prefixdisk_folder_path(d, &i->folder, path);
+    mkdir(path, 0700); /* most often it is there */
+    prefixdisk_path(d, &i->folder, &i->name, path);
+    err e = prefixdisk_put(d, path, sealed);
+    if (sealed != i->plain) {
+        mem_free(sealed);
+    }
+    return e;
+}
+
+/* With the lock. What cannot be listed is not kept. */
+static void prefixdisk_list(struct prefixdisk *d, const struct prefixdisk_item *i)
+{
+    char path[PREFIXDISK_PATH_MAX];
+    size_t bytes = sizeof(struct prefixdisk_head) + d->sealed_bytes;
+    if (prefixindex_add(&d->index, &i->folder, &i->name, bytes, 0) != ERR_OK) {
+        prefixdisk_path(d, &i->folder, &i->name, path);
+        unlink(path);
+    }
+    prefixdisk_trim(d);
+}
+
+static void *prefixdisk_run(void *user)
+{
+    struct prefixdisk *d = user;
+    pthread_mutex_lock(&d->lock);
+    for (;;) {
+        while (!d->first && !d->stopping) {
+            pthread_cond_wait(&d->work, &d->lock);
+        }
+        struct prefixdisk_item *i = d->first;
+        if (!i) {
+            break;
+        }
+        d->first = i->next;
+        d->last = d->first ? d->last : &d->first;
+        d->n_waiting--;
+        d->writing = i;
+        pthread_mutex_unlock(&d->lock);
+        err e = prefixdisk_store(d, i);
+        pthread_mutex_lock(&d->lock);
+        if (e == ERR_OK) {
+            prefixdisk_list(d, i);
+        }
+        d->writing = NULL;
+        mem_free(i);
+        pthread_cond_broadcast(&d->wrote);
+    }
+    pthread_mutex_unlock(&d->lock);
+    return NULL;
+}
+
+/* With the lock. Marks a page as used. */
+static bool prefixdisk_use(struct prefixdisk *d, const struct prefixname *name, char *path)
+{
+    struct prefixindex_file *f = prefixindex_find(&d->index, name);
+    if (f) {
+        prefixindex_use(&d->index, f);
+        prefixdisk_path(d, &f->folder, name, path);
+    }
+    return f != NULL;
+}
+
+void prefixdisk_write(struct prefixdisk *d, uint64_t partition, const struct prefixname *name,
+                      const char *rows, bool wait)
+{
+    char path[PREFIXDISK_PATH_MAX];
+    pthread_mutex_lock(&d->lock);
+    while (wait && d->n_waiting >= PREFIXDISK_QUEUE) {
+        pthread_cond_wait(&d->wrote, &d->lock);
+    }
+    bool there = prefixdisk_use(d, name, path);
+    bool room = d->n_waiting < PREFIXDISK_QUEUE &&
+                sizeof(struct prefixdisk_head) + d->sealed_bytes <= d->is.bytes;
+    struct prefixdisk_item *i = there || !room ? NULL : mem_alloc(sizeof *i + d->plain_bytes);
+    if (i) {
+        i->next = NULL;
+        i->folder = prefixname_folder(d->is.key, partition);
+        i->name = *name;
+        memcpy(i->plain + sizeof(struct prefixname), rows, d->page_bytes);
+        *d->last = i;
+        d->last = &i->next;
+        d->n_waiting++;
+        pthread_cond_signal(&d->work);
+    }
+    pthread_mutex_unlock(&d->lock);
+    if (there) {
+        utimensat(AT_FDCWD, path, NULL, 0);
+    }
+}
+
+/* ---- reading ---- */
+
+bool prefixdisk_has(struct prefixdisk *d, const struct prefixname *name)
+{
+    pthread_mutex_lock(&d->lock);
+    bool there = prefixindex_find(&d->index, name) != NULL;
+    pthread_mutex_unlock(&d->lock);
+    return there;
+}
+
+/* The rows out of what the head is followed by. */
+static err prefixdisk_unseal(const struct prefixdisk *d, const struct prefixname *name, const uint8_t *sealed,
+                             char *rows)
+{
+    const struct prefixdisk_codec *codec = &d->is.codec;
+    uint8_t *own = codec->open ? mem_alloc(d->plain_bytes) : NULL;
+    const uint8_t *plain = own ? own : sealed;
+    if (codec->open && !own) {
+        return ERR_NOMEM;
+    }
+    bool good = !own || codec->open(codec->user, sealed, d->sealed_bytes, own);
+    if (good) {
+        struct prefixname sum = prefixname_sum(&d->root, name, plain + sizeof sum, d->page_bytes);
+        good = sodium_memcmp(&sum, plain, sizeof sum) == 0;
+        memcpy(rows, plain + sizeof sum, d->page_bytes);
+    }
+    mem_free(own);
+    return good ? ERR_OK : ERR_CORRUPT;
+}
+
+static err prefixdisk_load(const struct prefixdisk *d, const char *path, const struct prefixname *name,
+                           char *rows)
+{
+    struct prefixdisk_head head;
+    char *file = NULL;
+    size_t n = 0;
+    TRY(file_read(path, sizeof head + d->sealed_bytes, &file, &n, NULL));
+    bool whole = n == sizeof head + d->sealed_bytes;
+    if (whole) {
+        memcpy(&head, file, sizeof head);
+        whole = memcmp(head.magic, PREFIXDISK_MAGIC, sizeof head.magic) == 0 &&
+                head.sealed == d->sealed_bytes;
+    }
+    err e = whole ? prefixdisk_unseal(d, name, (const uint8_t *)file + sizeof head, rows) : ERR_CORRUPT;
+    mem_free(file);
+    return e;
+}
+
+bool prefixdisk_read(struct prefixdisk *d, const struct prefixname *name, char *rows)
+{
+    char path[PREFIXDISK_PATH_MAX];
+    pthread_mutex_lock(&d->lock);
+    bool there = prefixdisk_use(d, name, path);
+    pthread_mutex_unlock(&d->lock);
+    if (!there) {
+        return false;
+    }
+    err e = prefixdisk_load(d, path, name, rows);
+    if (e == ERR_OK) {
+        utimensat(AT_FDCWD, path, NULL, 0);
+        return true;
+    }
+    pthread_mutex_lock(&d->lock);
+    struct prefixindex_file *f = prefixindex_find(&d->index, name);
+    if (f && e != ERR_NOMEM) {
+        prefixdisk_drop(d, f);
+    }
+    pthread_mutex_unlock(&d->lock);
+    return false;
+}
+
+/* ---- forgetting ---- */
+
+/* With the lock. What is not yet written never will be. */
+static void prefixdisk_forget_queue(struct prefixdisk *d, const struct prefixname *folder)
+{
+    for (struct prefixdisk_item **i = &d->first; *i;) {
+        struct prefixdisk_item *item = *i;
+        if (memcmp(&item->folder, folder, sizeof *folder) == 0) {
+            *i = item->next;
+            d->n_waiting--;
+            mem_free(item);
+        } else {
+            i = &item->next;
+        }
+    }
+    d->last = &d->first;
+    while (*d->last) {
+        d->last = &(*d->last)->next;
+    }
+    while (d->writing && memcmp(&d->writing->folder, folder, sizeof *folder) == 0) {
+        pthread_cond_wait(&d->wrote, &d->lock);
+    }
+}
+
+err prefixdisk_forget(struct prefixdisk *d, uint64_t partition, struct errinfo *info)
+{
+    char path[PREFIXDISK_PATH_MAX];
+    const struct prefixname folder = prefixname_folder(d->is.key, partition);
+    pthread_mutex_lock(&d->lock);
+    prefixdisk_forget_queue(d, &folder);
+    for (struct prefixindex_file *f = d->index.oldest, *newer; f; f = newer) {
+        newer = f->newer;
+        if (memcmp(&f->folder, &folder, sizeof folder) == 0) {
+            prefixindex_remove(&d->index, f);
+        }
+    }
+    prefixdisk_folder_path(d, &folder, path);
+    err e = folder_remove(path, info);
+    e = e == ERR_OK ? file_sync_folder(d->is.folder, info) : e;
+    pthread_mutex_unlock(&d->lock);
+    return e;
+}
+
+size_t prefixdisk_bytes(struct prefixdisk *d)
+{
+    pthread_mutex_lock(&d->lock);
+    size_t n = d->index.bytes;
+    pthread_mutex_unlock(&d->lock);
+    return n;
+}
+
+/* ---- life ---- */
+
+static err prefixdisk_start(struct prefixdisk *d, struct errinfo *info)
+{
+    TRY(file_make_dirs(d->is.folder, info));
+    if (chmod(d->is.folder, 0700) != 0) {
+        return err_set(info, ERR_IO, "%s is not this user's folder: it cannot be closed to others",
+                       d->is.folder);
+    }
+    TRY(file_lock_folder(d->is.folder, &d->lock_of_folder, info));
+    TRY(prefixdisk_scan(d, info));
+    d->started = pthread_create(&d->thread, NULL, prefixdisk_run, d) == 0;
+    return d->started ? ERR_OK : err_set(info, ERR_IO, "the system refused a thread for pages on disk");
+}
+
+err prefixdisk_open(const struct prefixdisk_options *options, const struct prefixname *root, size_t page_bytes,
+                    struct prefixdisk **out, struct errinfo *info)
+{
+    if (strlen(options->folder) > PREFIXDISK_FOLDER_MAX) {
+        return err_set(info, ERR_LIMIT, "the path of the folder for pages is over %d bytes",
+                       PREFIXDISK_FOLDER_MAX);
+    }
+    struct prefixdisk *d = mem_calloc(1, sizeof *d);
+    char *folder = mem_dup(options->folder, strlen(options->folder));
+    if (!d || !folder) {
+        mem_free(d);
+        mem_free(folder);
+        return err_set(info, ERR_NOMEM, "out of memory for pages on disk");
+    }
+    d->is = *options;
+    d->is.folder = folder;
+    d->root = *root;
+    d->page_bytes = page_bytes;
+    d->plain_bytes = sizeof(struct prefixname) + page_bytes;
+    d->sealed_bytes = d->plain_bytes + options->codec.overhead;
+    d->lock_of_folder = -1;
+    d->last = &d->first;
+    pthread_mutex_init(&d->lock, NULL);
+    pthread_cond_init(&d->work, NULL);
+    pthread_cond_init(&d->wrote, NULL);
+    err e = prefixdisk_start(d, info);
+    if (e != ERR_OK) {
+        prefixdisk_close(d);
+        return e;
+    }
+    *out = d;
+    return ERR_OK;
+}
+
+void prefixdisk_close(struct prefixdisk *d)
+{
+    if (!d) {
+        return;
+    }
+    if (d->started) {
+        pthread_mutex_lock(&d->lock);
+        d->stopping = true;
+        pthread_cond_signal(&d->work);
+        pthread_mutex_unlock(&d->lock);
+        pthread_join(d->thread, NULL);
+    }
+    file_unlock(d->lock_of_folder);
+    prefixindex_deinit(&d->index);
+    pthread_cond_destroy(&d->wrote);
+    pthread_cond_destroy(&d->work);
+    pthread_mutex_destroy(&d->lock);
+    sodium_memzero(&d->is.key, sizeof d->is.key);
+    mem_free((void *)d->is.folder);
+    mem_free(d);
+}

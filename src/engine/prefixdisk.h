@@ -1,0 +1,53 @@
+/* engine/prefixdisk.h: pages of keys and values on disk: what fell out of memory, found again later, also by
+ * another process. A file for each page in a folder for each partition; of what is longest unused as much is
+ * removed as the cap wants. Nothing is trusted: a file that is damaged, cut, or not what its name says is
+ * removed and counts as not there. What is said on disk of a text is its length in pages.
+ *
+ *     <folder>/<partition, hashed>/<prefixname>: magic, length, sealed(sum of name and rows, rows)
+ *
+ * Writing happens in a thread of its own; what comes faster than the disk takes it is left out.
+ * Thread rule: one thread at a time; the codec's `seal` is called from the writing thread. */
+#ifndef ENGINE_PREFIXDISK_H
+#define ENGINE_PREFIXDISK_H
+
+#include "engine/prefixname.h"
+
+/* Encryption with authentication, or whatever its owner makes of it. All NULL: pages are stored as they are
+ * (and still checked). */
+struct prefixdisk_codec {
+    size_t overhead; /* bytes that sealing adds */
+    void (*seal)(void *user, const uint8_t *plain, size_t n, uint8_t *out); /* out: [n + overhead] */
+    /* out: [n - overhead]; false: not what `seal` made. */
+    bool (*open)(void *user, const uint8_t *sealed, size_t n, uint8_t *out);
+    void *user;
+};
+
+struct prefixdisk_options {
+    const char *folder;            /* made when it is not there; one process at a time */
+    size_t bytes;                  /* of all files */
+    uint8_t key[PREFIXNAME_BYTES]; /* secret: names are made with it */
+    struct prefixdisk_codec codec;
+};
+
+struct prefixdisk;
+
+/* `options` is copied (the codec's user borrowed); `root`: of the names; page_bytes: rows of a page. ERR_IO
+ * naming the folder, also when another process has it; ERR_NOMEM; ERR_LIMIT for too long a path. */
+ERR_MUST_USE err prefixdisk_open(const struct prefixdisk_options *options, const struct prefixname *root,
+                                 size_t page_bytes, struct prefixdisk **out, struct errinfo *info);
+/* Once what was given to write is written. NULL is fine. */
+void prefixdisk_close(struct prefixdisk *d);
+
+bool prefixdisk_has(struct prefixdisk *d, const struct prefixname *name);
+/* The rows of a page [page_bytes]; false: it is not there (any more), and `rows` may hold anything. */
+bool prefixdisk_read(struct prefixdisk *d, const struct prefixname *name, char *rows);
+/* Takes a copy to be written, unless it is there already, or too much waits: then `wait` waits. */
+void prefixdisk_write(struct prefixdisk *d, uint64_t partition, const struct prefixname *name,
+                      const char *rows, bool wait);
+
+/* Removes all of a partition, whatever model or engine it was of. ERR_IO: something could not be removed. */
+ERR_MUST_USE err prefixdisk_forget(struct prefixdisk *d, uint64_t partition, struct errinfo *info);
+
+size_t prefixdisk_bytes(struct prefixdisk *d); /* of all files */
+
+#endif
