@@ -196,10 +196,10 @@ class Store:
         words = query.get("search", "").lower()
         if "folder" in query:
             chats = [one for one in chats if one["folder"] == query["folder"]]
-        if "before" in query:
-            chats = [one for one in chats if not one["pinned"] and one["updated"] < int(query["before"])]
         if words:
             chats = [hit for one in chats if (hit := self.hit(one, words))]
+        if "before" in query:
+            chats = chats[[one["id"] for one in chats].index(query["before"]) + 1:]
         limit = int(query.get("limit", 60))
         return {"chats": chats[:limit], "more": len(chats) > limit}
 
@@ -431,7 +431,7 @@ class Handler(BaseHTTPRequestHandler):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--port", type=int, default=8099)
+    parser.add_argument("--port", type=int, default=8099, help="0: any that is free")
     parser.add_argument("--rate", type=float, default=60, help="tokens per second")
     parser.add_argument("--think", type=float, default=2, help="seconds of thought")
     parser.add_argument("--key", default="", help="a key that is demanded")

@@ -2,7 +2,7 @@
 
 import { h } from "./dom.js";
 
-const SENTENCE = /[^.!?。！？\n]*(?:[.!?]+(?=\s)|[。！？]+|\n)/gu;
+const SENTENCE_END = /[.!?]+\s|[。！？]|\n/gu;
 const KEPT = 12;
 
 export class Announcer {
@@ -27,18 +27,10 @@ export class Announcer {
             this.said = text.length > 2000 ? text.length : 0;
         }
         const rest = text.slice(this.said);
-        let length = 0;
-        let sentences = "";
-        for (const [sentence] of rest.matchAll(SENTENCE)) {
-            sentences += sentence;
-            length += sentence.length;
-        }
-        if (complete) {
-            sentences += rest.slice(length);
-            length = rest.length;
-        }
+        const last = [...rest.matchAll(SENTENCE_END)].at(-1);
+        const length = complete ? rest.length : last === undefined ? 0 : last.index + last[0].length;
         this.said += length;
-        const words = sentences.replace(/[*_`#|>~]+/g, "").trim();
+        const words = rest.slice(0, length).replace(/[*_`#|>~]+/g, "").trim();
         if (words !== "") {
             this.say(words);
         }

@@ -51,8 +51,7 @@ export class ChatList extends EventTarget {
     }
 
     async loadMore() {
-        const last = this.chats.findLast((chat) => !chat.pinned);
-        const reply = await api.chats({ search: this.search, limit: PAGE, before: last?.updated });
+        const reply = await api.chats({ search: this.search, limit: PAGE, before: this.chats.at(-1)?.id });
         const known = new Set(this.chats.map((chat) => chat.id));
         this.chats.push(...reply.chats.filter((chat) => !known.has(chat.id)));
         this.more = reply.more;

@@ -22,7 +22,7 @@ const BARE_LINK = /(?:https?:\/\/|www\.)[^\s<>\u3000-\u303f\uff00-\uffef]+/y;
 const ENTITY = /&(?:#(\d{1,7})|#[xX]([0-9a-fA-F]{1,6})|([a-zA-Z]{2,8}));/y;
 const TAG = /<(br)[ \t]*\/?>|<(\/?)(sub|sup|kbd)>/yi;
 const PLAIN = /[^\\`*_~[\]!<&$\nhw]+/y;
-const ADDRESS = /<([^<>\n]*)>|((?:[^\s()\\]|\\.|\((?:[^\s()\\]|\\.)*\))*)/.source;
+const ADDRESS = /<([^<>\n]*)>|((?!<)(?:[^\s()\\]|\\.|\((?:[^\s()\\]|\\.)*\))*)/.source;
 const TITLE = /"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'/.source;
 const DESTINATION = new RegExp(`\\([ \\t\\n]*(?:${ADDRESS})(?:[ \\t\\n]+(?:${TITLE}))?[ \\t\\n]*\\)`, "y");
 const DEEPEST = 40;
@@ -264,9 +264,9 @@ class InlineParser {
             return this.say(c);
         }
         let text = link[0].replace(/[?!.,:*_~'"`;\]]+$/, "");
-        while (text.endsWith(")") && text.split(")").length > text.split("(").length) {
-            text = text.slice(0, -1);
-        }
+        const unopened = text.split(")").length - text.split("(").length;
+        const closing = /\)*$/.exec(text)[0].length;
+        text = text.slice(0, text.length - Math.max(0, Math.min(unopened, closing)));
         if (!text.includes(".") && !text.includes("localhost")) {
             return this.say(c);
         }
@@ -287,7 +287,7 @@ function codeEnds(text) {
     return ends;
 }
 
-const plainText = (nodes) => nodes.map((node) => node.v ?? (node.c ? plainText(node.c) : " ")).join("");
+const plainText = (nodes) => nodes.map((node) => node.v ?? node.alt ?? plainText(node.c ?? [])).join("");
 
 export function parseInline(text, references = new Map()) {
     return new InlineParser(text, references).parse();

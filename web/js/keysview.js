@@ -6,6 +6,7 @@ import { copyText } from "./clipboard.js";
 import { confirmDialog, openDialog } from "./dialog.js";
 import { t, formatDate, formatNumber } from "./strings.js";
 
+const DAY = 86400000; // a key holds until the end of its last day
 const SCOPES = ["chat", "admin", "metrics"];
 const LIMITS = ["requests_per_minute", "tokens_per_day", "concurrent"];
 
@@ -19,19 +20,25 @@ function keyForm(key) {
         checked: (key?.scopes ?? ["chat"]).includes(scope) }));
     const limits = LIMITS.map((limit) => h("input", { class: "field", type: "number", min: "1", step: "1",
         placeholder: t("no_limit"), value: key?.limits?.[limit] ?? "" }));
+    const balance = h("input", { class: "field", inputmode: "decimal", pattern: "-?[0-9]+([.][0-9]{1,9})?",
+        placeholder: t("no_limit"), value: key?.balance ?? "" });
+    const expires = h("input", { class: "field", type: "date",
+        value: key?.expires ? new Date(key.expires - DAY).toISOString().slice(0, 10) : "" });
+    const labelled = (words, field) => h("label", { class: "labelled" }, h("span", null, words), field);
     const error = h("p", { class: "field-error", role: "alert" });
     const form = h("form", { onsubmit: (event) => event.preventDefault() },
-        h("label", { class: "labelled" }, h("span", null, t("name")), name),
+        labelled(t("name"), name),
         h("fieldset", { class: "checks" }, h("legend", null, t("scopes")),
             scopes.map((box) => h("label", null, box, h("span", null, t(`scope_${box.value}`))))),
-        limits.map((field, i) => h("label", { class: "labelled" }, h("span", null, t(`limit_${LIMITS[i]}`)),
-            field)),
-        error);
+        h("div", { class: "sampling" }, limits.map((field, i) => labelled(t(`limit_${LIMITS[i]}`), field)),
+            labelled(t("balance"), balance), labelled(t("expires"), expires)), error);
     const read = () => ({
         name: name.value.trim(),
         scopes: scopes.filter((box) => box.checked).map((box) => box.value),
         limits: Object.fromEntries(limits.map((field, i) => [LIMITS[i], field.value])
             .filter(([, value]) => value !== "").map(([limit, value]) => [limit, Number(value)])),
+        balance: balance.value.trim() || null,
+        expires: expires.value === "" ? null : Date.parse(expires.value) + DAY,
     });
     return { form, error, read };
 }
@@ -71,6 +78,8 @@ export function keysView(page) {
         h("th", { scope: "row" }, key.name),
         h("td", null, key.scopes.map((scope) => t(`scope_${scope}`)).join(", ")),
         h("td", null, limitsText(key.limits)),
+        h("td", null, key.balance ?? "–"),
+        h("td", null, key.expires ? formatDate(key.expires - DAY) : t("never")),
         h("td", null, key.created ? formatDate(key.created) : "–"),
         h("td", null, key.last_used ? formatDate(key.last_used) : t("never")),
         h("td", { class: "cell-buttons" }, key.revoked ? t("revoked") : [
@@ -94,6 +103,7 @@ export function keysView(page) {
             icon("plus"),
             t("new_key")), empty,
         h("div", { class: "table-box", tabindex: "0", role: "group", "aria-label": t("keys") }, h("table", null,
-            h("thead", null, h("tr", null, [t("name"), t("scopes"), t("limits"), t("created"), t("last_used"),
-                t("actions")].map((words) => h("th", { scope: "col" }, words)))), rows)));
+            h("thead", null, h("tr", null, [t("name"), t("scopes"), t("limits"), t("balance"), t("expires"),
+                t("created"), t("last_used"), t("actions")].map((words) => h("th", { scope: "col" }, words)))),
+                rows)));
 }

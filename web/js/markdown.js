@@ -2,6 +2,9 @@
 // nodes { type, raw, … } where raw is the source the node was made of; inline.js reads the text inside them.
 //   heading level text · paragraph text · code info text closed · math text · quote children · rule
 //   list ordered start tight items:[{ type: "item", raw, task, children }] · table align head rows
+//   reference name target (nothing to be seen)
+
+import { isMath } from "./mathtext.js";
 
 const DEEPEST = 24; // quotes and lists inside each other; what is deeper is text
 
@@ -15,6 +18,8 @@ const TASK = /^\[([ xX])\][ \t]+/;
 const ALIGN_ROW = /^ {0,3}\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*$/;
 const REFERENCE = /^ {0,3}\[((?:[^[\]\\]|\\.)+)\]:[ \t]*(<[^<>]*>|\S+)(?:[ \t]+(?:"([^"]*)"|'([^']*)'))?\s*$/;
 const MATH_OPEN = /^ {0,3}(\$\$|\\\[)/;
+// Opened, perhaps closed, and nothing else on the line.
+const MATH_ALONE = /^ {0,3}(?:\$\$(?:.*\$\$)?|\\\[(?:.*\\\])?)[ \t]*$/;
 
 export const referenceName = (label) => label.trim().replace(/\s+/g, " ").toLowerCase();
 
@@ -36,7 +41,7 @@ const indentOf = (line) => line.length - line.trimStart().length;
 
 // Does this line end a paragraph that stands before it?
 function interrupts(line) {
-    if (RULE.test(line) || HEADING.test(line) || FENCE.test(line) || QUOTE.test(line) || MATH_OPEN.test(line)) {
+    if ([RULE, HEADING, FENCE, QUOTE, MATH_ALONE].some((pattern) => pattern.test(line))) {
         return true;
     }
     const item = ITEM.exec(line);
@@ -163,8 +168,12 @@ class BlockParser {
                     return null; // words follow: part of a paragraph
                 }
                 text.push(rest.slice(0, end));
+                const tex = text.join("\n").trim();
+                if (!isMath(tex)) {
+                    return null;
+                }
                 this.at = i + 1;
-                return { type: "math", text: text.join("\n").trim() };
+                return { type: "math", text: tex };
             }
             text.push(rest);
             rest = this.lines[i + 1] ?? "";
@@ -181,8 +190,9 @@ class BlockParser {
         for (; this.at < this.lines.length; this.at++) {
             const line = this.lines[this.at];
             if (QUOTE.test(line)) {
-                inner.push(line.replace(QUOTE, ""));
-                paragraph = !isBlank(inner.at(-1)) && !FENCE.test(inner.at(-1));
+                const text = line.replace(QUOTE, "");
+                inner.push(text);
+                paragraph = !isBlank(text) && !FENCE.test(text) && (paragraph || indentOf(text) < 4);
             } else if (paragraph && !isBlank(line) && !interrupts(line)) {
                 inner.push(line); // lazy continuation
             } else {
@@ -206,11 +216,12 @@ class BlockParser {
             }
             const inner = this.itemLines(mark);
             let gap = false;
-            while (inner.length > 0 && isBlank(inner.at(-1))) {
+            while (inner.length > 1 && isBlank(inner.at(-1))) {
                 inner.pop();
                 gap = true;
             }
-            const task = inner.length > 0 ? TASK.exec(inner[0]) : null;
+            gap = this.skipToItem(kind) || gap;
+            const task = TASK.exec(inner[0]);
             if (task !== null) {
                 inner[0] = inner[0].slice(task[0].length);
             }
@@ -219,10 +230,21 @@ class BlockParser {
                 task: task === null ? null : task[1] !== " ", children });
             const more = this.at < this.lines.length && ITEM.exec(this.lines[this.at]);
             loose ||= gap && Boolean(more) && more[2].at(-1) === kind;
-            loose ||= children.some((child, i) => i > 0 && isBlank(inner[child.line - 1] ?? "x")
-                && child.type !== "code");
+            loose ||= children.some((child, i) => i > 0 && isBlank(inner[child.line - 1]));
         }
         return { type: "list", ordered, start: ordered ? parseInt(first[2], 10) : 1, tight: !loose, items };
+    }
+
+    // Over blank lines to the next item of the list, where they lead to one.
+    skipToItem(kind) {
+        let next = this.at;
+        while (next < this.lines.length && isBlank(this.lines[next])) {
+            next++;
+        }
+        const found = next > this.at && next < this.lines.length
+            && ITEM.exec(this.lines[next])?.[2].at(-1) === kind;
+        this.at = found ? next : this.at;
+        return found;
     }
 
     // The lines of one item without its mark and indent.
@@ -288,12 +310,12 @@ class BlockParser {
             return null;
         }
         const name = referenceName(match[1]);
+        const target = { href: match[2].replace(/^<|>$/g, ""), title: match[3] ?? match[4] ?? "" };
         if (!this.references.has(name)) {
-            this.references.set(name, { href: match[2].replace(/^<|>$/g, ""),
-                title: match[3] ?? match[4] ?? "" });
+            this.references.set(name, target);
         }
         this.at++;
-        return { type: "nothing" };
+        return { type: "reference", name, target };
     }
 
     paragraph() {
@@ -303,7 +325,7 @@ class BlockParser {
             const under = SETEXT.exec(line);
             if (under !== null) {
                 this.at++;
-                return { type: "heading", level: under[1][0] === "=" ? 1 : 2, text: text.join("\n") };
+                return { type: "heading", level: under[1][0] === "=" ? 1 : 2, text: text.join("\n").trimEnd() };
             }
             if (isBlank(line) || (indentOf(line) < 4 && interrupts(line)) || this.tableBegins()) {
                 break;

@@ -10,7 +10,7 @@ import { t } from "./strings.js";
 
 // The beginning of a line that may become a mark of a list as well as an underline: not shown before it is
 // whole.
-const HALF_LINE = /\n {0,3}(?:-+|=+|[*+]|\d+[.)]?|\||`{1,2})$/;
+const HALF_LINE = /\n {0,3}(?:-+|=+|[*+]|\d+[.)]?|\||`{1,2}|#{1,6}|\\\[?|\${1,2})$/;
 
 function drawInline(nodes) {
     return nodes.map((node) => {
@@ -57,7 +57,7 @@ const DRAW = {
     paragraph: (node, inline) => h("p", null, inline(node.text)),
     rule: () => h("hr"),
     math: (node) => mathElement(node.text, true),
-    nothing: () => document.createComment(""),
+    reference: () => document.createComment(""),
     table: (node, inline) => {
         const cell = (name) => (text, i) => h(name, { class: node.align[i] ? `align-${node.align[i]}` : null,
             scope: name === "th" ? "col" : null }, inline(text));
@@ -158,6 +158,7 @@ export class MarkdownView {
 
     clear() {
         this.text = "";
+        this.whole = false; // text was complete when it was drawn
         this.references = new Map();
         this.done = []; // blocks that later text cannot change
         this.tail = []; // the last block, drawn
@@ -169,44 +170,52 @@ export class MarkdownView {
         return drawInline(parseInline(text, this.references));
     }
 
-    append(text, complete = false) {
+    append(text) {
         this.text += text;
-        const half = complete ? 0 : HALF_LINE.exec(this.text.slice(-16))?.[0].length ?? 0;
+        this.whole = false;
+        const half = HALF_LINE.exec(this.text.slice(-16))?.[0].length ?? 0;
         const tail = this.text.slice(this.tailStart, this.text.length - half);
-        const nodes = parseBlocks(tail, this.references);
+        const nodes = parseBlocks(tail, new Map(this.references));
         const drawn = drawAll(nodes, this.tail, this.element, this);
         if (nodes.length > 1) {
-            const last = nodes.at(-1);
-            this.tailStart += lineStart(tail, last.line);
+            nodes.slice(0, -1).filter((node) => node.type === "reference").forEach((node) => {
+                this.references.set(node.name, node.target);
+            });
+            this.tailStart += lineStart(tail, nodes.at(-1).line);
             this.done.push(...drawn.slice(0, -1));
-            this.tail = drawn.slice(-1);
-        } else {
-            this.tail = drawn;
         }
+        this.tail = drawn.slice(-1);
     }
 
-    // Shows the whole text: goes on from what is there where it only grew.
-    show(text) {
-        if (text.startsWith(this.text)) {
-            if (text.length > this.text.length) {
-                this.append(text.slice(this.text.length));
-            }
-        } else {
+    // Shows the whole text. While more may follow, it goes on from what is there; once it is complete
+    // everything is parsed once more, because the end of a text may change what stands before it (addresses of
+    // links).
+    show(text, complete) {
+        if (complete) {
+            this.showWhole(text);
+        } else if (!text.startsWith(this.text)) {
             this.clear();
             this.append(text);
+        } else if (text.length > this.text.length) {
+            this.append(text.slice(this.text.length));
         }
     }
 
-    // Once the text is complete: its last line counts, and references defined after their use become links.
-    finish() {
-        const { text, references } = this;
+    showWhole(text) {
+        if (this.whole && text === this.text) {
+            return;
+        }
+        const references = new Map();
+        const nodes = parseBlocks(text, references);
         if (references.size > 0) {
             this.clear();
-            this.references = references;
-            this.append(text, true);
-        } else {
-            this.append("", true);
         }
+        this.references = references;
+        this.tail = drawAll(nodes, [...this.done, ...this.tail], this.element, this);
+        this.done = [];
+        this.tailStart = 0;
+        this.text = text;
+        this.whole = true;
     }
 }
 

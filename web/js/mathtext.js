@@ -9,7 +9,9 @@ const MARKS = { "\\(": "\\)", "\\[": "\\]", "$$": "$$" };
 // Prices and other words between two dollars: begins with a number, goes on with words, and has no maths in it.
 const isMoney = (tex) => /^\d[\d.,]*(?:\s|[.,;:!?]|$)/.test(tex) && /[^\\\p{L}]\p{L}{2,}/u.test(tex)
     && !/[\\^_={}]/.test(tex);
-const isMath = (tex) => /[\\^_=+\-*/<>{}|\d()!']|^\s*\p{L}{1,3}\s*$/u.test(tex);
+// Not the words of "\\[see below\\]".
+export const isMath = (tex) => /[\p{L}\d]/u.test(tex)
+    && (/[\\^_=+\-*/<>{}|\d()!']/.test(tex) || /^\s*\p{L}{1,3}\s*$/u.test(tex));
 
 function matchDollar(text, at) {
     if (/[\p{L}\p{N}$\\]/u.test(text[at - 1] ?? " ") || /[\s$]/.test(text[at + 1] ?? " ")) {

@@ -37,7 +37,7 @@ export function openMenu(button, items) {
             close();
         }
     });
-    document.body.append(menu);
+    (button.closest("main, nav") ?? document.body).append(menu);
     const from = button.getBoundingClientRect();
     const { width, height } = menu.getBoundingClientRect();
     menu.style.left = `${Math.max(8, Math.min(from.left, innerWidth - width - 8))}px`;

@@ -67,10 +67,7 @@ export class MessageView {
             const writing = message.state === "writing" && live !== null;
             this.element.setAttribute("aria-busy", String(writing));
             this.thinking.show(writing && live.phase.name === "thinking" ? live.phase.since : null);
-            this.markdown.show(message.content);
-            if (!writing) {
-                this.markdown.finish();
-            }
+            this.markdown.show(message.content, !writing);
             this.body.hidden = message.content === "";
             this.showProgress(live);
             this.showNote();

@@ -19,6 +19,7 @@ import { Toasts } from "./toasts.js";
 import { usageView } from "./usageview.js";
 import { t, formatBytes, formatCompact } from "./strings.js";
 
+const TITLE = 80; // characters of the first turn that name a chat which the server gave no name
 const NARROW = "(max-width: 820px)";
 
 export class Page {
@@ -58,7 +59,7 @@ export class Page {
         this.app = h("div", { class: "app" }, this.sidebar.element,
             h("div", { class: "backdrop", onclick: () => this.toggleSidebar(false) }), this.main);
         this.app.classList.toggle("no-sidebar", !readPrefs().sidebar);
-        const skip = h("a", { class: "skip-link", href: "#composer", onclick: (event) => {
+        const skip = h("a", { class: "skip-link", href: "#main", onclick: (event) => {
             event.preventDefault();
             (this.conversation === null ? this.main : this.composer).focus();
         } }, t("skip_link"));
@@ -201,7 +202,12 @@ export class Page {
             this.wanted = conversation.chat.id;
             this.sidebar.mark(conversation.chat.id);
         }
-        this.refreshList();
+        this.refreshList().then(() => {
+            if (made && conversation.chat.title === "") {
+                const words = turn.content.trim().split("\n", 1)[0] || turn.attachments[0].name;
+                this.actions.change(conversation.chat, { title: words.slice(0, TITLE) });
+            }
+        });
     }
 
     async regenerate(message) {

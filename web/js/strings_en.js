@@ -219,6 +219,8 @@ export const english = {
     limit_requests_per_minute: "Requests per minute",
     limit_tokens_per_day: "Tokens per day",
     limit_concurrent: "Requests at once",
+    balance: "Balance",
+    expires: "Expires",
     created: "Created",
     last_used: "Last used",
     revoke: "Revoke",

@@ -219,6 +219,8 @@ export const chinese = {
     limit_requests_per_minute: "每分钟请求数",
     limit_tokens_per_day: "每天令牌数",
     limit_concurrent: "同时请求数",
+    balance: "余额",
+    expires: "到期",
     created: "创建于",
     last_used: "最近使用",
     revoke: "吊销",

@@ -64,8 +64,9 @@ export class Thinking {
         }
         const { scroll } = this;
         const low = scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < 40;
-        this.markdown.show(this.message.reasoning);
-        if (this.element.classList.contains("is-live") && low) {
+        const live = this.element.classList.contains("is-live");
+        this.markdown.show(this.message.reasoning, !live);
+        if (live && low) {
             scroll.scrollTop = scroll.scrollHeight;
         }
     }
