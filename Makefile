@@ -27,7 +27,7 @@ SRC     += $(sort $(wildcard src/tensor/cpu/*.c))
 endif
 LIB_OBJ := $(patsubst src/%.c,$(BUILD)/obj/%.o,$(filter-out src/cli/main.c,$(SRC))) \
            $(BUILD)/obj/gen/catalogue_text.o $(BUILD)/obj/gen/aliases_text.o $(BUILD)/obj/gen/peerscript_text.o \
-           $(BUILD)/obj/gen/reportstyle_text.o $(BUILD)/obj/gen/webassets_table.o
+           $(BUILD)/obj/gen/prices_text.o $(BUILD)/obj/gen/reportstyle_text.o $(BUILD)/obj/gen/webassets_table.o
 MAIN_OBJ:= $(BUILD)/obj/cli/main.o
 LIB     := $(BUILD)/libfathom.a
 TESTS   := $(patsubst tests/%.c,$(BUILD)/tests/%,$(sort $(wildcard tests/*/test_*.c tests/*/*/test_*.c)))
@@ -76,6 +76,10 @@ $(BUILD)/gen/catalogue_text.c: models/catalogue.txt tools/embed.sh
 $(BUILD)/gen/aliases_text.c: models/aliases.txt tools/embed.sh
 	@mkdir -p $(@D)
 	@tools/embed.sh $< aliases_text > $@
+
+$(BUILD)/gen/prices_text.c: models/prices.txt tools/embed.sh
+	@mkdir -p $(@D)
+	@tools/embed.sh $< prices_text > $@
 
 $(BUILD)/gen/peerscript_text.c: bench/peer_llamacpp.py tools/embed.sh
 	@mkdir -p $(@D)

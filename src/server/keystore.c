@@ -23,7 +23,7 @@ struct keystore {
 static const struct {
     const char *name;
     unsigned bit;
-} keystore_scopes[] = {{"chat", KEYSTORE_CHAT}, {"admin", KEYSTORE_ADMIN}, {"metrics", KEYSTORE_METRICS}};
+} keystore_scopes[] = {{"chat", CALLER_CHAT}, {"admin", CALLER_ADMIN}, {"metrics", CALLER_METRICS}};
 enum { KEYSTORE_SCOPES = sizeof keystore_scopes / sizeof *keystore_scopes };
 
 static err keystore_nomem(struct errinfo *info)
@@ -281,7 +281,7 @@ static void keystore_make_secret(char secret[KEYSTORE_SECRET + 1])
 err keystore_create(struct keystore *s, const json_t *fields, int64_t now, struct keystore_key *key,
                     char secret[KEYSTORE_SECRET + 1], struct errinfo *info)
 {
-    struct keystore_key k = {.scopes = KEYSTORE_CHAT, .created = now};
+    struct keystore_key k = {.scopes = CALLER_CHAT, .created = now};
     unsigned char hash[KEYSTORE_HASH];
     char made[KEYSTORE_SECRET + 1];
     TRY(keystore_read(fields, &k, info));
@@ -352,7 +352,7 @@ static err keystore_lookup(const struct keystore *s, const char *presented, int6
     }
     TRY(keystore_row(s, st, out, info));
     TRY(keystore_refuse(out, now, info));
-    if (now < out->last_used || now - out->last_used >= KEYSTORE_USED_EVERY) {
+    if (out->last_used == 0 || now < out->last_used || now - out->last_used >= KEYSTORE_USED_EVERY) {
         out->last_used = now;
         TRY(database_run(s->database, info, "UPDATE api_key SET last_used = ?2 WHERE id = ?1", "ti", out->id,
                          now));

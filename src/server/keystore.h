@@ -10,6 +10,7 @@
 #define SERVER_KEYSTORE_H
 
 #include "base/json.h"
+#include "server/caller.h"
 #include "server/database.h"
 
 enum {
@@ -17,8 +18,6 @@ enum {
     KEYSTORE_NAME_MAX = 100,
     KEYSTORE_KEYS_MAX = 10000,
 };
-
-enum keystore_scope { KEYSTORE_CHAT = 1, KEYSTORE_ADMIN = 2, KEYSTORE_METRICS = 4 };
 
 struct keystore_limits { /* 0: none */
     uint32_t requests_per_minute, concurrent;
@@ -28,7 +27,7 @@ struct keystore_limits { /* 0: none */
 struct keystore_key {
     char id[VAULT_ID + 1]; /* the owner of what is done with it */
     char name[KEYSTORE_NAME_MAX + 1];
-    unsigned scopes; /* of enum keystore_scope */
+    unsigned scopes; /* of enum caller_scope */
     struct keystore_limits limits;
     bool limited;    /* by a balance */
     int64_t balance; /* in billionths; the last request may take it below 0 */

@@ -1,0 +1,145 @@
+/* server/ratelimit.c: see ratelimit.h. */
+#include "server/ratelimit.h"
+
+#include <pthread.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+static const int64_t RATELIMIT_MINUTE = 60000, RATELIMIT_DAY = 86400000;
+
+/* A bucket counts in (requests per minute) x milliseconds: one request is a minute's worth of them, and what
+ * flows in is whole at every moment. */
+struct ratelimit_bucket {
+    char id[VAULT_ID + 1];
+    int64_t level, at;
+    uint32_t rate, running; /* requests per minute the level was counted with; begun and not ended */
+};
+
+struct ratelimit {
+    pthread_mutex_t lock;
+    struct ratelimit_bucket *buckets;
+    size_t n;
+};
+
+err ratelimit_new(struct ratelimit **out, struct errinfo *info)
+{
+    struct ratelimit *r = mem_calloc(1, sizeof *r);
+    if (!r) {
+        return err_set(info, ERR_NOMEM, "out of memory for the limits");
+    }
+    pthread_mutex_init(&r->lock, NULL);
+    *out = r;
+    return ERR_OK;
+}
+
+void ratelimit_free(struct ratelimit *r)
+{
+    if (r) {
+        pthread_mutex_destroy(&r->lock);
+        mem_free(r->buckets);
+        mem_free(r);
+    }
+}
+
+static struct ratelimit_bucket *ratelimit_find(struct ratelimit *r, const char *id)
+{
+    for (size_t i = 0; i < r->n; i++) {
+        if (strcmp(r->buckets[i].id, id) == 0) {
+            return &r->buckets[i];
+        }
+    }
+    return NULL;
+}
+
+/* What flowed in since; a new rate begins with a full bucket. */
+static void ratelimit_fill(struct ratelimit_bucket *b, uint32_t rate, int64_t now)
+{
+    int64_t full = rate * RATELIMIT_MINUTE, gone = now > b->at ? now - b->at : 0;
+    if (rate != b->rate || gone >= RATELIMIT_MINUTE) {
+        b->level = full;
+    } else {
+        b->level = b->level + gone * rate < full ? b->level + gone * rate : full;
+    }
+    b->rate = rate;
+    b->at = now;
+}
+
+/* The place of a key that is not there yet: one whose bucket is full again and that runs nothing gives way. */
+static err ratelimit_add(struct ratelimit *r, const char *id, int64_t now, struct ratelimit_bucket **out,
+                         struct errinfo *info)
+{
+    struct ratelimit_bucket *b = NULL;
+    for (size_t i = 0; i < r->n && !b; i++) {
+        bool idle = r->buckets[i].running == 0 && now - r->buckets[i].at >= RATELIMIT_MINUTE;
+        b = idle ? &r->buckets[i] : NULL;
+    }
+    if (!b) {
+        struct ratelimit_bucket *more = mem_resize(r->buckets, r->n + 1, sizeof *more);
+        if (!more) {
+            return err_set(info, ERR_NOMEM, "out of memory for the limits");
+        }
+        r->buckets = more;
+        b = &more[r->n++];
+    }
+    *b = (struct ratelimit_bucket){.at = now};
+    strncpy(b->id, id, VAULT_ID);
+    *out = b;
+    return ERR_OK;
+}
+
+static unsigned ratelimit_seconds(int64_t ms)
+{
+    return (unsigned)((ms + 999) / 1000);
+}
+
+static err ratelimit_ask(const struct ratelimit_bucket *b, const struct keystore_limits *l,
+                         uint64_t tokens_today, int64_t now, unsigned *wait, struct errinfo *info)
+{
+    if (l->tokens_per_day && tokens_today >= l->tokens_per_day) {
+        *wait = ratelimit_seconds(RATELIMIT_DAY - now % RATELIMIT_DAY);
+        return err_set(info, ERR_LIMIT,
+                       "this API key has used its %llu tokens of today; the day ends in %u s (UTC)",
+                       (unsigned long long)l->tokens_per_day, *wait);
+    }
+    if (l->concurrent && b->running >= l->concurrent) {
+        *wait = 1;
+        return err_set(info, ERR_LIMIT, "this API key may ask %u at a time: wait until an answer ends",
+                       l->concurrent);
+    }
+    if (l->requests_per_minute && b->level < RATELIMIT_MINUTE) {
+        *wait = ratelimit_seconds((RATELIMIT_MINUTE - b->level + l->requests_per_minute - 1) /
+                                  l->requests_per_minute);
+        return err_set(info, ERR_LIMIT, "this API key may ask %u times a minute: try again in %u s",
+                       l->requests_per_minute, *wait);
+    }
+    return ERR_OK;
+}
+
+err ratelimit_begin(struct ratelimit *r, const char *id, const struct keystore_limits *limits,
+                    uint64_t tokens_today, int64_t now, unsigned *wait, struct errinfo *info)
+{
+    pthread_mutex_lock(&r->lock);
+    struct ratelimit_bucket *b = ratelimit_find(r, id);
+    err e = b ? ERR_OK : ratelimit_add(r, id, now, &b, info);
+    if (e == ERR_OK) {
+        ratelimit_fill(b, limits->requests_per_minute, now);
+        e = ratelimit_ask(b, limits, tokens_today, now, wait, info);
+    }
+    if (e == ERR_OK) {
+        b->level -= RATELIMIT_MINUTE;
+        b->running++;
+    }
+    pthread_mutex_unlock(&r->lock);
+    return e;
+}
+
+void ratelimit_end(struct ratelimit *r, const char *id)
+{
+    pthread_mutex_lock(&r->lock);
+    struct ratelimit_bucket *b = ratelimit_find(r, id);
+    if (b && b->running > 0) {
+        b->running--;
+    }
+    pthread_mutex_unlock(&r->lock);
+}

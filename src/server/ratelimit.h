@@ -1,0 +1,23 @@
+/* server/ratelimit.h: how much a key may ask now: requests per minute (a bucket that holds a minute's worth and
+ * fills evenly), requests at a time, tokens a day. In memory: a restart forgets the minute, the day's tokens
+ * are the caller's to look up (usagestore_today). Time in milliseconds since 1970; a clock that goes back fills
+ * nothing.
+ *
+ * Thread rule: any function from any thread. */
+#ifndef SERVER_RATELIMIT_H
+#define SERVER_RATELIMIT_H
+
+#include "server/keystore.h"
+
+struct ratelimit;
+
+ERR_MUST_USE err ratelimit_new(struct ratelimit **out, struct errinfo *info);
+void ratelimit_free(struct ratelimit *r); /* NULL is fine */
+
+/* A request of key `id` begins: ERR_OK, and it must be ended with ratelimit_end. ERR_LIMIT: not now; the
+ * message says which limit, and *wait how many seconds later to try again (Retry-After). ERR_NOMEM. */
+ERR_MUST_USE err ratelimit_begin(struct ratelimit *r, const char *id, const struct keystore_limits *limits,
+                                 uint64_t tokens_today, int64_t now, unsigned *wait, struct errinfo *info);
+void ratelimit_end(struct ratelimit *r, const char *id);
+
+#endif

@@ -1,0 +1,267 @@
+/* server/usagestore.c: see usagestore.h. */
+#include "server/usagestore.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/mem.h"
+#include "server/money.h"
+
+enum { USAGESTORE_MODEL_MAX = 300 };
+static const int64_t USAGESTORE_MS = 86400000;
+static const uint64_t USAGESTORE_TOKENS_MAX = 1ull << 40;
+static const char USAGESTORE_AD[] = "name of a model";
+
+struct usagestore {
+    struct database *database;
+    const struct pricetable *prices;
+    struct vault_key *names, *tags;
+};
+
+static err usagestore_nomem(struct errinfo *info)
+{
+    return err_set(info, ERR_NOMEM, "out of memory for the usage");
+}
+
+err usagestore_open(struct database *d, const struct pricetable *prices, struct usagestore **out,
+                    struct errinfo *info)
+{
+    struct usagestore *s = mem_calloc(1, sizeof *s);
+    if (!s) {
+        return usagestore_nomem(info);
+    }
+    s->database = d;
+    s->prices = prices;
+    err e = vault_key_new(&s->names, info);
+    e = e == ERR_OK ? vault_key_new(&s->tags, info) : e;
+    if (e != ERR_OK) {
+        usagestore_close(s);
+        return e;
+    }
+    vault_derive(database_vault(d), "usagemod", 0, s->names);
+    vault_derive(database_vault(d), "usagemod", 1, s->tags);
+    *out = s;
+    return ERR_OK;
+}
+
+void usagestore_close(struct usagestore *s)
+{
+    if (s) {
+        vault_key_free(s->names);
+        vault_key_free(s->tags);
+        mem_free(s);
+    }
+}
+
+/* ---- Days. ---- */
+
+int64_t usagestore_day(int64_t now)
+{
+    int64_t day = now / USAGESTORE_MS;
+    return now % USAGESTORE_MS < 0 ? day - 1 : day;
+}
+
+const char *usagestore_day_text(int64_t day, char out[USAGESTORE_DAY_TEXT])
+{
+    struct tm t;
+    time_t at = (time_t)(day * (USAGESTORE_MS / 1000));
+    if (!gmtime_r(&at, &t) || strftime(out, USAGESTORE_DAY_TEXT, "%Y-%m-%d", &t) == 0) {
+        strcpy(out, "?");
+    }
+    return out;
+}
+
+bool usagestore_parse_day(const char *text, int64_t *day)
+{
+    struct tm t = {0};
+    char back[USAGESTORE_DAY_TEXT];
+    if (strlen(text) != 10 || sscanf(text, "%4d-%2d-%2d", &t.tm_year, &t.tm_mon, &t.tm_mday) != 3) {
+        return false;
+    }
+    t.tm_year -= 1900;
+    t.tm_mon -= 1;
+    int64_t found = usagestore_day((int64_t)timegm(&t) * 1000);
+    if (strcmp(usagestore_day_text(found, back), text) != 0) {
+        return false; /* the 30th of February */
+    }
+    *day = found;
+    return true;
+}
+
+/* ---- Adding. ---- */
+
+static err usagestore_add_in(const struct usagestore *s, const char *key, const char *model, int64_t day,
+                             const struct pricetable_tokens *t, int64_t cost, struct errinfo *info)
+{
+    unsigned char tag[VAULT_TAG], name[USAGESTORE_MODEL_MAX + VAULT_EXTRA];
+    size_t n = strlen(model);
+    vault_tag(s->tags, model, n, tag);
+    vault_seal(s->names, USAGESTORE_AD, model, n, name);
+    TRY(database_run(s->database, info,
+                     "INSERT INTO usage VALUES(?1, ?2, ?3, ?4, 1, ?5, ?6, ?7, ?8) ON CONFLICT DO UPDATE SET"
+                     " requests = requests + 1, prompt = prompt + ?5, cached = cached + ?6,"
+                     " completion = completion + ?7, cost = min(cost, 9223372036854775807 - ?8) + ?8",
+                     "tibbiiii", key, day, tag, sizeof tag, name, n + VAULT_EXTRA, (int64_t)t->prompt,
+                     (int64_t)t->cached, (int64_t)t->completion, cost));
+    return cost == 0 ? ERR_OK
+                     : database_run(s->database, info,
+                                    "UPDATE api_key SET balance ="
+                                    " max(balance, ?2 - 9223372036854775807) - ?2"
+                                    " WHERE id = ?1 AND balance IS NOT NULL",
+                                    "ti", key, cost);
+}
+
+err usagestore_add(struct usagestore *s, const char *key, const char *model,
+                   const struct pricetable_tokens *tokens, int64_t now, int64_t *cost, struct errinfo *info)
+{
+    if (tokens->cached > tokens->prompt || tokens->prompt > USAGESTORE_TOKENS_MAX ||
+        tokens->completion > USAGESTORE_TOKENS_MAX || strlen(model) > USAGESTORE_MODEL_MAX) {
+        return err_set(info, ERR_ARGUMENT,
+                       "usage that cannot be: %llu prompt tokens, %llu of them cached, %llu "
+                       "completion tokens",
+                       (unsigned long long)tokens->prompt, (unsigned long long)tokens->cached,
+                       (unsigned long long)tokens->completion);
+    }
+    int64_t price = pricetable_cost(s->prices, model, tokens);
+    TRY(database_begin(s->database, info));
+    err e = usagestore_add_in(s, key, model, usagestore_day(now), tokens, price, info);
+    TRY(database_end(s->database, e, info));
+    if (cost) {
+        *cost = price;
+    }
+    return ERR_OK;
+}
+
+err usagestore_today(struct usagestore *s, const char *key, int64_t now, uint64_t *tokens, struct errinfo *info)
+{
+    sqlite3_stmt *st;
+    bool row = false;
+    TRY(database_begin(s->database, info));
+    err e =
+        database_query(s->database, &st, info,
+                       "SELECT coalesce(sum(prompt + completion), 0) FROM usage WHERE key = ?1 AND day = ?2",
+                       "ti", key, usagestore_day(now));
+    e = e == ERR_OK ? database_next(s->database, st, &row, info) : e;
+    uint64_t n = row ? (uint64_t)sqlite3_column_int64(st, 0) : 0;
+    TRY(database_end(s->database, e, info));
+    *tokens = n;
+    return ERR_OK;
+}
+
+/* ---- Reports. ---- */
+
+struct usagestore_sum {
+    int64_t requests, prompt, cached, completion, cost;
+};
+
+/* The counts of a row, which stand in its columns from the third on. */
+static struct usagestore_sum usagestore_read(sqlite3_stmt *st)
+{
+    return (struct usagestore_sum){sqlite3_column_int64(st, 2), sqlite3_column_int64(st, 3),
+                                   sqlite3_column_int64(st, 4), sqlite3_column_int64(st, 5),
+                                   sqlite3_column_int64(st, 6)};
+}
+
+static json_t *usagestore_json(const struct usagestore_sum *x)
+{
+    char money[MONEY_TEXT];
+    return json_pack("{s:I, s:I, s:I, s:I, s:s}", "requests", (json_int_t)x->requests, "prompt_tokens",
+                     (json_int_t)x->prompt, "cached_tokens", (json_int_t)x->cached, "completion_tokens",
+                     (json_int_t)x->completion, "cost", money_text(x->cost, money));
+}
+
+static err usagestore_set(json_t *object, const char *field, json_t *value, struct errinfo *info)
+{
+    return json_object_set_new(object, field, value) == 0 ? ERR_OK : usagestore_nomem(info);
+}
+
+/* One row of "days". */
+static err usagestore_day_row(const struct usagestore *s, sqlite3_stmt *st, json_t *row, struct errinfo *info)
+{
+    char text[USAGESTORE_DAY_TEXT];
+    (void)s;
+    usagestore_day_text(sqlite3_column_int64(st, 0), text);
+    TRY(usagestore_set(row, "day", json_string(text), info));
+    return usagestore_set(row, "key", json_string((const char *)sqlite3_column_text(st, 1)), info);
+}
+
+/* One row of "models". */
+static err usagestore_model_row(const struct usagestore *s, sqlite3_stmt *st, json_t *row, struct errinfo *info)
+{
+    char model[USAGESTORE_MODEL_MAX + 1];
+    size_t n = (size_t)sqlite3_column_bytes(st, 0);
+    if (n < VAULT_EXTRA || n > USAGESTORE_MODEL_MAX + VAULT_EXTRA) {
+        return err_set(info, ERR_CORRUPT, "the name of a model in the usage is damaged");
+    }
+    TRY(vault_unseal(s->names, USAGESTORE_AD, sqlite3_column_blob(st, 0), n, model, info));
+    return usagestore_set(row, "model", json_stringn(model, n - VAULT_EXTRA), info);
+}
+
+/* The rows of a statement as a list; their sum to *total when it is wanted. */
+static err usagestore_rows(const struct usagestore *s, sqlite3_stmt *st,
+                           err (*more)(const struct usagestore *, sqlite3_stmt *, json_t *, struct errinfo *),
+                           json_t *list, struct usagestore_sum *total, struct errinfo *info)
+{
+    bool row = true;
+    while (true) {
+        TRY(database_next(s->database, st, &row, info));
+        if (!row) {
+            return ERR_OK;
+        }
+        struct usagestore_sum x = usagestore_read(st);
+        json_t *object = usagestore_json(&x);
+        err e = object ? more(s, st, object, info) : usagestore_nomem(info);
+        if (e == ERR_OK && json_array_append(list, object) != 0) {
+            e = usagestore_nomem(info);
+        }
+        json_decref(object);
+        TRY(e);
+        if (total) {
+            total->requests += x.requests;
+            total->prompt += x.prompt;
+            total->cached += x.cached;
+            total->completion += x.completion;
+            total->cost = x.cost < INT64_MAX - total->cost ? total->cost + x.cost : INT64_MAX;
+        }
+    }
+}
+
+static err usagestore_report_in(const struct usagestore *s, const struct usagestore_query *q, json_t *days,
+                                json_t *models, struct usagestore_sum *total, struct errinfo *info)
+{
+    sqlite3_stmt *st;
+    TRY(database_query(
+        s->database, &st, info,
+        "SELECT day, key, sum(requests), sum(prompt), sum(cached), sum(completion), sum(cost) FROM usage"
+        " WHERE day BETWEEN ?1 AND ?2 AND (?3 IS NULL OR key = ?3) GROUP BY day, key ORDER BY day, key",
+        "iit", q->first, q->last, q->key));
+    TRY(usagestore_rows(s, st, usagestore_day_row, days, total, info));
+    TRY(database_query(s->database, &st, info,
+                       "SELECT model, tag, sum(requests), sum(prompt), sum(cached), sum(completion), sum(cost)"
+                       " FROM usage WHERE day BETWEEN ?1 AND ?2 AND (?3 IS NULL OR key = ?3) GROUP BY tag"
+                       " ORDER BY sum(prompt + completion) DESC, tag",
+                       "iit", q->first, q->last, q->key));
+    return usagestore_rows(s, st, usagestore_model_row, models, NULL, info);
+}
+
+err usagestore_report(struct usagestore *s, const struct usagestore_query *query, json_t **out,
+                      struct errinfo *info)
+{
+    struct usagestore_sum total = {0};
+    json_t *days = json_array(), *models = json_array(), *document = NULL;
+    err e = days && models ? database_begin(s->database, info) : usagestore_nomem(info);
+    if (e == ERR_OK) {
+        e = database_end(s->database, usagestore_report_in(s, query, days, models, &total, info), info);
+    }
+    if (e == ERR_OK && !(document = json_pack("{s:O, s:O, s:o, s:s}", "days", days, "models", models, "totals",
+                                              usagestore_json(&total), "currency", s->prices->currency))) {
+        e = usagestore_nomem(info);
+    }
+    json_decref(days);
+    json_decref(models);
+    if (e == ERR_OK) {
+        *out = document;
+    }
+    return e;
+}

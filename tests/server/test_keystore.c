@@ -1,0 +1,198 @@
+/* API keys: made, checked, changed, revoked; what of them is in the files. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "server/keystore.h"
+#include "server/storefixture.h"
+
+static struct storefixture f;
+static struct keystore *keys;
+static struct keystore_key key;
+static char secret[KEYSTORE_SECRET + 1];
+
+static int set_up(void **state)
+{
+    (void)state;
+    storefixture_make(&f);
+    return keystore_open(f.database, &keys, &f.info) == ERR_OK ? 0 : -1;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    keystore_close(keys);
+    storefixture_remove(&f);
+    return 0;
+}
+
+static err create(const char *fields, int64_t now)
+{
+    json_t *in = storefixture_json(fields);
+    err e = keystore_create(keys, in, now, &key, secret, &f.info);
+    json_decref(in);
+    return e;
+}
+
+static err patch(const char *fields)
+{
+    json_t *in = storefixture_json(fields);
+    err e = keystore_patch(keys, key.id, in, &key, &f.info);
+    json_decref(in);
+    return e;
+}
+
+static void a_key_is_known_by_its_secret_alone(void **state)
+{
+    (void)state;
+    struct keystore_key found;
+    assert_int_equal(create("{'name':'laptop'}", 1000), ERR_OK);
+    assert_int_equal(strlen(secret), KEYSTORE_SECRET);
+    assert_memory_equal(secret, "fathom-", 7);
+    assert_int_equal(strspn(secret + 7, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"), 43);
+    assert_int_equal(keystore_check(keys, secret, 2000, &found, &f.info), ERR_OK);
+    assert_string_equal(found.id, key.id);
+    assert_string_equal(found.name, "laptop");
+    assert_int_equal(found.scopes, CALLER_CHAT);
+    assert_int_equal(found.last_used, 2000);
+    assert_false(found.limited);
+    for (size_t i = 0; i < KEYSTORE_SECRET; i++) { /* any other character anywhere */
+        char wrong[KEYSTORE_SECRET + 1];
+        memcpy(wrong, secret, sizeof wrong);
+        wrong[i] = wrong[i] == 'A' ? 'B' : 'A';
+        assert_int_equal(keystore_check(keys, wrong, 2000, &found, &f.info), ERR_NOTFOUND);
+        memcpy(wrong, secret, sizeof wrong);
+        wrong[i] = '\0';
+        assert_int_equal(keystore_check(keys, wrong, 2000, &found, &f.info), ERR_NOTFOUND);
+    }
+    char longer[KEYSTORE_SECRET + 2];
+    snprintf(longer, sizeof longer, "%sA", secret);
+    assert_int_equal(keystore_check(keys, longer, 2000, &found, &f.info), ERR_NOTFOUND);
+    assert_int_equal(keystore_check(keys, "", 2000, &found, &f.info), ERR_NOTFOUND);
+    assert_int_equal(keystore_check(keys, key.id, 2000, &found, &f.info), ERR_NOTFOUND);
+}
+
+static void two_keys_are_two(void **state)
+{
+    (void)state;
+    char first[KEYSTORE_SECRET + 1];
+    struct keystore_key found, *list = NULL;
+    size_t n = 0;
+    assert_int_equal(create("{'name':'same'}", 1), ERR_OK);
+    memcpy(first, secret, sizeof first);
+    assert_int_equal(create("{'name':'same'}", 2), ERR_OK);
+    assert_string_not_equal(first, secret);
+    assert_int_equal(keystore_check(keys, first, 3, &found, &f.info), ERR_OK);
+    assert_string_not_equal(found.id, key.id);
+    assert_int_equal(keystore_list(keys, &list, &n, &f.info), ERR_OK);
+    assert_int_equal(n, 2);
+    assert_string_equal(list[0].id, found.id);
+    mem_free(list);
+}
+
+static void a_revoked_or_expired_key_opens_nothing(void **state)
+{
+    (void)state;
+    struct keystore_key found;
+    assert_int_equal(create("{'name':'short','expires':5000}", 1), ERR_OK);
+    assert_int_equal(keystore_check(keys, secret, 4999, &found, &f.info), ERR_OK);
+    assert_int_equal(keystore_check(keys, secret, 5000, &found, &f.info), ERR_NOTFOUND);
+    assert_non_null(strstr(f.info.message, "expired"));
+    assert_int_equal(patch("{'expires':null}"), ERR_OK);
+    assert_int_equal(keystore_check(keys, secret, 5000, &found, &f.info), ERR_OK);
+
+    struct database *other = NULL; /* as `fathom keys revoke` beside a server */
+    struct keystore *others = NULL;
+    assert_int_equal(database_open(f.dir.path, NULL, &other, &f.info), ERR_OK);
+    assert_int_equal(keystore_open(other, &others, &f.info), ERR_OK);
+    assert_int_equal(keystore_revoke(others, key.id, 6000, &f.info), ERR_OK);
+    keystore_close(others);
+    database_close(other);
+
+    assert_int_equal(keystore_check(keys, secret, 6000, &found, &f.info), ERR_NOTFOUND);
+    assert_non_null(strstr(f.info.message, "revoked"));
+    assert_int_equal(keystore_revoke(keys, key.id, 7000, &f.info), ERR_OK);
+    assert_int_equal(keystore_get(keys, key.id, &found, &f.info), ERR_OK);
+    assert_int_equal(found.revoked, 6000);
+    assert_int_equal(keystore_revoke(keys, "00000000000000000000000000000000", 1, &f.info), ERR_NOTFOUND);
+}
+
+static void every_field_is_kept(void **state)
+{
+    (void)state;
+    char text[600], *is;
+    assert_int_equal(create("{'name':'n','scopes':['metrics','admin','admin'],'limits':{'requests_per_minute':1,"
+                            "'tokens_per_day':9007199254740992,'concurrent':3},'balance':'12.50','expires':77}", 5),
+                     ERR_OK);
+    storefixture_close(&f);
+    keystore_close(keys);
+    storefixture_open(&f);
+    assert_int_equal(keystore_open(f.database, &keys, &f.info), ERR_OK);
+    assert_int_equal(keystore_get(keys, key.id, &key, &f.info), ERR_OK);
+    snprintf(text, sizeof text, "{\"balance\":\"12.5\",\"created\":5,\"expires\":77,\"id\":\"%s\",\"last_used\":null,"
+             "\"limits\":{\"concurrent\":3,\"requests_per_minute\":1,\"tokens_per_day\":9007199254740992},"
+             "\"name\":\"n\",\"revoked\":null,\"scopes\":[\"admin\",\"metrics\"]}", key.id);
+    json_t *doc = keystore_json(&key);
+    is = json_dumps(doc, JSON_COMPACT | JSON_SORT_KEYS);
+    assert_string_equal(is, text);
+    mem_free(is);
+    json_decref(doc);
+    assert_int_equal(patch("{'balance':null,'name':'m'}"), ERR_OK);
+    assert_int_equal(keystore_get(keys, key.id, &key, &f.info), ERR_OK);
+    assert_false(key.limited);
+    assert_string_equal(key.name, "m");
+    assert_int_equal(key.limits.concurrent, 3);
+}
+
+static void wrong_fields_are_refused_by_name(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *fields, *says;
+    } bad[] = {
+        {"{}", "\"name\""}, {"{'name':''}", "\"name\""}, {"{'name':5}", "\"name\""}, {"[]", "object"},
+        {"{'name':'n','scopes':[]}", "\"scopes\""}, {"{'name':'n','scopes':['root']}", "\"scopes\""},
+        {"{'name':'n','scopes':'chat'}", "\"scopes\""}, {"{'name':'n','scopes':[1]}", "\"scopes\""},
+        {"{'name':'n','limits':{'rpm':1}}", "\"rpm\""}, {"{'name':'n','limits':[]}", "\"limits\""},
+        {"{'name':'n','limits':{'concurrent':-1}}", "\"concurrent\""},
+        {"{'name':'n','limits':{'concurrent':4294967296}}", "\"concurrent\""},
+        {"{'name':'n','limits':{'requests_per_minute':1.5}}", "\"requests_per_minute\""},
+        {"{'name':'n','balance':12}", "\"balance\""}, {"{'name':'n','balance':'1e3'}", "\"balance\""},
+        {"{'name':'n','expires':-5}", "\"expires\""}, {"{'name':'n','expires':'soon'}", "\"expires\""},
+        {"{'name':'n','owner':'me'}", "\"owner\""},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_int_equal(create(bad[i].fields, 1), ERR_ARGUMENT);
+        if (!strstr(f.info.message, bad[i].says)) {
+            fail_msg("%s: %s", bad[i].fields, f.info.message);
+        }
+    }
+    assert_int_equal(create("{'name':'n'}", 1), ERR_OK);
+    assert_int_equal(patch("{'scopes':[]}"), ERR_ARGUMENT);
+    assert_int_equal(patch("{'name':''}"), ERR_ARGUMENT);
+}
+
+static void neither_key_nor_name_is_in_any_file(void **state)
+{
+    (void)state;
+    assert_int_equal(create("{'name':'canaryBird'}", 1), ERR_OK);
+    assert_false(storefixture_grep(&f, "canaryBird", 10));
+    assert_false(storefixture_grep(&f, secret, KEYSTORE_SECRET));
+    assert_false(storefixture_grep(&f, secret + 7, 20));
+    assert_true(storefixture_grep(&f, key.id, VAULT_ID));
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_key_is_known_by_its_secret_alone), TEST(two_keys_are_two),
+        TEST(a_revoked_or_expired_key_opens_nothing), TEST(every_field_is_kept),
+        TEST(wrong_fields_are_refused_by_name), TEST(neither_key_nor_name_is_in_any_file),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
