@@ -59,9 +59,8 @@ static bool guard_host(const struct guard *g, const struct exchange *x, struct a
 {
     const char *host = exchange_header(x, "Host");
     char name[GUARD_HOST_MAX];
-    if (!host || exchange_header_count(x, "Host") != 1) {
-        return apierror_set(e, 400, "bad_host", NULL,
-                            "the request has no Host header, or more than one");
+    if (!host) {
+        return apierror_set(e, 400, "bad_host", NULL, "the request has no Host header");
     }
     if (!guard_host_name(host, name) || !guard_is_ours(g, name)) {
         return apierror_set(e, 403, "bad_host", NULL,
@@ -69,6 +68,21 @@ static bool guard_host(const struct guard *g, const struct exchange *x, struct a
                             "is to be one, start "
                             "with --host NAME",
                             host);
+    }
+    return true;
+}
+
+/* What is decided by a header must not depend on which of two of them is read. */
+static bool guard_once(const struct exchange *x, struct apierror *e)
+{
+    static const char *const names[] = {"Host",           "Origin",       "Sec-Fetch-Site",
+                                        "Sec-Fetch-Mode", "Content-Type", "Authorization",
+                                        "x-api-key"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (exchange_header_count(x, names[i]) > 1) {
+            return apierror_set(e, 400, "repeated_header", NULL,
+                                "the request has more than one %s header", names[i]);
+        }
     }
     return true;
 }
@@ -146,8 +160,9 @@ static bool guard_who(const struct guard *g, const struct exchange *x, struct ca
                    ? g->key(g->user, key, who, e)
                    : apierror_set(e, 401, "invalid_api_key", NULL, "this key is no key of ours");
     }
-    if (!key && cookie && g->cookie && g->cookie(g->user, cookie, who)) {
-        return true;
+    struct caller known;
+    if (!key && cookie && g->cookie && g->cookie(g->user, cookie, &known)) {
+        *who = known;
     }
     return true;
 }
@@ -156,7 +171,7 @@ bool guard_admits(const struct guard *g, struct exchange *x, const struct guard_
                   struct apierror *e)
 {
     struct caller who;
-    if (!guard_host(g, x, e) || !guard_origin(g, x, need, e) || !guard_type(x, need, e) ||
+    if (!guard_once(x, e) || !guard_host(g, x, e) || !guard_origin(g, x, need, e) || !guard_type(x, need, e) ||
         (!need->page && !guard_who(g, x, &who, e))) {
         return false;
     }

@@ -10,7 +10,7 @@
  * send
  *   key             Authorization: Bearer KEY, x-api-key: KEY, or the page's cookie
  *
- * No header ever allows another origin (CORS is off). Thread-safe. */
+ * None of these headers may come twice. No header ever allows another origin (CORS is off). Thread-safe. */
 #ifndef SERVER_GUARD_H
 #define SERVER_GUARD_H
 
