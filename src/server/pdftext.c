@@ -79,7 +79,19 @@ static bool pdftext_receive(int fd, void *data, size_t n, double until)
     return true;
 }
 
-/* A reply and its bytes, owned by the caller; false: the worker is lost. */
+/* n bytes that there is no memory for, so that the next reply begins where it should. */
+static bool pdftext_drop(int fd, uint64_t n, double until)
+{
+    char block[4096];
+    bool well = true;
+    for (; n > 0 && well; n -= n < sizeof block ? n : sizeof block) {
+        well = pdftext_receive(fd, block, n < sizeof block ? (size_t)n : sizeof block, until);
+    }
+    return well;
+}
+
+/* A reply and its bytes, owned by the caller; NULL when there is no memory for them. False: the worker is
+ * lost. */
 static bool pdftext_hear(const struct pdftext *p, int fd, double until, struct pdfworker_reply *r,
                          char **bytes)
 {
@@ -87,13 +99,15 @@ static bool pdftext_hear(const struct pdftext *p, int fd, double until, struct p
         r->n > p->limits.text_max + PDFWORKER_WORDS_MAX + 1) {
         return false;
     }
-    char *got = mem_alloc((size_t)r->n + 1);
-    if (!got || !pdftext_receive(fd, got, (size_t)r->n, until)) {
-        mem_free(got);
+    *bytes = mem_alloc((size_t)r->n + 1);
+    if (!*bytes) {
+        return pdftext_drop(fd, r->n, until);
+    }
+    if (!pdftext_receive(fd, *bytes, (size_t)r->n, until)) {
+        mem_free(*bytes);
         return false;
     }
-    got[r->n] = '\0';
-    *bytes = got;
+    (*bytes)[r->n] = '\0';
     return true;
 }
 
@@ -120,6 +134,9 @@ static err pdftext_start_one(struct pdftext *p, size_t i, const char *program, s
     }
     if (!pdftext_hear(p, ends[0], progress_clock() + PDFTEXT_SLACK_S, &r, &words)) {
         return err_set(info, ERR_IO, "the reader of PDF files does not start");
+    }
+    if (!words) {
+        return err_set(info, ERR_NOMEM, "out of memory for the reader of PDF files");
     }
     err e = r.outcome == PDFWORKER_TEXT
                 ? ERR_OK
@@ -317,8 +334,11 @@ err pdftext_read(struct pdftext *p, const void *bytes, size_t n, char **text, si
     pdftext_give(p, i, !well);
     if (!well) {
         return err_set(info, ERR_IO,
-                       "the reader of PDF files has ended, or memory is short; the server needs a "
-                       "restart to have it back");
+                       "the reader of PDF files has ended; the server needs a restart to have it "
+                       "back");
+    }
+    if (!said) {
+        return err_set(info, ERR_NOMEM, "out of memory for the text of the PDF");
     }
     err e = pdftext_judge(p, &r, said, info);
     if (e != ERR_OK) {

@@ -28,6 +28,7 @@ struct pdfworker {
     const char *program;
     const struct pdfworker_limits *limits;
     struct strbuf text, words; /* stdout and stderr of the program */
+    bool short_of_memory;      /* something of them is lost */
     char block[PDFWORKER_BLOCK];
 };
 
@@ -95,7 +96,8 @@ static bool pdfworker_hear(struct pdfworker *w, int fd, struct strbuf *into, siz
         return n < 0 && errno == EINTR;
     }
     size_t room = most + 1 - into->len;
-    return strbuf_append(into, w->block, (size_t)n < room ? (size_t)n : room) == ERR_OK;
+    w->short_of_memory |= strbuf_append(into, w->block, (size_t)n < room ? (size_t)n : room) != ERR_OK;
+    return true;
 }
 
 /* Until both pipes end, the text is too long or the time is over. True: they ended. */
@@ -155,6 +157,7 @@ static bool pdfworker_convert(struct pdfworker *w, int input)
     int out[2], words[2], status = 0;
     strbuf_clear(&w->text);
     strbuf_clear(&w->words);
+    w->short_of_memory = false;
     if (pipe2(out, O_CLOEXEC) != 0) {
         return pdfworker_reply_words(PDFWORKER_FAILED, strerror(errno));
     }
@@ -179,6 +182,9 @@ static bool pdfworker_convert(struct pdfworker *w, int input)
         kill(child, SIGKILL);
     }
     while (waitpid(child, &status, 0) < 0 && errno == EINTR) {}
+    if (w->short_of_memory) {
+        return pdfworker_reply_words(PDFWORKER_FAILED, "out of memory");
+    }
     enum pdfworker_outcome outcome = pdfworker_judge(w, ended, status);
     const struct strbuf *said = outcome == PDFWORKER_TEXT ? &w->text : &w->words;
     return pdfworker_reply(outcome, said->data, said->len);

@@ -8,6 +8,18 @@
 #include "base/mem.h"
 #include "cli/egress.h"
 
+/* Nothing is said where there is no memory to say it. */
+static void test_memory(void **state)
+{
+    struct errinfo info = {0};
+    bool held;
+    (void)state;
+    mem_fault(1, 0);
+    err e = egress_print(false, &held, &info);
+    mem_fault(0, 0);
+    assert_int_equal(e, ERR_NOMEM);
+}
+
 /* What was printed on stdout; owned by the caller. */
 static char *printed(bool json, bool *held)
 {
@@ -55,6 +67,6 @@ static void test_printed(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_printed)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_printed), cmocka_unit_test(test_memory)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

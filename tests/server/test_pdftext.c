@@ -256,6 +256,42 @@ static void test_many(void **state)
     pdftext_stop(p);
 }
 
+/* ---- memory that is short ---- */
+
+static void test_memory(void **state)
+{
+    struct pdftext *p = start();
+    struct errinfo info;
+    struct pdf file;
+    char *text = NULL;
+    (void)state;
+    if (!p) {
+        skip();
+    }
+    pdftext_stop(p);
+    size_t before = mem_alive();
+    err e = ERR_NOMEM;
+    for (size_t k = 1; e != ERR_OK; k++) {
+        mem_fault(k, 0);
+        e = pdftext_start(&small, &p, &info);
+        mem_fault(0, 0);
+        assert_true(e == ERR_OK || mem_alive() == before); /* whether it was short here or in the reader */
+    }
+    page(&file, "BT /F1 18 Tf 20 200 Td (still here) Tj ET");
+    finish(&file, "");
+    mem_fault(1, 0);
+    e = read_bytes(p, file.bytes.data, file.bytes.len, &text, &info);
+    mem_fault(0, 0);
+    assert_int_equal(e, ERR_NOMEM);
+    for (int i = 0; i < PDFTEXT_WORKERS; i++) { /* none was lost by it */
+        assert_int_equal(read_bytes(p, file.bytes.data, file.bytes.len, &text, &info), ERR_OK);
+        mem_free(text);
+    }
+    strbuf_deinit(&file.bytes);
+    pdftext_stop(p);
+    assert_int_equal(mem_alive(), before);
+}
+
 /* ---- behind the sandbox ---- */
 
 static int reads_behind(struct place *place)
@@ -294,7 +330,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_text),   cmocka_unit_test(test_refused),
         cmocka_unit_test(test_bombs),  cmocka_unit_test(test_many),
-        cmocka_unit_test(test_behind_the_sandbox),
+        cmocka_unit_test(test_memory), cmocka_unit_test(test_behind_the_sandbox),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -14,6 +14,8 @@
 #include <sys/uio.h>
 #include <sys/un.h>
 
+#include "base/mem.h"
+
 static int answer(long returned)
 {
     return returned < 0 ? errno : WENT_WELL;
@@ -592,6 +594,24 @@ static int open_datagram(struct place *p)
     return sandbox_enter(&o, &r, &info) == ERR_ARGUMENT && strstr(info.message, name) ? WENT_WELL : STRANGE;
 }
 
+static int short_of_memory(struct place *p)
+{
+    struct errinfo info = {0};
+    struct sandbox_report r;
+    const struct sandbox_options o = {.data = p->data.path};
+    size_t alive = mem_alive();
+    err e = ERR_NOMEM;
+    for (size_t k = 1; e != ERR_OK; k++) {
+        mem_fault(k, 0);
+        e = sandbox_enter(&o, &r, &info);
+        mem_fault(0, 0);
+        if (e != ERR_OK && (e != ERR_NOMEM || mem_alive() != alive || k > 20)) {
+            return STRANGE;
+        }
+    }
+    return WENT_WELL;
+}
+
 static int hardened(struct place *p)
 {
     struct rlimit core;
@@ -611,6 +631,7 @@ static void test_reports(void **state)
     assert_int_equal(sandboxfixture_run(without_landlock, 0, true), WENT_WELL);
     assert_int_equal(sandboxfixture_run(missing_paths, 0, true), WENT_WELL);
     assert_int_equal(sandboxfixture_run(open_datagram, 0, true), WENT_WELL);
+    assert_int_equal(sandboxfixture_run(short_of_memory, 0, true), WENT_WELL);
     assert_int_equal(behind(hardened), WENT_WELL);
 }
 
