@@ -268,6 +268,31 @@ def files_are_attached_and_long_pastes_too(b):
 
 
 @case
+def pdf_is_read_by_the_server(b):
+    only_mock(b)
+    b.open()
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "paper.pdf").write_bytes(b"%PDF-1.4 ...")
+        b.all(".composer input[type=file]")[0].send_keys(f"{folder}/paper.pdf")
+        b.wait(lambda: "paper.pdf14 B" in b.text(".composer .file-list"), "its text")
+    b.click(".composer .file-chip button")
+    assert not b.js("return document.querySelector('.composer .file-list').childElementCount")
+
+
+@case
+def what_does_not_fit_can_go_to_a_new_chat(b):
+    only_mock(b)
+    chat = bring(b, ["Begin", "Yes."], "Full")
+    b.open(f"#/chat/{chat}")
+    b.one("#composer").send_keys("refuse this", Keys.ENTER)
+    b.wait(lambda: "40,000" in b.text(".composer-error"), "the reason")
+    b.click(".composer-error .button")
+    b.wait(lambda: b.chat() is None and b.js("return document.querySelector('#composer').value") == "refuse this",
+           "the text in a new chat")
+    b.js("document.querySelector('#composer').value = ''")
+
+
+@case
 def settings_presets_and_temporary_chats(b):
     b.open("#/temporary")
     assert b.one(".badge").text == "Temporary" and b.all(".composer.is-temporary")
@@ -506,6 +531,14 @@ def signing_in(b):
         field.clear()
         field.send_keys("fathom-secret", Keys.ENTER)
         b.wait(lambda: b.all("#composer"), "the page")
+        b.driver.delete_all_cookies()
+        b.one("#composer").send_keys("kept", Keys.ENTER)
+        b.one("dialog input[type=password]").send_keys("fathom-secret", Keys.ENTER)
+        b.wait(lambda: not b.all("dialog"), "the page again")
+        assert b.js("return document.querySelector('#composer').value") == "kept"
+        b.click(".composer-error .button")
+        b.wait(lambda: b.chat(), "the chat")
+        b.answered()
     finally:
         b.server.base = base
         server.close()

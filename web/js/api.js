@@ -31,6 +31,9 @@ async function request(method, path, body, options = {}) {
     try {
         reply = text === "" ? null : JSON.parse(text);
     } catch { /* said below */ }
+    if (response.status === 401 && path !== "/api/login") {
+        window.dispatchEvent(new Event("signedout"));
+    }
     if (!response.ok) {
         throw new ApiError(response.status, reply?.error ?? { message: t("error_status",
             { status: response.status }) });

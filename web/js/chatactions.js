@@ -23,17 +23,26 @@ export class ChatActions {
     }
 
     menu(button, chat) {
+        const stored = chat.temporary ? [] : this.storedItems(chat);
         openMenu(button, [
             { label: t("rename"), icon: "edit", onclick: () => this.rename(chat) },
+            ...stored, null,
+            { label: t("delete"), icon: "trash", danger: true, onclick: () => this.remove(chat) },
+        ]);
+    }
+
+    // What makes sense for chats that the server keeps.
+    storedItems(chat) {
+        return [
             { label: t(chat.pinned ? "unpin" : "pin"), icon: "pin", onclick: () => this.change(chat,
                 { pinned: !chat.pinned }) },
-            { label: t("move"), icon: "folder", onclick: () => this.move(chat) }, null,
+            { label: t("move"), icon: "folder", onclick: () => this.move(chat) },
+            null,
             { label: t("export_markdown"), icon: "download",
                 onclick: () => download(api.exportPath(chat.id, "markdown")) },
             { label: t("export_json"), icon: "download",
-                onclick: () => download(api.exportPath(chat.id, "json")) }, null,
-            { label: t("delete"), icon: "trash", danger: true, onclick: () => this.remove(chat) },
-        ]);
+                onclick: () => download(api.exportPath(chat.id, "json")) },
+        ];
     }
 
     // The open conversation keeps what it knows of itself in step.

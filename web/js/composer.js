@@ -206,28 +206,43 @@ export class Composer {
         }
         this.hideError();
         this.sending = true;
+        this.field.readOnly = true; // what is typed now would be taken away with what is sent
         this.showState();
         const { conversation } = this;
+        const key = this.draftKey();
         const turn = { parent: conversation.path().at(-1)?.id ?? null, content: this.field.value,
             attachments: this.attachments.list() };
         try {
             await this.page.send(turn);
-            this.drafts.delete("new");
+            this.drafts.delete(key);
             if (this.conversation === conversation) {
                 this.field.value = "";
                 this.attachments.set([]);
             }
         } catch (error) {
-            this.showError(error.message, () => this.submit());
+            const full = error.code === "context_length_exceeded" && conversation.chat.id !== null;
+            this.showError(error.message, full ? { label: t("new_chat"), onclick: () => this.moveToNewChat() }
+                : { label: t("retry"), onclick: () => this.submit() });
         } finally {
             this.sending = false;
+            this.field.readOnly = false;
             this.changed();
         }
     }
 
-    showError(words, retry = null) {
+    // What was written goes along to a chat with an empty context.
+    moveToNewChat() {
+        this.drafts.set("new", { text: this.field.value, files: this.attachments.files });
+        this.field.value = "";
+        this.attachments.set([]);
+        location.hash = "#/";
+    }
+
+    // action: { label, onclick } or null, what can be done about it.
+    showError(words, action = null) {
         this.error.replaceChildren(icon("alert"), h("span", null, words),
-            retry === null ? "" : h("button", { type: "button", class: "button", onclick: retry }, t("retry")),
+            action === null ? "" : h("button", { type: "button", class: "button", onclick: action.onclick },
+                action.label),
             iconButton("close", t("close"), () => this.hideError(), { class: "icon-button small" }));
         this.error.hidden = false;
     }

@@ -72,6 +72,7 @@ export function keysView(page) {
     const load = async () => {
         const keys = await api.keys();
         empty.hidden = keys.length > 0;
+        table.hidden = keys.length === 0;
         rows.replaceChildren(...keys.map(row));
     };
     const row = (key) => h("tr", { class: key.revoked ? "is-revoked" : null },
@@ -97,13 +98,15 @@ export function keysView(page) {
             await showSecret(made.key);
         }
     };
+    const head = ["name", "scopes", "limits", "balance", "expires", "created", "last_used", "actions"];
+    const table = h("div", { class: "table-box", tabindex: "0", role: "group", "aria-label": t("keys") },
+        h("table", null, h("thead", null, h("tr", null,
+            head.map((name) => h("th", { scope: "col" }, t(name))))),
+            rows));
     load().catch(failed);
     return h("div", { class: "sheet" }, h("p", { class: "hint" }, t("keys_words")),
         h("button", { type: "button", class: "button primary", onclick: () => create().catch(failed) },
             icon("plus"),
             t("new_key")), empty,
-        h("div", { class: "table-box", tabindex: "0", role: "group", "aria-label": t("keys") }, h("table", null,
-            h("thead", null, h("tr", null, [t("name"), t("scopes"), t("limits"), t("balance"), t("expires"),
-                t("created"), t("last_used"), t("actions")].map((words) => h("th", { scope: "col" }, words)))),
-                rows)));
+        table);
 }

@@ -13,8 +13,9 @@ export class LiveAnswer {
         this.thinkingSince = null;
         this.frame = null;
         this.control = new AbortController();
-        message.content = "";
-        message.reasoning = "";
+        // What is stored of it stays until the stream, which begins at the beginning, has something to show.
+        this.resumed = message.content !== "" || message.reasoning !== "";
+        this.fresh = true;
         followAnswer(message.id, {
             signal: this.control.signal,
             onevent: (name, data) => {
@@ -33,12 +34,17 @@ export class LiveAnswer {
     }
 
     take(name, data) {
+        if (this.fresh && name !== "prefill") {
+            this.fresh = false;
+            this.message.content = "";
+            this.message.reasoning = "";
+        }
         if (name === "prefill") {
             this.phase = data.waiting !== undefined && data.waiting > 0
                 ? { name: "waiting", ahead: data.waiting }
                 : this.prefill(data.done ?? 0, data.total ?? 0);
         } else if (name === "reasoning") {
-            this.thinkingSince ??= Date.now();
+            this.thinkingSince ??= this.resumed ? this.message.created : Date.now();
             this.phase = { name: "thinking", since: this.thinkingSince };
             this.message.reasoning += data.text;
         } else if (name === "content") {

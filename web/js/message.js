@@ -40,7 +40,7 @@ export class MessageView {
             this.progress = h("div", { class: "answer-progress" });
             this.markdown = new MarkdownView(this.body);
             this.note = h("div", { class: "answer-note" });
-            this.element.append(this.thinking.element, this.progress, this.body, this.note);
+            this.element.append(this.thinking.element, this.body, this.progress, this.note);
         }
         this.footer = h("footer", { class: "message-footer" });
         this.element.append(this.footer);

@@ -15,6 +15,7 @@ import { pageSettings } from "./pagesettings.js";
 import { readPrefs, savePref } from "./prefs.js";
 import { installShortcuts } from "./shortcuts.js";
 import { Sidebar } from "./sidebar.js";
+import { signinDialog } from "./signin.js";
 import { Toasts } from "./toasts.js";
 import { usageView } from "./usageview.js";
 import { t, formatBytes, formatCompact } from "./strings.js";
@@ -48,6 +49,7 @@ export class Page {
         this.treeButton = iconButton("tree", t("tree"), () => this.actions.tree());
         this.chatTools = h("span", { class: "chat-tools" }, this.treeButton,
             iconButton("sliders", t("chat_settings"), () => this.actions.settings()), this.more);
+        this.model = h("span", { class: "model-name", title: this.aboutModel() }, this.session.models[0].id);
         this.greeting = h("div", { class: "greeting" });
         this.view = h("div", { class: "view" });
         this.main = h("main", { class: "main", id: "main", tabindex: "-1" },
@@ -55,7 +57,7 @@ export class Page {
                 iconButton("menu", t("show_sidebar"), () => this.toggleSidebar(),
                     { class: "icon-button show-sidebar",
                     "aria-controls": "sidebar" }),
-                this.title, this.badge, h("span", { class: "spacer" }), this.chatTools), this.view);
+                this.title, this.badge, h("span", { class: "spacer" }), this.model, this.chatTools), this.view);
         this.app = h("div", { class: "app" }, this.sidebar.element,
             h("div", { class: "backdrop", onclick: () => this.toggleSidebar(false) }), this.main);
         this.app.classList.toggle("no-sidebar", !readPrefs().sidebar);
@@ -69,6 +71,7 @@ export class Page {
     async begin() {
         installShortcuts(this);
         window.addEventListener("hashchange", () => this.route());
+        window.addEventListener("signedout", () => this.signInAgain());
         this.list.load().catch((error) => this.toasts.show(error.message));
         await this.route();
     }
@@ -95,6 +98,7 @@ export class Page {
         this.conversation?.close();
         this.conversation = null;
         this.chatTools.hidden = true;
+        this.model.hidden = true;
         this.badge.hidden = true;
         this.main.classList.remove("is-empty", "is-temporary");
         this.sidebar.mark(null);
@@ -129,6 +133,7 @@ export class Page {
             conversation.addEventListener(name, listener);
         }
         this.chatTools.hidden = false;
+        this.model.hidden = false;
         if (this.chatView.element.parentNode !== this.view) {
             this.view.replaceChildren(this.greeting, this.chatView.element, this.composer.element);
         }
@@ -154,14 +159,17 @@ export class Page {
         this.showTitle();
     }
 
-    greetingWords(chat) {
+    aboutModel() {
         const [model] = this.session.models;
-        const about = [model.id, model.parameters ? t("parameters", { n: formatCompact(model.parameters) })
+        return [model.id, model.parameters ? t("parameters", { n: formatCompact(model.parameters) })
             : null,
             model.type, model.bytes ? formatBytes(model.bytes) : null].filter(Boolean).join(" · ");
+    }
+
+    greetingWords(chat) {
         return [h("h2", null, t(chat.temporary ? "temporary_greeting" : "greeting")),
             h("p", null, chat.temporary ? t("temporary_words") : t("greeting_words")),
-            h("p", { class: "model" }, about)];
+            h("p", { class: "model" }, this.aboutModel())];
     }
 
     showTitle() {
@@ -214,10 +222,10 @@ export class Page {
         try {
             await this.conversation.regenerate(message, this.composer.thinking);
         } catch (error) {
-            this.composer.showError(error.message, () => {
+            this.composer.showError(error.message, { label: t("retry"), onclick: () => {
                 this.composer.hideError();
                 this.regenerate(message);
-            });
+            } });
         }
     }
 
@@ -254,6 +262,14 @@ export class Page {
 
     openSettings() {
         pageSettings(this);
+    }
+
+    // The key was revoked or the session ran out: what was written stays behind the window.
+    async signInAgain() {
+        if (document.querySelector("dialog form [type=password]") === null) {
+            await signinDialog();
+            this.refreshList();
+        }
     }
 
     async signOut() {

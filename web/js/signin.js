@@ -1,11 +1,12 @@
-// The view that asks for a key, where the server wants one.
+// Asks for a key, where the server wants one: a view before the page, a window over it when a key ran out.
 
 import { h } from "./dom.js";
 import { api } from "./api.js";
+import { openDialog } from "./dialog.js";
 import { t } from "./strings.js";
 
 // entered() once the key was taken.
-export function signinView(entered) {
+function signinForm(entered) {
     const field = h("input", { class: "field", type: "password", autocomplete: "current-password",
         required: true,
         autofocus: true, "aria-describedby": "signin-hint signin-error" });
@@ -25,8 +26,16 @@ export function signinView(entered) {
             button.disabled = false;
         }
     };
-    return h("main", { class: "signin", id: "main" }, h("form", { onsubmit: submit },
+    return h("form", { onsubmit: submit }, h("label", { class: "labelled" }, h("span", null, t("key")), field),
+        h("p", { class: "hint", id: "signin-hint" }, t("signin_hint")), error, button);
+}
+
+export function signinView(entered) {
+    return h("main", { class: "signin", id: "main" }, h("div", null,
         h("img", { src: "/icon.svg", alt: "", width: "56", height: "56" }), h("h1", null, "Fathom"),
-        h("label", { class: "labelled" }, h("span", null, t("key")), field),
-        h("p", { class: "hint", id: "signin-hint" }, t("signin_hint")), error, button));
+        signinForm(entered)));
+}
+
+export function signinDialog() {
+    return openDialog(t("sign_in"), (close) => signinForm(close));
 }

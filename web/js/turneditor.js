@@ -8,11 +8,13 @@ export function turnEditor(message, send, cancel) {
     const field = h("textarea", { class: "turn-field", "aria-label": t("edit_turn"), rows: "3",
         value: message.content });
     const error = h("p", { class: "field-error", role: "alert", hidden: true });
+    let sending = false;
     const submit = async (event) => {
-        event?.preventDefault();
-        if (field.value.trim() === "" && !(message.attachments?.length > 0)) {
+        event.preventDefault();
+        if (sending || (field.value.trim() === "" && !(message.attachments?.length > 0))) {
             return;
         }
+        sending = true;
         error.hidden = true;
         try {
             await send(field.value);
@@ -20,6 +22,7 @@ export function turnEditor(message, send, cancel) {
             error.textContent = cause.message;
             error.hidden = false;
         }
+        sending = false;
     };
     field.addEventListener("keydown", (event) => {
         if (event.key === "Escape") {

@@ -71,7 +71,8 @@ function table(days, currency) {
         ...(money ? [t("cost", { currency: currency ?? "" })] : [])];
     return h("div", { class: "table-box", tabindex: "0", role: "group", "aria-label": t("usage") },
         h("table", null,
-        h("thead", null, h("tr", null, head.map((words) => h("th", { scope: "col" }, words)))),
+        h("thead", null, h("tr", null, head.map((words, i) => h("th",
+            { scope: "col", class: i > 0 ? "align-right" : null }, words)))),
         h("tbody", null, days.filter((day) => day.requests > 0).reverse().map((day) => h("tr", null,
             h("th", { scope: "row" }, formatDate(Date.parse(day.day))),
             [day.requests, ...KINDS.map((kind) => day[kind])].map((n) => h("td", { class: "align-right" },
@@ -95,7 +96,7 @@ export function usageView(page) {
             const sum = (name) => totals?.[name] ?? days.reduce((all, day) => all + (day[name] ?? 0), 0);
             shown.replaceChildren(h("dl", { class: "totals" }, ["requests", "prompt_tokens", "cached_tokens",
                 "completion_tokens"].map((name) => h("div", null, h("dt", null, t(name)),
-                h("dd", null, formatNumber(sum(name)))))), chart(summed),
+                h("dd", null, formatNumber(sum(name)))))), h("div", { class: "chart-box" }, chart(summed)),
             h("ul", { class: "legend" }, KINDS.map((kind) => h("li", { class: `key-${kind}` }, t(kind)))),
             table(summed, currency));
         } catch (error) {
