@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -21,42 +22,31 @@ struct chatsearch {
     pthread_t thread;
 };
 
-/* ---- Rows of the index: a message's is 2 * number, a title's 2 * the chat's number + 1. ---- */
+/* ---- Rows of the index: the number of the chat and that of the message, 0 for the title; so that what is
+ * found in a chat comes together. ---- */
 
-static err chatsearch_words(const char *text, struct strbuf *out, struct errinfo *info)
+static bool chatsearch_row(int64_t chat, int64_t message, int64_t *row)
 {
-    return searchwords_append(text, strnlen(text, CHATSEARCH_TEXT_MAX), out) == ERR_OK ? ERR_OK
-                                                                                       : chatrecord_nomem(info);
+    *row = chat << 32 | message;
+    return chat <= INT32_MAX && message <= UINT32_MAX; /* who has more does not find the newest */
 }
 
-static err chatsearch_add(struct database *d, int64_t row, int64_t chat, int64_t message, const char *text,
+static const char CHATSEARCH_ADD[] = "INSERT INTO scratch.words(rowid, text) VALUES(?1, ?2)";
+static const char CHATSEARCH_REMOVE[] =
+    "INSERT INTO scratch.words(words, rowid, text) VALUES('delete', ?1, ?2)";
+
+/* Adds or removes (`sql`) the words of a text. */
+static err chatsearch_put(struct database *d, const char *sql, int64_t chat, int64_t message, const char *text,
                           struct errinfo *info)
 {
     struct strbuf words = {0};
-    err e = chatsearch_words(text, &words, info);
-    if (e == ERR_OK && words.len > 0) {
-        e = database_run(d, info, "INSERT INTO scratch.words(rowid, text) VALUES(?1, ?2)", "it", row,
-                         words.data);
-        e = e == ERR_OK ? database_run(d, info, "INSERT INTO scratch.place VALUES(?1, ?2, ?3)", "iii", row,
-                                       chat, message)
-                        : e;
+    int64_t row;
+    err e = searchwords_append(text, strnlen(text, CHATSEARCH_TEXT_MAX), &words) == ERR_OK
+                ? ERR_OK
+                : chatrecord_nomem(info);
+    if (e == ERR_OK && words.len > 0 && chatsearch_row(chat, message, &row)) {
+        e = database_run(d, info, sql, "it", row, words.data);
     }
-    strbuf_deinit(&words);
-    return e;
-}
-
-static err chatsearch_remove(struct database *d, int64_t row, const char *text, struct errinfo *info)
-{
-    struct strbuf words = {0};
-    TRY(database_run(d, info, "DELETE FROM scratch.place WHERE row = ?1", "i", row));
-    if (database_changes(d) == 0) {
-        return ERR_OK; /* it was not in the index */
-    }
-    err e = chatsearch_words(text, &words, info);
-    e = e == ERR_OK
-            ? database_run(d, info, "INSERT INTO scratch.words(words, rowid, text) VALUES('delete', ?1, ?2)",
-                           "it", row, words.data)
-            : e;
     strbuf_deinit(&words);
     return e;
 }
@@ -73,24 +63,27 @@ static err chatsearch_has(struct database *d, int64_t chat, bool *has, struct er
 
 /* ---- Kept up to date. ---- */
 
-err chatsearch_title(const struct chatrecord_shelf *shelf, const struct chatrecord *chat, struct errinfo *info)
+/* Adds or removes a title, of a chat that is in the index. */
+static err chatsearch_put_title(const struct chatrecord_shelf *shelf, const char *sql,
+                                const struct chatrecord *chat, struct errinfo *info)
 {
     bool has = false;
     if (shelf->temporary) {
         return ERR_OK;
     }
     TRY(chatsearch_has(shelf->database, chat->number, &has, info));
-    return has ? chatsearch_add(shelf->database, 2 * chat->number + 1, chat->number, 0, chatrecord_title(chat),
-                                info)
-               : ERR_OK;
+    return has ? chatsearch_put(shelf->database, sql, chat->number, 0, chatrecord_title(chat), info) : ERR_OK;
+}
+
+err chatsearch_title(const struct chatrecord_shelf *shelf, const struct chatrecord *chat, struct errinfo *info)
+{
+    return chatsearch_put_title(shelf, CHATSEARCH_ADD, chat, info);
 }
 
 err chatsearch_forget_title(const struct chatrecord_shelf *shelf, const struct chatrecord *chat,
                             struct errinfo *info)
 {
-    return shelf->temporary
-               ? ERR_OK
-               : chatsearch_remove(shelf->database, 2 * chat->number + 1, chatrecord_title(chat), info);
+    return chatsearch_put_title(shelf, CHATSEARCH_REMOVE, chat, info);
 }
 
 err chatsearch_chat(const struct chatrecord_shelf *shelf, const struct chatrecord *chat, struct errinfo *info)
@@ -102,9 +95,15 @@ err chatsearch_chat(const struct chatrecord_shelf *shelf, const struct chatrecor
     return chatsearch_title(shelf, chat, info);
 }
 
-static bool chatsearch_over(const json_t *message)
+/* Adds or removes a message, unless it is still being written. */
+static err chatsearch_put_message(const struct chatrecord_shelf *shelf, const char *sql,
+                                  const struct chatrecord *chat, const json_t *message, int64_t number,
+                                  struct errinfo *info)
 {
-    return strcmp(chatmessage_text(message, "state"), "writing") != 0;
+    bool over = strcmp(chatmessage_text(message, "state"), "writing") != 0;
+    return over ? chatsearch_put(shelf->database, sql, chat->number, number,
+                                 chatmessage_text(message, "content"), info)
+                : ERR_OK;
 }
 
 err chatsearch_message(const struct chatrecord_shelf *shelf, const struct chatrecord *chat,
@@ -115,9 +114,7 @@ err chatsearch_message(const struct chatrecord_shelf *shelf, const struct chatre
         return ERR_OK;
     }
     TRY(chatsearch_has(shelf->database, chat->number, &has, info));
-    return has && chatsearch_over(message) ? chatsearch_add(shelf->database, 2 * number, chat->number, number,
-                                                            chatmessage_text(message, "content"), info)
-                                           : ERR_OK;
+    return has ? chatsearch_put_message(shelf, CHATSEARCH_ADD, chat, message, number, info) : ERR_OK;
 }
 
 /* The chat that has this number; its key is then the shelf's. */
@@ -135,7 +132,7 @@ static err chatsearch_record(struct chatrecord_shelf *shelf, int64_t number, str
 }
 
 /* Adds or removes all messages of a chat; *n counts them. */
-static err chatsearch_messages(struct chatrecord_shelf *shelf, const struct chatrecord *chat, bool add,
+static err chatsearch_messages(struct chatrecord_shelf *shelf, const char *sql, const struct chatrecord *chat,
                                size_t *n, struct errinfo *info)
 {
     sqlite3_stmt *st;
@@ -148,13 +145,8 @@ static err chatsearch_messages(struct chatrecord_shelf *shelf, const struct chat
         if (!row) {
             return ERR_OK;
         }
-        int64_t number = sqlite3_column_int64(st, 0);
         TRY(chatmessage_read(shelf, chat, st, &message, info));
-        const char *text = chatmessage_text(message, "content");
-        err e = !add ? chatsearch_remove(shelf->database, 2 * number, text, info)
-                : chatsearch_over(message)
-                    ? chatsearch_add(shelf->database, 2 * number, chat->number, number, text, info)
-                    : ERR_OK;
+        err e = chatsearch_put_message(shelf, sql, chat, message, sqlite3_column_int64(st, 0), info);
         json_decref(message);
         TRY(e);
         ++*n;
@@ -164,20 +156,23 @@ static err chatsearch_messages(struct chatrecord_shelf *shelf, const struct chat
 err chatsearch_forget(struct chatrecord_shelf *shelf, int64_t number, struct errinfo *info)
 {
     struct chatrecord chat = {0};
+    bool has = false;
     size_t n = 0;
     if (shelf->temporary) {
         return ERR_OK;
     }
+    TRY(chatsearch_has(shelf->database, number, &has, info));
+    if (!has) {
+        return ERR_OK;
+    }
     err e = chatsearch_record(shelf, number, &chat, info);
     e = e == ERR_OK ? chatsearch_forget_title(shelf, &chat, info) : e;
-    e = e == ERR_OK ? chatsearch_messages(shelf, &chat, false, &n, info) : e;
+    e = e == ERR_OK ? chatsearch_messages(shelf, CHATSEARCH_REMOVE, &chat, &n, info) : e;
     chatrecord_deinit(&chat);
-    if (e == ERR_CORRUPT) { /* its words stay in memory, but lead nowhere */
-        e = database_run(shelf->database, info, "DELETE FROM scratch.place WHERE chat = ?1", "i", number);
+    if (e != ERR_OK && e != ERR_CORRUPT) { /* words of a damaged one stay in memory, but lead nowhere */
+        return e;
     }
-    return e == ERR_OK
-               ? database_run(shelf->database, info, "DELETE FROM scratch.filled WHERE chat = ?1", "i", number)
-               : e;
+    return database_run(shelf->database, info, "DELETE FROM scratch.filled WHERE chat = ?1", "i", number);
 }
 
 /* ---- Filled at the start. ---- */
@@ -203,7 +198,7 @@ static err chatsearch_fill_chat(struct chatrecord_shelf *shelf, int64_t number, 
     struct chatrecord chat = {0};
     err e = chatsearch_record(shelf, number, &chat, info);
     e = e == ERR_OK ? chatsearch_chat(shelf, &chat, info) : e;
-    e = e == ERR_OK ? chatsearch_messages(shelf, &chat, true, n, info) : e;
+    e = e == ERR_OK ? chatsearch_messages(shelf, CHATSEARCH_ADD, &chat, n, info) : e;
     chatrecord_deinit(&chat);
     return e == ERR_CORRUPT ? ERR_OK : e; /* what is damaged is found by nothing */
 }
@@ -256,15 +251,12 @@ err chatsearch_open(struct chatrecord_shelf *shelf, bool fill, struct chatsearch
     s->shelf = shelf;
     err e = database_begin(shelf->database, info);
     if (e == ERR_OK) {
-        int rc =
-            sqlite3_exec(database_handle(shelf->database),
-                         "DROP TABLE IF EXISTS scratch.words; DROP TABLE IF EXISTS scratch.place;"
-                         "DROP TABLE IF EXISTS scratch.filled;"
-                         "CREATE VIRTUAL TABLE scratch.words USING fts5(text, content='', columnsize=0,"
-                         " tokenize='ascii');"
-                         "CREATE TABLE scratch.place(row INTEGER PRIMARY KEY, chat INTEGER, message INTEGER);"
-                         "CREATE TABLE scratch.filled(chat INTEGER PRIMARY KEY)",
-                         NULL, NULL, NULL);
+        int rc = sqlite3_exec(database_handle(shelf->database),
+                              "DROP TABLE IF EXISTS scratch.words; DROP TABLE IF EXISTS scratch.filled;"
+                              "CREATE VIRTUAL TABLE scratch.words USING fts5(text, content='', columnsize=0,"
+                              " tokenize='ascii');"
+                              "CREATE TABLE scratch.filled(chat INTEGER PRIMARY KEY)",
+                              NULL, NULL, NULL);
         e = rc == SQLITE_OK ? ERR_OK : database_error(shelf->database, rc, info);
         e = database_end(shelf->database, e, info);
     }
@@ -294,9 +286,60 @@ void chatsearch_close(struct chatsearch *s)
 
 /* ---- Searching. ---- */
 
-/* What was found in a chat: the text of the message that has it, or the title. */
-static err chatsearch_found(struct chatrecord_shelf *shelf, const struct chatrecord *chat, int64_t message,
-                            const struct searchwords_query *q, json_t *into, struct errinfo *info)
+/* Chats that have the words, in the order of their numbers, each with its newest message that does (0: the
+ * title). */
+struct chatsearch_hits {
+    struct chatsearch_found {
+        int64_t chat, message;
+    } * found;
+    size_t n, room;
+};
+
+static err chatsearch_hit(struct chatsearch_hits *hits, int64_t row, struct errinfo *info)
+{
+    struct chatsearch_found one = {row >> 32, row & UINT32_MAX};
+    if (hits->n > 0 && hits->found[hits->n - 1].chat == one.chat) {
+        hits->n--; /* rows come in order: the later message is the newer one */
+    } else if (hits->n == hits->room) {
+        size_t room = hits->room ? 2 * hits->room : 256;
+        struct chatsearch_found *more = mem_resize(hits->found, room, sizeof *more);
+        if (!more) {
+            return chatrecord_nomem(info);
+        }
+        hits->found = more;
+        hits->room = room;
+    }
+    hits->found[hits->n++] = one;
+    return ERR_OK;
+}
+
+static err chatsearch_collect(struct database *d, const struct searchwords_query *q,
+                              struct chatsearch_hits *hits, struct errinfo *info)
+{
+    struct strbuf expression = {0};
+    sqlite3_stmt *st;
+    bool row = true;
+    err e = searchwords_expression(q, &expression) == ERR_OK ? ERR_OK : chatrecord_nomem(info);
+    e = e == ERR_OK ? database_query(d, &st, info,
+                                     "SELECT rowid FROM scratch.words WHERE words MATCH ?1 ORDER BY rowid", "t",
+                                     expression.data)
+                    : e;
+    while (e == ERR_OK && (e = database_next(d, st, &row, info)) == ERR_OK && row) {
+        e = chatsearch_hit(hits, sqlite3_column_int64(st, 0), info);
+    }
+    strbuf_deinit(&expression);
+    return e;
+}
+
+static int chatsearch_compare(const void *a, const void *b)
+{
+    int64_t x = ((const struct chatsearch_found *)a)->chat, y = ((const struct chatsearch_found *)b)->chat;
+    return (x > y) - (x < y);
+}
+
+/* Puts what was found in the chat into its document: some text of the message, or of the title. */
+static err chatsearch_describe(struct chatrecord_shelf *shelf, const struct chatrecord *chat, int64_t message,
+                               const struct searchwords_query *q, json_t *into, struct errinfo *info)
 {
     sqlite3_stmt *st;
     bool row = false;
@@ -319,15 +362,15 @@ static err chatsearch_found(struct chatrecord_shelf *shelf, const struct chatrec
     return e;
 }
 
-/* The chat of the row, with what was found in it, to the list. */
-static err chatsearch_hit(struct chatrecord_shelf *shelf, sqlite3_stmt *st, const struct searchwords_query *q,
-                          json_t *list, struct errinfo *info)
+/* The chat, with what was found in it, to the list. */
+static err chatsearch_add(struct chatrecord_shelf *shelf, const struct chatsearch_found *found,
+                          const struct searchwords_query *q, json_t *list, struct errinfo *info)
 {
     struct chatrecord r = {0};
     json_t *chat = NULL;
-    err e = chatrecord_read(shelf, st, &r, info);
+    err e = chatsearch_record(shelf, found->chat, &r, info);
     e = e == ERR_OK ? chatrecord_json(&r, &chat, info) : e;
-    e = e == ERR_OK ? chatsearch_found(shelf, &r, sqlite3_column_int64(st, 8), q, chat, info) : e;
+    e = e == ERR_OK ? chatsearch_describe(shelf, &r, found->message, q, chat, info) : e;
     if (e == ERR_OK && json_array_append(list, chat) != 0) {
         e = chatrecord_nomem(info);
     }
@@ -336,16 +379,44 @@ static err chatsearch_hit(struct chatrecord_shelf *shelf, sqlite3_stmt *st, cons
     return e == ERR_CORRUPT ? ERR_OK : e; /* damaged since it was indexed */
 }
 
+/* Walks the owner's chats in the order of the list, which touches an index alone, and picks those that were
+ * hit: where many were, the page is soon full; where few were, the walk is all there is. */
+static err chatsearch_walk(struct chatrecord_shelf *shelf, sqlite3_stmt *st, const struct chatsearch_hits *hits,
+                           const struct searchwords_query *q, size_t limit, json_t *list, bool *more,
+                           struct errinfo *info)
+{
+    bool row = true;
+    for (size_t left = hits->n, n = 0; left > 0;) {
+        TRY(database_next(shelf->database, st, &row, info));
+        if (!row) {
+            return ERR_OK;
+        }
+        struct chatsearch_found key = {sqlite3_column_int64(st, 0), 0};
+        const struct chatsearch_found *found =
+            bsearch(&key, hits->found, hits->n, sizeof key, chatsearch_compare);
+        if (!found) {
+            continue;
+        }
+        *more = n == limit;
+        if (*more) {
+            return ERR_OK;
+        }
+        TRY(chatsearch_add(shelf, found, q, list, info));
+        n++;
+        left--;
+    }
+    return ERR_OK;
+}
+
 err chatsearch_list(struct chatsearch *s, const char *owner, const struct chatstore_query *query,
                     const struct chatstore_place *after, size_t limit, json_t *list, bool *more,
                     struct errinfo *info)
 {
     struct chatrecord_shelf *shelf = s->shelf;
     struct searchwords_query q;
-    struct strbuf expression = {0};
+    struct chatsearch_hits hits = {0};
     unsigned char tag[VAULT_TAG];
     sqlite3_stmt *st;
-    bool row = true;
     searchwords_parse(query->search, &q);
     if (q.n == 0) {
         return ERR_OK; /* no letter, no digit: nothing has it */
@@ -353,30 +424,19 @@ err chatsearch_list(struct chatsearch *s, const char *owner, const struct chatst
     if (query->folder) {
         TRY(chatrecord_folder(shelf, owner, query->folder, tag, info));
     }
-    err e = searchwords_expression(&q, &expression) == ERR_OK ? ERR_OK : chatrecord_nomem(info);
-    e = e != ERR_OK
-            ? e
-            : database_query(
-                  shelf->database, &st, info,
-                  "WITH hit AS (SELECT p.chat AS chat, max(p.message) AS message FROM scratch.words"
-                  "  JOIN scratch.place p ON p.row = words.rowid WHERE words MATCH ?7 GROUP BY p.chat),"
-                  " page AS (SELECT c.number AS number, hit.message AS message FROM hit JOIN chat c ON "
-                  "c.number = hit.chat"
-                  "  WHERE c.owner = ?1 AND (c.pinned, c.updated, c.number) < (?2, ?3, ?4)"
-                  "  AND (?5 IS NULL OR c.folder_tag = ?5)"
-                  "  ORDER BY c.pinned DESC, c.updated DESC, c.number DESC LIMIT ?6)"
-                  " SELECT " CHATRECORD_COLUMNS ", page.message FROM page JOIN chat c ON c.number = page.number"
-                  " ORDER BY c.pinned DESC, c.updated DESC, c.number DESC",
-                  "tiiibit", owner, after->pinned, after->updated, after->number, query->folder ? tag : NULL,
-                  sizeof tag, (int64_t)limit + 1, expression.data);
-    for (size_t n = 0; e == ERR_OK && (e = database_next(shelf->database, st, &row, info)) == ERR_OK && row;
-         n++) {
-        *more = n == limit;
-        if (*more) {
-            break;
-        }
-        e = chatsearch_hit(shelf, st, &q, list, info);
-    }
-    strbuf_deinit(&expression);
+    err e = chatsearch_collect(shelf->database, &q, &hits, info);
+    e = e == ERR_OK
+            ? database_query(shelf->database, &st, info,
+                             query->folder ? "SELECT number FROM chat WHERE owner = ?1 AND folder_tag = ?5"
+                                             " AND (pinned, updated, number) < (?2, ?3, ?4)"
+                                             " ORDER BY pinned DESC, updated DESC, number DESC"
+                                           : "SELECT number FROM chat WHERE owner = ?1"
+                                             " AND (pinned, updated, number) < (?2, ?3, ?4)"
+                                             " ORDER BY pinned DESC, updated DESC, number DESC",
+                             query->folder ? "tiiib" : "tiii", owner, after->pinned, after->updated,
+                             after->number, tag, sizeof tag)
+            : e;
+    e = e == ERR_OK ? chatsearch_walk(shelf, st, &hits, &q, limit, list, more, info) : e;
+    mem_free(hits.found);
     return e;
 }

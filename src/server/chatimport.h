@@ -1,0 +1,15 @@
+/* server/chatimport.h: chats brought back from files: what chatexport_json gave, and what llama.cpp's web page,
+ * Open WebUI and ChatGPT (conversations.json) export (foreignchats.h). Chats and messages get new ids. */
+#ifndef SERVER_CHATIMPORT_H
+#define SERVER_CHATIMPORT_H
+
+#include "server/chatstore.h"
+
+enum { CHATIMPORT_CHATS_MAX = 50000, CHATIMPORT_MESSAGES_MAX = 50000 /* of a chat */ };
+
+/* All chats of the document, or none. *n counts them. ERR_ARGUMENT: none of these formats, or which chat is
+ * wrong and why; ERR_LIMIT; others as in chatstore.h. */
+ERR_MUST_USE err chatimport_read(struct chatstore *s, const char *owner, const json_t *document, int64_t now,
+                                 size_t *n, struct errinfo *info);
+
+#endif
