@@ -2,6 +2,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -15,7 +16,13 @@
 #include "server/sandbox.h"
 #include "server/service.h"
 
-enum { CMD_SERVE_PORT = 8080, CMD_SERVE_ANSWER = 8192, CMD_SERVE_FILE_MAX = 1 << 20, CMD_SERVE_ROWS = 13 };
+enum {
+    CMD_SERVE_PORT = 8080,
+    CMD_SERVE_PER_ADDRESS = 256, /* connections */
+    CMD_SERVE_ANSWER = 8192,     /* tokens */
+    CMD_SERVE_FILE_MAX = 1 << 20,
+    CMD_SERVE_ROWS = 17,
+};
 
 enum cmd_serve_sandbox { CMD_SERVE_FULL, CMD_SERVE_EGRESS, CMD_SERVE_OFF };
 
@@ -23,14 +30,18 @@ struct cmd_serve {
     struct settings settings;
     size_t port, parallel, queue, cache_mib, answer_tokens;
     const char *name, *socket, *aliases, *cert, *key;
-    struct options_list hosts;
+    const char *address, *data;
     int sandbox; /* enum cmd_serve_sandbox */
+    bool lan, require_key, no_store;
+    struct options_list hosts;
     /* Made on the way. */
     char *aliases_text, *cert_text, *key_text;
     char model_name[128];
     struct engine *engine;
     struct service *service;
     struct httpserver *http;
+    struct pdftext *pdf;
+    char *folder; /* of the data */
     struct sandbox_report locked;
     unsigned chosen; /* port */
 };
@@ -45,6 +56,12 @@ static err cmd_serve_check(struct cmd_serve *c, struct errinfo *info)
 {
     if (!c->cert != !c->key) {
         return err_set(info, ERR_ARGUMENT, "--tls-cert and --tls-key belong together; give both");
+    }
+    if (c->socket && (c->lan || c->address)) {
+        return err_set(info, ERR_ARGUMENT, "--socket is for this machine alone: without --lan and --address");
+    }
+    if (c->address && !c->lan && strncmp(c->address, "127.", 4) != 0 && strcmp(c->address, "::1") != 0) {
+        return err_set(info, ERR_ARGUMENT, "others can reach %s: that needs --lan, and a key", c->address);
     }
     TRY(cmd_serve_file(c->aliases, &c->aliases_text, info));
     TRY(cmd_serve_file(c->cert, &c->cert_text, info));
@@ -73,6 +90,34 @@ static err cmd_serve_name(struct cmd_serve *c, struct errinfo *info)
     return ERR_OK;
 }
 
+/* A server that others reach needs somebody who may. */
+static err cmd_serve_has_key(const struct cmd_serve *c, struct errinfo *info)
+{
+    struct keystore_key *keys;
+    size_t n, good = 0;
+    TRY(keystore_list(c->service->keys, &keys, &n, info));
+    for (size_t i = 0; i < n; i++) {
+        good += !keys[i].revoked;
+    }
+    mem_free(keys);
+    return good ? ERR_OK
+                : err_set(info, ERR_ARGUMENT,
+                          "%s needs a key, and there is none: make one with `fathom keys create`",
+                          c->lan ? "--lan" : "--require-key");
+}
+
+static err cmd_serve_data(struct cmd_serve *c, struct errinfo *info)
+{
+    if (c->no_store) {
+        return ERR_OK;
+    }
+    if (c->data) {
+        c->folder = mem_dup(c->data, strlen(c->data));
+        return c->folder ? ERR_OK : err_set(info, ERR_NOMEM, "out of memory for a path");
+    }
+    return database_folder(&c->folder, info);
+}
+
 static err cmd_serve_service(struct cmd_serve *c, struct errinfo *info)
 {
     struct service_options o = {
@@ -83,16 +128,24 @@ static err cmd_serve_service(struct cmd_serve *c, struct errinfo *info)
         .aliases_name = c->aliases,
         .max_tokens = c->answer_tokens,
         .batcher = {.running = c->parallel, .waiting = c->queue, .memory = c->cache_mib << 20},
-        .guard = {.tls = c->cert != NULL, .hosts = c->hosts.items, .n_hosts = c->hosts.n},
+        .guard = {.tls = c->cert != NULL,
+                  .open = c->lan,
+                  .key_required = c->lan || c->require_key,
+                  .hosts = c->hosts.items,
+                  .n_hosts = c->hosts.n},
+        .data = c->folder,
+        .passphrase = getenv("FATHOM_PASSPHRASE"),
+        .pdf = c->pdf,
     };
     TRY(settings_sampling(&c->settings, c->engine, &o.sampling, info));
-    return service_new(&o, &c->service, info);
+    TRY(service_new(&o, &c->service, info));
+    return o.guard.key_required ? cmd_serve_has_key(c, info) : ERR_OK;
 }
 
 /* From here on this process answers, and does nothing else (sandbox.h). */
 static err cmd_serve_lock(struct cmd_serve *c, struct errinfo *info)
 {
-    const struct sandbox_options o = {.files_may_be_free = c->sandbox == CMD_SERVE_EGRESS};
+    const struct sandbox_options o = {.data = c->folder, .files_may_be_free = c->sandbox == CMD_SERVE_EGRESS};
     if (c->sandbox == CMD_SERVE_OFF) {
         return ERR_OK;
     }
@@ -105,19 +158,21 @@ static err cmd_serve_lock(struct cmd_serve *c, struct errinfo *info)
 
 static err cmd_serve_start(struct cmd_serve *c, struct errinfo *info)
 {
+    const char *address = c->address ? c->address : c->lan ? "0.0.0.0" : "127.0.0.1";
     int listener;
     TRY(c->socket ? listener_unix(c->socket, &listener, info)
-                  : listener_tcp("127.0.0.1", (unsigned)c->port, &listener, &c->chosen, info));
-    const struct httpserver_options o = {.listener = listener,
-                                         .tls_cert = c->cert_text,
-                                         .tls_key = c->key_text,
-                                         .handle = service_handle,
-                                         .user = c->service};
+                  : listener_tcp(address, (unsigned)c->port, &listener, &c->chosen, info));
     err e = cmd_serve_lock(c, info); /* before the first request can come */
     if (e != ERR_OK) {
         close(listener);
         return e;
     }
+    const struct httpserver_options o = {.listener = listener,
+                                         .tls_cert = c->cert_text,
+                                         .tls_key = c->key_text,
+                                         .per_address = c->lan ? CMD_SERVE_PER_ADDRESS : 0,
+                                         .handle = service_handle,
+                                         .user = c->service};
     TRY(httpserver_start(&o, &c->http, info));
     c->service->http = c->http;
     return ERR_OK;
@@ -126,18 +181,26 @@ static err cmd_serve_start(struct cmd_serve *c, struct errinfo *info)
 static void cmd_serve_say(const struct cmd_serve *c)
 {
     struct batcher_counts counts = enginethread_counts(c->service->model.thread);
-    char memory[MEMINFO_TEXT], locked[SANDBOX_TEXT];
+    char memory[MEMINFO_TEXT], text[SANDBOX_TEXT];
+    const char *scheme = c->cert ? "https" : "http";
     if (c->socket) {
         printf("Fathom serves %s at the socket %s\n", c->model_name, c->socket);
     } else {
-        printf("Fathom serves %s at %s://127.0.0.1:%u\n", c->model_name, c->cert ? "https" : "http", c->chosen);
+        printf("Fathom serves %s at %s://%s:%u\n", c->model_name, scheme,
+               c->address ? c->address : "127.0.0.1", c->chosen);
     }
-    printf("  context %zu tokens, %s for keys and values, answers up to %zu tokens unless asked for more\n",
-           engine_context_max(c->engine), meminfo_text(counts.memory, memory), c->answer_tokens);
-    printf("  API: /v1/chat/completions, /v1/completions, /v1/models …; no key is needed on this machine\n"
+    printf("  page     open that address in a browser%s\n"
+           "  API      %s://127.0.0.1:%u/v1, for OpenAI's, Anthropic's and DeepSeek's clients\n"
+           "  keys     %s\n"
+           "  memory   %s for keys and values; context %zu tokens, answers up to %zu unless asked for more\n"
+           "  data     %s\n"
            "  %s\n"
            "Ctrl-C stops it.\n",
-           sandbox_text(&c->locked, locked));
+           c->service->is.guard.key_required ? "; it asks for a key" : "", scheme, c->chosen,
+           c->service->is.guard.key_required ? "needed by everyone" : "none needed on this machine",
+           meminfo_text(counts.memory, memory), engine_context_max(c->engine), c->answer_tokens,
+           c->folder ? c->folder : "kept in memory, gone at the end",
+           sandbox_text(&c->locked, text));
     fflush(stdout);
 }
 
@@ -146,6 +209,8 @@ static void cmd_serve_close(struct cmd_serve *c)
     httpserver_stop(c->http);
     service_free(c->service);
     engine_close(c->engine);
+    pdftext_stop(c->pdf);
+    mem_free(c->folder);
     if (c->socket && c->http) {
         unlink(c->socket); /* refused behind the sandbox; the next start replaces it */
     }
@@ -164,6 +229,11 @@ static err cmd_serve_run(struct cmd_serve *c, struct errinfo *info)
     signal(SIGPIPE, SIG_IGN);                /* readers that go are no reason to die */
     pthread_sigmask(SIG_BLOCK, &ends, NULL); /* threads made from here on leave them to sigwait */
     TRY(cmd_serve_check(c, info));
+    struct errinfo no_pdf;
+    if (pdftext_start(NULL, &c->pdf, &no_pdf) != ERR_OK) {
+        c->pdf = NULL; /* the page says so */
+    }
+    TRY(cmd_serve_data(c, info));
     TRY(cmd_serve_name(c, info));
     TRY(settings_open(&c->settings, &c->engine, info));
     TRY(cmd_serve_service(c, info));
@@ -176,14 +246,21 @@ static err cmd_serve_run(struct cmd_serve *c, struct errinfo *info)
 
 int cmd_serve(int argc, char **argv)
 {
-    struct cmd_serve c = {.port = CMD_SERVE_PORT, .answer_tokens = CMD_SERVE_ANSWER};
     static const char *const sandboxes[] = {"full", "egress", "off", NULL};
+    struct cmd_serve c = {.port = CMD_SERVE_PORT, .answer_tokens = CMD_SERVE_ANSWER};
     struct options_row rows[CMD_SERVE_ROWS + SETTINGS_ENGINE_ROWS + SETTINGS_SAMPLING_ROWS];
     size_t n = 0;
     int status;
     settings_init(&c.settings);
     settings_engine_rows(&c.settings, rows, &n);
     rows[n++] = options_size("port", "N", 0, 65535, &c.port, "port of this machine (8080); 0: any");
+    rows[n++] = options_flag("lan", &c.lan, "for other machines, too; everyone needs a key then");
+    rows[n++] = options_string("address", "IP", &c.address, "listen at this address of the machine");
+    rows[n++] = options_flag("require-key", &c.require_key, "a key is needed on this machine, too");
+    rows[n++] = options_string("data", "DIR", &c.data, "folder of chats, keys and usage");
+    rows[n++] = options_flag("no-store", &c.no_store, "keep chats and keys in memory, and nothing on the disk");
+    rows[n++] = options_choice("sandbox", "HOW", sandboxes, &c.sandbox,
+                               "full; egress: files may stay open where the kernel cannot close them; off");
     rows[n++] = options_string("socket", "PATH", &c.socket, "a Unix socket instead of a port");
     rows[n++] = options_each("host", "NAME", &c.hosts, "a further name of this server");
     rows[n++] = options_string("tls-cert", "FILE", &c.cert, "HTTPS: the certificate (PEM)");
@@ -196,8 +273,6 @@ int cmd_serve(int argc, char **argv)
                              "memory for keys and values (half of what is free)");
     rows[n++] = options_size("answer-tokens", "N", 1, 1 << 30, &c.answer_tokens,
                              "longest answer to a request that names none (8192)");
-    rows[n++] = options_choice("sandbox", "HOW", sandboxes, &c.sandbox,
-                               "full; egress: files may stay open where the kernel cannot close them; off");
     settings_sampling_rows(&c.settings, rows, &n);
     const struct options spec = {"serve", "answer programs and people over HTTP", rows, n,
                                  "  fathom serve\n"

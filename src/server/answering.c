@@ -43,7 +43,7 @@ struct answering_choice {
 struct answering {
     const struct answering_model *model;
     struct question *question;
-    struct tokenizer_ids prompt;
+    struct tokenizer_ids prompt, think_end;
     struct grammar *grammar;
     int32_t stop_ids[FIM_STOP_MAX], shown_ids[CHAT_THINK_MAX + CHAT_CALL_MAX];
     struct answering_choice *choices; /* [question->n] */
@@ -163,14 +163,10 @@ static err answering_grammar(struct answering *a, struct errinfo *info)
 {
     const struct question *q = a->question;
     switch (q->form) {
-    case QUESTION_JSON:
-        return schemagrammar_new(NULL, &a->grammar, info);
-    case QUESTION_SCHEMA:
-        return schemagrammar_new(q->schema, &a->grammar, info);
-    case QUESTION_GRAMMAR:
-        return grammar_new(q->grammar, strlen(q->grammar), &a->grammar, info);
-    case QUESTION_FREE:
-        break;
+    case QUESTION_JSON: return schemagrammar_new(NULL, &a->grammar, info);
+    case QUESTION_SCHEMA: return schemagrammar_new(q->schema, &a->grammar, info);
+    case QUESTION_GRAMMAR: return grammar_new(q->grammar, strlen(q->grammar), &a->grammar, info);
+    case QUESTION_FREE: break;
     }
     bool calls = q->n_tools > 0 && (q->choice == QUESTION_REQUIRED || q->choice == QUESTION_NAMED ||
                                     (q->choice == QUESTION_AUTO && (q->strict || q->one_call)));
@@ -347,7 +343,12 @@ static void answering_read(struct answering_choice *c)
 {
     struct enginethread_event e;
     while (!c->over && enginethread_next(c->stream, &e)) {
-        if (e.kind == ENGINETHREAD_TOKEN) {
+        if (e.kind == ENGINETHREAD_PROGRESS) {
+            struct answering_item *i = answering_item(c, ANSWERING_PROGRESS, "", 0);
+            if (i) {
+                i->event.progress = e.progress;
+            }
+        } else if (e.kind == ENGINETHREAD_TOKEN) {
             answering_token_came(c, &e.token);
         } else if (e.kind == ENGINETHREAD_END) {
             answering_choice_over(c, &e);
@@ -408,6 +409,7 @@ static void answering_drop(void *owned)
     }
     grammar_free(a->grammar);
     tokenizer_ids_deinit(&a->prompt);
+    tokenizer_ids_deinit(&a->think_end);
     mem_free(a->choices);
     question_free(a->question);
     mem_free(a);
@@ -420,6 +422,19 @@ static size_t answering_stops(struct answering *a)
     case QUESTION_FILL: return fim_stop_ids(a->model->tokenizer, a->stop_ids);
     default: return 0;
     }
+}
+
+/* What ends its thinking, for whoever is in a hurry. */
+static err answering_think_end(struct answering *a, struct generate_options *o,
+                               struct errinfo *info)
+{
+    if (a->think_end.len == 0) {
+        TRY(chat_think_end(a->model->tokenizer, a->model->format, &a->think_end, info));
+    }
+    o->think_end = a->think_end.data;
+    o->n_think_end = a->think_end.len;
+    o->think_tokens = a->question->think_tokens;
+    return ERR_OK;
 }
 
 static err answering_ask(struct answering *a, struct answering_choice *c,
@@ -449,9 +464,13 @@ static err answering_ask(struct answering *a, struct answering_choice *c,
         .partition = asker->partition,
         .owned = a,
         .release = answering_drop,
+        .progress = asker->progress,
         .notify = asker->notify,
         .user = asker->user,
     };
+    if (chat && thinking) {
+        TRY(answering_think_end(a, &r.options, info));
+    }
     if (chat) {
         size_t n = chat_think_ids(m->tokenizer, a->shown_ids);
         r.options.n_shown_ids =
@@ -521,6 +540,15 @@ const int32_t *answering_prompt(const struct answering *a, size_t *n)
 {
     *n = a->prompt.len;
     return a->prompt.data;
+}
+
+void answering_answer_now(struct answering *a)
+{
+    for (size_t i = 0; i < a->question->n; i++) {
+        if (!a->choices[i].over) {
+            enginethread_answer_now(a->choices[i].stream);
+        }
+    }
 }
 
 void answering_end(struct answering *a)

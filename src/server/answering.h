@@ -26,9 +26,11 @@ struct answering_asker {
     uint64_t owner, partition; /* engine/batcher.h */
     void (*notify)(void *user); /* as in enginethread_request; NULL: nobody waits */
     void *user;
+    bool progress; /* ANSWERING_PROGRESS is wanted */
 };
 
 enum answering_kind {
+    ANSWERING_PROGRESS, /* before the first token */
     ANSWERING_REASONING,
     ANSWERING_CONTENT,
     ANSWERING_CALL,      /* text: the function's name; id */
@@ -69,6 +71,7 @@ struct answering_event {
     const char *text; /* [len] until the next call */
     size_t len;
     const char *id;   /* of the call; until answering_end */
+    struct batcher_progress progress;
     const struct answering_token *tokens; /* with logprobs: those since the last event that had some */
     enum answering_finish finish;
     const char *stopped_by; /* the stop string or NULL; with ANSWERING_DONE */
@@ -91,6 +94,8 @@ const int32_t *answering_prompt(const struct answering *a, size_t *n);
 
 /* The next event; false: none has come yet, or the end was. */
 bool answering_next(struct answering *a, struct answering_event *out);
+/* Choices that still think stop thinking and answer. */
+void answering_answer_now(struct answering *a);
 /* Ends what still runs. NULL is fine. */
 void answering_end(struct answering *a);
 

@@ -334,6 +334,12 @@ static bool anthropic_thinking(struct question *q, const json_t *thinking, struc
                             type);
     }
     q->think = type[0] == 'd' ? CHAT_NO_THINKING : CHAT_THINKING;
+    const json_t *budget = json_object_get(thinking, "budget_tokens");
+    if (budget && !json_is_null(budget) && (!json_is_integer(budget) || json_integer_value(budget) < 1)) {
+        return apierror_set(e, 422, "out_of_range", "thinking.budget_tokens",
+                            "thinking.budget_tokens is no whole number above 0");
+    }
+    q->think_tokens = (size_t)json_integer_value(budget);
     return true;
 }
 

@@ -12,6 +12,9 @@
 #include "server/openaichat.h"
 #include "server/openaireply.h"
 #include "server/openaitext.h"
+#include "server/pageanswers.h"
+#include "server/pagechats.h"
+#include "server/pagesession.h"
 #include "server/responses.h"
 #include "server/responsesreply.h"
 #include "server/service.h"
@@ -281,7 +284,8 @@ static const struct route_row api_rows[] = {
     {"POST", "/completions", API_CHAT, .api = true, .handle = api_completions},
     {"POST", "/responses", API_CHAT, .api = true, .handle = api_responses},
     {"POST", "/messages", API_CHAT, .api = true, .anthropic = true, .handle = api_messages},
-    {"POST", "/messages/count_tokens", API_CHAT, .api = true, .anthropic = true, .handle = api_count_tokens},
+    {"POST", "/messages/count_tokens", API_CHAT, .api = true, .anthropic = true,
+     .handle = api_count_tokens},
     {"POST", "/embeddings", API_CHAT, .api = true, .handle = api_embeddings},
     {"GET", "/models", API_CHAT, .api = true, .handle = api_models},
     {"GET", "/models/*", API_CHAT, .api = true, .handle = api_model},
@@ -292,9 +296,15 @@ static const struct route_row api_rows[] = {
     {"GET", "/metrics", {.scope = CALLER_METRICS}, .handle = api_metrics},
 };
 
-const struct route_table *api_tables(size_t *n)
+const struct route_table *const *api_tables(size_t *n)
 {
-    static const struct route_table tables[] = {{api_rows, sizeof api_rows / sizeof *api_rows}};
+    static const struct route_table routes = {api_rows, sizeof api_rows / sizeof *api_rows};
+    static const struct route_table *const tables[] = {
+        &routes,
+        &pagesession_routes,
+        &pagechats_routes,
+        &pageanswers_routes,
+    };
     *n = sizeof tables / sizeof *tables;
     return tables;
 }

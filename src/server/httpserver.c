@@ -308,15 +308,19 @@ static bool httpserver_framed(const struct exchange *x)
 static enum MHD_Result httpserver_first(struct exchange *x)
 {
     const char *length = exchange_header(x, MHD_HTTP_HEADER_CONTENT_LENGTH);
+    bool framed = httpserver_framed(x);
     httpserver_phase(x, progress_clock(), true);
-    if (!httpserver_framed(x)) {
+    if (!framed) {
         exchange_reply(x, MHD_HTTP_BAD_REQUEST, NULL, NULL);
     } else if (length && strtoull(length, NULL, 10) > x->server->is.body_max) {
         httpserver_too_large(x);
     } else {
         x->server->is.handle(x->server->is.user, x, false);
     }
-    return x->replied ? httpserver_send(x) : MHD_YES;
+    /* A reply that is sent now ends the connection: what follows is a body that nobody reads, or might be
+     * taken for a request. Without a body it goes on when MHD calls again. */
+    bool body = exchange_header(x, MHD_HTTP_HEADER_TRANSFER_ENCODING) || (length && strcmp(length, "0") != 0);
+    return x->replied && (body || !framed) ? httpserver_send(x) : MHD_YES;
 }
 
 static enum MHD_Result httpserver_on_request(void *user, struct MHD_Connection *c, const char *path,
@@ -335,8 +339,8 @@ static enum MHD_Result httpserver_on_request(void *user, struct MHD_Connection *
         *n = 0;
         return e == ERR_OK ? MHD_YES : MHD_NO;
     }
+    httpserver_phase(x, 0, false);
     if (!x->replied) {
-        httpserver_phase(x, 0, false);
         s->is.handle(s->is.user, x, true);
         if (x->has_source) {
             httpserver_watch(x);

@@ -40,6 +40,7 @@ struct question {
     bool one_call;      /* no parallel calls */
     bool strict;        /* what is called must be called by its schema, even with QUESTION_AUTO */
     enum chat_thinking think;
+    size_t think_tokens; /* of reasoning, after which it is to answer; 0: as many as it likes */
     bool think_asked; /* `think` was said by the client, and is refused when it cannot be had */
 
     const char *text, *suffix;

@@ -56,14 +56,14 @@ static bool route_row_is(const struct route_row *row, const char *path, struct r
     return false;
 }
 
-bool route_find(const struct route_table *tables, size_t n_tables, const char *method,
+bool route_find(const struct route_table *const *tables, size_t n_tables, const char *method,
                 const char *path, struct route_match *out, char allowed[64], struct apierror *e)
 {
     const char *wanted = strcmp(method, "HEAD") == 0 ? "GET" : method;
     allowed[0] = '\0';
     for (size_t t = 0; t < n_tables; t++) {
-        for (size_t i = 0; i < tables[t].n; i++) {
-            const struct route_row *row = &tables[t].rows[i];
+        for (size_t i = 0; i < tables[t]->n; i++) {
+            const struct route_row *row = &tables[t]->rows[i];
             if (!route_row_is(row, path, out)) {
                 continue;
             }

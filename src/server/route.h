@@ -31,7 +31,7 @@ struct route_table {
 };
 
 /* HEAD is as GET. False: *e says 404 or 405 (then `allowed` has the methods there are). */
-bool route_find(const struct route_table *tables, size_t n_tables, const char *method, const char *path,
+bool route_find(const struct route_table *const *tables, size_t n_tables, const char *method, const char *path,
                 struct route_match *out, char allowed[64], struct apierror *e);
 
 #endif

@@ -7,11 +7,68 @@
 
 #include "base/mem.h"
 #include "server/api.h"
+#include "server/pagefiles.h"
+#include "server/pagesession.h"
 #include "server/route.h"
+#include "server/webassets.h"
 
 extern const unsigned char aliases_text[]; /* models/aliases.txt */
 
+int64_t service_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+void service_caller(const struct keystore_key *key, struct caller *out)
+{
+    *out = (struct caller){.scopes = key->scopes, .keyed = true};
+    memcpy(out->owner, key->id, sizeof out->owner);
+}
+
+/* guard.key */
+static bool service_key(void *user, const char *secret, struct caller *out, struct apierror *e)
+{
+    struct service *s = user;
+    struct keystore_key key;
+    struct errinfo info = {0};
+    err result = keystore_check(s->keys, secret, service_now(), &key, &info);
+    if (result == ERR_NOTFOUND) {
+        return apierror_set(e, 401, "invalid_api_key", NULL, "%s", info.message);
+    }
+    if (result != ERR_OK) {
+        return apierror_from(e, result, &info);
+    }
+    service_caller(&key, out);
+    return true;
+}
+
 /* ---- Beginning and end. ---- */
+
+/* A secret that stays as long as the folder: sessions of the page and cached prefixes outlive a
+ * restart. */
+static err service_secret(struct service *s, struct errinfo *info)
+{
+    struct vault_key *key;
+    static const unsigned char what[] = "service";
+    TRY(vault_key_new(&key, info));
+    vault_derive(database_vault(s->database), "service_", 0, key);
+    vault_tag(key, what, sizeof what, s->secret);
+    vault_tag(key, s->secret, VAULT_TAG, s->secret + VAULT_TAG);
+    vault_key_free(key);
+    return ERR_OK;
+}
+
+static err service_open_store(struct service *s, struct errinfo *info)
+{
+    const struct service_options *o = &s->is;
+    TRY(o->data ? database_open(o->data, o->passphrase, &s->database, info)
+                : database_new(&s->database, info));
+    TRY(service_secret(s, info));
+    TRY(chatstore_open(s->database, true, &s->chats, info));
+    return keystore_open(s->database, &s->keys, info);
+}
 
 static err service_open(struct service *s, struct errinfo *info)
 {
@@ -24,18 +81,22 @@ static err service_open(struct service *s, struct errinfo *info)
     if (sodium_init() < 0) {
         return err_set(info, ERR_IO, "libsodium could not be initialised");
     }
-    randombytes_buf(s->secret, sizeof s->secret);
-    s->started = (int64_t)time(NULL);
+    s->started = service_now() / 1000;
+    s->is.guard.key = service_key;
+    s->is.guard.cookie = pagesession_cookie;
+    s->is.guard.user = s;
     TRY(modelnames_new(o->name, o->aliases ? o->aliases : (const char *)aliases_text,
                        o->aliases ? o->aliases_name : "aliases.txt", &s->names, info));
     TRY(metrics_new(&s->metrics, info));
     TRY(tokentrie_new(t, &s->trie, info));
+    TRY(service_open_store(s, info));
     s->model = (struct answering_model){.engine = o->engine,
                                         .tokenizer = t,
                                         .trie = s->trie,
                                         .format = o->format,
                                         .max_tokens = o->max_tokens};
-    return enginethread_start(o->engine, &o->batcher, &s->model.thread, info);
+    TRY(enginethread_start(o->engine, &o->batcher, &s->model.thread, info));
+    return liveanswer_thread_start(&s->model, s->chats, &s->live, info);
 }
 
 err service_new(const struct service_options *options, struct service **out, struct errinfo *info)
@@ -57,7 +118,11 @@ err service_new(const struct service_options *options, struct service **out, str
 void service_free(struct service *s)
 {
     if (s) {
+        liveanswer_thread_stop(s->live);
         enginethread_stop(s->model.thread);
+        chatstore_close(s->chats);
+        keystore_close(s->keys);
+        database_close(s->database);
         tokentrie_free(s->trie);
         modelnames_free(s->names);
         metrics_free(s->metrics);
@@ -73,10 +138,26 @@ void service_handle(void *user, struct exchange *x, bool whole)
     struct service *s = user;
     struct route_match match;
     struct apierror e = {0};
+    static const struct guard_need file = {.page = true};
     char allowed[64];
     const char *path = exchange_path(x);
     size_t n_tables;
-    const struct route_table *tables = api_tables(&n_tables);
+    if (!whole) {
+        exchange_add_header(x, "X-Content-Type-Options", "nosniff");
+        exchange_add_header(x, "Cross-Origin-Resource-Policy", "same-origin");
+        exchange_add_header(x, "Referrer-Policy", "no-referrer");
+    }
+    if (webassets_find(path)) {
+        if (!guard_admits(&s->is.guard, x, &file, &e)) {
+            service_refuse(s, x, &e, false);
+            return;
+        }
+        if (pagefiles_give(x)) {
+            metrics_request(s->metrics, 200);
+            return;
+        }
+    }
+    const struct route_table *const *tables = api_tables(&n_tables);
     if (!route_find(tables, n_tables, exchange_method(x), path, &match, allowed, &e)) {
         if (allowed[0]) {
             exchange_add_header(x, "Allow", allowed);
@@ -139,22 +220,46 @@ bool service_names(const struct service *s, struct question *q, struct apierror 
                         modelnames_own(s->names));
 }
 
+void service_meter(struct service *s, const char *owner, const struct answering_usage *usage,
+                   bool whole)
+{
+    (void)owner;
+    metrics_answer(s->metrics, usage, whole);
+}
+
+/* One answer of the API under way: whose it is. */
+struct service_answered {
+    struct service *service;
+    char owner[sizeof((struct caller *)NULL)->owner];
+};
+
 static void service_done(void *user, const struct answering_usage *usage, bool whole)
 {
-    struct service *s = user;
-    metrics_answer(s->metrics, usage, whole);
+    struct service_answered *a = user;
+    service_meter(a->service, a->owner, usage, whole);
+    mem_free(a);
 }
 
 void service_answer(struct service *s, struct exchange *x, struct question *take_q,
                     const struct wirereply_format *format)
 {
     const struct caller *who = exchange_caller(x);
+    struct service_answered *a = mem_calloc(1, sizeof *a);
+    if (!a) {
+        struct apierror e;
+        question_free(take_q);
+        apierror_set(&e, 503, "out_of_memory", NULL, "out of memory for the answer");
+        service_refuse(s, x, &e, format->anthropic);
+        return;
+    }
+    a->service = s;
+    memcpy(a->owner, who->owner, sizeof a->owner);
     const struct wirereply_options o = {.format = format,
                                         .model = &s->model,
                                         .model_id = modelnames_own(s->names),
                                         .owner = caller_number(who, s->secret),
                                         .partition = caller_partition(who, take_q->user, s->secret),
                                         .done = service_done,
-                                        .user = s};
+                                        .user = a};
     wirereply_give(x, take_q, &o);
 }

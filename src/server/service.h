@@ -5,6 +5,9 @@
 
 #include "server/answering.h"
 #include "server/guard.h"
+#include "server/keystore.h"
+#include "server/liveanswer.h"
+#include "server/pdftext.h"
 #include "server/httpserver.h"
 #include "server/metrics.h"
 #include "server/modelnames.h"
@@ -18,7 +21,10 @@ struct service_options {
     struct sampling sampling;      /* of requests that say nothing about it */
     size_t max_tokens;             /* of answers likewise */
     struct batcher_options batcher;
-    struct guard guard;
+    struct guard guard; /* its functions are the service's own */
+    const char *data;       /* folder of chats, keys and usage; NULL: in memory alone */
+    const char *passphrase; /* of that folder; NULL: none */
+    struct pdftext *pdf;    /* NULL: no PDF files are read */
 };
 
 struct service {
@@ -27,7 +33,11 @@ struct service {
     struct tokentrie *trie;
     struct modelnames *names;
     struct metrics *metrics;
-    unsigned char secret[32]; /* caller.h */
+    struct database *database;
+    struct chatstore *chats;
+    struct keystore *keys;
+    struct liveanswers *live;
+    unsigned char secret[32]; /* caller.h; the same as long as the data folder is */
     int64_t started;          /* seconds since 1970 */
     const struct httpserver *http; /* for counting connections; set by whoever starts it */
 };
@@ -42,6 +52,11 @@ void service_handle(void *user, struct exchange *x, bool whole);
 
 /* ---- for handlers ---- */
 
+int64_t service_now(void); /* milliseconds since 1970 */
+/* Who has that key. */
+void service_caller(const struct keystore_key *key, struct caller *out);
+/* An answer is over: counted. */
+void service_meter(struct service *s, const char *owner, const struct answering_usage *usage, bool whole);
 /* A JSON document as the reply; takes it. */
 void service_reply(struct service *s, struct exchange *x, unsigned status, json_t *take_document);
 void service_refuse(struct service *s, struct exchange *x, const struct apierror *e, bool anthropic);

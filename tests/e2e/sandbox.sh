@@ -12,7 +12,7 @@ verdict() { # NAME, after a condition
     if [ $? -eq 0 ]; then
         echo "[       OK ] $1"
     else
-        cat "$dir"/*
+        cat "$dir"/* 2>/dev/null
         echo "[  FAILED  ] $1"
         echo "[  FAILED  ] $1"
         failures=1
@@ -34,13 +34,13 @@ ask() {
     exec 8>&-
 }
 
-"$fathom" serve "$model" --port 0 --cache 16 --threads 2 >"$dir/out" 2>&1 &
+"$fathom" serve "$model" --data "$dir/data" --port 0 --cache 16 --threads 2 >"$dir/out" 2>&1 &
 server=$!
 for ((i = 0; i < 100; i++)); do
     grep -q 'Ctrl-C' "$dir/out" && break
     sleep 0.1
 done
-port=$(sed -n 's#.*http://127.0.0.1:\([0-9]*\).*#\1#p' "$dir/out")
+port=$(sed -n '1s#.*http://127.0.0.1:\([0-9]*\).*#\1#p' "$dir/out")
 grep -q 'sandbox: no connection goes out' "$dir/out"
 verdict the_server_says_so
 ask && grep -q '"completion_tokens":' "$dir/reply"
@@ -53,7 +53,7 @@ wait $server
 verdict it_ends_well
 
 # A datagram socket that it was started with could send to anybody: named and refused, by number.
-"$fathom" serve "$model" --port 0 --cache 16 >"$dir/refused" 2>&1 9<>/dev/udp/127.0.0.1/9
+"$fathom" serve "$model" --data "$dir/data" --port 0 --cache 16 >"$dir/refused" 2>&1 9<>/dev/udp/127.0.0.1/9
 [ $? -ne 0 ] && grep -q 'descriptor 9' "$dir/refused" && ! grep -q 'serves' "$dir/refused"
 verdict without_the_sandbox_nothing_is_served
 exit $failures

@@ -22,7 +22,8 @@ static const struct route_row second[] = {
     {"GET", "/files/*/pages/*", .api = false},
     {"GET", "/", .api = false},
 };
-static const struct route_table tables[] = {{first, 4}, {second, 3}};
+static const struct route_table both[] = {{first, 4}, {second, 3}};
+static const struct route_table *const tables[] = {&both[0], &both[1]};
 
 static void test_paths(void **state)
 {
@@ -106,13 +107,13 @@ static void test_parts_have_a_length(void **state)
  * everywhere but where anybody may look. */
 static void test_the_tables_are_sound(void **state)
 {
-    static const char *const open[] = {"/health", "/ready"};
+    static const char *const open[] = {"/health", "/ready", "/api/session", "/api/login", "/api/logout"};
     size_t n;
-    const struct route_table *t = api_tables(&n);
+    const struct route_table *const *t = api_tables(&n);
     (void)state;
     for (size_t i = 0; i < n; i++) {
-        for (size_t k = 0; k < t[i].n; k++) {
-            const struct route_row *r = &t[i].rows[k];
+        for (size_t k = 0; k < t[i]->n; k++) {
+            const struct route_row *r = &t[i]->rows[k];
             struct route_match m;
             struct apierror e = {0};
             char allowed[64], path[128];

@@ -1,0 +1,508 @@
+/* server/liveanswer.c: see liveanswer.h. One thread reads all answers and stores them; the engine
+ * wakes it, it wakes the readers. Two locks: `lock` for the answers and their readers; `bell` only
+ * for the wake, since the engine rings it while it holds its own. */
+#include "server/liveanswer.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/mem.h"
+#include "base/progress.h"
+#include "server/wirereply.h"
+
+#define LIVEANSWER_SAVE_S 1.0
+/* After its end an answer stays for readers who lost their connection just then. */
+#define LIVEANSWER_LINGER_S 30.0
+
+enum liveanswer_kind { LIVEANSWER_REASONING, LIVEANSWER_CONTENT, LIVEANSWER_END };
+
+struct liveanswer_mark { /* an event: its text ends at `to` of the text of its kind */
+    enum liveanswer_kind kind;
+    size_t to;
+};
+
+struct liveanswer_reader {
+    struct liveanswer_reader *next;
+    struct liveanswer *of;
+    struct exchange *exchange;
+    uint64_t seen;     /* events */
+    size_t progressed; /* versions of the progress */
+};
+
+struct liveanswer {
+    struct liveanswer *next;
+    struct liveanswers *all;
+    struct liveanswer_options is;
+    char owner[VAULT_ID + 1], id[VAULT_ID + 1];
+    struct answering *answering;
+    struct strbuf reasoning, content; /* NUL-terminated */
+    struct liveanswer_mark *marks;    /* [n_marks] */
+    size_t n_marks, cap_marks;
+    struct batcher_progress progress;
+    size_t progresses; /* versions of it */
+    struct liveanswer_reader *readers;
+    size_t holders;                       /* readers whose exchange is not closed yet */
+    double since, saved, thought_s, over; /* over: when it ended; 0: it runs */
+    bool stop, dirty;
+    char *ending; /* the MESSAGE as stored, when over */
+};
+
+struct liveanswers {
+    const struct answering_model *model;
+    struct chatstore *store;
+    struct liveanswer *first;
+    pthread_t thread;
+    pthread_mutex_t lock, bell;
+    pthread_cond_t rung;
+    bool ringing, stopping;
+};
+
+static int64_t liveanswer_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static void liveanswer_ring(void *user)
+{
+    struct liveanswers *l = user;
+    pthread_mutex_lock(&l->bell);
+    l->ringing = true;
+    pthread_cond_signal(&l->rung);
+    pthread_mutex_unlock(&l->bell);
+}
+
+/* ---- What an answer says. With the lock. ---- */
+
+static bool liveanswer_mark(struct liveanswer *a, enum liveanswer_kind kind, size_t to)
+{
+    if (a->n_marks == a->cap_marks) {
+        size_t cap = a->cap_marks ? 2 * a->cap_marks : 64;
+        struct liveanswer_mark *marks = mem_resize(a->marks, cap, sizeof *marks);
+        if (!marks) {
+            return false;
+        }
+        a->marks = marks;
+        a->cap_marks = cap;
+    }
+    a->marks[a->n_marks++] = (struct liveanswer_mark){kind, to};
+    return true;
+}
+
+/* False: out of memory. */
+static bool liveanswer_take(struct liveanswer *a, const struct answering_event *e)
+{
+    bool reasoning = e->kind == ANSWERING_REASONING;
+    struct strbuf *text = reasoning ? &a->reasoning : &a->content;
+    a->dirty = true;
+    if (!reasoning && a->thought_s == 0 && a->reasoning.len > 0) {
+        a->thought_s = progress_clock() - a->since;
+    }
+    return strbuf_append(text, e->text, e->len) == ERR_OK &&
+           liveanswer_mark(a, reasoning ? LIVEANSWER_REASONING : LIVEANSWER_CONTENT, text->len);
+}
+
+static void liveanswer_wake(struct liveanswer *a)
+{
+    for (struct liveanswer_reader *r = a->readers; r; r = r->next) {
+        exchange_wake(r->exchange);
+    }
+}
+
+/* ---- The store. Without the lock: only this thread changes the texts. ---- */
+
+static const char *liveanswer_text(const struct strbuf *s)
+{
+    return s->data ? s->data : "";
+}
+
+static json_t *liveanswer_stats(const struct liveanswer *a, const struct answering_usage *u)
+{
+    double decode = u->decode_s > 0 ? (double)u->completion / u->decode_s : 0;
+    double prefill = u->prefill_s > 0 ? (double)(u->prompt - u->cached) / u->prefill_s : 0;
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f}", "prompt_tokens",
+                     (json_int_t)u->prompt, "cached_tokens", (json_int_t)u->cached,
+                     "completion_tokens", (json_int_t)u->completion, "reasoning_tokens",
+                     (json_int_t)u->reasoning, "first_token_ms", (json_int_t)(u->first_s * 1000),
+                     "reasoning_ms", (json_int_t)(a->thought_s * 1000), "total_ms",
+                     (json_int_t)(u->total_s * 1000), "prefill_tps", prefill, "decode_tps", decode);
+}
+
+/* The MESSAGE as it is stored now, as text; NULL: it could not be stored. */
+static char *liveanswer_store_end(struct liveanswer *a, enum chattree_state state,
+                                  const char *error, const struct answering_usage *usage)
+{
+    struct errinfo info = {0};
+    json_t *stats = usage ? liveanswer_stats(a, usage) : NULL, *message = NULL;
+    const struct chattree_ending ending = {.state = state,
+                                           .content = liveanswer_text(&a->content),
+                                           .reasoning = liveanswer_text(&a->reasoning),
+                                           .error = error,
+                                           .stats = stats};
+    err e =
+        chattree_end(a->all->store, a->owner, a->id, &ending, liveanswer_now(), &message, &info);
+    char *text = e == ERR_OK ? json_text_dup(message, JSON_COMPACT) : NULL;
+    json_decref(stats);
+    json_decref(message);
+    return text;
+}
+
+static void liveanswer_save(struct liveanswer *a)
+{
+    struct errinfo info = {0};
+    err e = chattree_write(a->all->store, a->owner, a->id, liveanswer_text(&a->content),
+                           liveanswer_text(&a->reasoning), &info);
+    (void)e; /* a full disk: tried again in a second; a deleted chat: nobody wants it */
+    a->saved = progress_clock();
+    a->dirty = false;
+}
+
+static void liveanswer_over(struct liveanswer *a, enum chattree_state state, const char *error,
+                            const struct answering_usage *usage)
+{
+    static const struct answering_usage none;
+    char *ending = liveanswer_store_end(a, state, error, usage);
+    if (a->is.done) {
+        a->is.done(a->is.user, a->owner, usage ? usage : &none, state == CHATTREE_DONE);
+    }
+    struct answering *answering = a->answering;
+    pthread_mutex_lock(&a->all->lock);
+    a->answering = NULL;
+    a->ending = ending;
+    a->over = progress_clock();
+    liveanswer_mark(a, LIVEANSWER_END, 0);
+    liveanswer_wake(a);
+    pthread_mutex_unlock(&a->all->lock);
+    answering_end(answering);
+}
+
+/* ---- The thread. ---- */
+
+/* Reads what came. *end: the last event. False: it goes on. */
+static bool liveanswer_read(struct liveanswer *a, struct answering_event *end,
+                            enum chattree_state *state)
+{
+    struct answering_event e;
+    bool over = false, changed = false;
+    pthread_mutex_lock(&a->all->lock);
+    while (!over && answering_next(a->answering, &e)) {
+        changed = true;
+        if (e.kind == ANSWERING_PROGRESS) {
+            a->progress = e.progress;
+            a->progresses++;
+        } else if (e.kind == ANSWERING_REASONING || e.kind == ANSWERING_CONTENT) {
+            over = !liveanswer_take(a, &e);
+        } else if (e.kind == ANSWERING_DONE) {
+            *state = e.finish == ANSWERING_LENGTH ? CHATTREE_LENGTH : CHATTREE_DONE;
+            end->usage = e.usage;
+        } else if (e.kind == ANSWERING_END) {
+            end->error = e.error;
+            over = true;
+        }
+    }
+    if (changed) {
+        liveanswer_wake(a);
+    }
+    pthread_mutex_unlock(&a->all->lock);
+    return over;
+}
+
+static void liveanswer_serve(struct liveanswer *a)
+{
+    struct answering_event end = {0};
+    enum chattree_state state = CHATTREE_FAILED;
+    pthread_mutex_lock(&a->all->lock);
+    bool stop = a->stop, stopping = a->all->stopping;
+    pthread_mutex_unlock(&a->all->lock);
+    if (liveanswer_read(a, &end, &state)) {
+        const char *error = end.error.status ? end.error.message : NULL;
+        liveanswer_over(a, error ? CHATTREE_FAILED : state, error, &end.usage);
+    } else if (stop || stopping) {
+        liveanswer_over(a, stop ? CHATTREE_STOPPED : CHATTREE_INTERRUPTED, NULL, NULL);
+    } else if (a->dirty && progress_clock() - a->saved > LIVEANSWER_SAVE_S) {
+        liveanswer_save(a);
+    }
+}
+
+static void liveanswer_free(struct liveanswer *a)
+{
+    strbuf_deinit(&a->reasoning);
+    strbuf_deinit(&a->content);
+    mem_free(a->marks);
+    mem_free(a->ending);
+    mem_free(a);
+}
+
+/* Takes those out that nobody needs any more. Returns whether some are left. */
+static bool liveanswers_sweep(struct liveanswers *l)
+{
+    double now = progress_clock();
+    pthread_mutex_lock(&l->lock);
+    for (struct liveanswer **link = &l->first; *link;) {
+        struct liveanswer *a = *link;
+        if (a->over > 0 && a->holders == 0 &&
+            (l->stopping || now - a->over > LIVEANSWER_LINGER_S)) {
+            *link = a->next;
+            liveanswer_free(a);
+        } else {
+            link = &a->next;
+        }
+    }
+    bool some = l->first;
+    pthread_mutex_unlock(&l->lock);
+    return some;
+}
+
+static bool liveanswers_wait(struct liveanswers *l, bool some)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += 1;
+    pthread_mutex_lock(&l->bell);
+    while (!l->ringing && !l->stopping) {
+        int rc = some ? pthread_cond_timedwait(&l->rung, &l->bell, &until)
+                      : pthread_cond_wait(&l->rung, &l->bell);
+        if (rc != 0) {
+            break;
+        }
+    }
+    l->ringing = false;
+    bool go_on = !l->stopping;
+    pthread_mutex_unlock(&l->bell);
+    return go_on;
+}
+
+static void *liveanswers_run(void *user)
+{
+    struct liveanswers *l = user;
+    bool some = false, go_on = true;
+    while (go_on || some) {
+        go_on = liveanswers_wait(l, some);
+        pthread_mutex_lock(&l->lock);
+        struct liveanswer *first = l->first;
+        pthread_mutex_unlock(&l->lock);
+        for (struct liveanswer *a = first; a;
+             a = a->next) { /* others are only ever put before the first */
+            if (a->answering) {
+                liveanswer_serve(a);
+            }
+        }
+        some = liveanswers_sweep(l);
+    }
+    return NULL;
+}
+
+/* ---- Beginning and end. ---- */
+
+err liveanswer_thread_start(const struct answering_model *m, struct chatstore *store,
+                      struct liveanswers **out, struct errinfo *info)
+{
+    struct liveanswers *l = mem_calloc(1, sizeof *l);
+    if (!l) {
+        return err_set(info, ERR_NOMEM, "out of memory for answers");
+    }
+    l->model = m;
+    l->store = store;
+    pthread_mutex_init(&l->lock, NULL);
+    pthread_mutex_init(&l->bell, NULL);
+    pthread_cond_init(&l->rung, NULL);
+    if (pthread_create(&l->thread, NULL, liveanswers_run, l) != 0) {
+        mem_free(l);
+        return err_set(info, ERR_IO, "the system refused a thread for answers");
+    }
+    *out = l;
+    return ERR_OK;
+}
+
+void liveanswer_thread_stop(struct liveanswers *l)
+{
+    if (!l) {
+        return;
+    }
+    pthread_mutex_lock(&l->lock);
+    pthread_mutex_lock(&l->bell);
+    l->stopping = true;
+    pthread_cond_signal(&l->rung);
+    pthread_mutex_unlock(&l->bell);
+    pthread_mutex_unlock(&l->lock);
+    pthread_join(l->thread, NULL);
+    pthread_cond_destroy(&l->rung);
+    pthread_mutex_destroy(&l->bell);
+    pthread_mutex_destroy(&l->lock);
+    mem_free(l);
+}
+
+static struct liveanswer *liveanswer_new(struct liveanswers *l, const struct liveanswer_options *o)
+{
+    struct liveanswer *a = mem_calloc(1, sizeof *a);
+    if (a) {
+        a->all = l;
+        a->is = *o;
+        snprintf(a->owner, sizeof a->owner, "%s", o->owner);
+        snprintf(a->id, sizeof a->id, "%s", o->id);
+        a->since = a->saved = progress_clock();
+    }
+    return a;
+}
+
+void liveanswer_begin(struct liveanswers *l, struct question *take_q,
+                      const struct liveanswer_options *options)
+{
+    struct apierror e = {0};
+    struct liveanswer *a = liveanswer_new(l, options);
+    const struct answering_asker asker = {.owner = options->number,
+                                          .partition = options->partition,
+                                          .notify = liveanswer_ring,
+                                          .user = l,
+                                          .progress = true};
+    if (!a) {
+        question_free(take_q);
+        return; /* the message stays "writing" until the next start, when it becomes "interrupted"
+                 */
+    }
+    if (!answering_begin(l->model, take_q, &asker, &a->answering, &e)) {
+        liveanswer_over(a, CHATTREE_FAILED, e.message, NULL);
+    }
+    pthread_mutex_lock(&l->lock);
+    a->next = l->first;
+    l->first = a;
+    pthread_mutex_unlock(&l->lock);
+    liveanswer_ring(l);
+}
+
+/* With the lock. */
+static struct liveanswer *liveanswer_find(struct liveanswers *l, const char *owner, const char *id)
+{
+    for (struct liveanswer *a = l->first; a; a = a->next) {
+        if (strcmp(a->id, id) == 0 && strcmp(a->owner, owner) == 0) {
+            return a;
+        }
+    }
+    return NULL;
+}
+
+bool liveanswer_stop(struct liveanswers *l, const char *owner, const char *id)
+{
+    pthread_mutex_lock(&l->lock);
+    struct liveanswer *a = liveanswer_find(l, owner, id);
+    if (a) {
+        a->stop = true;
+    }
+    pthread_mutex_unlock(&l->lock);
+    liveanswer_ring(l);
+    return a;
+}
+
+bool liveanswer_answer_now(struct liveanswers *l, const char *owner, const char *id)
+{
+    pthread_mutex_lock(&l->lock);
+    struct liveanswer *a = liveanswer_find(l, owner, id);
+    if (a && a->answering) {
+        answering_answer_now(a->answering);
+    }
+    pthread_mutex_unlock(&l->lock);
+    return a;
+}
+
+/* ---- Readers. ---- */
+
+/* One event for all marks of one kind that follow each other. */
+static err liveanswer_write(struct liveanswer_reader *r, struct strbuf *out)
+{
+    static const char *const names[] = {"reasoning", "content", "end"};
+    const struct liveanswer *a = r->of;
+    enum liveanswer_kind kind = a->marks[r->seen].kind;
+    size_t last = r->seen, from = 0;
+    for (size_t i = r->seen; i-- > 0 && from == 0;) {
+        from = a->marks[i].kind == kind ? a->marks[i].to : 0;
+    }
+    while (last + 1 < a->n_marks && a->marks[last + 1].kind == kind) {
+        last++;
+    }
+    r->seen = last + 1;
+    TRY(strbuf_printf(out, "id: %llu\n", (unsigned long long)r->seen));
+    if (kind == LIVEANSWER_END) {
+        return strbuf_printf(out, "event: end\ndata: %s\n\n", a->ending ? a->ending : "null");
+    }
+    const struct strbuf *text = kind == LIVEANSWER_REASONING ? &a->reasoning : &a->content;
+    return wirereply_sse(out, names[kind],
+                         json_pack("{s:s%}", "text", text->data + from, a->marks[last].to - from));
+}
+
+static err liveanswer_write_progress(struct liveanswer_reader *r, struct strbuf *out)
+{
+    const struct batcher_progress *p = &r->of->progress;
+    if (r->of->n_marks > 0 || r->progressed == r->of->progresses) {
+        return ERR_OK;
+    }
+    r->progressed = r->of->progresses;
+    json_t *data =
+        p->ahead > 0 && p->done == 0
+            ? json_pack("{s:I}", "waiting", (json_int_t)p->ahead)
+            : json_pack("{s:I, s:I}", "done", (json_int_t)p->done, "total", (json_int_t)p->total);
+    return wirereply_sse(out, "prefill", data);
+}
+
+static enum exchange_more liveanswer_pull(void *user, struct exchange *x, struct strbuf *out)
+{
+    struct liveanswer_reader *r = user;
+    struct liveanswer *a = r->of;
+    (void)x;
+    pthread_mutex_lock(&a->all->lock);
+    err e = liveanswer_write_progress(r, out);
+    while (e == ERR_OK && r->seen < a->n_marks) {
+        e = liveanswer_write(r, out);
+    }
+    bool over = e != ERR_OK || a->over > 0;
+    pthread_mutex_unlock(&a->all->lock);
+    return over ? EXCHANGE_END : EXCHANGE_WAIT;
+}
+
+static void liveanswer_close(void *user)
+{
+    struct liveanswer_reader *r = user;
+    struct liveanswers *l = r->of->all;
+    pthread_mutex_lock(&l->lock);
+    for (struct liveanswer_reader **link = &r->of->readers; *link; link = &(*link)->next) {
+        if (*link == r) {
+            *link = r->next;
+            break;
+        }
+    }
+    r->of->holders--;
+    pthread_mutex_unlock(&l->lock);
+    mem_free(r);
+}
+
+bool liveanswer_stream(struct liveanswers *l, const char *owner, const char *id, uint64_t from,
+                       struct exchange *x)
+{
+    struct liveanswer_reader *r = mem_calloc(1, sizeof *r);
+    pthread_mutex_lock(&l->lock);
+    struct liveanswer *a = r ? liveanswer_find(l, owner, id) : NULL;
+    if (a) {
+        *r = (struct liveanswer_reader){.next = a->readers, .of = a, .exchange = x};
+        r->seen = from < a->n_marks               ? from
+                  : a->over > 0 && a->n_marks > 0 ? a->n_marks - 1
+                                                  : a->n_marks;
+        a->readers = r;
+        a->holders++;
+    }
+    pthread_mutex_unlock(&l->lock);
+    if (!a) {
+        mem_free(r);
+        return false;
+    }
+    const struct exchange_source source = {.pull = liveanswer_pull,
+                                           .close = liveanswer_close,
+                                           .user = r,
+                                           .type = "text/event-stream",
+                                           .keepalive = ": keep-alive\n\n"};
+    exchange_add_header(x, "Cache-Control", "no-store");
+    exchange_add_header(x, "X-Accel-Buffering", "no");
+    exchange_stream(x, &source);
+    return true;
+}

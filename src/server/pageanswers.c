@@ -1,0 +1,465 @@
+/* server/pageanswers.c: see pageanswers.h. A turn is stored before its answer begins; the prompt is
+ * made of the branch that ends with it. */
+#include "server/pageanswers.h"
+
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "server/chattree.h"
+#include "server/fields.h"
+#include "server/liveanswer.h"
+#include "server/openaifields.h"
+#include "server/service.h"
+
+/* ---- What is asked. ---- */
+
+struct pageanswers_turn {
+    const char *parent, *content;
+    const json_t *attachments, *settings;
+    int think;
+};
+
+static const char *const pageanswers_thinks[] = {"off", "on", "max", NULL};
+
+#define PAGEANSWERS_IN(field) offsetof(struct pageanswers_turn, field)
+
+static const struct fields_row pageanswers_rows[] = {
+    {"parent", .type = FIELDS_STRING, .offset = PAGEANSWERS_IN(parent), .max = 64},
+    {"content", .type = FIELDS_STRING, .offset = PAGEANSWERS_IN(content)},
+    {"attachments", .type = FIELDS_ARRAY, .offset = PAGEANSWERS_IN(attachments),
+     .max = CHATTREE_ATTACHMENTS_MAX},
+    {"settings", .type = FIELDS_OBJECT, .offset = PAGEANSWERS_IN(settings)},
+    {"think", .type = FIELDS_WORD, .offset = PAGEANSWERS_IN(think), .words = pageanswers_thinks},
+};
+
+/* The settings of a chat, or of one turn of it; the same names as OpenAI's. */
+static const struct fields_row pageanswers_setting_rows[] = {
+    OPENAIFIELDS_ROW(temperature, .type = FIELDS_NUMBER, .max = 2),
+    OPENAIFIELDS_ROW(top_p, .type = FIELDS_NUMBER, .max = 1),
+    OPENAIFIELDS_ROW(min_p, .type = FIELDS_NUMBER, .max = 1),
+    OPENAIFIELDS_ROW(top_k, .type = FIELDS_INT, .max = 1 << 20),
+    OPENAIFIELDS_ROW(presence_penalty, .type = FIELDS_NUMBER, .min = -2, .max = 2),
+    OPENAIFIELDS_ROW(frequency_penalty, .type = FIELDS_NUMBER, .min = -2, .max = 2),
+    OPENAIFIELDS_ROW(repetition_penalty, .type = FIELDS_NUMBER, .min = 0.01, .max = 10),
+    OPENAIFIELDS_ROW(seed, .type = FIELDS_INT, .min = -0x1p53, .max = 0x1p53),
+    OPENAIFIELDS_ROW(max_tokens, .type = FIELDS_INT, .min = 1, .max = 0x1p40),
+    OPENAIFIELDS_ROW(stop, .type = FIELDS_ANY),
+};
+
+/* ---- A branch as a question. ---- */
+
+static const char *pageanswers_string(const json_t *object, const char *name)
+{
+    const char *text = json_string_value(json_object_get(object, name));
+    return text ? text : "";
+}
+
+/* What a person said, behind the files that came with it, laid out as DeepSeek publishes it for its
+ * own app (the model card of R1, "file uploading"). */
+static const char *pageanswers_said(struct question *q, const char *content,
+                                    const json_t *attachments, struct apierror *e)
+{
+    struct strbuf text = {0};
+    char *joined = NULL;
+    size_t i;
+    json_t *file;
+    err result = ERR_OK;
+    if (json_array_size(attachments) == 0) {
+        return content;
+    }
+    json_array_foreach((json_t *)attachments, i, file)
+    {
+        result = result == ERR_OK
+                     ? strbuf_printf(
+                           &text, "[file name]: %s\n[file content begin]\n%s\n[file content end]\n",
+                           pageanswers_string(file, "name"), pageanswers_string(file, "text"))
+                     : result;
+    }
+    result = result == ERR_OK ? strbuf_puts(&text, content) : result;
+    result = result == ERR_OK ? strbuf_take(&text, &joined) : result;
+    strbuf_deinit(&text);
+    return question_keep(q, joined, e);
+}
+
+/* `extra` messages more than the branch's will follow. */
+static bool pageanswers_messages(struct question *q, const char *system, const json_t *branch,
+                                 size_t extra, struct apierror *e)
+{
+    size_t n = json_array_size(branch), i;
+    json_t *message;
+    q->messages = question_alloc(q, n + extra + 1, sizeof *q->messages, e);
+    if (!q->messages) {
+        return false;
+    }
+    if (*system) {
+        q->messages[q->n_messages++] =
+            (struct chat_message){.role = CHAT_SYSTEM, .content = system};
+    }
+    json_array_foreach((json_t *)branch, i, message)
+    {
+        struct chat_message *m = &q->messages[q->n_messages++];
+        m->content = pageanswers_string(message, "content");
+        if (strcmp(pageanswers_string(message, "role"), "assistant") == 0) {
+            m->role = CHAT_ASSISTANT;
+            m->reasoning = pageanswers_string(message, "reasoning");
+            m->reasoning = *m->reasoning ? m->reasoning : NULL;
+        } else {
+            m->role = CHAT_USER;
+            m->content =
+                pageanswers_said(q, m->content, json_object_get(message, "attachments"), e);
+            if (!m->content) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+static bool pageanswers_settings(struct question *q, const json_t *of_chat, const json_t *of_turn,
+                                 struct apierror *e)
+{
+    struct openaifields f = openaifields_default(q);
+    const struct fields rows = FIELDS_OF(pageanswers_setting_rows);
+    if ((of_chat && !fields_read(&rows, of_chat, "settings", &f, NULL, e)) ||
+        (of_turn && !fields_read(&rows, of_turn, "settings", &f, NULL, e))) {
+        return false;
+    }
+    return openaifields_apply(&f, q, e);
+}
+
+static void pageanswers_think(const struct service *s, struct question *q, int think)
+{
+    static const enum chat_thinking meant[] = {CHAT_NO_THINKING, CHAT_THINKING, CHAT_THINKING_MAX};
+    q->think = chat_can_think(s->model.format) ? meant[think] : CHAT_NO_THINKING;
+}
+
+/* A question whose document holds the chat and its branch to `leaf` (NULL: none yet). NULL: *e. */
+static struct question *pageanswers_question(struct service *s, const char *owner, const char *chat,
+                                             const char *leaf, const json_t *settings, size_t extra,
+                                             struct apierror *e)
+{
+    struct errinfo info = {0};
+    json_t *whole = NULL, *branch = NULL;
+    struct question *q = question_new(&s->is.sampling);
+    err result = q ? chatstore_get(s->chats, owner, chat, &whole, &info) : ERR_NOMEM;
+    if (result == ERR_OK && leaf) {
+        result = chattree_branch(s->chats, owner, chat, leaf, &branch, &info);
+    }
+    if (result != ERR_OK) {
+        apierror_from(e, result, &info);
+    } else {
+        const json_t *record = json_object_get(whole, "chat");
+        q->document =
+            json_pack("{s:O, s:O?, s:O?}", "chat", record, "branch", branch, "settings", settings);
+        if (!q->document) {
+            apierror_set(e, 503, "out_of_memory", NULL, "out of memory for the prompt");
+        } else if (pageanswers_messages(q, pageanswers_string(record, "system"), branch, extra,
+                                        e)) {
+            pageanswers_settings(q, json_object_get(record, "settings"), settings, e);
+        }
+    }
+    json_decref(whole);
+    json_decref(branch);
+    if (e->status) {
+        question_free(q);
+        return NULL;
+    }
+    return q;
+}
+
+/* ---- Turns and answers. ---- */
+
+static void pageanswers_done(void *user, const char *owner, const struct answering_usage *usage,
+                             bool whole)
+{
+    service_meter(user, owner, usage, whole);
+}
+
+static void pageanswers_begin(struct service *s, const struct exchange *x, struct question *take_q,
+                              int think, const char *id)
+{
+    const struct caller *who = exchange_caller(x);
+    pageanswers_think(s, take_q, think);
+    const struct liveanswer_options o = {.owner = who->owner,
+                                         .id = id,
+                                         .number = caller_number(who, s->secret),
+                                         .partition = caller_partition(who, NULL, s->secret),
+                                         .done = pageanswers_done,
+                                         .user = s};
+    liveanswer_begin(s->live, take_q, &o);
+}
+
+/* The request's body; NULL: the reply says what is wrong. */
+static json_t *pageanswers_body(struct service *s, struct exchange *x, struct pageanswers_turn *out)
+{
+    struct errinfo info = {0};
+    struct apierror e = {0};
+    json_t *body = NULL;
+    size_t len;
+    const char *bytes = exchange_body(x, &len);
+    err result = json_parse(bytes, len, "the request", &body, &info);
+    if (result != ERR_OK) {
+        apierror_from(&e, result == ERR_LIMIT ? ERR_ARGUMENT : result, &info);
+    } else if (fields_read(&FIELDS_OF(pageanswers_rows), body, "", out, NULL, &e)) {
+        return body;
+    }
+    json_decref(body);
+    service_refuse(s, x, &e, false);
+    return NULL;
+}
+
+/* A chat without a name gets its first words as one. */
+static void pageanswers_name(struct service *s, const char *owner, const char *chat,
+                             const struct question *q, const char *content)
+{
+    enum { PAGEANSWERS_NAME = 60 };
+    const json_t *record = json_object_get(q->document, "chat");
+    size_t n = strcspn(content + strspn(content, " \r\n\t"), "\r\n");
+    struct errinfo info = {0};
+    if (*pageanswers_string(record, "title") || n == 0) {
+        return;
+    }
+    const char *from = content + strspn(content, " \r\n\t");
+    if (n > PAGEANSWERS_NAME) {
+        for (n = PAGEANSWERS_NAME; n > 0 && ((unsigned char)from[n] & 0xc0) == 0x80; n--) {}
+    }
+    json_t *fields = json_pack("{s:s%}", "title", from, n), *out = NULL;
+    err e = chatstore_patch(s->chats, owner, chat, fields, &out, &info);
+    (void)e; /* it stays without a name then */
+    json_decref(fields);
+    json_decref(out);
+}
+
+static void pageanswers_ask(struct service *s, struct exchange *x, const struct route_match *m)
+{
+    struct pageanswers_turn t = {0};
+    struct apierror e = {0};
+    struct errinfo info = {0};
+    json_t *body = pageanswers_body(s, x, &t), *out = NULL;
+    const char *owner = exchange_caller(x)->owner, *chat = m->parts[0];
+    if (!body) {
+        return;
+    }
+    if (!t.content) {
+        apierror_set(&e, 400, "missing", "content", "content is missing");
+    }
+    struct question *q =
+        e.status ? NULL : pageanswers_question(s, owner, chat, t.parent, t.settings, 1, &e);
+    if (q) {
+        const struct chattree_turn turn = {t.parent, t.content, t.attachments,
+                                           pageanswers_thinks[t.think]};
+        err result = chattree_ask(s->chats, owner, chat, &turn, service_now(), &out, &info);
+        if (result != ERR_OK) {
+            apierror_from(&e, result, &info);
+        } else {
+            const json_t *said = json_object_get(out, "message");
+            struct chat_message *last = &q->messages[q->n_messages++];
+            json_object_set(q->document, "turn", (json_t *)said);
+            last->role = CHAT_USER;
+            last->content = pageanswers_said(q, pageanswers_string(said, "content"),
+                                             json_object_get(said, "attachments"), &e);
+            pageanswers_name(s, owner, chat, q, t.content);
+        }
+    }
+    if (e.status) {
+        question_free(q);
+        service_refuse(s, x, &e, false);
+    } else {
+        pageanswers_begin(s, x, q, t.think,
+                          pageanswers_string(json_object_get(out, "answer"), "id"));
+        service_reply(s, x, 201, json_incref(out));
+    }
+    json_decref(out);
+    json_decref(body);
+}
+
+static void pageanswers_again(struct service *s, struct exchange *x, const struct route_match *m)
+{
+    struct pageanswers_turn t = {0};
+    struct apierror e = {0};
+    struct errinfo info = {0};
+    json_t *body = pageanswers_body(s, x, &t), *out = NULL;
+    const char *owner = exchange_caller(x)->owner, *chat = m->parts[0];
+    if (!body) {
+        return;
+    }
+    if (!t.parent) {
+        apierror_set(&e, 400, "missing", "parent",
+                     "parent is missing: whose answer is to be made again?");
+    }
+    struct question *q =
+        e.status ? NULL : pageanswers_question(s, owner, chat, t.parent, t.settings, 0, &e);
+    if (q) {
+        err result = chattree_answer(s->chats, owner, chat, t.parent, pageanswers_thinks[t.think],
+                                     service_now(), &out, &info);
+        if (result != ERR_OK) {
+            apierror_from(&e, result, &info);
+        }
+    }
+    if (e.status) {
+        question_free(q);
+        service_refuse(s, x, &e, false);
+    } else {
+        pageanswers_begin(s, x, q, t.think,
+                          pageanswers_string(json_object_get(out, "answer"), "id"));
+        service_reply(s, x, 201, json_incref(out));
+    }
+    json_decref(out);
+    json_decref(body);
+}
+
+/* ---- Answers under way. ---- */
+
+/* An answer that is over is a stream of one event. */
+static void pageanswers_stored(struct service *s, struct exchange *x, const char *id)
+{
+    struct errinfo info = {0};
+    struct apierror error;
+    struct strbuf out = {0};
+    json_t *message = NULL;
+    err e = chattree_message(s->chats, exchange_caller(x)->owner, id, &message, NULL, &info);
+    e = e == ERR_OK ? strbuf_puts(&out, "id: 1\n") : e;
+    e = e == ERR_OK ? wirereply_sse(&out, "end", message) : e;
+    if (e != ERR_OK) {
+        strbuf_deinit(&out);
+        apierror_from(&error, e, &info);
+        service_refuse(s, x, &error, false);
+        return;
+    }
+    exchange_add_header(x, "Cache-Control", "no-store");
+    exchange_reply(x, 200, "text/event-stream", &out);
+}
+
+static void pageanswers_stream(struct service *s, struct exchange *x, const struct route_match *m)
+{
+    const char *from = exchange_query(x, "from");
+    from = from ? from : exchange_header(x, "Last-Event-ID");
+    uint64_t number = from ? strtoull(from, NULL, 10) : 0;
+    if (!liveanswer_stream(s->live, exchange_caller(x)->owner, m->parts[0], number, x)) {
+        pageanswers_stored(s, x, m->parts[0]);
+    }
+}
+
+static void pageanswers_no_content(struct service *s, struct exchange *x)
+{
+    metrics_request(s->metrics, 204);
+    exchange_reply(x, 204, NULL, NULL);
+}
+
+/* What is over cannot be stopped any more, which is no mistake; what never was is one. */
+static void pageanswers_control(struct service *s, struct exchange *x, const char *id, bool found)
+{
+    struct errinfo info = {0};
+    struct apierror error;
+    json_t *message = NULL;
+    err e = found
+                ? ERR_OK
+                : chattree_message(s->chats, exchange_caller(x)->owner, id, &message, NULL, &info);
+    json_decref(message);
+    if (e == ERR_OK) {
+        pageanswers_no_content(s, x);
+    } else {
+        apierror_from(&error, e, &info);
+        service_refuse(s, x, &error, false);
+    }
+}
+
+static void pageanswers_stop(struct service *s, struct exchange *x, const struct route_match *m)
+{
+    const char *id = m->parts[0];
+    pageanswers_control(s, x, id, liveanswer_stop(s->live, exchange_caller(x)->owner, id));
+}
+
+static void pageanswers_now(struct service *s, struct exchange *x, const struct route_match *m)
+{
+    const char *id = m->parts[0];
+    pageanswers_control(s, x, id, liveanswer_answer_now(s->live, exchange_caller(x)->owner, id));
+}
+
+/* ---- How long it would be. ---- */
+
+struct pageanswers_count {
+    const char *chat, *leaf, *content;
+    const json_t *attachments;
+};
+
+static const struct fields_row pageanswers_count_rows[] = {
+    {"chat", .type = FIELDS_STRING, .offset = offsetof(struct pageanswers_count, chat), .max = 64},
+    {"leaf", .type = FIELDS_STRING, .offset = offsetof(struct pageanswers_count, leaf), .max = 64},
+    {"content", .type = FIELDS_STRING, .offset = offsetof(struct pageanswers_count, content)},
+    {"attachments", .type = FIELDS_ARRAY, .offset = offsetof(struct pageanswers_count, attachments),
+     .max = CHATTREE_ATTACHMENTS_MAX},
+};
+
+static bool pageanswers_counted(struct service *s, const char *owner,
+                                const struct pageanswers_count *c, size_t *tokens,
+                                struct apierror *e)
+{
+    struct tokenizer_ids ids = {0};
+    struct question *q = c->chat ? pageanswers_question(s, owner, c->chat, c->leaf, NULL, 1, e)
+                                 : question_new(&s->is.sampling);
+    if (!q) {
+        return e->status == 0 ? apierror_set(e, 503, "out_of_memory", NULL, "out of memory")
+                              : false;
+    }
+    if (!q->messages) {
+        q->messages = question_alloc(q, 1, sizeof *q->messages, e);
+    }
+    bool ok = q->messages;
+    bool asked = q->n_messages > 0 && q->messages[q->n_messages - 1].role == CHAT_USER;
+    if (ok && (c->content || !asked)) {
+        struct chat_message *last = &q->messages[q->n_messages++];
+        last->role = CHAT_USER;
+        last->content = pageanswers_said(q, c->content ? c->content : "", c->attachments, e);
+        ok = last->content;
+    }
+    ok = ok && answering_encode(&s->model, q, &ids, e);
+    *tokens = ids.len;
+    tokenizer_ids_deinit(&ids);
+    question_free(q);
+    return ok;
+}
+
+static void pageanswers_count(struct service *s, struct exchange *x, const struct route_match *m)
+{
+    struct pageanswers_count c = {0};
+    struct errinfo info = {0};
+    struct apierror e = {0};
+    json_t *body = NULL;
+    size_t len, tokens = 0;
+    const char *bytes = exchange_body(x, &len);
+    (void)m;
+    err result = json_parse(bytes, len, "the request", &body, &info);
+    if (result != ERR_OK) {
+        apierror_from(&e, result == ERR_LIMIT ? ERR_ARGUMENT : result, &info);
+    } else if (fields_read(&FIELDS_OF(pageanswers_count_rows), body, "", &c, NULL, &e)) {
+        pageanswers_counted(s, exchange_caller(x)->owner, &c, &tokens, &e);
+    }
+    json_decref(body);
+    if (e.status) {
+        service_refuse(s, x, &e, false);
+    } else {
+        service_reply(s, x, 200,
+                      json_pack("{s:I, s:I}", "tokens", (json_int_t)tokens, "context",
+                                (json_int_t)engine_context_max(s->model.engine)));
+    }
+}
+
+#define PAGEANSWERS_NEED                                                                           \
+    {                                                                                              \
+        .scope = CALLER_CHAT                                                                       \
+    }
+
+static const struct route_row pageanswers_rows_table[] = {
+    {"POST", "/api/chats/*/messages", PAGEANSWERS_NEED, .handle = pageanswers_ask},
+    {"POST", "/api/chats/*/answers", PAGEANSWERS_NEED, .handle = pageanswers_again},
+    {"GET", "/api/answers/*/stream", PAGEANSWERS_NEED, .handle = pageanswers_stream},
+    {"POST", "/api/answers/*/stop", PAGEANSWERS_NEED, .handle = pageanswers_stop},
+    {"POST", "/api/answers/*/answer-now", PAGEANSWERS_NEED, .handle = pageanswers_now},
+    {"POST", "/api/count", PAGEANSWERS_NEED, .handle = pageanswers_count},
+};
+
+const struct route_table pageanswers_routes = {
+    pageanswers_rows_table, sizeof pageanswers_rows_table / sizeof *pageanswers_rows_table};

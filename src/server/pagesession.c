@@ -1,0 +1,284 @@
+/* server/pagesession.c: see pagesession.h. A token: the key's id, when it ends (hex), and a keyed
+ * hash of both. */
+#include "server/pagesession.h"
+
+#include <pthread.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "model/model.h"
+#include "tensor/dtype.h"
+#include "server/chattree.h"
+#include "server/service.h"
+
+enum {
+    PAGESESSION_DAYS = 30,
+    PAGESESSION_MAC = 32,
+    PAGESESSION_TOKEN = VAULT_ID + 1 + 16 + 1 + 2 * PAGESESSION_MAC
+};
+
+/* ---- Tokens. ---- */
+
+static void pagesession_mac(const struct service *s, const char *head,
+                            char out[2 * PAGESESSION_MAC + 1])
+{
+    unsigned char mac[PAGESESSION_MAC];
+    crypto_generichash_state state;
+    crypto_generichash_init(&state, s->secret, sizeof s->secret, sizeof mac);
+    crypto_generichash_update(&state, (const unsigned char *)"session", 8);
+    crypto_generichash_update(&state, (const unsigned char *)head, strlen(head));
+    crypto_generichash_final(&state, mac, sizeof mac);
+    sodium_bin2hex(out, 2 * PAGESESSION_MAC + 1, mac, sizeof mac);
+}
+
+static void pagesession_token(const struct service *s, const char *id, int64_t until,
+                              char out[PAGESESSION_TOKEN + 1])
+{
+    char mac[2 * PAGESESSION_MAC + 1];
+    snprintf(out, PAGESESSION_TOKEN + 1, "%.32s.%016llx", id, (unsigned long long)until);
+    pagesession_mac(s, out, mac);
+    size_t n = strlen(out);
+    snprintf(out + n, PAGESESSION_TOKEN + 1 - n, ".%s", mac);
+}
+
+bool pagesession_cookie(void *user, const char *token, struct caller *out)
+{
+    struct service *s = user;
+    struct keystore_key key;
+    struct errinfo info = {0};
+    char head[VAULT_ID + 1 + 16 + 1], mac[2 * PAGESESSION_MAC + 1], id[VAULT_ID + 1];
+    if (strlen(token) != PAGESESSION_TOKEN) {
+        return false;
+    }
+    memcpy(head, token, sizeof head - 1);
+    head[sizeof head - 1] = '\0';
+    memcpy(id, token, VAULT_ID);
+    id[VAULT_ID] = '\0';
+    pagesession_mac(s, head, mac);
+    if (sodium_memcmp(mac, token + sizeof head, 2 * PAGESESSION_MAC) != 0 ||
+        (int64_t)strtoull(head + VAULT_ID + 1, NULL, 16) < service_now() ||
+        keystore_get(s->keys, id, &key, &info) != ERR_OK || key.revoked ||
+        (key.expires && key.expires < service_now())) {
+        return false;
+    }
+    service_caller(&key, out);
+    return true;
+}
+
+/* ---- Signing in and out. ---- */
+
+static void pagesession_set(const struct service *s, struct exchange *x, const char *token,
+                            int64_t seconds)
+{
+    char cookie[PAGESESSION_TOKEN + 128];
+    snprintf(cookie, sizeof cookie,
+             "fathom_session=%s; Path=/; HttpOnly; SameSite=Strict; Max-Age=%lld%s", token,
+             (long long)seconds, s->is.guard.tls ? "; Secure" : "");
+    exchange_add_header(x, "Set-Cookie", cookie);
+}
+
+static void pagesession_login(struct service *s, struct exchange *x, const struct route_match *m)
+{
+    enum { PAGESESSION_SECONDS = PAGESESSION_DAYS * 86400 };
+    struct errinfo info = {0};
+    struct apierror e = {0};
+    json_t *body = NULL;
+    size_t len;
+    const char *bytes = exchange_body(x, &len);
+    struct keystore_key key;
+    (void)m;
+    err result = json_parse(bytes, len, "the request", &body, &info);
+    const char *secret = json_string_value(json_object_get(body, "key"));
+    if (result != ERR_OK || !secret) {
+        apierror_set(&e, 400, "missing", "key", "key is missing");
+    } else if (keystore_check(s->keys, secret, service_now(), &key, &info) != ERR_OK) {
+        apierror_set(&e, 401, "invalid_api_key", "key", "%s", info.message);
+    }
+    json_decref(body);
+    if (e.status) {
+        service_refuse(s, x, &e, false);
+        return;
+    }
+    char token[PAGESESSION_TOKEN + 1];
+    pagesession_token(s, key.id, service_now() + (int64_t)PAGESESSION_SECONDS * 1000, token);
+    pagesession_set(s, x, token, PAGESESSION_SECONDS);
+    sodium_memzero(token, sizeof token);
+    metrics_request(s->metrics, 204);
+    exchange_reply(x, 204, NULL, NULL);
+}
+
+static void pagesession_logout(struct service *s, struct exchange *x, const struct route_match *m)
+{
+    (void)m;
+    pagesession_set(s, x, "", 0);
+    metrics_request(s->metrics, 204);
+    exchange_reply(x, 204, NULL, NULL);
+}
+
+/* ---- What is here. ---- */
+
+static json_t *pagesession_models(const struct service *s)
+{
+    const struct model *model = engine_model(s->model.engine);
+    return json_pack("[{s:s, s:I, s:b, s:b, s:I, s:s, s:I}]", "id", modelnames_own(s->names),
+                     "context", (json_int_t)engine_context_max(s->model.engine), "can_think",
+                     chat_can_think(s->model.format), "can_skip_thinking",
+                     chat_can_skip_thinking(s->model.format), "parameters",
+                     (json_int_t)model_parameters(model), "type",
+                     dtype_info(model_main_dtype(model))->name, "bytes",
+                     (json_int_t)model_weight_bytes(model));
+}
+
+static void pagesession_get(struct service *s, struct exchange *x, const struct route_match *m)
+{
+    const struct caller *who = exchange_caller(x);
+    bool in = who->scopes & CALLER_CHAT;
+    (void)m;
+    json_t *out = json_pack(
+        "{s:b, s:b, s:s, s:b, s:{s:I, s:I, s:I}}", "key_required", s->is.guard.key_required,
+        "signed_in", who->keyed, "version", FATHOM_VERSION, "pdf", s->is.pdf != NULL, "limits",
+        "context", (json_int_t)engine_context_max(s->model.engine), "attachment_bytes",
+        (json_int_t)HTTPSERVER_BODY_MAX / 2, "message_bytes", (json_int_t)HTTPSERVER_BODY_MAX / 2);
+    if (in) {
+        struct keystore_key key = {0};
+        struct errinfo info = {0};
+        bool known = who->keyed && keystore_get(s->keys, who->owner, &key, &info) == ERR_OK;
+        json_object_set_new(out, "owner",
+                            json_pack("{s:s, s:b}", "name", known ? key.name : "", "admin",
+                                      (who->scopes & CALLER_ADMIN) != 0));
+        json_object_set_new(out, "models", pagesession_models(s));
+    }
+    service_reply(s, x, 200, out);
+}
+
+/* ---- PDF: the reader takes seconds, so it has a thread of its own. ---- */
+
+struct pagesession_pdf {
+    struct service *service;
+    struct exchange *exchange; /* NULL: nobody waits any more */
+    pthread_mutex_t lock;
+    bool ready, left; /* left: the exchange is closed */
+    struct strbuf pdf;
+    char *text;
+    size_t len;
+    err result;
+    struct errinfo info;
+};
+
+static void pagesession_pdf_free(struct pagesession_pdf *p)
+{
+    pthread_mutex_destroy(&p->lock);
+    strbuf_deinit(&p->pdf);
+    mem_free(p->text);
+    mem_free(p);
+}
+
+static void *pagesession_pdf_run(void *user)
+{
+    struct pagesession_pdf *p = user;
+    p->result =
+        pdftext_read(p->service->is.pdf, p->pdf.data, p->pdf.len, &p->text, &p->len, &p->info);
+    pthread_mutex_lock(&p->lock);
+    p->ready = true;
+    bool left = p->left;
+    if (!left) {
+        exchange_wake(p->exchange);
+    }
+    pthread_mutex_unlock(&p->lock);
+    if (left) {
+        pagesession_pdf_free(p);
+    }
+    return NULL;
+}
+
+static enum exchange_more pagesession_pdf_pull(void *user, struct exchange *x, struct strbuf *out)
+{
+    struct pagesession_pdf *p = user;
+    struct apierror e;
+    pthread_mutex_lock(&p->lock);
+    bool ready = p->ready;
+    pthread_mutex_unlock(&p->lock);
+    if (!ready) {
+        return EXCHANGE_WAIT;
+    }
+    if (p->result == ERR_OK) {
+        p->result = wirereply_json(out, json_pack("{s:s%}", "text", p->text, p->len));
+    } else {
+        apierror_set(&e, p->result == ERR_LIMIT ? 413 : 415, "no_text", NULL, "%s",
+                     p->info.message);
+        exchange_fail(x, e.status, "application/json");
+        p->result = apierror_text(&e, false, out);
+    }
+    return EXCHANGE_END;
+}
+
+static void pagesession_pdf_close(void *user)
+{
+    struct pagesession_pdf *p = user;
+    pthread_mutex_lock(&p->lock);
+    p->left = true;
+    bool ready = p->ready;
+    pthread_mutex_unlock(&p->lock);
+    if (ready) {
+        pagesession_pdf_free(p);
+    }
+}
+
+static bool pagesession_pdf_begin(struct service *s, struct exchange *x)
+{
+    struct pagesession_pdf *p = mem_calloc(1, sizeof *p);
+    pthread_t thread;
+    size_t len;
+    const char *body = exchange_body(x, &len);
+    if (!p) {
+        return false;
+    }
+    p->service = s;
+    p->exchange = x;
+    pthread_mutex_init(&p->lock, NULL);
+    if (strbuf_append(&p->pdf, body, len) != ERR_OK ||
+        pthread_create(&thread, NULL, pagesession_pdf_run, p) != 0) {
+        pagesession_pdf_free(p);
+        return false;
+    }
+    pthread_detach(thread);
+    const struct exchange_source source = {.pull = pagesession_pdf_pull,
+                                           .close = pagesession_pdf_close,
+                                           .user = p,
+                                           .type = "application/json",
+                                           .keepalive = "\n",
+                                           .whole = true};
+    exchange_stream(x, &source);
+    return true;
+}
+
+static void pagesession_extract(struct service *s, struct exchange *x, const struct route_match *m)
+{
+    struct apierror e = {0};
+    (void)m;
+    if (!s->is.pdf) {
+        apierror_set(&e, 415, "unsupported", NULL,
+                     "this server reads no PDF files: it has no pdftotext");
+    } else if (!pagesession_pdf_begin(s, x)) {
+        apierror_set(&e, 503, "out_of_memory", NULL, "out of memory for the file");
+    }
+    if (e.status) {
+        service_refuse(s, x, &e, false);
+    }
+}
+
+static const struct route_row pagesession_rows[] = {
+    {"GET", "/api/session", {.scope = CALLER_NOTHING}, .handle = pagesession_get},
+    {"POST", "/api/login", {.scope = CALLER_NOTHING}, .handle = pagesession_login},
+    {"POST", "/api/logout", {.scope = CALLER_NOTHING}, .handle = pagesession_logout},
+    {"POST",
+     "/api/extract",
+     {.scope = CALLER_CHAT, .type = "application/pdf"},
+     .handle = pagesession_extract},
+};
+
+const struct route_table pagesession_routes = {pagesession_rows,
+                                               sizeof pagesession_rows / sizeof *pagesession_rows};
