@@ -284,6 +284,7 @@ static void answering_token_came(struct answering_choice *c, const struct sessio
 {
     if (c->usage.completion++ == 0) {
         c->usage.first_s = progress_clock() - c->of->since;
+        c->usage.prompt = c->of->prompt.len; /* it was read */
     }
     c->usage.reasoning += c->reasoning;
     if (c->of->question->logprobs) {
@@ -326,10 +327,7 @@ static void answering_choice_over(struct answering_choice *c, const struct engin
         return;
     }
     struct answering_item *i = answering_item(c, ANSWERING_DONE, "", 0);
-    if (i) {
-        i->tokens = c->tokens;
-        i->event.tokens = c->tokens;
-        c->tokens = NULL;
+    if (i) { /* tokens that are left have no text: the one that ended the answer, or what a stop string cut */
         i->event.usage = c->usage;
         i->event.stopped_by = end->result.stop;
         i->event.finish = end->result.finish == SESSION_LENGTH      ? ANSWERING_LENGTH
@@ -361,14 +359,24 @@ static void answering_read(struct answering_choice *c)
 
 static void answering_sum(struct answering_usage *all, const struct answering_usage *one)
 {
-    all->prompt = one->prompt;
+    all->prompt = one->prompt > all->prompt ? one->prompt : all->prompt;
     all->cached = one->cached > all->cached ? one->cached : all->cached;
     all->completion += one->completion;
     all->reasoning += one->reasoning;
-    all->first_s = all->first_s == 0 || one->first_s < all->first_s ? one->first_s : all->first_s;
+    bool earlier = one->completion > 0 && (all->first_s == 0 || one->first_s < all->first_s);
+    all->first_s = earlier ? one->first_s : all->first_s;
     all->total_s = one->total_s > all->total_s ? one->total_s : all->total_s;
     all->prefill_s += one->prefill_s;
     all->decode_s += one->decode_s;
+}
+
+struct answering_usage answering_so_far(const struct answering *a)
+{
+    struct answering_usage all = {0};
+    for (size_t i = 0; i < a->question->n; i++) {
+        answering_sum(&all, &a->choices[i].usage);
+    }
+    return all;
 }
 
 bool answering_next(struct answering *a, struct answering_event *out)
@@ -388,10 +396,8 @@ bool answering_next(struct answering *a, struct answering_event *out)
     if (a->ended || (a->error.status == 0 && a->n_over < a->question->n)) {
         return false;
     }
-    *out = (struct answering_event){.kind = ANSWERING_END, .text = "", .error = a->error};
-    for (size_t i = 0; i < a->question->n; i++) {
-        answering_sum(&out->usage, &a->choices[i].usage);
-    }
+    *out = (struct answering_event){
+        .kind = ANSWERING_END, .text = "", .error = a->error, .usage = answering_so_far(a)};
     a->ended = true;
     return true;
 }

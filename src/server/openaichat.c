@@ -336,6 +336,10 @@ static bool openaichat_form(struct question *q, const json_t *format, struct api
     if (type && strcmp(type, "text") == 0) {
         return true;
     }
+    if (q->form == QUESTION_GRAMMAR) {
+        return apierror_set(e, 400, "invalid_value", "response_format",
+                            "an answer cannot have both a grammar and a response_format; give one");
+    }
     if (type && strcmp(type, "json_object") == 0) {
         q->form = QUESTION_JSON;
         return true;

@@ -78,6 +78,12 @@ bool openaitext_read(struct question *q, struct apierror *e)
                                 "with a suffix the prompt must be a string");
         }
     }
+    if (r.echo && (q->tokens || r.logprobs >= 0)) {
+        return apierror_set(e, 400, "unsupported", "echo",
+                            q->tokens ? "echo needs a prompt that is a string"
+                                      : "echo gives no log-probabilities of the prompt; leave out "
+                                        "echo or logprobs");
+    }
     q->echo = r.echo;
     q->logprobs = r.logprobs >= 0;
     q->top_logprobs = r.logprobs >= 0 ? (int)r.logprobs : 0;
@@ -86,8 +92,9 @@ bool openaitext_read(struct question *q, struct apierror *e)
 
 /* ---- Answers. ---- */
 
-/* Text completions have the older form of log-probabilities: lists side by side. */
-static json_t *openaitext_logprobs(const json_t *tokens, size_t offset)
+/* Text completions have the older form of log-probabilities: lists side by side. *offset: how many characters of
+ * the answer come before these tokens, and then with them. */
+static json_t *openaitext_logprobs(const json_t *tokens, size_t *offset)
 {
     json_t *names = json_array(), *values = json_array(), *tops = json_array(),
            *offsets = json_array();
@@ -104,8 +111,11 @@ static json_t *openaitext_logprobs(const json_t *tokens, size_t offset)
         json_array_append(names, json_object_get(token, "token"));
         json_array_append(values, json_object_get(token, "logprob"));
         json_array_append_new(tops, top);
-        json_array_append_new(offsets, json_integer((json_int_t)offset));
-        offset += json_array_size(json_object_get(token, "bytes"));
+        json_array_append_new(offsets, json_integer((json_int_t)*offset));
+        json_array_foreach(json_object_get(token, "bytes"), k, other)
+        {
+            *offset += (json_integer_value(other) & 0xc0) != 0x80;
+        }
     }
     return json_pack("{s:o, s:o, s:o, s:o}", "tokens", names, "token_logprobs", values,
                      "top_logprobs", tops, "text_offset", offsets);
@@ -161,7 +171,7 @@ static err openaitext_event(struct wirereply *r, const struct answering_event *e
         json_t *logprobs = NULL;
         if (e->tokens) {
             json_t *tokens = wirereply_logprobs(r, e->tokens);
-            logprobs = openaitext_logprobs(tokens, r->choices[e->choice].content.len - e->len);
+            logprobs = openaitext_logprobs(tokens, &r->choices[e->choice].offset);
             json_decref(tokens);
         }
         return openaitext_chunk(r, openaitext_choice(e->choice, e->text, e->len, logprobs, NULL),
@@ -185,12 +195,12 @@ static err openaitext_event(struct wirereply *r, const struct answering_event *e
 
 static json_t *openaitext_whole_choice(const struct wirereply *r, size_t i)
 {
-    const struct wirereply_choice *c = &r->choices[i];
+    struct wirereply_choice *c = &r->choices[i];
     struct strbuf text = {0};
     err e = strbuf_puts(&text, openaitext_echo(r));
     e = e == ERR_OK && c->content.len > 0 ? strbuf_append(&text, c->content.data, c->content.len)
                                           : e;
-    json_t *logprobs = c->content_logprobs ? openaitext_logprobs(c->content_logprobs, 0) : NULL;
+    json_t *logprobs = c->content_logprobs ? openaitext_logprobs(c->content_logprobs, &c->offset) : NULL;
     json_t *choice = e == ERR_OK ? openaitext_choice(i, text.data, text.len, logprobs,
                                                      openaitext_finish(c->finish))
                                  : NULL;

@@ -157,7 +157,7 @@ static err wirereply_collect(struct wirereply *r, const struct answering_event *
     case ANSWERING_DONE:
         c->finish = e->finish;
         c->stopped_by = e->stopped_by;
-        return wirereply_add_logprobs(r, &c->content_logprobs, e->tokens);
+        return ERR_OK;
     default: return ERR_OK;
     }
 }
@@ -186,7 +186,8 @@ static void wirereply_fail(struct wirereply_source *s, struct exchange *x, const
 static void wirereply_tell(struct wirereply_source *s, bool whole)
 {
     if (!s->told && s->done) {
-        s->done(s->user, &s->reply.usage, whole);
+        struct answering_usage used = answering_so_far(s->reply.answering);
+        s->done(s->user, &used, whole);
     }
     s->told = true;
 }

@@ -20,6 +20,7 @@ struct wirereply_choice {
     json_t *content_logprobs, *reasoning_logprobs; /* lists; NULL: none */
     enum answering_finish finish;
     const char *stopped_by; /* a stop string; NULL: none */
+    size_t offset;          /* the format's own: how far its tokens have come */
 };
 
 struct wirereply;

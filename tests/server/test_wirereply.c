@@ -1,0 +1,577 @@
+/* Answers over HTTP, from a tiny model: a stream says what the document says; choices, stops, probabilities, biases,
+ * grammars, tools; what cannot be asked; and what becomes of a reader that goes. */
+#include "server/servicefixture.h"
+
+#include <pthread.h>
+
+static struct servicefixture chat, think;
+
+static int open_models(void **state)
+{
+    const struct service_options chatml = {.format = CHAT_CHATML, .batcher = {.running = 4, .waiting = 4}};
+    const struct service_options v31 = {.format = CHAT_DEEPSEEK_V31};
+    (void)state;
+    servicefixture_open(&chat, ENGINEFIXTURE_CHAT, &chatml);
+    servicefixture_open(&think, SERVICEFIXTURE_THINK, &v31);
+    return 0;
+}
+
+static int close_models(void **state)
+{
+    (void)state;
+    servicefixture_close(&chat);
+    servicefixture_close(&think);
+    return 0;
+}
+
+static json_t *ask(const struct servicefixture *f, const char *path, const char *body)
+{
+    int status;
+    json_t *d = servicefixture_post(f, path, body, &status);
+    if (status != 200) {
+        fail_msg("%s → %d %s", body, status, servicefixture_text(d, "error.message"));
+    }
+    return d;
+}
+
+static json_t *ask_stream(const struct servicefixture *f, const char *path, const char *body)
+{
+    char text[4000], value[1024];
+    snprintf(text, sizeof text, "%.*s,\"stream\":true,\"stream_options\":{\"include_usage\":true}}",
+             (int)strlen(body) - 1, body);
+    struct rawclient_reply r = servicefixture_raw(f, "POST", path, "", text);
+    if (r.status != 200) {
+        fail_msg("%s → %d %s", text, r.status, r.body);
+    }
+    assert_string_equal(rawclient_header(&r, "Content-Type", value), "text/event-stream");
+    json_t *list = servicefixture_events(r.body);
+    rawclient_free(&r);
+    return list;
+}
+
+/* ---- A stream put together is the document. ---- */
+
+static void append(json_t *object, const char *key, const json_t *piece)
+{
+    if (json_is_string(piece)) {
+        const char *before = json_string_value(json_object_get(object, key));
+        json_t *joined = json_sprintf("%s%s", before ? before : "", json_string_value(piece));
+        assert_non_null(joined);
+        json_object_set_new(object, key, joined);
+    }
+}
+
+static void append_calls(json_t *message, const json_t *deltas)
+{
+    size_t i;
+    json_t *delta;
+    json_array_foreach((json_t *)deltas, i, delta)
+    {
+        json_t *calls = json_object_get(message, "tool_calls");
+        size_t index = (size_t)json_integer_value(json_object_get(delta, "index"));
+        assert_true(json_is_integer(json_object_get(delta, "index")));
+        if (!calls) {
+            calls = json_array();
+            json_object_set_new(message, "tool_calls", calls);
+        }
+        if (index == json_array_size(calls)) { /* the first of a call says all but the arguments */
+            assert_non_null(servicefixture_at(delta, "id"));
+            json_array_append_new(calls, json_deep_copy(delta));
+        } else {
+            assert_null(servicefixture_at(delta, "id"));
+            append(servicefixture_at(json_array_get(calls, index), "function"), "arguments",
+                   servicefixture_at(delta, "function.arguments"));
+        }
+    }
+}
+
+static void append_list(json_t *object, const char *key, const json_t *more)
+{
+    json_t *list = json_object_get(object, key);
+    if (json_is_array(more)) {
+        if (!list) {
+            list = json_array();
+            json_object_set_new(object, key, list);
+        }
+        json_array_extend(list, (json_t *)more);
+    }
+}
+
+/* Chunks into one choice as the document has it: {"message"|"text","finish_reason","logprobs"}. */
+static json_t *joined(const json_t *events, size_t index, bool text)
+{
+    json_t *choice = json_pack("{s:{s:s}, s:{}}", "message", "content", "", "logprobs");
+    size_t i;
+    json_t *e;
+    json_array_foreach((json_t *)events, i, e)
+    {
+        const json_t *c = servicefixture_at(e, "choices.0"), *delta = servicefixture_at(c, "delta");
+        json_t *message = json_object_get(choice, "message"), *probabilities = json_object_get(choice, "logprobs");
+        if (!c || json_integer_value(json_object_get(c, "index")) != (json_int_t)index) {
+            continue;
+        }
+        assert_int_equal(json_array_size(servicefixture_at(e, "choices")), 1);
+        assert_null(servicefixture_at(choice, "finish_reason")); /* the last says how it ended */
+        append(message, "content", text ? servicefixture_at(c, "text") : servicefixture_at(delta, "content"));
+        append(message, "reasoning_content", servicefixture_at(delta, "reasoning_content"));
+        append(message, "role", servicefixture_at(delta, "role"));
+        append_calls(message, servicefixture_at(delta, "tool_calls"));
+        static const char *const lists[] = {"content",     "reasoning_content", "tokens", "token_logprobs",
+                                            "text_offset", "top_logprobs"};
+        for (size_t k = 0; k < sizeof lists / sizeof *lists; k++) {
+            append_list(probabilities, lists[k], json_object_get(servicefixture_at(c, "logprobs"), lists[k]));
+        }
+        append(choice, "finish_reason", servicefixture_at(c, "finish_reason"));
+    }
+    return choice;
+}
+
+static void same(const json_t *a, const json_t *b, const char *what, const char *body)
+{
+    bool nothing = !a || json_is_null(a) || (json_is_object(a) && json_object_size(a) == 0) ||
+                   (json_is_string(a) && json_string_length(a) == 0),
+         none = !b || json_is_null(b) || (json_is_string(b) && json_string_length(b) == 0);
+    if (!(nothing && none) && !json_equal(a, b)) {
+        char *x = json_text_dup(a, JSON_ENCODE_ANY), *y = json_text_dup(b, JSON_ENCODE_ANY);
+        fail_msg("%s of %s: %s in the stream, %s in the document", what, body, x, y);
+    }
+}
+
+/* Ids of calls are drawn each time; what counts is that they are there. */
+static json_t *without_ids(json_t *calls)
+{
+    size_t i;
+    json_t *call;
+    json_array_foreach(calls, i, call)
+    {
+        assert_memory_equal(servicefixture_text(call, "id"), "call_", 5);
+        json_object_del(call, "id");
+    }
+    return calls;
+}
+
+static void stream_is_document(const struct servicefixture *f, const char *path, const char *body)
+{
+    json_t *d = ask(f, path, body), *events = ask_stream(f, path, body), *choices = json_object_get(d, "choices");
+    bool text = strstr(path, "/chat/") == NULL;
+    for (size_t i = 0; i < json_array_size(choices); i++) {
+        json_t *whole = json_array_get(choices, i), *parts = joined(events, i, text);
+        json_t *message = text ? whole : json_object_get(whole, "message");
+        same(servicefixture_at(parts, "message.content"), json_object_get(message, text ? "text" : "content"), "content",
+             body);
+        same(servicefixture_at(parts, "message.reasoning_content"), json_object_get(message, "reasoning_content"),
+             "reasoning", body);
+        same(without_ids(servicefixture_at(parts, "message.tool_calls")), without_ids(json_object_get(message, "tool_calls")),
+             "calls", body);
+        same(servicefixture_at(parts, "finish_reason"), json_object_get(whole, "finish_reason"), "finish", body);
+        json_t *probabilities = json_object_get(whole, "logprobs");
+        if (json_is_null(json_object_get(probabilities, "reasoning_content"))) {
+            json_object_del(probabilities, "reasoning_content");
+        }
+        if (json_is_null(json_object_get(probabilities, "content"))) {
+            json_object_del(probabilities, "content");
+        }
+        same(servicefixture_at(parts, "logprobs"), probabilities, "logprobs", body);
+        json_decref(parts);
+    }
+    json_t *last = json_array_get(events, json_array_size(events) - 1);
+    assert_int_equal(json_array_size(json_object_get(last, "choices")), 0);
+    static const char *const counts[] = {"prompt_tokens", "completion_tokens", "total_tokens"};
+    for (size_t i = 0; i < 3; i++) {
+        same(servicefixture_at(json_object_get(last, "usage"), counts[i]), servicefixture_at(json_object_get(d, "usage"), counts[i]),
+             counts[i], body);
+    }
+    json_decref(d);
+    json_decref(events);
+}
+
+#define CHAT "/v1/chat/completions"
+#define TEXT "/v1/completions"
+#define HELLO "\"messages\":[{\"role\":\"user\",\"content\":\"hello\"}]"
+#define SUM "\"messages\":[{\"role\":\"user\",\"content\":\"sum\"}],\"temperature\":0"
+#define TOOL(name) \
+    "{\"type\":\"function\",\"function\":{\"name\":\"" name "\",\"parameters\":{\"type\":\"object\",\"properties\":{\"n\":" \
+    "{\"enum\":[1,2]}},\"required\":[\"n\"],\"additionalProperties\":false}}}"
+#define TOOLS "\"tools\":[" TOOL("one") "," TOOL("two") "]"
+
+static void test_a_stream_says_what_the_document_says(void **state)
+{
+    static const char *const chats[] = {
+        "{" HELLO ",\"temperature\":0}",
+        "{" HELLO ",\"temperature\":0,\"logprobs\":true,\"top_logprobs\":3}",
+        "{" HELLO ",\"temperature\":0,\"logprobs\":true,\"max_tokens\":9}",
+        "{" HELLO ",\"temperature\":0,\"logprobs\":true,\"stop\":\"llo!\"}",
+        "{" HELLO ",\"temperature\":0,\"stop\":[\"zzz\",\"\\u4f60\"]}",
+        "{" HELLO ",\"temperature\":1.5,\"seed\":7,\"n\":4,\"max_tokens\":24,\"logprobs\":true,\"top_logprobs\":2}",
+        "{" HELLO ",\"temperature\":1,\"seed\":-9223372036854775807,\"max_tokens\":5}",
+        "{" HELLO ",\"temperature\":0,\"logit_bias\":{\"72\":-100},\"max_tokens\":6}",
+        "{" HELLO ",\"temperature\":2,\"seed\":3,\"response_format\":{\"type\":\"json_object\"},\"max_tokens\":60}",
+        "{" HELLO ",\"temperature\":0,\"grammar\":\"root ::= \\\"yes\\\" | \\\"no\\\"\"}",
+        "{" HELLO "," TOOLS ",\"tool_choice\":\"required\",\"temperature\":1,\"seed\":1,\"max_tokens\":300}",
+        "{" HELLO "," TOOLS ",\"tool_choice\":\"none\",\"temperature\":0,\"max_tokens\":20}",
+        "{" HELLO "," TOOLS ",\"temperature\":0,\"max_tokens\":20}",
+    };
+    static const char *const texts[] = {
+        "{\"prompt\":\"hello\",\"temperature\":0,\"max_tokens\":12}",
+        "{\"prompt\":\"h\\u00e9llo\",\"echo\":true,\"temperature\":1,\"seed\":3,\"n\":2,\"max_tokens\":12}",
+        "{\"prompt\":\"hello\",\"logprobs\":2,\"temperature\":0,\"max_tokens\":12}",
+        "{\"prompt\":[104,101],\"logprobs\":0,\"temperature\":0,\"max_tokens\":7,\"stop\":\"e\"}",
+        "{\"prompt\":[\"hello\"],\"temperature\":0,\"max_tokens\":1}",
+    };
+    static const char *const thoughts[] = {
+        "{" SUM "}",
+        "{" SUM ",\"thinking\":{\"type\":\"disabled\"}}",
+        "{" SUM ",\"logprobs\":true}",
+        "{" SUM ",\"max_tokens\":9}",
+        "{" SUM ",\"max_tokens\":9,\"logprobs\":true,\"top_logprobs\":1}",
+        "{" SUM ",\"model\":\"deepseek-chat\"}",
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof chats / sizeof *chats; i++) {
+        stream_is_document(&chat, CHAT, chats[i]);
+    }
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        stream_is_document(&chat, TEXT, texts[i]);
+    }
+    for (size_t i = 0; i < sizeof thoughts / sizeof *thoughts; i++) {
+        stream_is_document(&think, CHAT, thoughts[i]);
+    }
+}
+
+/* ---- What is asked comes. ---- */
+
+static void answers(const struct servicefixture *f, const char *body, const char *path, const char *text)
+{
+    json_t *d = ask(f, CHAT, body);
+    servicefixture_says(d, path, text);
+    json_decref(d);
+}
+
+static void test_answers(void **state)
+{
+    (void)state;
+#define CONTENT "choices.0.message.content"
+#define FINISH "choices.0.finish_reason"
+    answers(&chat, "{" HELLO ",\"temperature\":0}", CONTENT, "Hello! \xe4\xbd\xa0\xe5\xa5\xbd \xf0\x9f\x90\xb3");
+    answers(&chat, "{" HELLO ",\"temperature\":0}", FINISH, "stop");
+    answers(&chat, "{" HELLO ",\"temperature\":0}", "model", "tiny");
+    answers(&chat, "{" HELLO ",\"temperature\":0,\"model\":\"gpt-4o\"}", CONTENT, "Hello! \xe4\xbd\xa0\xe5\xa5\xbd \xf0\x9f\x90\xb3");
+    answers(&chat, "{" HELLO ",\"temperature\":0,\"stop\":\" \"}", CONTENT, "Hello!");
+    answers(&chat, "{" HELLO ",\"temperature\":0,\"stop\":[\"o!\",\"l\"]}", CONTENT, "He");
+    answers(&chat, "{" HELLO ",\"temperature\":0,\"max_tokens\":3}", CONTENT, "Hel");
+    answers(&chat, "{" HELLO ",\"temperature\":0,\"max_completion_tokens\":3}", FINISH, "length");
+    answers(&chat, "{" HELLO ",\"temperature\":0,\"logit_bias\":{\"90\":100},\"max_tokens\":3}", CONTENT, "ZZZ");
+    answers(&chat, "{" HELLO ",\"grammar\":\"root ::= \\\"ab\\\"\"}", CONTENT, "ab");
+    answers(&chat,
+            "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"hel\"},"
+            "{\"type\":\"text\",\"text\":\"lo\"}]}],\"temperature\":0}",
+            CONTENT, "Hello! \xe4\xbd\xa0\xe5\xa5\xbd \xf0\x9f\x90\xb3");
+    answers(&think, "{" SUM "}", CONTENT, "It is 5.");
+    answers(&think, "{" SUM "}", "choices.0.message.reasoning_content", "Two and three.\nThat makes 5.");
+    answers(&think, "{" SUM ",\"thinking\":{\"type\":\"disabled\"}}", "choices.0.message.reasoning_content", "(none)");
+    answers(&think, "{" SUM ",\"model\":\"deepseek-chat\"}", "choices.0.message.reasoning_content", "(none)");
+    answers(&think, "{" SUM ",\"reasoning_effort\":\"none\"}", "choices.0.message.reasoning_content", "(none)");
+    answers(&think, "{" SUM ",\"max_tokens\":9}", CONTENT, "");
+    answers(&think, "{" SUM ",\"max_tokens\":9}", "choices.0.message.reasoning_content", "Two and t");
+    answers(&think, "{" SUM ",\"max_tokens\":9}", FINISH, "length");
+}
+
+static void test_seeds_repeat(void **state)
+{
+    char body[300];
+    (void)state;
+    json_t *first = NULL;
+    for (int seed = 5; seed < 8; seed++) {
+        snprintf(body, sizeof body, "{" HELLO ",\"temperature\":2,\"max_tokens\":30,\"seed\":%d,\"n\":2}", seed);
+        json_t *a = ask(&chat, CHAT, body), *b = ask(&chat, CHAT, body);
+        same(servicefixture_at(a, "choices"), servicefixture_at(b, "choices"), "choices", body);
+        assert_string_not_equal(servicefixture_text(a, CONTENT), servicefixture_text(a, "choices.1.message.content"));
+        assert_true(!first || !json_equal(servicefixture_at(first, "choices"), servicefixture_at(a, "choices")));
+        json_decref(first);
+        json_decref(b);
+        first = a;
+    }
+    json_decref(first);
+}
+
+static void test_forms_are_kept(void **state)
+{
+    static const char schema[] = "{\"type\":\"object\",\"properties\":{\"age\":{\"type\":\"integer\",\"minimum\":0,\"maximum\":99},"
+                                 "\"name\":{\"enum\":[\"Ann\",\"Bob\"]}},\"required\":[\"age\",\"name\"],\"additionalProperties\":false}";
+    (void)state;
+    for (int seed = 1; seed <= 6; seed++) {
+        char body[1000];
+        snprintf(body, sizeof body, "{" HELLO ",\"temperature\":1.5,\"seed\":%d,\"response_format\":{\"type\":\"json_schema\","
+                                    "\"json_schema\":{\"name\":\"p\",\"strict\":true,\"schema\":%s}}}", seed, schema);
+        json_t *d = ask(&chat, CHAT, body);
+        servicefixture_says(d, FINISH, "stop");
+        const char *text = servicefixture_text(d, CONTENT);
+        json_t *said = servicefixture_parse(text, strlen(text));
+        json_int_t age = json_integer_value(servicefixture_at(said, "age"));
+        assert_true(json_is_integer(servicefixture_at(said, "age")) && age >= 0 && age <= 99);
+        assert_true(strcmp(servicefixture_text(said, "name"), "Ann") == 0 || strcmp(servicefixture_text(said, "name"), "Bob") == 0);
+        json_decref(said);
+        json_decref(d);
+        static const char *const choices[] = {"\"required\"", "{\"type\":\"function\",\"function\":{\"name\":\"two\"}}"};
+        for (int named = 0; named < 2; named++) {
+            snprintf(body, sizeof body, "{" HELLO "," TOOLS ",\"tool_choice\":%s,\"parallel_tool_calls\":false,\"max_tokens\":500,"
+                     "\"temperature\":1.5,\"seed\":%d}",
+                     choices[named], seed);
+            d = ask(&chat, CHAT, body);
+            servicefixture_says(d, FINISH, "tool_calls");
+            assert_true(json_is_null(servicefixture_at(d, CONTENT)));
+            assert_int_equal(json_array_size(servicefixture_at(d, "choices.0.message.tool_calls")), 1);
+            const char *name = servicefixture_text(d, "choices.0.message.tool_calls.0.function.name");
+            assert_true(strcmp(name, "two") == 0 || (!named && strcmp(name, "one") == 0));
+            text = servicefixture_text(d, "choices.0.message.tool_calls.0.function.arguments");
+            said = servicefixture_parse(text, strlen(text));
+            assert_true(json_integer_value(servicefixture_at(said, "n")) == 1 || json_integer_value(servicefixture_at(said, "n")) == 2);
+            json_decref(said);
+            json_decref(d);
+        }
+    }
+}
+
+static void test_probabilities(void **state)
+{
+    (void)state;
+    json_t *d = ask(&chat, CHAT, "{" HELLO ",\"temperature\":0,\"logprobs\":true,\"top_logprobs\":20}"), *token;
+    const json_t *list = servicefixture_at(d, "choices.0.logprobs.content");
+    struct strbuf text = {0};
+    size_t i;
+    json_array_foreach((json_t *)list, i, token)
+    {
+        const json_t *bytes = servicefixture_at(token, "bytes"), *top = servicefixture_at(token, "top_logprobs");
+        double mine = json_number_value(servicefixture_at(token, "logprob"));
+        assert_int_equal(json_array_size(top), 20);
+        assert_true(mine <= 0 && mine == json_number_value(servicefixture_at(token, "top_logprobs.0.logprob")));
+        for (size_t k = 0; k < json_array_size(bytes); k++) {
+            char byte = (char)json_integer_value(json_array_get(bytes, k));
+            assert_int_equal(strbuf_append(&text, &byte, 1), ERR_OK);
+        }
+    }
+    assert_string_equal(text.data, servicefixture_text(d, CONTENT)); /* the bytes of the tokens are the text */
+    strbuf_deinit(&text);
+    json_decref(d);
+    d = ask(&chat, CHAT, "{" HELLO ",\"temperature\":0}");
+    assert_true(json_is_null(servicefixture_at(d, "choices.0.logprobs")));
+    json_decref(d);
+    d = ask(&chat, TEXT, "{\"prompt\":\"hello\",\"logprobs\":1,\"logit_bias\":{\"90\":100},\"max_tokens\":3}");
+    assert_int_equal(json_integer_value(servicefixture_at(d, "choices.0.logprobs.text_offset.2")), 2);
+    assert_int_equal(json_object_size(servicefixture_at(d, "choices.0.logprobs.top_logprobs.0")), 1);
+    json_decref(d);
+}
+
+static void test_usage(void **state)
+{
+    (void)state;
+    json_t *d = ask(&chat, CHAT, "{" HELLO ",\"temperature\":0,\"max_tokens\":4,\"n\":3}");
+    const json_t *u = servicefixture_at(d, "usage");
+    json_int_t prompt = json_integer_value(servicefixture_at(u, "prompt_tokens"));
+    assert_int_equal(json_integer_value(servicefixture_at(u, "completion_tokens")), 12);
+    assert_int_equal(json_integer_value(servicefixture_at(u, "total_tokens")), prompt + 12);
+    assert_int_equal(json_integer_value(servicefixture_at(u, "prompt_cache_hit_tokens")) +
+                         json_integer_value(servicefixture_at(u, "prompt_cache_miss_tokens")), prompt);
+    json_decref(d);
+    d = ask(&think, CHAT, "{" SUM "}");
+    json_int_t thoughts = json_integer_value(servicefixture_at(d, "usage.completion_tokens_details.reasoning_tokens"));
+    assert_true(thoughts >= 28 && thoughts <= 30); /* a token a letter, and the one that ends them */
+    json_decref(d);
+}
+
+/* ---- What cannot be asked. ---- */
+
+static void refused(const struct servicefixture *f, const char *path, const char *body, int status, const char *code,
+                    const char *says)
+{
+    int found;
+    json_t *d = servicefixture_post(f, path, body, &found);
+    if (found != status || strcmp(servicefixture_text(d, "error.code"), code) != 0 ||
+        !strstr(servicefixture_text(d, "error.message"), says)) {
+        fail_msg("%.200s → %d %s %s", body, found, servicefixture_text(d, "error.code"), servicefixture_text(d, "error.message"));
+    }
+    json_decref(d);
+}
+
+static void test_what_this_model_cannot_do_is_said(void **state)
+{
+    char *big = malloc(20000);
+    size_t n = (size_t)sprintf(big, "{\"messages\":[{\"role\":\"user\",\"content\":\"");
+    memset(big + n, 'a', 9000);
+    strcpy(big + n + 9000, "\"}]}");
+    (void)state;
+    refused(&chat, CHAT, big, 400, "context_length_exceeded", "8192");
+    refused(&chat, CHAT, big, 400, "context_length_exceeded", "90");
+    free(big);
+    refused(&chat, CHAT, "{" HELLO ",\"thinking\":{\"type\":\"enabled\"}}", 400, "unsupported", "cannot think");
+    refused(&chat, CHAT, "{" HELLO ",\"logit_bias\":{\"100000\":1}}", 400, "invalid_value", "100000");
+    refused(&chat, CHAT, "{" HELLO ",\"grammar\":\"root ::= (\"}", 400, "invalid_value", "");
+    refused(&chat, CHAT, "{" HELLO ",\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"schema\":{\"type\":\"objekt\"}}}}",
+            400, "invalid_value", "objekt");
+    refused(&chat, CHAT, "{" HELLO ",\"grammar\":\"root ::= \\\"a\\\"\",\"response_format\":{\"type\":\"json_object\"}}", 400,
+            "invalid_value", "response_format");
+    refused(&chat, CHAT, "{" HELLO ",\"model\":\"llama\"}", 404, "model_not_found", "\"tiny\"");
+    refused(&chat, CHAT, "{\"messages\":[{\"role\":\"assistant\",\"content\":\"x\"}]}", 400, "invalid_value", "assistant");
+    refused(&chat, TEXT, "{\"prompt\":[300]}", 422, "out_of_range", "258");
+    refused(&chat, TEXT, "{\"prompt\":\"a\",\"suffix\":\"b\"}", 400, "unsupported", "middle");
+    refused(&chat, TEXT, "{\"prompt\":\"\"}", 400, "invalid_value", "empty");
+    refused(&chat, TEXT, "{\"prompt\":[104],\"echo\":true}", 400, "unsupported", "echo");
+    refused(&chat, TEXT, "{\"prompt\":\"a\",\"echo\":true,\"logprobs\":1}", 400, "unsupported", "echo");
+    refused(&chat, "/v1/embeddings", "{\"input\":\"a\"}", 400, "unsupported", "embeddings");
+    refused(&chat, CHAT, "{", 400, "invalid_json", "");
+    refused(&chat, CHAT, "[]", 400, "invalid_type", "object");
+    refused(&chat, CHAT, "{" HELLO ",\"n\":1,\"n\":2}", 400, "invalid_json", "");
+    refused(&chat, CHAT, "{" HELLO ",\"temperature\":1e400}", 400, "invalid_json", "");
+}
+
+static void test_fields_without_effect_are_named_in_a_header(void **state)
+{
+    static const struct {
+        const char *body, *names;
+    } rows[] = {{"{" HELLO ",\"max_tokens\":1,\"store\":true,\"zeal\":1}", "store, zeal"},
+                {"{" HELLO ",\"max_tokens\":1,\"a\\nb\":1}", "a?b"},
+                {"{" HELLO ",\"max_tokens\":1,\" \":1}", NULL},
+                {"{" HELLO ",\"max_tokens\":1,\"\":1}", NULL},
+                {"{" HELLO ",\"max_tokens\":1,\"a\\tb \":1}", NULL},
+                {"{" HELLO ",\"max_tokens\":1,\"\\u4f60\":1}", NULL}};
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char value[1024];
+        struct rawclient_reply r = servicefixture_raw(&chat, "POST", CHAT, "", rows[i].body);
+        if (r.status != 200) {
+            fail_msg("%s → %s%s", rows[i].body, r.head, r.body);
+        }
+        assert_true(!rows[i].names || strcmp(rawclient_header(&r, "X-Fathom-Ignored", value), rows[i].names) == 0);
+        rawclient_free(&r);
+    }
+}
+
+/* ---- Readers that go, and crowds. ---- */
+
+static bool falls_idle(const struct servicefixture *f, double seconds)
+{
+    double until = progress_clock() + seconds;
+    struct batcher_counts c;
+    do {
+        c = enginethread_counts(f->service->model.thread);
+        if (c.running + c.waiting == 0 && c.reserved == 0) {
+            return true;
+        }
+        usleep(5000);
+    } while (progress_clock() < until);
+    return false;
+}
+
+static double metric(const char *name)
+{
+    struct rawclient_reply r = servicefixture_raw(&chat, "GET", "/metrics", "", "");
+    char line[100];
+    snprintf(line, sizeof line, "\n%s ", name);
+    const char *at = strstr(r.body, line);
+    assert_non_null(at);
+    double value = atof(at + strlen(line));
+    rawclient_free(&r);
+    return value;
+}
+
+/* Never ends by itself: the token that would end it is forbidden. */
+#define LONG "\"logit_bias\":{\"258\":-100},\"max_tokens\":7000,\"temperature\":1"
+
+static void test_a_reader_that_goes_frees_its_place(void **state)
+{
+    double broken = metric("fathom_answers_broken_total"), made = metric("fathom_completion_tokens_total"),
+           read = metric("fathom_prompt_tokens_total");
+    (void)state;
+    for (int stream = 0; stream < 2; stream++) {
+        struct rawclient c = rawclient_open(chat.port);
+        servicefixture_begin(&c, "POST", CHAT, "", stream ? "{" HELLO "," LONG ",\"stream\":true,\"n\":2}" : "{" HELLO "," LONG "}");
+        if (stream) {
+            assert_true(rawclient_until(&c, "\"content\":\"", 5000));
+        }
+        usleep(200000);
+        struct batcher_counts now = enginethread_counts(chat.service->model.thread);
+        assert_true(now.running > 0 && now.reserved > 0);
+        rawclient_close(&c);
+        assert_true(falls_idle(&chat, 2));
+    }
+    assert_true(metric("fathom_answers_broken_total") >= broken + 2); /* counted, with what it cost */
+    assert_true(metric("fathom_completion_tokens_total") > made && metric("fathom_prompt_tokens_total") > read);
+}
+
+static void test_too_many_at_once_are_told_to_come_back(void **state)
+{
+    (void)state;
+    struct rawclient c[8], late; /* four run, four wait */
+    char value[1024];
+    for (int i = 0; i < 8; i++) {
+        c[i] = rawclient_open(chat.port);
+        servicefixture_begin(&c[i], "POST", CHAT, "", "{" HELLO "," LONG ",\"stream\":true}");
+        double until = progress_clock() + 5;
+        struct batcher_counts now;
+        do {
+            usleep(1000);
+            now = enginethread_counts(chat.service->model.thread);
+        } while (now.running + now.waiting < (size_t)i + 1 && progress_clock() < until);
+    }
+    for (int stream = 0; stream < 2; stream++) {
+        late = rawclient_open(chat.port);
+        servicefixture_begin(&late, "POST", CHAT, "", stream ? "{" HELLO ",\"stream\":true}" : "{" HELLO ",\"n\":2}");
+        struct rawclient_reply r = rawclient_reply(&late);
+        if (r.status != 429) {
+            fail_msg("%s%s", r.head, r.body);
+        }
+        assert_string_equal(rawclient_header(&r, "Retry-After", value), "1");
+        json_t *d = servicefixture_parse(r.body, r.len);
+        servicefixture_says(d, "error.code", "overloaded");
+        json_decref(d);
+        rawclient_free(&r);
+        rawclient_close(&late);
+    }
+    for (int i = 0; i < 8; i++) {
+        rawclient_close(&c[i]);
+    }
+    assert_true(falls_idle(&chat, 3));
+    json_decref(ask(&chat, CHAT, "{" HELLO "}"));
+}
+
+static void *chatter(void *user)
+{
+    json_t **out = user;
+    int status;
+    *out = servicefixture_post(&chat, CHAT, "{" HELLO ",\"temperature\":0}", &status);
+    return NULL;
+}
+
+static void test_many_at_once_get_the_same_answer(void **state)
+{
+    enum { MANY = 8 };
+    pthread_t threads[MANY];
+    json_t *said[MANY];
+    (void)state;
+    for (int i = 0; i < MANY; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, chatter, &said[i]), 0);
+    }
+    for (int i = 0; i < MANY; i++) {
+        pthread_join(threads[i], NULL);
+        servicefixture_says(said[i], CONTENT, "Hello! \xe4\xbd\xa0\xe5\xa5\xbd \xf0\x9f\x90\xb3");
+        json_decref(said[i]);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_stream_says_what_the_document_says),
+        cmocka_unit_test(test_answers),
+        cmocka_unit_test(test_seeds_repeat),
+        cmocka_unit_test(test_forms_are_kept),
+        cmocka_unit_test(test_probabilities),
+        cmocka_unit_test(test_usage),
+        cmocka_unit_test(test_what_this_model_cannot_do_is_said),
+        cmocka_unit_test(test_fields_without_effect_are_named_in_a_header),
+        cmocka_unit_test(test_a_reader_that_goes_frees_its_place),
+        cmocka_unit_test(test_too_many_at_once_are_told_to_come_back),
+        cmocka_unit_test(test_many_at_once_get_the_same_answer),
+    };
+    return cmocka_run_group_tests(tests, open_models, close_models);
+}
