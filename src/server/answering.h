@@ -94,13 +94,10 @@ const int32_t *answering_prompt(const struct answering *a, size_t *n);
 
 /* The next event; false: none has come yet, or the end was. */
 bool answering_next(struct answering *a, struct answering_event *out);
-<<<<<<< HEAD
 /* Choices that still think stop thinking and answer. */
 void answering_answer_now(struct answering *a);
-=======
 /* What was used until now: of an answer that nobody waits for any longer. */
 struct answering_usage answering_so_far(const struct answering *a);
->>>>>>> 7405f9d (server/answering: what a reader that went has used is counted; no probability of the token that ends; server/openaitext: offsets count characters, echo without what it cannot have; tests/server: a stream says what the document says)
 /* Ends what still runs. NULL is fine. */
 void answering_end(struct answering *a);
 

@@ -92,8 +92,8 @@ bool openaitext_read(struct question *q, struct apierror *e)
 
 /* ---- Answers. ---- */
 
-/* Text completions have the older form of log-probabilities: lists side by side. *offset: how many characters of
- * the answer come before these tokens, and then with them. */
+/* Text completions have the older form of log-probabilities: lists side by side. *offset: how many characters
+ * of the answer come before these tokens, and then with them. */
 static json_t *openaitext_logprobs(const json_t *tokens, size_t *offset)
 {
     json_t *names = json_array(), *values = json_array(), *tops = json_array(),
