@@ -2,7 +2,8 @@
  * from the sealed chats after the store opens, a slice at a time, and kept up to date by whoever changes a
  * chat. What a person types is taken as words, never as syntax: a message is found when it holds all of them.
  * Where words are written without blanks (Chinese, Japanese, Thai …) any stretch of text is found, from one
- * character on; elsewhere the beginning of a word is enough for its last one. Case and accents do not matter.
+ * character on; elsewhere the last word may be a beginning of two letters or more. Case and accents do not
+ * matter.
  *
  * Internal to the store of chats. All but _open, _close and _fill are called inside a transaction of the shelf;
  * for a temporary shelf they do nothing. */

@@ -121,10 +121,11 @@ static bool searchwords_goes_on(const struct searchwords_query *q, size_t i)
     return i + 1 < q->n && w->alone && w[1].alone && w->end == w[1].start;
 }
 
-/* Whether only the beginning of word i must be there: of the last, which may not be typed to its end. */
+/* Whether only the beginning of word i must be there: of the last, which may not be typed to its end. One
+ * letter begins too many to be of use. */
 static bool searchwords_begins(const struct searchwords_query *q, size_t i)
 {
-    return i + 1 == q->n && !q->words[i].alone;
+    return i + 1 == q->n && !q->words[i].alone && q->words[i].length > 1;
 }
 
 err searchwords_expression(const struct searchwords_query *q, struct strbuf *out)
