@@ -21,14 +21,15 @@ enum {
     CMD_SERVE_PER_ADDRESS = 256, /* connections */
     CMD_SERVE_ANSWER = 8192,     /* tokens */
     CMD_SERVE_FILE_MAX = 1 << 20,
-    CMD_SERVE_ROWS = 17,
+    CMD_SERVE_DISK_MIB = 1024,
+    CMD_SERVE_ROWS = 19,
 };
 
 enum cmd_serve_sandbox { CMD_SERVE_FULL, CMD_SERVE_EGRESS, CMD_SERVE_OFF };
 
 struct cmd_serve {
     struct settings settings;
-    size_t port, parallel, queue, cache_mib, answer_tokens;
+    size_t disk_mib, forget_days, port, parallel, queue, cache_mib, answer_tokens;
     const char *name, *socket, *aliases, *cert, *key;
     const char *address, *data;
     int sandbox; /* enum cmd_serve_sandbox */
@@ -134,6 +135,8 @@ static err cmd_serve_service(struct cmd_serve *c, struct errinfo *info)
                   .hosts = c->hosts.items,
                   .n_hosts = c->hosts.n},
         .data = c->folder,
+        .disk = c->disk_mib << 20,
+        .forget_days = c->forget_days,
         .passphrase = getenv("FATHOM_PASSPHRASE"),
         .pdf = c->pdf,
     };
@@ -247,7 +250,7 @@ static err cmd_serve_run(struct cmd_serve *c, struct errinfo *info)
 int cmd_serve(int argc, char **argv)
 {
     static const char *const sandboxes[] = {"full", "egress", "off", NULL};
-    struct cmd_serve c = {.port = CMD_SERVE_PORT, .answer_tokens = CMD_SERVE_ANSWER};
+    struct cmd_serve c = {.port = CMD_SERVE_PORT, .answer_tokens = CMD_SERVE_ANSWER, .disk_mib = CMD_SERVE_DISK_MIB};
     struct options_row rows[CMD_SERVE_ROWS + SETTINGS_ENGINE_ROWS + SETTINGS_SAMPLING_ROWS];
     size_t n = 0;
     int status;
@@ -271,6 +274,10 @@ int cmd_serve(int argc, char **argv)
     rows[n++] = options_size("queue", "N", 1, 1 << 16, &c.queue, "requests that may wait beside them (64)");
     rows[n++] = options_size("cache", "MIB", 1, 1 << 30, &c.cache_mib,
                              "memory for keys and values (half of what is free)");
+    rows[n++] = options_size("disk-cache", "MIB", 0, 1 << 30, &c.disk_mib,
+                             "of these, kept in the data folder, sealed (1024)");
+    rows[n++] = options_size("forget-days", "N", 1, 36500, &c.forget_days,
+                             "delete chats that nobody used for N days (never)");
     rows[n++] = options_size("answer-tokens", "N", 1, 1 << 30, &c.answer_tokens,
                              "longest answer to a request that names none (8192)");
     settings_sampling_rows(&c.settings, rows, &n);

@@ -14,6 +14,7 @@
 #include "server/openaitext.h"
 #include "server/pageanswers.h"
 #include "server/pagechats.h"
+#include "server/pagekeys.h"
 #include "server/pagesession.h"
 #include "server/responses.h"
 #include "server/responsesreply.h"
@@ -304,6 +305,7 @@ const struct route_table *const *api_tables(size_t *n)
         &pagesession_routes,
         &pagechats_routes,
         &pageanswers_routes,
+        &pagekeys_routes,
     };
     *n = sizeof tables / sizeof *tables;
     return tables;

@@ -191,6 +191,15 @@ static void pageanswers_begin(struct service *s, const struct exchange *x, struc
     liveanswer_begin(s->live, take_q, &o);
 }
 
+/* What was admitted does not come to an answer. */
+static void pageanswers_give_up(struct service *s, const struct exchange *x, bool admitted)
+{
+    static const struct answering_usage none;
+    if (admitted) {
+        service_meter(s, exchange_caller(x)->owner, &none, false);
+    }
+}
+
 /* The request's body; NULL: the reply says what is wrong. */
 static json_t *pageanswers_body(struct service *s, struct exchange *x, struct pageanswers_turn *out)
 {
@@ -247,7 +256,8 @@ static void pageanswers_ask(struct service *s, struct exchange *x, const struct 
     }
     struct question *q =
         e.status ? NULL : pageanswers_question(s, owner, chat, t.parent, t.settings, 1, &e);
-    if (q) {
+    bool admitted = q && service_admit(s, exchange_caller(x), &e);
+    if (admitted) {
         const struct chattree_turn turn = {t.parent, t.content, t.attachments,
                                            pageanswers_thinks[t.think]};
         err result = chattree_ask(s->chats, owner, chat, &turn, service_now(), &out, &info);
@@ -264,6 +274,7 @@ static void pageanswers_ask(struct service *s, struct exchange *x, const struct 
         }
     }
     if (e.status) {
+        pageanswers_give_up(s, x, admitted);
         question_free(q);
         service_refuse(s, x, &e, false);
     } else {
@@ -291,7 +302,8 @@ static void pageanswers_again(struct service *s, struct exchange *x, const struc
     }
     struct question *q =
         e.status ? NULL : pageanswers_question(s, owner, chat, t.parent, t.settings, 0, &e);
-    if (q) {
+    bool admitted = q && service_admit(s, exchange_caller(x), &e);
+    if (admitted) {
         err result = chattree_answer(s->chats, owner, chat, t.parent, pageanswers_thinks[t.think],
                                      service_now(), &out, &info);
         if (result != ERR_OK) {
@@ -299,6 +311,7 @@ static void pageanswers_again(struct service *s, struct exchange *x, const struc
         }
     }
     if (e.status) {
+        pageanswers_give_up(s, x, admitted);
         question_free(q);
         service_refuse(s, x, &e, false);
     } else {

@@ -1,11 +1,13 @@
 /* server/pagechats.c: see pagechats.h. */
 #include "server/pagechats.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
-#include "server/chatstore.h"
+#include "server/chatexport.h"
+#include "server/chatimport.h"
 #include "server/service.h"
 
 static const char *pagechats_owner(const struct exchange *x)
@@ -113,6 +115,80 @@ static void pagechats_delete_all(struct service *s, struct exchange *x, const st
     pagechats_done(s, x, e, 204, NULL, &info);
 }
 
+/* ---- To take away, and to bring. ---- */
+
+static void pagechats_download(struct service *s, struct exchange *x, const char *type,
+                               const char *name, struct strbuf *body)
+{
+    char disposition[128];
+    snprintf(disposition, sizeof disposition, "attachment; filename=\"%s\"", name);
+    exchange_add_header(x, "Content-Disposition", disposition);
+    exchange_add_header(x, "Cache-Control", "no-store");
+    metrics_request(s->metrics, 200);
+    exchange_reply(x, 200, type, body);
+}
+
+/* One chat, or (`id` NULL) all. */
+static void pagechats_give(struct service *s, struct exchange *x, const char *id)
+{
+    const char *format = exchange_query(x, "format");
+    bool markdown = format && strcmp(format, "markdown") == 0;
+    struct errinfo info = {0};
+    struct strbuf body = {0};
+    json_t *document = NULL;
+    char *text = NULL;
+    err e;
+    if (markdown && id) {
+        e = chatexport_markdown(s->chats, pagechats_owner(x), id, &text, &info);
+        e = e == ERR_OK ? strbuf_puts(&body, text) : e;
+    } else if (format && !markdown && strcmp(format, "json") != 0) {
+        e = err_set(&info, ERR_ARGUMENT, "format is \"%.40s\"; expected json or markdown", format);
+    } else if (markdown) {
+        e = err_set(&info, ERR_ARGUMENT,
+                    "all chats together are to be had as json; markdown is for one chat");
+    } else {
+        e = chatexport_json(s->chats, pagechats_owner(x), id, &document, &info);
+        e = e == ERR_OK ? wirereply_json(&body, document) : e;
+    }
+    mem_free(text);
+    if (e == ERR_OK) {
+        pagechats_download(s, x, markdown ? "text/markdown; charset=utf-8" : "application/json",
+                           markdown ? "chat.md"
+                           : id     ? "chat.json"
+                                    : "chats.json",
+                           &body);
+    } else {
+        strbuf_deinit(&body);
+        pagechats_done(s, x, e, 200, NULL, &info);
+    }
+}
+
+static void pagechats_export(struct service *s, struct exchange *x, const struct route_match *m)
+{
+    pagechats_give(s, x, m->parts[0]);
+}
+
+static void pagechats_export_all(struct service *s, struct exchange *x, const struct route_match *m)
+{
+    (void)m;
+    pagechats_give(s, x, NULL);
+}
+
+static void pagechats_import(struct service *s, struct exchange *x, const struct route_match *m)
+{
+    struct errinfo info = {0};
+    json_t *document = NULL;
+    size_t n = 0;
+    (void)m;
+    if (pagechats_body(s, x, &document)) {
+        err e = chatimport_read(s->chats, pagechats_owner(x), document, service_now(), &n, &info);
+        e = e == ERR_LIMIT ? ERR_ARGUMENT : e;
+        pagechats_done(s, x, e, 201,
+                       e == ERR_OK ? json_pack("{s:I}", "chats", (json_int_t)n) : NULL, &info);
+        json_decref(document);
+    }
+}
+
 /* ---- Presets. ---- */
 
 static void pagechats_presets(struct service *s, struct exchange *x, const struct route_match *m)
@@ -150,6 +226,9 @@ static const struct route_row pagechats_rows[] = {
     {"GET", "/api/chats/*", PAGECHATS_NEED, .handle = pagechats_get},
     {"PATCH", "/api/chats/*", PAGECHATS_NEED, .handle = pagechats_patch},
     {"DELETE", "/api/chats/*", PAGECHATS_NEED, .handle = pagechats_delete},
+    {"GET", "/api/chats/*/export", PAGECHATS_NEED, .handle = pagechats_export},
+    {"GET", "/api/export", PAGECHATS_NEED, .handle = pagechats_export_all},
+    {"POST", "/api/import", PAGECHATS_NEED, .handle = pagechats_import},
     {"GET", "/api/presets", PAGECHATS_NEED, .handle = pagechats_presets},
     {"PUT", "/api/presets", PAGECHATS_NEED, .handle = pagechats_put_presets},
 };

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/file.h"
 #include "base/mem.h"
 #include "server/api.h"
 #include "server/pagefiles.h"
@@ -46,16 +47,25 @@ static bool service_key(void *user, const char *secret, struct caller *out, stru
 
 /* ---- Beginning and end. ---- */
 
+/* `n` bytes, a multiple of VAULT_TAG, that follow from the key and a word. */
+static void service_tag(const struct vault_key *k, const char *word, unsigned char *out, size_t n)
+{
+    unsigned char what[16] = {0};
+    strncpy((char *)what, word, sizeof what - 1);
+    for (size_t i = 0; i < n; i += VAULT_TAG) {
+        what[15] = (unsigned char)(i / VAULT_TAG);
+        vault_tag(k, what, sizeof what, out + i);
+    }
+}
+
 /* A secret that stays as long as the folder: sessions of the page and cached prefixes outlive a
  * restart. */
 static err service_secret(struct service *s, struct errinfo *info)
 {
     struct vault_key *key;
-    static const unsigned char what[] = "service";
     TRY(vault_key_new(&key, info));
     vault_derive(database_vault(s->database), "service_", 0, key);
-    vault_tag(key, what, sizeof what, s->secret);
-    vault_tag(key, s->secret, VAULT_TAG, s->secret + VAULT_TAG);
+    service_tag(key, "service", s->secret, sizeof s->secret);
     vault_key_free(key);
     return ERR_OK;
 }
@@ -67,7 +77,98 @@ static err service_open_store(struct service *s, struct errinfo *info)
                 : database_new(&s->database, info));
     TRY(service_secret(s, info));
     TRY(chatstore_open(s->database, true, &s->chats, info));
-    return keystore_open(s->database, &s->keys, info);
+    TRY(keystore_open(s->database, &s->keys, info));
+    TRY(pricetable_builtin(&s->prices, info));
+    TRY(usagestore_open(s->database, &s->prices, &s->usage, info));
+    return ratelimit_new(&s->limits, info);
+}
+
+/* ---- Prefixes on disk, sealed. ---- */
+
+static void service_seal(void *user, const uint8_t *plain, size_t n, uint8_t *out)
+{
+    vault_seal(user, "prefix", plain, n, out);
+}
+
+static bool service_unseal(void *user, const uint8_t *sealed, size_t n, uint8_t *out)
+{
+    struct errinfo info;
+    return vault_unseal(user, "prefix", sealed, n, out, &info) == ERR_OK;
+}
+
+static err service_disk(struct service *s, struct prefixdisk_options *out, struct errinfo *info)
+{
+    struct vault_key *names;
+    s->page_folder = file_join(s->is.data, "prefixes");
+    if (!s->page_folder) {
+        return err_set(info, ERR_NOMEM, "out of memory for a path");
+    }
+    TRY(vault_key_new(&s->page_key, info));
+    TRY(vault_key_new(&names, info));
+    vault_derive(database_vault(s->database), "prefixes", 0, s->page_key);
+    vault_derive(database_vault(s->database), "prefixes", 1, names);
+    *out = (struct prefixdisk_options){
+        .folder = s->page_folder,
+        .bytes = s->is.disk,
+        .codec = {VAULT_EXTRA, service_seal, service_unseal, s->page_key}};
+    service_tag(names, "names", out->key, sizeof out->key);
+    vault_key_free(names);
+    return ERR_OK;
+}
+
+static err service_engine(struct service *s, struct errinfo *info)
+{
+    struct prefixdisk_options disk;
+    struct batcher_options o = s->is.batcher;
+    if (s->is.data && s->is.disk > 0) {
+        TRY(service_disk(s, &disk, info));
+        o.disk = &disk;
+    }
+    return enginethread_start(s->is.engine, &o, &s->model.thread, info);
+}
+
+/* ---- What is too old goes: at start and every hour. ---- */
+
+static void *service_keeper(void *user)
+{
+    struct service *s = user;
+    pthread_mutex_lock(&s->keeper_lock);
+    while (!s->stopping) {
+        struct timespec until;
+        struct errinfo info;
+        size_t forgotten;
+        pthread_mutex_unlock(&s->keeper_lock);
+        err e = chatstore_forget(s->chats, s->is.forget_days, service_now(), &forgotten, &info);
+        (void)e; /* a full or busy disk: in an hour again */
+        pthread_mutex_lock(&s->keeper_lock);
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_sec += 3600;
+        while (!s->stopping &&
+               pthread_cond_timedwait(&s->keeper_stop, &s->keeper_lock, &until) == 0) {}
+    }
+    pthread_mutex_unlock(&s->keeper_lock);
+    return NULL;
+}
+
+static err service_keep(struct service *s, struct errinfo *info)
+{
+    pthread_mutex_init(&s->keeper_lock, NULL);
+    pthread_cond_init(&s->keeper_stop, NULL);
+    s->keeping = pthread_create(&s->keeper, NULL, service_keeper, s) == 0;
+    return s->keeping ? ERR_OK : err_set(info, ERR_IO, "the system refused a thread for the store");
+}
+
+static void service_stop_keeping(struct service *s)
+{
+    if (s->keeping) {
+        pthread_mutex_lock(&s->keeper_lock);
+        s->stopping = true;
+        pthread_cond_signal(&s->keeper_stop);
+        pthread_mutex_unlock(&s->keeper_lock);
+        pthread_join(s->keeper, NULL);
+        pthread_cond_destroy(&s->keeper_stop);
+        pthread_mutex_destroy(&s->keeper_lock);
+    }
 }
 
 static err service_open(struct service *s, struct errinfo *info)
@@ -95,8 +196,9 @@ static err service_open(struct service *s, struct errinfo *info)
                                         .trie = s->trie,
                                         .format = o->format,
                                         .max_tokens = o->max_tokens};
-    TRY(enginethread_start(o->engine, &o->batcher, &s->model.thread, info));
-    return liveanswer_thread_start(&s->model, s->chats, &s->live, info);
+    TRY(service_engine(s, info));
+    TRY(liveanswer_thread_start(&s->model, s->chats, &s->live, info));
+    return service_keep(s, info);
 }
 
 err service_new(const struct service_options *options, struct service **out, struct errinfo *info)
@@ -120,6 +222,11 @@ void service_free(struct service *s)
     if (s) {
         liveanswer_thread_stop(s->live);
         enginethread_stop(s->model.thread);
+        service_stop_keeping(s);
+        vault_key_free(s->page_key);
+        mem_free(s->page_folder);
+        ratelimit_free(s->limits);
+        usagestore_close(s->usage);
         chatstore_close(s->chats);
         keystore_close(s->keys);
         database_close(s->database);
@@ -220,11 +327,47 @@ bool service_names(const struct service *s, struct question *q, struct apierror 
                         modelnames_own(s->names));
 }
 
+bool service_admit(struct service *s, const struct caller *who, struct apierror *e)
+{
+    struct keystore_key key;
+    struct errinfo info = {0};
+    uint64_t today = 0;
+    unsigned wait = 0;
+    if (!who->keyed) {
+        return true;
+    }
+    err result = keystore_get(s->keys, who->owner, &key, &info);
+    result = result == ERR_OK ? usagestore_today(s->usage, who->owner, service_now(), &today, &info)
+                              : result;
+    if (result == ERR_OK && key.limited && key.balance <= 0) {
+        return apierror_set(e, 402, "insufficient_balance", NULL,
+                            "the balance of this key is used up");
+    }
+    result = result == ERR_OK ? ratelimit_begin(s->limits, who->owner, &key.limits, today,
+                                                service_now(), &wait, &info)
+                              : result;
+    if (result == ERR_OK) {
+        return true;
+    }
+    apierror_from(e, result, &info);
+    e->retry_after = wait ? wait : e->retry_after;
+    return false;
+}
+
 void service_meter(struct service *s, const char *owner, const struct answering_usage *usage,
                    bool whole)
 {
-    (void)owner;
+    const struct pricetable_tokens tokens = {usage->prompt, usage->cached, usage->completion};
+    struct errinfo info;
     metrics_answer(s->metrics, usage, whole);
+    if (usage->prompt > 0) {
+        err e = usagestore_add(s->usage, owner, modelnames_own(s->names), &tokens, service_now(),
+                               NULL, &info);
+        (void)e; /* a full disk: the answer was given all the same */
+    }
+    if (strcmp(owner, "local") != 0) {
+        ratelimit_end(s->limits, owner);
+    }
 }
 
 /* One answer of the API under way: whose it is. */
@@ -244,11 +387,14 @@ void service_answer(struct service *s, struct exchange *x, struct question *take
                     const struct wirereply_format *format)
 {
     const struct caller *who = exchange_caller(x);
+    struct apierror e = {0};
     struct service_answered *a = mem_calloc(1, sizeof *a);
-    if (!a) {
-        struct apierror e;
+    if (!a || !service_admit(s, who, &e)) {
+        mem_free(a);
         question_free(take_q);
-        apierror_set(&e, 503, "out_of_memory", NULL, "out of memory for the answer");
+        if (!e.status) {
+            apierror_set(&e, 503, "out_of_memory", NULL, "out of memory for the answer");
+        }
         service_refuse(s, x, &e, format->anthropic);
         return;
     }

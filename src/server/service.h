@@ -3,11 +3,15 @@
 #ifndef SERVER_SERVICE_H
 #define SERVER_SERVICE_H
 
+#include <pthread.h>
+
 #include "server/answering.h"
 #include "server/guard.h"
 #include "server/keystore.h"
 #include "server/liveanswer.h"
 #include "server/pdftext.h"
+#include "server/ratelimit.h"
+#include "server/usagestore.h"
 #include "server/httpserver.h"
 #include "server/metrics.h"
 #include "server/modelnames.h"
@@ -24,6 +28,8 @@ struct service_options {
     struct guard guard; /* its functions are the service's own */
     const char *data;       /* folder of chats, keys and usage; NULL: in memory alone */
     const char *passphrase; /* of that folder; NULL: none */
+    size_t disk;            /* bytes for prefixes in that folder; 0: none there */
+    size_t forget_days;     /* chats unused for so long are deleted; 0: never */
     struct pdftext *pdf;    /* NULL: no PDF files are read */
 };
 
@@ -36,7 +42,16 @@ struct service {
     struct database *database;
     struct chatstore *chats;
     struct keystore *keys;
+    struct usagestore *usage;
+    struct pricetable prices;
+    struct ratelimit *limits;
     struct liveanswers *live;
+    struct vault_key *page_key; /* of cached pages on disk */
+    char *page_folder;
+    pthread_t keeper; /* deletes what is too old */
+    pthread_mutex_t keeper_lock;
+    pthread_cond_t keeper_stop;
+    bool keeping, stopping;
     unsigned char secret[32]; /* caller.h; the same as long as the data folder is */
     int64_t started;          /* seconds since 1970 */
     const struct httpserver *http; /* for counting connections; set by whoever starts it */
@@ -55,7 +70,9 @@ void service_handle(void *user, struct exchange *x, bool whole);
 int64_t service_now(void); /* milliseconds since 1970 */
 /* Who has that key. */
 void service_caller(const struct keystore_key *key, struct caller *out);
-/* An answer is over: counted. */
+/* May `who` ask for an answer now, by its limits and balance? If so, service_meter must follow. */
+bool service_admit(struct service *s, const struct caller *who, struct apierror *e);
+/* An answer is over: counted, and paid for. */
 void service_meter(struct service *s, const char *owner, const struct answering_usage *usage, bool whole);
 /* A JSON document as the reply; takes it. */
 void service_reply(struct service *s, struct exchange *x, unsigned status, json_t *take_document);
