@@ -213,19 +213,21 @@ class Store:
                         f"{text[max(0, at - 30):at]}\u0002{text[at:end]}\u0003{text[end:end + 60]}"}
         return {**chat, "snippet": "", "message": None} if words in chat["title"].lower() else None
 
-    def export(self, chat):
-        return {"chat": chat, "messages": self.messages[chat["id"]]}
+    def export(self, chats):
+        return {"format": "fathom-chats", "version": 1,
+                "chats": [{"chat": chat, "messages": self.messages[chat["id"]]} for chat in chats]}
 
     def take(self, data):
-        given = data["chats"] if "chats" in data else [data]
-        for one in given:
+        if data.get("format") != "fathom-chats":
+            raise Refused(400, "This is no export of chats that is known here.")
+        for one in data["chats"]:
             chat = self.create({**one["chat"], "id": secrets.token_hex(16)})
             names = {message["id"]: secrets.token_hex(16) for message in one["messages"]}
             self.messages[chat["id"]] = [
                 {**message, "id": names[message["id"]], "parent": names.get(message["parent"])}
                 for message in one["messages"]]
             chat["leaf"] = names.get(one["chat"].get("leaf"))
-        return {"chats": len(given)}
+        return {"chats": len(data["chats"])}
 
     def count(self, prompt):
         chat = self.chats.get(prompt.get("chat"))
@@ -238,10 +240,11 @@ class Store:
         days = [{"day": time.strftime("%Y-%m-%d", time.gmtime(time.time() - 86400 * i)), "key": "local",
                  "requests": 12 + i * 5 % 17, "prompt_tokens": 90000 + i * 7919 % 61000,
                  "cached_tokens": 60000 + i * 5003 % 29000, "completion_tokens": 21000 + i * 3001 % 18000,
-                 "cost": 0} for i in range(0, 30, 1 + 1)]
-        return {"days": days, "currency": None, "totals": {
-            name: sum(day[name] for day in days)
-            for name in ("requests", "prompt_tokens", "cached_tokens", "completion_tokens")}}
+                 "cost": f"0.0{31 + i}"} for i in range(0, 30, 2)]
+        totals = {name: sum(day[name] for day in days)
+                  for name in ("requests", "prompt_tokens", "cached_tokens", "completion_tokens")}
+        totals["cost"] = "0.675"
+        return {"days": days, "models": [{"model": "deepseek-mock", **totals}], "currency": "USD", "totals": totals}
 
 
 def read_assets():
@@ -362,13 +365,13 @@ class Handler(BaseHTTPRequestHandler):
             case ["POST", "chats", ident, "answers"]:
                 return 201, {"answer": store.answer(store.chat(ident), data["parent"], data["think"])}
             case ["GET", "chats", ident, "export"]:
-                chat = store.export(store.chat(ident))
+                chat = store.chat(ident)
                 if query["format"] == "markdown":
                     return 200, "\n\n".join(f"## {one['role']}\n\n{one['content']}" for one in
-                                            chat["messages"]).encode()
-                return 200, chat
+                                            store.messages[ident]).encode()
+                return 200, store.export([chat])
             case ["GET", "export"]:
-                return 200, {"chats": [store.export(chat) for chat in store.chats.values()]}
+                return 200, store.export(chat for chat in store.chats.values() if not chat["temporary"])
             case ["POST", "import"]:
                 return 201, store.take(data)
             case ["POST", "answers", ident, ("stop" | "answer-now") as deed]:

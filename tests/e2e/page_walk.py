@@ -27,12 +27,12 @@ def conversation(turns, title="Imported"):
     chat = {"id": f"{1:032x}", "title": title, "folder": None, "pinned": False, "temporary": False,
             "created": 1700000000000, "updated": 1700000000000 + len(turns), "forget_after_days": None, "system": "",
             "settings": {}, "leaf": messages[-1]["id"]}
-    return {"chats": [{"chat": chat, "messages": messages}]}
+    return {"format": "fathom-chats", "version": 1, "chats": [{"chat": chat, "messages": messages}]}
 
 
 def bring(b, turns, title):
     b.server.api("POST", "/api/import", conversation(turns, title))
-    chats = b.server.api("GET", "/api/chats?limit=100")["chats"]
+    chats = b.server.api("GET", "/api/chats?limit=500")["chats"]
     return next(chat["id"] for chat in chats if chat["title"] == title)
 
 

@@ -3,6 +3,9 @@
 
 import { followAnswer } from "./stream.js";
 
+const HIDDEN_MS = 250;
+const QUICK_MS = 6;
+
 export class LiveAnswer {
     // onframe(this) after each batch; onend(message) with the whole message as stored; onfail(error).
     constructor(message, { onframe, onend, onfail }) {
@@ -11,7 +14,9 @@ export class LiveAnswer {
         this.lost = false;
         this.phase = { name: "begin" }; // begin, waiting, prefill, thinking, writing
         this.thinkingSince = null;
-        this.frame = null;
+        this.scheduled = false;
+        this.over = false;
+        this.cost = 0; // ms that the last drawing took
         this.control = new AbortController();
         // What is stored of it stays until the stream, which begins at the beginning, has something to show.
         this.resumed = message.content !== "" || message.reasoning !== "";
@@ -20,7 +25,7 @@ export class LiveAnswer {
             signal: this.control.signal,
             onevent: (name, data) => {
                 if (name === "end") {
-                    this.cancelFrame();
+                    this.over = true;
                     onend(data);
                 } else {
                     this.take(name, data);
@@ -66,29 +71,32 @@ export class LiveAnswer {
             left_ms: read > 0 ? (ms / read) * (total - done) : null };
     }
 
+    // At the next frame; later where the last drawing took long, so that the page always has time for people.
     schedule() {
-        if (this.frame !== null) {
+        if (this.scheduled) {
             return;
         }
+        this.scheduled = true;
         const run = () => {
-            this.frame = null;
-            this.onframe(this);
+            this.scheduled = false;
+            if (!this.over) {
+                const from = performance.now();
+                this.onframe(this);
+                this.cost = performance.now() - from;
+            }
         };
-        // A hidden page draws no frames, but its text is to be there when it is looked at.
-        this.hidden = document.hidden;
-        this.frame = this.hidden ? setTimeout(run, 250) : requestAnimationFrame(run);
-    }
-
-    cancelFrame() {
-        if (this.frame !== null) {
-            (this.hidden ? clearTimeout : cancelAnimationFrame)(this.frame);
-            this.frame = null;
+        if (document.hidden) {
+            setTimeout(run, HIDDEN_MS); // a hidden page draws no frames, but its text is to be there later
+        } else if (this.cost > QUICK_MS) {
+            setTimeout(() => requestAnimationFrame(run), 3 * this.cost);
+        } else {
+            requestAnimationFrame(run);
         }
     }
 
     // Stops following; the answer goes on at the server.
     close() {
-        this.cancelFrame();
+        this.over = true;
         this.control.abort();
     }
 }

@@ -6,6 +6,7 @@ import { CodeView } from "./codeview.js";
 import { parseBlocks } from "./markdown.js";
 import { parseInline, safeAddress } from "./inline.js";
 import { mathElement } from "./mathtext.js";
+import { TableView } from "./tableview.js";
 import { t } from "./strings.js";
 
 // The beginning of a line that may become a mark of a list as well as an underline: not shown before it is
@@ -58,13 +59,6 @@ const DRAW = {
     rule: () => h("hr"),
     math: (node) => mathElement(node.text, true),
     reference: () => document.createComment(""),
-    table: (node, inline) => {
-        const cell = (name) => (text, i) => h(name, { class: node.align[i] ? `align-${node.align[i]}` : null,
-            scope: name === "th" ? "col" : null }, inline(text));
-        return h("div", { class: "table-box", tabindex: "0", role: "group", "aria-label": t("table") },
-            h("table", null, h("thead", null, h("tr", null, node.head.map(cell("th")))),
-                h("tbody", null, node.rows.map((row) => h("tr", null, row.map(cell("td")))))));
-    },
 };
 
 // A block that was drawn: what it was made of, its element, and what stands inside it.
@@ -76,6 +70,10 @@ class Drawn {
         case "code":
             this.code = new CodeView(node.info);
             this.element = this.code.element;
+            break;
+        case "table":
+            this.table = new TableView(node, (text) => view.inline(text));
+            this.element = this.table.element;
             break;
         case "quote":
             this.element = h("blockquote");
@@ -101,7 +99,10 @@ class Drawn {
             || this.code?.info !== (node.type === "code" ? node.info : undefined))) {
             return false;
         }
-        if (!first && !["code", "quote", "list", "item"].includes(node.type)) {
+        if (!first && !["code", "table", "quote", "list", "item"].includes(node.type)) {
+            return false;
+        }
+        if (this.table !== undefined && !this.table.show(node)) {
             return false;
         }
         Object.assign(this, { raw: node.raw, tight: node.tight, ordered: node.ordered, task: node.task });

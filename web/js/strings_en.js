@@ -232,6 +232,7 @@ export const english = {
     from: "From",
     to: "To",
     day: "Day",
+    model_used: "Model",
     requests: "Requests",
     prompt_tokens: "Prompt tokens",
     cached_tokens: "Cached prompt tokens",

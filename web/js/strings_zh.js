@@ -232,6 +232,7 @@ export const chinese = {
     from: "从",
     to: "到",
     day: "日期",
+    model_used: "模型",
     requests: "请求数",
     prompt_tokens: "提示令牌",
     cached_tokens: "缓存的提示令牌",

@@ -23,7 +23,7 @@ export function sumDays(days, from, to) {
             sum.cached_tokens += one.cached_tokens;
             sum.fresh_tokens += one.prompt_tokens - one.cached_tokens;
             sum.completion_tokens += one.completion_tokens;
-            sum.cost += one.cost ?? 0;
+            sum.cost += Number(one.cost ?? 0); // a decimal string
         }
     }
     return [...sums.values()];
@@ -65,18 +65,29 @@ function chart(days) {
     return picture;
 }
 
-function table(days, currency) {
-    const money = days.some((day) => day.cost > 0);
-    const head = [t("day"), t("requests"), t("cached_tokens"), t("fresh_tokens"), t("completion_tokens"),
+// The numbers of rows, each named by name(row).
+function table(title, name, rows, currency) {
+    const money = rows.some((row) => Number(row.cost) > 0);
+    const head = [title, t("requests"), t("cached_tokens"), t("fresh_tokens"), t("completion_tokens"),
         ...(money ? [t("cost", { currency: currency ?? "" })] : [])];
-    return h("div", { class: "table-box", tabindex: "0", role: "group", "aria-label": t("usage") },
-        h("table", null,
+    const number = (text) => h("td", { class: "align-right" }, text);
+    const line = (row) => h("tr", null, h("th", { scope: "row" }, name(row)),
+        [row.requests, ...KINDS.map((kind) => row[kind])].map((n) => number(formatNumber(n))),
+        money ? number(formatMoney(row.cost)) : null);
+    return h("div", { class: "table-box", tabindex: "0", role: "group", "aria-label": title }, h("table", null,
         h("thead", null, h("tr", null, head.map((words, i) => h("th",
             { scope: "col", class: i > 0 ? "align-right" : null }, words)))),
-        h("tbody", null, days.filter((day) => day.requests > 0).reverse().map((day) => h("tr", null,
-            h("th", { scope: "row" }, formatDate(Date.parse(day.day))),
-            [day.requests, ...KINDS.map((kind) => day[kind])].map((n) => h("td", { class: "align-right" },
-                formatNumber(n))), money ? h("td", { class: "align-right" }, day.cost.toFixed(4)) : null)))));
+        h("tbody", null, rows.map(line))));
+}
+
+// Cents at least, and what is smaller as far as there is something.
+const formatMoney = (cost) => Number(cost).toFixed(Number(cost) >= 1 ? 2 : 4);
+
+function totalsList(totals, currency) {
+    const item = (words, text) => h("div", null, h("dt", null, words), h("dd", null, text));
+    return h("dl", { class: "totals" }, ["requests", "prompt_tokens", "cached_tokens", "completion_tokens"]
+        .map((name) => item(t(name), formatNumber(totals[name]))),
+    Number(totals.cost) > 0 ? item(t("cost", { currency: currency ?? "" }), formatMoney(totals.cost)) : null);
 }
 
 export function usageView(page) {
@@ -90,15 +101,17 @@ export function usageView(page) {
     const shown = h("div", { class: "usage" });
     const load = async () => {
         try {
-            const { days, totals, currency } = await api.usage({ from: from.value, to: to.value,
+            const { days, models, totals, currency } = await api.usage({ from: from.value, to: to.value,
                 key: key.value });
             const summed = sumDays(days, from.value, to.value);
-            const sum = (name) => totals?.[name] ?? days.reduce((all, day) => all + (day[name] ?? 0), 0);
-            shown.replaceChildren(h("dl", { class: "totals" }, ["requests", "prompt_tokens", "cached_tokens",
-                "completion_tokens"].map((name) => h("div", null, h("dt", null, t(name)),
-                h("dd", null, formatNumber(sum(name)))))), h("div", { class: "chart-box" }, chart(summed)),
-            h("ul", { class: "legend" }, KINDS.map((kind) => h("li", { class: `key-${kind}` }, t(kind)))),
-            table(summed, currency));
+            const used = summed.filter((day) => day.requests > 0).reverse();
+            const named = (models ?? []).map((one) => ({ ...one,
+                fresh_tokens: one.prompt_tokens - one.cached_tokens }));
+            shown.replaceChildren(totalsList(totals, currency),
+                h("div", { class: "chart-box" }, chart(summed)),
+                h("ul", { class: "legend" }, KINDS.map((kind) => h("li", { class: `key-${kind}` }, t(kind)))),
+                table(t("day"), (day) => formatDate(Date.parse(day.day)), used, currency),
+                named.length > 0 ? table(t("model_used"), (one) => one.model, named, currency) : "");
         } catch (error) {
             shown.replaceChildren(h("p", { class: "field-error", role: "alert" }, error.message));
         }
