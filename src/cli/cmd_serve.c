@@ -250,7 +250,8 @@ static err cmd_serve_run(struct cmd_serve *c, struct errinfo *info)
 int cmd_serve(int argc, char **argv)
 {
     static const char *const sandboxes[] = {"full", "egress", "off", NULL};
-    struct cmd_serve c = {.port = CMD_SERVE_PORT, .answer_tokens = CMD_SERVE_ANSWER, .disk_mib = CMD_SERVE_DISK_MIB};
+    struct cmd_serve c = {
+        .port = CMD_SERVE_PORT, .answer_tokens = CMD_SERVE_ANSWER, .disk_mib = CMD_SERVE_DISK_MIB};
     struct options_row rows[CMD_SERVE_ROWS + SETTINGS_ENGINE_ROWS + SETTINGS_SAMPLING_ROWS];
     size_t n = 0;
     int status;

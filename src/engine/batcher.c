@@ -315,7 +315,9 @@ static void batcher_to_disk(void *user, uint64_t partition, const struct prefixn
                             const struct kvpage *page)
 {
     const struct batcher *b = user;
-    prefixdisk_write(b->disk, partition, name, page->data, false);
+    if (!(partition & BATCHER_IN_MEMORY)) {
+        prefixdisk_write(b->disk, partition, name, page->data, false);
+    }
 }
 
 /* When there is time. */
@@ -323,7 +325,9 @@ static void batcher_to_disk_whole(void *user, uint64_t partition, const struct p
                                   const struct kvpage *page)
 {
     const struct batcher *b = user;
-    prefixdisk_write(b->disk, partition, name, page->data, true);
+    if (!(partition & BATCHER_IN_MEMORY)) {
+        prefixdisk_write(b->disk, partition, name, page->data, true);
+    }
 }
 
 /* Room for n tokens more. Running jobs have reserved more than they hold, so there is always a prefix to give

@@ -27,6 +27,9 @@
 #include "engine/prefixdisk.h"
 #include "fathom.h"
 
+/* Set in a partition: nothing of it goes to the disk. */
+#define BATCHER_IN_MEMORY (UINT64_C(1) << 63)
+
 enum { BATCHER_RUNNING = 16, BATCHER_RUNNING_MAX = 256, BATCHER_WAITING = 64 };
 
 struct batcher;

@@ -4,6 +4,8 @@
 #include <sodium.h>
 #include <string.h>
 
+#include "engine/batcher.h"
+
 static uint64_t caller_hash(const char *what, const char *owner, const char *user,
                             const unsigned char secret[32])
 {
@@ -28,5 +30,5 @@ uint64_t caller_number(const struct caller *c, const unsigned char secret[32])
 
 uint64_t caller_partition(const struct caller *c, const char *user, const unsigned char secret[32])
 {
-    return caller_hash("prefixes", c->owner, user, secret);
+    return caller_hash("prefixes", c->owner, user, secret) & ~BATCHER_IN_MEMORY;
 }

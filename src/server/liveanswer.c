@@ -221,7 +221,8 @@ static void liveanswer_serve(struct liveanswer *a)
         const char *error = end.error.status ? end.error.message : NULL;
         liveanswer_over(a, error ? CHATTREE_FAILED : state, error, &end.usage);
     } else if (stop || stopping) {
-        liveanswer_over(a, stop ? CHATTREE_STOPPED : CHATTREE_INTERRUPTED, NULL, NULL);
+        const struct answering_usage sofar = answering_so_far(a->answering);
+        liveanswer_over(a, stop ? CHATTREE_STOPPED : CHATTREE_INTERRUPTED, NULL, &sofar);
     } else if (a->dirty && progress_clock() - a->saved > LIVEANSWER_SAVE_S) {
         liveanswer_save(a);
     }

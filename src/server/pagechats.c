@@ -100,6 +100,9 @@ static void pagechats_delete(struct service *s, struct exchange *x, const struct
 {
     struct errinfo info = {0};
     err e = chatstore_delete(s->chats, pagechats_owner(x), m->parts[0], &info);
+    if (e == ERR_OK) {
+        service_forget(s, pagechats_owner(x));
+    }
     pagechats_done(s, x, e, 204, NULL, &info);
 }
 
@@ -112,6 +115,9 @@ static void pagechats_delete_all(struct service *s, struct exchange *x, const st
                 ? chatstore_delete_all(s->chats, pagechats_owner(x), &info)
                 : err_set(&info, ERR_ARGUMENT,
                           "deleting every chat needs ?all=yes, so that it is no slip");
+    if (e == ERR_OK) {
+        service_forget(s, pagechats_owner(x));
+    }
     pagechats_done(s, x, e, 204, NULL, &info);
 }
 

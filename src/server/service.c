@@ -2,6 +2,7 @@
 #include "server/service.h"
 
 #include <sodium.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -129,6 +130,21 @@ static err service_engine(struct service *s, struct errinfo *info)
 
 /* ---- What is too old goes: at start and every hour. ---- */
 
+/* Of everybody: who had the chats that went is not known any more. */
+static void service_forget_all(struct service *s)
+{
+    struct keystore_key *keys;
+    struct errinfo info;
+    size_t n;
+    service_forget(s, "local");
+    if (keystore_list(s->keys, &keys, &n, &info) == ERR_OK) {
+        for (size_t i = 0; i < n; i++) {
+            service_forget(s, keys[i].id);
+        }
+        mem_free(keys);
+    }
+}
+
 static void *service_keeper(void *user)
 {
     struct service *s = user;
@@ -139,7 +155,9 @@ static void *service_keeper(void *user)
         size_t forgotten;
         pthread_mutex_unlock(&s->keeper_lock);
         err e = chatstore_forget(s->chats, s->is.forget_days, service_now(), &forgotten, &info);
-        (void)e; /* a full or busy disk: in an hour again */
+        if (e == ERR_OK && forgotten > 0) {
+            service_forget_all(s);
+        }
         pthread_mutex_lock(&s->keeper_lock);
         clock_gettime(CLOCK_REALTIME, &until);
         until.tv_sec += 3600;
@@ -325,6 +343,22 @@ bool service_names(const struct service *s, struct question *q, struct apierror 
     return apierror_set(e, 404, "model_not_found", "model",
                         "there is no model \"%.100s\" here; this server has \"%s\"", q->model,
                         modelnames_own(s->names));
+}
+
+uint64_t service_page_partition(const struct service *s, const char *owner, bool temporary)
+{
+    struct caller who = {.scopes = CALLER_NOTHING};
+    snprintf(who.owner, sizeof who.owner, "%s", owner);
+    return caller_partition(&who, "page", s->secret) | (temporary ? BATCHER_IN_MEMORY : 0);
+}
+
+void service_forget(struct service *s, const char *owner)
+{
+    struct errinfo info;
+    for (int temporary = 0; temporary < 2; temporary++) {
+        err e = enginethread_forget(s->model.thread, service_page_partition(s, owner, temporary), &info);
+        (void)e; /* a file that cannot be removed: sealed, and gone with the next ones */
+    }
 }
 
 bool service_admit(struct service *s, const struct caller *who, struct apierror *e)

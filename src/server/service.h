@@ -70,6 +70,10 @@ void service_handle(void *user, struct exchange *x, bool whole);
 int64_t service_now(void); /* milliseconds since 1970 */
 /* Who has that key. */
 void service_caller(const struct keystore_key *key, struct caller *out);
+/* Whose keys and values the answers of the page's chats share; of temporary chats nothing goes to the disk. */
+uint64_t service_page_partition(const struct service *s, const char *owner, bool temporary);
+/* Chats of that owner were deleted: what was kept of them goes, too. */
+void service_forget(struct service *s, const char *owner);
 /* May `who` ask for an answer now, by its limits and balance? If so, service_meter must follow. */
 bool service_admit(struct service *s, const struct caller *who, struct apierror *e);
 /* An answer is over: counted, and paid for. */
