@@ -188,3 +188,15 @@ void barchart_draw(const struct barchart *c, struct htmltext *out)
     }
     htmltext_put(out, "</svg>\n");
 }
+
+const char *barchart_line(double value, double most, size_t columns, char out[BARCHART_LINE])
+{
+    static const char *const parts[] = {"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
+    size_t eighths = most > 0 && value > 0 ? (size_t)lround(value / most * (double)columns * 8) : 0;
+    eighths = eighths == 0 && value > 0 ? 1 : eighths;
+    out[0] = '\0';
+    for (size_t i = 0; i < eighths / 8; i++) {
+        strcat(out, "█");
+    }
+    return strcat(out, parts[eighths % 8]);
+}

@@ -10,7 +10,7 @@
 
 #include "base/htmltext.h"
 
-enum { BARCHART_GROUPS_MAX = 16, BARCHART_LABEL = 32 };
+enum { BARCHART_GROUPS_MAX = 16, BARCHART_LABEL = 32, BARCHART_LINE = 128 /* bytes */ };
 
 struct barchart_bar {
     double value, low, high; /* value <= 0: no bar */
@@ -39,5 +39,9 @@ void barchart_draw(const struct barchart *c, struct htmltext *out);
 
 /* "1,234", "87.6", "0.52": three digits or more, thousands apart; returns out. */
 const char *barchart_number(double v, char out[32]);
+
+/* A bar for a terminal: `value` of `most` as blocks, `columns` (at most 40) of them when they are equal; in
+ * eighths, and something for anything above 0. Returns out. */
+const char *barchart_line(double value, double most, size_t columns, char out[BARCHART_LINE]);
 
 #endif

@@ -13,6 +13,8 @@
 int cmd_chat(int argc, char **argv);
 int cmd_run(int argc, char **argv);
 int cmd_serve(int argc, char **argv);
+int cmd_keys(int argc, char **argv);
+int cmd_usage(int argc, char **argv);
 int cmd_list(int argc, char **argv);
 int cmd_pull(int argc, char **argv);
 int cmd_inspect(int argc, char **argv);

@@ -1,0 +1,19 @@
+/* cli/storeaccess.h: the database of `fathom serve` (its keys, its usage) for the verbs that look into it,
+ * while a server runs or not. */
+#ifndef CLI_STOREACCESS_H
+#define CLI_STOREACCESS_H
+
+#include "server/database.h"
+
+/* Opens it in `folder` (NULL: the default). A passphrase, where one is wanted, is FATHOM_PASSPHRASE, or is
+ * asked for on the terminal. database_open's errors. */
+ERR_MUST_USE err storeaccess_open(const char *folder, struct database **out, struct errinfo *info);
+
+/* A line typed on the terminal after `question`, not shown; false when stdin is no terminal. */
+enum { STOREACCESS_PASSPHRASE = VAULT_PASSPHRASE_MAX + 2 };
+bool storeaccess_ask(const char *question, char line[STOREACCESS_PASSPHRASE]);
+
+/* Milliseconds since 1970. */
+int64_t storeaccess_now(void);
+
+#endif

@@ -1,0 +1,230 @@
+/* `fathom keys` and `fathom usage` over a store of their own. */
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/json.h"
+#include "base/mem.h"
+#include "cli/barchart.h"
+#include "cli/storeaccess.h"
+#include "cli/verbs.h"
+#include "formats/tempdir.h"
+#include "server/keystore.h"
+#include "server/usagestore.h"
+
+static struct tempdir dir;
+static char folder[80], out[1 << 16], errs[1 << 12];
+static struct errinfo info;
+
+static int set_up(void **state)
+{
+    (void)state;
+    tempdir_make(&dir);
+    snprintf(folder, sizeof folder, "%s/store", dir.path);
+    unsetenv("FATHOM_PASSPHRASE");
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    tempdir_remove_all(dir.path);
+    return 0;
+}
+
+static void keep(int fd, char *text, size_t cap)
+{
+    ssize_t n = pread(fd, text, cap - 1, 0);
+    assert_true(n >= 0);
+    text[n] = '\0';
+    close(fd);
+}
+
+/* Runs `fathom WORDS… --data FOLDER`; what it printed is in out and errs. */
+static int fathom(const char *words)
+{
+    char line[400], *argv[32] = {0};
+    int argc = 0, shown[2] = {dup(STDOUT_FILENO), dup(STDERR_FILENO)}, to[2], nothing = open("/dev/null", O_RDONLY);
+    snprintf(line, sizeof line, "fathom %s --data %s", words, folder);
+    for (char *rest = line; rest && argc < 31; argc++) {
+        argv[argc] = strsep(&rest, " ");
+    }
+    fflush(NULL);
+    for (int i = 0; i < 2; i++) {
+        to[i] = open(tempdir_file(&dir, i ? "errs" : "out"), O_RDWR | O_CREAT | O_TRUNC, 0600);
+        assert_true(dup2(to[i], i + 1) >= 0);
+    }
+    assert_true(dup2(nothing, STDIN_FILENO) >= 0);
+    int status = verbs_main(argc, argv);
+    fflush(NULL);
+    for (int i = 0; i < 2; i++) {
+        dup2(shown[i], i + 1);
+        close(shown[i]);
+    }
+    close(nothing);
+    keep(to[0], out, sizeof out);
+    keep(to[1], errs, sizeof errs);
+    return status;
+}
+
+static json_t *printed(void)
+{
+    json_t *value = NULL;
+    if (json_parse(out, strlen(out), "stdout", &value, &info) != ERR_OK) {
+        fail_msg("%s: %s", info.message, out);
+    }
+    return value;
+}
+
+static void a_key_is_shown_once(void **state)
+{
+    (void)state;
+    struct database *d = NULL;
+    struct keystore *keys = NULL;
+    struct keystore_key key;
+    assert_int_equal(fathom("keys create --name laptop --rpm 60 --balance 12.50 --scope chat --scope admin"), 0);
+    assert_int_equal(strlen(out), KEYSTORE_SECRET + 1);
+    assert_non_null(strstr(errs, "shown only now"));
+    out[KEYSTORE_SECRET] = '\0';
+    assert_int_equal(storeaccess_open(folder, &d, &info), ERR_OK);
+    assert_int_equal(keystore_open(d, &keys, &info), ERR_OK);
+    assert_int_equal(keystore_check(keys, out, storeaccess_now(), &key, &info), ERR_OK);
+    assert_string_equal(key.name, "laptop");
+    assert_int_equal(key.scopes, CALLER_CHAT | CALLER_ADMIN);
+    assert_int_equal(key.limits.requests_per_minute, 60);
+    keystore_close(keys);
+    database_close(d);
+    assert_int_equal(fathom("keys"), 0);
+    assert_non_null(strstr(out, "laptop"));
+    assert_non_null(strstr(out, "60/min"));
+    assert_null(strstr(out, "fathom-"));
+}
+
+static void a_script_reads_json(void **state)
+{
+    (void)state;
+    assert_int_equal(fathom("keys list --json"), 0);
+    assert_string_equal(out, "[]\n");
+    assert_int_equal(fathom("keys create --name ci --expires-days 2 --json"), 0);
+    json_t *made = printed();
+    assert_int_equal(json_string_length(json_object_get(made, "key")), KEYSTORE_SECRET);
+    assert_in_range(json_integer_value(json_object_get(made, "expires")) - json_integer_value(json_object_get(made, "created")),
+                    172800000, 172800000);
+    char revoke[100];
+    snprintf(revoke, sizeof revoke, "keys revoke %s --json", json_string_value(json_object_get(made, "id")));
+    assert_int_equal(fathom(revoke), 0);
+    json_t *gone = printed();
+    assert_true(json_is_integer(json_object_get(gone, "revoked")));
+    assert_int_equal(fathom("keys"), 0);
+    assert_non_null(strstr(out, "revoked 20"));
+    json_decref(made);
+    json_decref(gone);
+}
+
+static void mistakes_are_told(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *words;
+        int status;
+        const char *says;
+    } bad[] = {
+        {"keys create", 2, "wants a name"}, {"keys revoke", 2, "which key?"}, {"keys make", 2, "list, create, revoke"},
+        {"keys create --name x --scope root", 2, "scopes"}, {"keys create --name x --balance lots", 2, "balance"},
+        {"keys create --name x --rpm -1", 2, "--rpm"}, {"keys revoke 0123", 1, "no key 0123"},
+        {"usage --days 0", 2, "--days"}, {"keys passphrase", 2, "FATHOM_NEW_PASSPHRASE"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        int status = fathom(bad[i].words);
+        if (status != bad[i].status || !strstr(errs, bad[i].says) || out[0]) {
+            fail_msg("%s gave %d: %s%s", bad[i].words, status, out, errs);
+        }
+    }
+}
+
+static void usage_is_told_by_day_key_and_model(void **state)
+{
+    (void)state;
+    struct database *d = NULL;
+    struct usagestore *usage = NULL;
+    struct pricetable prices;
+    const char text[] = "currency EUR\n* | 1 | 1 | 1\n";
+    const struct pricetable_tokens tokens = {1000000, 5, 234567};
+    assert_int_equal(fathom("usage"), 0);
+    assert_non_null(strstr(errs, "nothing was asked"));
+    assert_int_equal(fathom("keys create --name reader --json"), 0);
+    json_t *key = printed();
+    const char *id = json_string_value(json_object_get(key, "id"));
+    assert_int_equal(pricetable_parse(text, strlen(text), &prices, &info), ERR_OK);
+    assert_int_equal(storeaccess_open(folder, &d, &info), ERR_OK);
+    assert_int_equal(usagestore_open(d, &prices, &usage, &info), ERR_OK);
+    int64_t now = storeaccess_now(), day = 86400000;
+    assert_int_equal(usagestore_add(usage, id, "smollm2", &tokens, now, NULL, &info), ERR_OK);
+    assert_int_equal(usagestore_add(usage, "local", "smollm2", &tokens, now, NULL, &info), ERR_OK);
+    assert_int_equal(usagestore_add(usage, "local", "old\x1b[31m", &tokens, now - 40 * day, NULL, &info), ERR_OK);
+    usagestore_close(usage);
+    database_close(d);
+    assert_int_equal(fathom("usage"), 0);
+    assert_non_null(strstr(out, "in all: 2 requests, 2000000 prompt tokens (10 of them out of the cache), 469134 completion"));
+    assert_non_null(strstr(out, "2.469134"));
+    assert_non_null(strstr(out, "reader"));
+    assert_non_null(strstr(out, "████████████████████████\n"));
+    assert_null(strstr(out, "old"));
+    assert_int_equal(fathom("usage --days 41"), 0);
+    assert_non_null(strstr(out, "old?[31m"));
+    char words[100];
+    snprintf(words, sizeof words, "usage --json --key %s", id);
+    assert_int_equal(fathom(words), 0);
+    json_t *report = printed();
+    assert_int_equal(json_integer_value(json_object_get(json_object_get(report, "totals"), "requests")), 1);
+    json_decref(report);
+    json_decref(key);
+}
+
+static void a_passphrase_is_taken_from_the_environment(void **state)
+{
+    (void)state;
+    assert_int_equal(fathom("keys create --name a"), 0);
+    setenv("FATHOM_NEW_PASSPHRASE", "one two", 1);
+    assert_int_equal(fathom("keys passphrase"), 0);
+    assert_int_equal(fathom("keys"), 2);
+    assert_non_null(strstr(errs, "wants its passphrase"));
+    setenv("FATHOM_PASSPHRASE", "one", 1);
+    assert_int_equal(fathom("keys"), 2);
+    assert_non_null(strstr(errs, "wrong passphrase"));
+    setenv("FATHOM_PASSPHRASE", "one two", 1);
+    assert_int_equal(fathom("keys"), 0);
+    assert_non_null(strstr(out, "good"));
+    setenv("FATHOM_NEW_PASSPHRASE", "", 1);
+    assert_int_equal(fathom("keys passphrase"), 0);
+    unsetenv("FATHOM_PASSPHRASE");
+    unsetenv("FATHOM_NEW_PASSPHRASE");
+    assert_int_equal(fathom("keys"), 0);
+}
+
+static void bars_are_as_long_as_they_should(void **state)
+{
+    (void)state;
+    char line[BARCHART_LINE];
+    assert_string_equal(barchart_line(1, 1, 3, line), "███");
+    assert_string_equal(barchart_line(0.5, 1, 3, line), "█▌");
+    assert_string_equal(barchart_line(1e-9, 1, 3, line), "▏");
+    assert_string_equal(barchart_line(0, 1, 3, line), "");
+    assert_string_equal(barchart_line(0, 0, 3, line), "");
+    assert_int_equal(strlen(barchart_line(7, 7, 40, line)), 120);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_key_is_shown_once), TEST(a_script_reads_json), TEST(mistakes_are_told), TEST(usage_is_told_by_day_key_and_model),
+        TEST(a_passphrase_is_taken_from_the_environment), TEST(bars_are_as_long_as_they_should),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
