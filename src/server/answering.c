@@ -327,7 +327,12 @@ static void answering_choice_over(struct answering_choice *c, const struct engin
         return;
     }
     struct answering_item *i = answering_item(c, ANSWERING_DONE, "", 0);
-    if (i) { /* tokens that are left have no text: the one that ended the answer, or what a stop string cut */
+    if (i && end->result.finish == SESSION_LENGTH) { /* tokens of half a character */
+        i->tokens = c->tokens;
+        i->event.tokens = c->tokens;
+        c->tokens = NULL;
+    }
+    if (i) { /* other tokens that are left ended the answer, or a stop string cut them off */
         i->event.usage = c->usage;
         i->event.stopped_by = end->result.stop;
         i->event.finish = end->result.finish == SESSION_LENGTH      ? ANSWERING_LENGTH

@@ -42,6 +42,22 @@ static err openaireply_begin(struct wirereply *r, struct strbuf *out)
     return ERR_OK;
 }
 
+/* The same, with the log-probabilities of the event's tokens, if there are any. Takes `delta`. */
+static err openaireply_with_tokens(const struct wirereply *r, const struct answering_event *e,
+                                   json_t *take_delta, const char *list, const char *finish,
+                                   struct strbuf *out)
+{
+    json_t *logprobs = NULL;
+    if (e->tokens) {
+        logprobs = json_pack("{s:o}", list, wirereply_logprobs(r, e->tokens));
+        if (!logprobs) {
+            json_decref(take_delta);
+            return ERR_NOMEM;
+        }
+    }
+    return openaireply_chunk(r, e->choice, take_delta, logprobs, finish, out);
+}
+
 static err openaireply_text(const struct wirereply *r, const struct answering_event *e,
                            struct strbuf *out)
 {
@@ -49,16 +65,7 @@ static err openaireply_text(const struct wirereply *r, const struct answering_ev
     json_t *delta = reasoning
                         ? json_pack("{s:s%, s:n}", "reasoning_content", e->text, e->len, "content")
                         : json_pack("{s:s%}", "content", e->text, e->len);
-    json_t *logprobs = NULL;
-    if (e->tokens) {
-        logprobs = json_pack("{s:o}", reasoning ? "reasoning_content" : "content",
-                             wirereply_logprobs(r, e->tokens));
-        if (!logprobs) {
-            json_decref(delta);
-            return ERR_NOMEM;
-        }
-    }
-    return openaireply_chunk(r, e->choice, delta, logprobs, NULL, out);
+    return openaireply_with_tokens(r, e, delta, reasoning ? "reasoning_content" : "content", NULL, out);
 }
 
 static err openaireply_call_chunk(const struct wirereply *r, const struct answering_event *e,
@@ -96,8 +103,8 @@ static err openaireply_event(struct wirereply *r, const struct answering_event *
     case ANSWERING_CALL:
     case ANSWERING_ARGUMENTS: return openaireply_call_chunk(r, e, out);
     case ANSWERING_DONE:
-        return openaireply_chunk(r, e->choice, json_object(), NULL,
-                                openaireply_finish(&r->choices[e->choice]), out);
+        return openaireply_with_tokens(r, e, json_object(), "content",
+                                       openaireply_finish(&r->choices[e->choice]), out);
     case ANSWERING_END: return openaireply_end(r, e, out);
     default: return ERR_OK;
     }
@@ -147,13 +154,13 @@ static json_t *openaireply_message(const struct wirereply_choice *c)
     return m;
 }
 
-static json_t *openaireply_logprobs_of(const struct wirereply_choice *c)
+static json_t *openaireply_logprobs_of(const struct wirereply *r, const struct wirereply_choice *c)
 {
-    if (!c->content_logprobs && !c->reasoning_logprobs) {
+    if (!r->question->logprobs) {
         return json_null();
     }
-    return json_pack("{s:O?, s:O?}", "content", c->content_logprobs, "reasoning_content",
-                     c->reasoning_logprobs);
+    json_t *content = c->content_logprobs ? json_incref(c->content_logprobs) : json_array();
+    return json_pack("{s:o, s:O?}", "content", content, "reasoning_content", c->reasoning_logprobs);
 }
 
 static err openaireply_whole(struct wirereply *r, struct strbuf *out)
@@ -163,7 +170,7 @@ static err openaireply_whole(struct wirereply *r, struct strbuf *out)
         const struct wirereply_choice *c = &r->choices[i];
         json_t *one =
             json_pack("{s:i, s:o, s:o, s:s}", "index", (int)i, "message", openaireply_message(c),
-                      "logprobs", openaireply_logprobs_of(c), "finish_reason", openaireply_finish(c));
+                      "logprobs", openaireply_logprobs_of(r, c), "finish_reason", openaireply_finish(c));
         if (json_array_append_new(choices, one) != 0) {
             json_decref(choices);
             return ERR_NOMEM;

@@ -167,19 +167,15 @@ static err openaitext_begin(struct wirereply *r, struct strbuf *out)
 static err openaitext_event(struct wirereply *r, const struct answering_event *e,
                             struct strbuf *out)
 {
-    if (e->kind == ANSWERING_CONTENT) {
+    if (e->kind == ANSWERING_CONTENT || e->kind == ANSWERING_DONE) {
+        const char *finish = e->kind == ANSWERING_DONE ? openaitext_finish(e->finish) : NULL;
         json_t *logprobs = NULL;
         if (e->tokens) {
             json_t *tokens = wirereply_logprobs(r, e->tokens);
             logprobs = openaitext_logprobs(tokens, &r->choices[e->choice].offset);
             json_decref(tokens);
         }
-        return openaitext_chunk(r, openaitext_choice(e->choice, e->text, e->len, logprobs, NULL),
-                                out);
-    }
-    if (e->kind == ANSWERING_DONE) {
-        return openaitext_chunk(
-            r, openaitext_choice(e->choice, "", 0, NULL, openaitext_finish(e->finish)), out);
+        return openaitext_chunk(r, openaitext_choice(e->choice, e->text, e->len, logprobs, finish), out);
     }
     if (e->kind == ANSWERING_END) {
         if (r->question->usage) {
@@ -200,7 +196,7 @@ static json_t *openaitext_whole_choice(const struct wirereply *r, size_t i)
     err e = strbuf_puts(&text, openaitext_echo(r));
     e = e == ERR_OK && c->content.len > 0 ? strbuf_append(&text, c->content.data, c->content.len)
                                           : e;
-    json_t *logprobs = c->content_logprobs ? openaitext_logprobs(c->content_logprobs, &c->offset) : NULL;
+    json_t *logprobs = r->question->logprobs ? openaitext_logprobs(c->content_logprobs, &c->offset) : NULL;
     json_t *choice = e == ERR_OK ? openaitext_choice(i, text.data, text.len, logprobs,
                                                      openaitext_finish(c->finish))
                                  : NULL;

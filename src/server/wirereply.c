@@ -157,7 +157,7 @@ static err wirereply_collect(struct wirereply *r, const struct answering_event *
     case ANSWERING_DONE:
         c->finish = e->finish;
         c->stopped_by = e->stopped_by;
-        return ERR_OK;
+        return wirereply_add_logprobs(r, &c->content_logprobs, e->tokens);
     default: return ERR_OK;
     }
 }
