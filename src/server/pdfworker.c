@@ -19,6 +19,7 @@
 
 #include "base/progress.h"
 #include "base/strbuf.h"
+#include "server/capabilities.h"
 #include "server/landlock.h"
 #include "server/syscallfilter.h"
 
@@ -75,12 +76,12 @@ static void pdfworker_become(const struct pdfworker *w, int input, int out, int 
     const struct pdfworker_limits *l = w->limits;
     bool ready = dup2(input, STDIN_FILENO) == STDIN_FILENO && dup2(out, STDOUT_FILENO) == STDOUT_FILENO &&
                  dup2(words, STDERR_FILENO) == STDERR_FILENO && close_range(3, ~0U, 0) == 0 &&
-                 pdfworker_limit(RLIMIT_AS, l->memory, l->memory) &&
                  pdfworker_limit(RLIMIT_CPU, l->cpu_s, l->cpu_s + 1) &&
                  pdfworker_limit(RLIMIT_NOFILE, PDFWORKER_FILES, PDFWORKER_FILES) &&
                  pdfworker_limit(RLIMIT_FSIZE, 0, 0);
     alarm(l->wall_s + 1);
-    if (ready && syscallfilter_load(SYSCALLFILTER_CONVERTER, NULL) == ERR_OK) {
+    if (ready && syscallfilter_load(SYSCALLFILTER_CONVERTER, NULL) == ERR_OK &&
+        pdfworker_limit(RLIMIT_AS, l->memory, l->memory)) { /* last: so far it has the server's size */
         execve(w->program, argv, envp);
     }
     static const char why[] = "it could not be started\n";
@@ -270,6 +271,7 @@ static err pdfworker_give_up(int fd, pid_t server, const char *program, struct e
         return err_set(info, ERR_IO, "giving up what a reader of PDF files does not need: %s",
                        strerror(errno));
     }
+    TRY(capabilities_drop(info));
     TRY(pdfworker_restrict_files(program, info));
     return syscallfilter_load(SYSCALLFILTER_STARTER, info);
 }

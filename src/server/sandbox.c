@@ -5,7 +5,6 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/capability.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,10 +13,9 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
-#include "server/everythread.h"
+#include "server/capabilities.h"
 #include "server/landlock.h"
 #include "server/syscallfilter.h"
 
@@ -85,16 +83,6 @@ static void sandbox_preload(void)
     (void)dlopen("libgcc_s.so.1", RTLD_NOW);
 }
 
-/* In each thread: no capability is left, not even to root: some open other processes' memory in spite of
- * Landlock. */
-static int sandbox_give_up_capabilities(void *unused)
-{
-    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-    const struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {{0}};
-    (void)unused;
-    return syscall(SYS_capset, &header, none) == 0 ? 0 : errno;
-}
-
 static err sandbox_harden(struct errinfo *info)
 {
     const struct rlimit none = {0, 0};
@@ -109,7 +97,7 @@ static err sandbox_harden(struct errinfo *info)
         return err_set(info, ERR_UNSUPPORTED, "giving up new privileges (no_new_privs): %s",
                        strerror(errno));
     }
-    return everythread_call(sandbox_give_up_capabilities, NULL, info);
+    return capabilities_drop(info);
 }
 
 static int sandbox_abi(const struct sandbox_options *o)

@@ -69,7 +69,8 @@ ask GET /api/session $json ''
 if grep -q '"pdf":true' "$dir/reply"; then
     ask POST /api/extract application/pdf "$page" && grep -q 'a small page' "$dir/reply"
     verdict it_has_pdf_files_read
-    [ "$(echo "$helpers" | wc -w)" -eq 2 ] && ! cat $(printf '/proc/%s/status ' $helpers) | grep -q '^Seccomp:.0'
+    [ "$(echo "$helpers" | wc -w)" -eq 2 ] &&
+        ! cat $(printf '/proc/%s/status ' $helpers) | grep -qE '^Seccomp:.0|^CapEff:.*[1-9a-f]'
     verdict its_readers_are_locked_in_too
 else
     echo "[  SKIPPED ] it_has_pdf_files_read: no pdftotext here (package poppler-utils)"

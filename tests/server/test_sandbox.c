@@ -621,6 +621,47 @@ static int hardened(struct place *p)
     return private && getrlimit(RLIMIT_CORE, &core) == 0 && core.rlim_max == 0 ? WENT_WELL : STRANGE;
 }
 
+/* A process of the same user, as which root would see too much. */
+static void become_ordinary(void)
+{
+    if (getuid() == 0 && setresuid(65534, 65534, 65534) != 0) {
+        _exit(STRANGE);
+    }
+    prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+}
+
+static int environment_of(pid_t process)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/environ", (int)process);
+    return answer(open(path, O_RDONLY));
+}
+
+/* Others of the same user see into it before, and do not after. */
+static int seen_by_others(struct place *p)
+{
+    int go[2], said[2];
+    char word = 'n';
+    if (pipe(go) != 0 || pipe(said) != 0) {
+        return STRANGE;
+    }
+    become_ordinary();
+    pid_t server = fork();
+    if (server == 0) {
+        alarm(20);
+        bool well = read(go[0], &word, 1) == 1 && sandboxfixture_enter(p, 0);
+        if (write(said[1], well ? "y" : "n", 1) == 1) {
+            pause();
+        }
+        _exit(0);
+    }
+    int before = environment_of(server);
+    bool entered = write(go[1], "!", 1) == 1 && read(said[0], &word, 1) == 1 && word == 'y';
+    int after = environment_of(server);
+    kill(server, SIGKILL);
+    return !entered ? NOT_ENTERED : before == WENT_WELL && after == EACCES ? WENT_WELL : STRANGE;
+}
+
 static void test_reports(void **state)
 {
     (void)state;
@@ -633,6 +674,7 @@ static void test_reports(void **state)
     assert_int_equal(sandboxfixture_run(open_datagram, 0, true), WENT_WELL);
     assert_int_equal(sandboxfixture_run(short_of_memory, 0, true), WENT_WELL);
     assert_int_equal(behind(hardened), WENT_WELL);
+    assert_int_equal(sandboxfixture_run(seen_by_others, 0, true), WENT_WELL);
 }
 
 int main(void)
