@@ -22,7 +22,7 @@ static bool energy_number(const char *path, uint64_t *out)
 static bool energy_counts(const char *root, const char *zone)
 {
     char path[ENERGY_PATH], name[32] = "";
-    snprintf(path, sizeof path, "%s/%s/name", root, zone);
+    snprintf(path, sizeof path, "%s/%.31s/name", root, zone);
     FILE *f = fopen(path, "r");
     bool read = f && fscanf(f, "%31s", name) == 1;
     if (f) {
@@ -35,8 +35,8 @@ static void energy_add(struct energy *e, const char *root, const char *zone)
 {
     struct energy_zone z;
     char range[ENERGY_PATH];
-    snprintf(z.path, sizeof z.path, "%s/%s/energy_uj", root, zone);
-    snprintf(range, sizeof range, "%s/%s/max_energy_range_uj", root, zone);
+    snprintf(z.path, sizeof z.path, "%s/%.31s/energy_uj", root, zone);
+    snprintf(range, sizeof range, "%s/%.31s/max_energy_range_uj", root, zone);
     if (e->n < ENERGY_ZONES_MAX && energy_number(z.path, &z.last) && energy_number(range, &z.range)) {
         e->zones[e->n++] = z;
     }
