@@ -155,7 +155,11 @@ static void liveanswer_save(struct liveanswer *a)
     struct errinfo info = {0};
     err e = chattree_write(a->all->store, a->owner, a->id, liveanswer_text(&a->content),
                            liveanswer_text(&a->reasoning), &info);
-    (void)e; /* a full disk: tried again in a second; a deleted chat: nobody wants it */
+    if (e == ERR_NOTFOUND) { /* the chat was deleted: nobody wants it. Else a full disk: again in a second */
+        pthread_mutex_lock(&a->all->lock);
+        a->stop = true;
+        pthread_mutex_unlock(&a->all->lock);
+    }
     a->saved = progress_clock();
     a->dirty = false;
 }
