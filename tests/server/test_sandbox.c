@@ -5,6 +5,7 @@
 #include <netdb.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
+#include <seccomp.h>
 #include <stdatomic.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -83,7 +84,8 @@ static int bind_old(struct place *p)
 {
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     struct sockaddr_in any = {.sin_family = AF_INET};
-    return !sandboxfixture_enter(p, 0) ? NOT_ENTERED : answer(bind(fd, (struct sockaddr *)&any, sizeof any));
+    return !sandboxfixture_enter(p, 0) ? NOT_ENTERED
+                                       : answer(bind(fd, (struct sockaddr *)&any, sizeof any));
 }
 
 /* A listening socket that was shut down is like a new one; MSG_FASTOPEN connects without connect(). */
@@ -166,8 +168,9 @@ static int signal_parent(struct place *p)
 static int new_code(struct place *p)
 {
     (void)p;
-    return mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED ? errno
-                                                                                                      : WENT_WELL;
+    return mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED
+               ? errno
+               : WENT_WELL;
 }
 
 static int data_to_code(struct place *p)
@@ -433,8 +436,9 @@ static int converter_alarm(struct place *p)
 static int converter_accept(struct place *p)
 {
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-    return syscallfilter_load(SYSCALLFILTER_CONVERTER, NULL) == ERR_OK ? answer(accept(p->listener, NULL, NULL))
-                                                                       : NOT_ENTERED;
+    return syscallfilter_load(SYSCALLFILTER_CONVERTER, NULL) == ERR_OK
+               ? answer(accept(p->listener, NULL, NULL))
+               : NOT_ENTERED;
 }
 
 static void test_converters(void **state)
@@ -581,7 +585,8 @@ static int missing_paths(struct place *p)
     struct sandbox_report r;
     const char *read[] = {"/there/is/no/such/folder"};
     struct sandbox_options o = {.data = p->data.path, .read = read, .n_read = 1};
-    return sandbox_enter(&o, &r, &info) == ERR_NOTFOUND && strstr(info.message, read[0]) ? WENT_WELL : STRANGE;
+    return sandbox_enter(&o, &r, &info) == ERR_NOTFOUND && strstr(info.message, read[0]) ? WENT_WELL
+                                                                                         : STRANGE;
 }
 
 static int open_datagram(struct place *p)
@@ -591,7 +596,8 @@ static int open_datagram(struct place *p)
     struct sandbox_options o = {.data = p->data.path};
     char name[32];
     snprintf(name, sizeof name, "descriptor %d", socket(AF_INET, SOCK_DGRAM, 0));
-    return sandbox_enter(&o, &r, &info) == ERR_ARGUMENT && strstr(info.message, name) ? WENT_WELL : STRANGE;
+    return sandbox_enter(&o, &r, &info) == ERR_ARGUMENT && strstr(info.message, name) ? WENT_WELL
+                                                                                      : STRANGE;
 }
 
 static int short_of_memory(struct place *p)
@@ -619,6 +625,72 @@ static int hardened(struct place *p)
     int fd = open(tempdir_file(&p->data, "new"), O_WRONLY | O_CREAT, 0666);
     bool private = fd >= 0 && fstat(fd, &st) == 0 && (st.st_mode & 0777) == 0600;
     return private && getrlimit(RLIMIT_CORE, &core) == 0 && core.rlim_max == 0 ? WENT_WELL : STRANGE;
+}
+
+/* A surrounding sandbox, as of a container, that answers one call with an error. */
+static bool surround(int call, int number)
+{
+    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    bool well = filter && seccomp_rule_add(filter, SCMP_ACT_ERRNO((uint32_t)number), call, 0) == 0 &&
+                seccomp_load(filter) == 0;
+    seccomp_release(filter);
+    return well;
+}
+
+static int seccomp_forbidden(struct place *p)
+{
+    struct errinfo info = {0};
+    struct sandbox_report r;
+    const struct sandbox_options o = {.data = p->data.path};
+    return surround(SCMP_SYS(seccomp), EPERM) && sandbox_enter(&o, &r, &info) == ERR_UNSUPPORTED &&
+                   strstr(info.message, "seccomp")
+               ? WENT_WELL
+               : STRANGE;
+}
+
+static int landlock_forbidden(struct place *p)
+{
+    struct errinfo info = {0};
+    struct sandbox_report r;
+    const struct sandbox_options o = {.data = p->data.path};
+    return surround(SCMP_SYS(landlock_create_ruleset), ENOSYS) &&
+                   sandbox_enter(&o, &r, &info) == ERR_UNSUPPORTED && strstr(info.message, "Landlock")
+               ? WENT_WELL
+               : STRANGE;
+}
+
+static int landlock_half_forbidden(struct place *p)
+{
+    struct errinfo info = {0};
+    struct sandbox_report r;
+    const struct sandbox_options o = {.data = p->data.path, .files_may_be_free = true};
+    return surround(SCMP_SYS(landlock_restrict_self), EPERM) && sandbox_enter(&o, &r, &info) == ERR_IO
+               ? WENT_WELL
+               : STRANGE;
+}
+
+static int no_descriptors(struct place *p)
+{
+    const struct rlimit none = {0, 0};
+    struct errinfo info = {0};
+    struct sandbox_report r;
+    const struct sandbox_options o = {.data = p->data.path};
+    setrlimit(RLIMIT_NOFILE, &none);
+    return sandbox_enter(&o, &r, &info) == ERR_IO && info.message[0] ? WENT_WELL : STRANGE;
+}
+
+/* What is forbidden to us, or not to be had, is an error that names it. */
+static void test_refused(void **state)
+{
+    (void)state;
+    if (!sandboxfixture_possible()) {
+        skip();
+    }
+    assert_int_equal(sandboxfixture_run(seccomp_forbidden, 0, true), WENT_WELL);
+    assert_int_equal(sandboxfixture_run(landlock_forbidden, 0, true), WENT_WELL);
+    assert_int_equal(sandboxfixture_run(landlock_half_forbidden, 0, true), WENT_WELL);
+    assert_int_equal(sandboxfixture_run(no_descriptors, 0, true), WENT_WELL);
 }
 
 /* A process of the same user, as which root would see too much. */
@@ -680,11 +752,9 @@ static void test_reports(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_forbidden),
-        cmocka_unit_test(test_converters),
-        cmocka_unit_test(test_threads),
-        cmocka_unit_test(test_older_kernels),
-        cmocka_unit_test(test_reports),
+        cmocka_unit_test(test_forbidden), cmocka_unit_test(test_converters),
+        cmocka_unit_test(test_threads),   cmocka_unit_test(test_older_kernels),
+        cmocka_unit_test(test_refused),   cmocka_unit_test(test_reports),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
