@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/file.h"
 #include "base/mem.h"
 #include "base/strbuf.h"
 #include "server/chatfields.h"
@@ -40,7 +41,8 @@ err chatstore_open(struct database *d, bool index, struct chatstore **out, struc
     if (!s) {
         return chatrecord_nomem(info);
     }
-    err e = chatstore_open_shelf(&s->shelves[CHATSTORE_DISK], d, false, info);
+    err e = database_claim(d, &s->claim, info);
+    e = e == ERR_OK ? chatstore_open_shelf(&s->shelves[CHATSTORE_DISK], d, false, info) : e;
     e = e == ERR_OK ? database_new(&s->held, info) : e;
     e = e == ERR_OK ? chatstore_open_shelf(&s->shelves[CHATSTORE_MEMORY], s->held, true, info) : e;
     e = e == ERR_OK ? chatstore_interrupt(d, info) : e;
@@ -64,6 +66,7 @@ void chatstore_close(struct chatstore *s)
         vault_key_free(s->shelves[i].tags);
     }
     database_close(s->held);
+    file_unlock(s->claim);
     mem_free(s);
 }
 

@@ -39,8 +39,9 @@ enum {
 
 struct chatstore;
 
-/* Over a database that must outlive it. Answers that were being written when the program ended become
- * "interrupted". With `index`, a thread fills the search index in the background; else the first search does.
+/* Over a database that must outlive it, and that no other store of chats has open (ERR_IO). Answers that were
+ * being written when the program ended become "interrupted". With `index`, a thread fills the search index in
+ * the background; else the first search does.
  */
 ERR_MUST_USE err chatstore_open(struct database *d, bool index, struct chatstore **out, struct errinfo *info);
 void chatstore_close(struct chatstore *s); /* NULL is fine */

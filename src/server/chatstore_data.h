@@ -14,6 +14,7 @@ struct chatstore {
     struct chatrecord_shelf shelves[CHATSTORE_SHELVES];
     struct database *held; /* the memory's, owned */
     struct chatsearch *search;
+    int claim; /* on the disk's folder */
 };
 
 /* Where the page before ended: what comes after it is less, field by field. */

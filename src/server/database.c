@@ -222,6 +222,25 @@ static err database_open_vault(struct database *d, const char *folder, const cha
     return e;
 }
 
+err database_claim(const struct database *d, int *lock, struct errinfo *info)
+{
+    *lock = -1;
+    const char *slash = strrchr(d->path, '/');
+    if (!slash) {
+        return ERR_OK; /* in memory */
+    }
+    char *folder = mem_dup(d->path, (size_t)(slash - d->path));
+    if (!folder) {
+        return database_nomem(info);
+    }
+    err e = file_lock_folder(folder, lock, info);
+    mem_free(folder);
+    return e == ERR_IO
+               ? err_set(info, e, "the chats of %s are open in another server: stop it, or name another folder",
+                         d->path)
+               : e;
+}
+
 /* ---- Opening. ---- */
 
 static const char DATABASE_PROOF[] = "this is the key of this database";
@@ -273,7 +292,7 @@ static err database_start(struct database *d, const char *name, struct errinfo *
                         "ATTACH ':memory:' AS scratch",
                         info));
     TRY(database_begin(d, info));
-    err e = database_schema_apply(d, info);
+    err e = database_schema_apply(d, d->path, info);
     e = e == ERR_OK ? database_prove(d, info) : e;
     return database_end(d, e, info);
 }

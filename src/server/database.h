@@ -40,6 +40,11 @@ void database_close(struct database *d); /* nobody may use it any more; NULL is 
 
 struct vault *database_vault(const struct database *d);
 
+/* This handle is the only one, of all programs, that claims the folder, until file_unlock(*lock) or the
+ * process's end: for what keeps in memory what it read (the chats, their index). ERR_IO while another has it.
+ */
+ERR_MUST_USE err database_claim(const struct database *d, int *lock, struct errinfo *info);
+
 /* Whether the file is whole: every page, index and reference is looked at. ERR_CORRUPT with the first
  * complaint. */
 ERR_MUST_USE err database_check(struct database *d, struct errinfo *info);

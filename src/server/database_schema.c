@@ -58,6 +58,10 @@ err database_schema_check(struct database *d, const char *path, struct errinfo *
     TRY(database_schema_number(d, "PRAGMA application_id", &id, info));
     TRY(database_schema_number(d, "PRAGMA user_version", &version, info));
     TRY(database_schema_number(d, "SELECT count(*) FROM sqlite_schema", &tables, info));
+    if (version < 0) {
+        return err_set(info, ERR_CORRUPT, "%s is damaged: it has schema %" PRId64 "; put a copy of it back",
+                       path, version);
+    }
     if (id != DATABASE_SCHEMA_ID && (id != 0 || version != 0 || tables != 0)) {
         return err_set(info, ERR_CORRUPT, "%s is a database of another program; move it away", path);
     }
@@ -70,19 +74,21 @@ err database_schema_check(struct database *d, const char *path, struct errinfo *
     return ERR_OK;
 }
 
-err database_schema_apply(struct database *d, struct errinfo *info)
+err database_schema_apply(struct database *d, const char *path, struct errinfo *info)
 {
     int64_t version = 0;
+    TRY(database_schema_check(d, path, info)); /* again: another program may have been here since */
     TRY(database_schema_number(d, "PRAGMA user_version", &version, info));
-    for (; version < DATABASE_SCHEMA; version++) {
-        int rc = sqlite3_exec(database_handle(d), database_schema_scripts[version], NULL, NULL, NULL);
-        if (rc != SQLITE_OK) {
-            return database_error(d, rc, info);
-        }
+    if (version == DATABASE_SCHEMA) {
+        return ERR_OK;
     }
     char stamp[80];
     snprintf(stamp, sizeof stamp, "PRAGMA user_version=%d; PRAGMA application_id=%d", DATABASE_SCHEMA,
              DATABASE_SCHEMA_ID);
-    int rc = sqlite3_exec(database_handle(d), stamp, NULL, NULL, NULL);
+    int rc = SQLITE_OK;
+    for (; version < DATABASE_SCHEMA && rc == SQLITE_OK; version++) {
+        rc = sqlite3_exec(database_handle(d), database_schema_scripts[version], NULL, NULL, NULL);
+    }
+    rc = rc == SQLITE_OK ? sqlite3_exec(database_handle(d), stamp, NULL, NULL, NULL) : rc;
     return rc == SQLITE_OK ? ERR_OK : database_error(d, rc, info);
 }

@@ -10,7 +10,7 @@ enum { DATABASE_SCHEMA_SLOTS = 50 };
 
 /* Looks, changes nothing: ERR_UNSUPPORTED and ERR_CORRUPT as database_open. */
 ERR_MUST_USE err database_schema_check(struct database *d, const char *path, struct errinfo *info);
-/* Inside a transaction: brings the tables up to date. */
-ERR_MUST_USE err database_schema_apply(struct database *d, struct errinfo *info);
+/* Inside a transaction: checks again, and brings the tables up to date. */
+ERR_MUST_USE err database_schema_apply(struct database *d, const char *path, struct errinfo *info);
 
 #endif

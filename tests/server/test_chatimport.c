@@ -260,7 +260,10 @@ static void odd_fields_are_passed_over(void **state)
     json_decref(document);
 }
 
-#ifdef __SANITIZE_ADDRESS__
+#ifndef __has_feature
+#define __has_feature(x) 0
+#endif
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || __has_feature(address_sanitizer)
 static const double ALLOWED = 1;
 #else
 static const double ALLOWED = 0.05;

@@ -377,6 +377,18 @@ static void a_damaged_chat_is_shown_as_such_and_can_be_deleted(void **state)
     free(other);
 }
 
+static void two_servers_do_not_share_chats(void **state)
+{
+    (void)state;
+    struct database *other = NULL;
+    struct chatstore *none = NULL;
+    assert_int_equal(database_open(f.dir.path, NULL, &other, &f.info), ERR_OK); /* as `fathom keys` does */
+    assert_int_equal(chatstore_open(other, false, &none, &f.info), ERR_IO);
+    assert_non_null(strstr(f.info.message, "another server"));
+    database_close(other);
+    storefixture_reopen(&f);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -393,6 +405,7 @@ int main(void)
         TEST(no_text_is_in_any_file),
         TEST(a_deleted_chat_leaves_nothing_in_the_files),
         TEST(a_damaged_chat_is_shown_as_such_and_can_be_deleted),
+        TEST(two_servers_do_not_share_chats),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

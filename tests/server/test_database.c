@@ -95,10 +95,13 @@ static void a_newer_schema_is_refused_and_left_alone(void **state)
     assert_int_equal(sqlite3_exec(database_handle(d), "PRAGMA user_version=7; CREATE TABLE later(x)", 0, 0, 0), SQLITE_OK);
     database_close(d);
     refused(ERR_UNSUPPORTED, "newer fathom (schema 7");
+    refused(ERR_UNSUPPORTED, "nothing was changed");
     sqlite3 *raw = NULL;
     assert_int_equal(sqlite3_open(in("fathom.db"), &raw), SQLITE_OK);
     assert_int_equal(sqlite3_exec(raw, "SELECT x FROM later", 0, 0, 0), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(raw, "PRAGMA user_version=-16777215", 0, 0, 0), SQLITE_OK);
     sqlite3_close(raw);
+    refused(ERR_CORRUPT, "schema -16777215");
 }
 
 static void what_is_no_database_of_ours_is_refused(void **state)
