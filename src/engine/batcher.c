@@ -7,12 +7,10 @@
 #include "base/meminfo.h"
 #include "base/progress.h"
 #include "engine/generation.h"
+#include "engine/pacer.h"
 #include "engine/prefixtree.h"
 
-enum { BATCHER_FIRST = 16 }; /* tokens of prompts beside answers before anything was measured */
 #define BATCHER_DISK_S 0.02  /* seconds that a step beside answers reads pages from disk */
-#define BATCHER_SHARE 0.8    /* of the time of a step of answers alone: what prompts may add */
-#define BATCHER_WEIGHT 0.25  /* of the newest measurement */
 
 struct batcher_job {
     struct batcher_request is; /* tokens: the job's own */
@@ -45,7 +43,7 @@ struct batcher {
     uint64_t turn; /* of the job that got the last place */
     struct model_segment *segments; /* [most_running] */
     float *logits;                  /* [most_running, vocab_size] */
-    double answers_s, token_s;      /* a step of answers alone, and a prompt's token beside them; 0: unknown */
+    struct pacer pacer;
 };
 
 /* ---- Jobs. ---- */
@@ -270,20 +268,6 @@ static size_t batcher_unread(const struct batcher_job *j)
     return j->session->n_tokens - j->session->kv.cache.len;
 }
 
-/* Tokens of prompts that this step may read beside n_answers. */
-static size_t batcher_budget(const struct batcher *b, size_t n_answers)
-{
-    size_t room = b->engine->chunk - n_answers;
-    if (n_answers == 0) {
-        return room;
-    }
-    if (b->answers_s <= 0 || b->token_s <= 0) {
-        return batcher_least(room, BATCHER_FIRST);
-    }
-    double n = BATCHER_SHARE * b->answers_s / b->token_s;
-    return n < 1 ? batcher_least(room, 1) : n < (double)room ? (size_t)n : room;
-}
-
 /* How much of each job's tokens: those that wait for pages none, answers one, prompts equal shares of the
  * budget, what one does not need to the next. Returns how many are prompts' tokens; *n_answers: jobs that read
  * one token. */
@@ -297,7 +281,7 @@ static size_t batcher_share(struct batcher *b, size_t *n_answers)
         *n_answers += j->reads;
         n_prompts += !j->reads && !j->restoring;
     }
-    size_t left = batcher_budget(b, *n_answers);
+    size_t left = pacer_budget(&b->pacer, *n_answers, b->engine->chunk - *n_answers);
     for (size_t i = 0; i < b->n_running && left > 0; i++) {
         struct batcher_job *j = b->running[i];
         if (j->reads == 0 && !j->restoring) {
@@ -412,22 +396,6 @@ static size_t batcher_segments(struct batcher *b)
         }
     }
     return n;
-}
-
-static void batcher_measure(double *mean, double now)
-{
-    *mean = *mean > 0 ? (1 - BATCHER_WEIGHT) * *mean + BATCHER_WEIGHT * now : now;
-}
-
-static void batcher_time(struct batcher *b, double seconds, size_t n_answers, size_t n_prompt_tokens)
-{
-    if (n_prompt_tokens == 0) {
-        batcher_measure(&b->answers_s, seconds);
-    } else if (n_answers == 0) {
-        batcher_measure(&b->token_s, seconds / (double)n_prompt_tokens);
-    } else if (seconds > b->answers_s) {
-        batcher_measure(&b->token_s, (seconds - b->answers_s) / (double)n_prompt_tokens);
-    }
 }
 
 /* A token for every job whose logits were made; ends those that are finished. */
@@ -550,7 +518,7 @@ void batcher_step(struct batcher *b)
         }
         return;
     }
-    batcher_time(b, progress_clock() - start, n_answers, n_prompt_tokens);
+    pacer_learn(&b->pacer, progress_clock() - start, n_answers, n_prompt_tokens);
     batcher_tell_all(b);
     batcher_sample(b);
 }

@@ -2,7 +2,9 @@
  * the job alone. */
 #include "engine/enginefixture.h"
 
+#include "base/file.h"
 #include "engine/batcher.h"
+#include "formats/tempdir.h"
 #include "text/grammarmask.h"
 
 enum { MOST = 64 };
@@ -492,6 +494,63 @@ static void test_known_beginnings_are_not_read_again(void **state)
     }
 }
 
+/* The small chat model with a longer context than it was made for. */
+static struct engine *long_context(struct tempdir *dir)
+{
+    static const char *const files[] = {"model.safetensors", "tokenizer.json", "tokenizer_config.json"};
+    char *config = NULL, *data = NULL;
+    size_t n;
+    struct errinfo info = {0};
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        char from[200];
+        snprintf(from, sizeof from, "%s/%s", ENGINEFIXTURE_CHAT, files[i]);
+        must(file_read(from, 1 << 20, &data, &n, &info), &info);
+        tempdir_put(dir, files[i], data, n);
+        mem_free(data);
+    }
+    must(file_read(ENGINEFIXTURE_CHAT "/config.json", 1 << 16, &config, &n, &info), &info);
+    char *at = strstr(config, "\"max_position_embeddings\": ");
+    assert_non_null(at);
+    char text[4000];
+    at += strlen("\"max_position_embeddings\": ");
+    snprintf(text, sizeof text, "%.*s32768%s", (int)(at - config), config, at + strspn(at, "0123456789"));
+    tempdir_text(dir, "config.json", text);
+    mem_free(config);
+    return enginefixture_open(dir->path, 2, false, 0);
+}
+
+/* An agent's fifty turns: each sends everything again, the answer too, and 200 to 400 tokens more. */
+static void test_an_agent_pays_for_what_is_new(void **state)
+{
+    (void)state;
+    enum { TURNS = 50, TOKENS = TURNS * (400 + 20) };
+    struct tempdir dir;
+    tempdir_make(&dir);
+    struct engine *e = long_context(&dir);
+    struct batcher *b = batcher(e, 2, 0, 512 * engine_cache_bytes_per_token(e) * 64);
+    int32_t *ids = calloc(TOKENS, sizeof *ids);
+    size_t n = 0, sent_again = 0, found = 0;
+    struct rng r;
+    rng_seed(&r, 4);
+    for (size_t turn = 0; turn < TURNS; turn++) {
+        struct answer a[1];
+        size_t before = n;
+        for (size_t more = 200 + rng_u64(&r) % 201; more > 0; more--) {
+            ids[n++] = (int32_t)(rng_u64(&r) % engine_vocab_size(e));
+        }
+        found += ask(b, ids, n, 1, 1, a);
+        sent_again += before;
+        memcpy(ids + n, a->ids, a->n * sizeof *ids);
+        n += a->n;
+    }
+    print_message("%zu tokens sent again, %.2f%% found\n", sent_again, 100.0 * (double)found / (double)sent_again);
+    assert_true((double)found >= 0.98 * (double)sent_again);
+    free(ids);
+    batcher_free(b);
+    engine_close(e);
+    tempdir_remove(&dir);
+}
+
 /* Four who ask the same at the same time read it each, and keep it once. */
 static void test_the_same_text_is_kept_once(void **state)
 {
@@ -579,6 +638,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_in_company_as_alone),
         cmocka_unit_test(test_known_beginnings_are_not_read_again),
+        cmocka_unit_test(test_an_agent_pays_for_what_is_new),
     };
     const struct CMUnitTest chat[] = {
         cmocka_unit_test(test_long_prompts_stall_no_answer),

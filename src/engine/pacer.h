@@ -1,0 +1,25 @@
+/* engine/pacer.h: how many tokens of prompts a step may read beside answers, so that the answers go on at more
+ * than half of their pace. It learns from the times of steps.
+ *
+ * Steps are not paid by the token: matrix products take rows in tiles, and the first tile may cost as much as
+ * the answers alone. So a piece fills the tile at least; where that takes longer than prompts may, the steps
+ * after it leave prompts out until the time is made up for. A zeroed struct knows nothing yet. */
+#ifndef ENGINE_PACER_H
+#define ENGINE_PACER_H
+
+#include <stddef.h>
+
+struct pacer {
+    double answers_s; /* a step of answers alone; 0: unknown */
+    double token_s;   /* what a prompt's token adds to it; 0: unknown */
+    double debt_s;    /* what prompts took too much of late */
+    size_t beside;    /* steps with prompts since the last of answers alone */
+};
+
+/* Tokens of prompts beside n_answers answers, 0 … room. */
+size_t pacer_budget(const struct pacer *p, size_t n_answers, size_t room);
+
+/* A step took so long. */
+void pacer_learn(struct pacer *p, double seconds, size_t n_answers, size_t n_prompt_tokens);
+
+#endif
