@@ -295,6 +295,14 @@ static bool openaichat_tools(struct question *q, const json_t *tools, struct api
                              fields_path(path, where, "function"), &q->tools[i], e)) {
             return false;
         }
+        for (size_t k = 0; k < i; k++) {
+            if (strcmp(q->tools[k].name, q->tools[i].name) == 0) {
+                fields_path(path, where, "function.name");
+                return apierror_set(e, 400, "invalid_value", path,
+                                    "%s is \"%.64s\", as that of tools[%zu]: which one is called?", path,
+                                    q->tools[i].name, k);
+            }
+        }
     }
     q->n_tools = n;
     return q->tools != NULL;

@@ -79,7 +79,7 @@ static bool openaifields_bias(const json_t *bias, struct question *q, struct api
         long id = strtol(name, &end, 10);
         double number = json_number_value(value);
         fields_path(path, "logit_bias", name);
-        if (*end || end == name || id < 0 || id > INT32_MAX) {
+        if (*end || name[0] < '0' || name[0] > '9' || id > INT32_MAX) {
             return apierror_set(e, 400, "invalid_value", path,
                                 "logit_bias names \"%.60s\"; expected a token's number", name);
         }

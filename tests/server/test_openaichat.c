@@ -1,0 +1,300 @@
+/* Chat requests to questions: every field to its place, every wrong one refused by its name. */
+#include "server/questioncase.h"
+
+#include "server/openaichat.h"
+
+static bool plain(struct question *q, struct apierror *e)
+{
+    return openaichat_read(q, false, e);
+}
+
+static bool beta(struct question *q, struct apierror *e)
+{
+    return openaichat_read(q, true, e);
+}
+
+#define USER "{\"role\":\"user\",\"content\":\"hi\"}"
+#define ASK(more) "{\"messages\":[" USER "]" more "}"
+#define SAY(message) "{\"messages\":[" message "]}"
+#define TOOL(name) "{\"type\":\"function\",\"function\":{\"name\":\"" name "\"}}"
+
+static void test_every_field_arrives(void **state)
+{
+    (void)state;
+    struct question *q = questioncase_good(
+        plain, ASK(",\"model\":\"m\",\"temperature\":1.25,\"top_p\":0.5,\"min_p\":0.25,\"top_k\":40,\"presence_penalty\":-2,"
+                   "\"frequency_penalty\":2,\"repetition_penalty\":1.5,\"seed\":9223372036854775807,\"max_tokens\":7,\"n\":8,"
+                   "\"stop\":[\"a\",\"b\"],\"logit_bias\":{\"3\":-100,\"0\":1.5},\"stream\":true,\"stream_options\":"
+                   "{\"include_usage\":true},\"user\":\"u\",\"logprobs\":true,\"top_logprobs\":20,\"parallel_tool_calls\":false"));
+    assert_string_equal(q->model, "m");
+    assert_true(q->sampling.temperature == 1.25f && q->sampling.top_p == 0.5f && q->sampling.min_p == 0.25f && q->sampling.top_k == 40);
+    assert_true(q->sampling.presence_penalty == -2 && q->sampling.frequency_penalty == 2 && q->sampling.repetition_penalty == 1.5f);
+    assert_true(q->sampling.seed == INT64_MAX && q->max_tokens == 7 && q->n == 8 && q->n_stop == 2);
+    assert_string_equal(q->stop[1], "b");
+    assert_true(q->sampling.n_bias == 2 && q->sampling.bias_ids[0] + q->sampling.bias_ids[1] == 3);
+    assert_true(q->stream && q->usage && q->logprobs && q->top_logprobs == 20 && q->one_call);
+    assert_string_equal(q->user, "u");
+    assert_true(q->kind == QUESTION_CHAT && q->n_messages == 1 && q->messages[0].role == CHAT_USER);
+    assert_string_equal(q->messages[0].content, "hi");
+    assert_int_equal(q->unknown.len, 0);
+    question_free(q);
+}
+
+static void test_what_is_left_out_is_the_servers(void **state)
+{
+    static const char *const same[] = {ASK(""), ASK(",\"temperature\":null,\"top_p\":null,\"n\":null,\"stop\":null,\"tools\":null,\"logit_bias\":null,"
+                                                    "\"stream\":null,\"response_format\":null,\"audio\":null,\"functions\":[],\"prediction\":null")};
+    (void)state;
+    uint64_t seeds[2];
+    for (size_t i = 0; i < 2; i++) {
+        struct question *q = questioncase_good(plain, same[i]);
+        assert_true(q->sampling.temperature == 0.5f && q->sampling.top_p == 0.9f && q->n == 1 && q->max_tokens == 0);
+        assert_true(!q->stream && !q->usage && !q->logprobs && !q->one_call && q->form == QUESTION_FREE && !q->user);
+        assert_string_equal(q->model, "");
+        seeds[i] = q->sampling.seed;
+        question_free(q);
+    }
+    assert_true(seeds[0] != seeds[1] && seeds[0] != 77); /* drawn each time */
+}
+
+static void test_conversations(void **state)
+{
+    (void)state;
+    struct question *q = questioncase_good(
+        plain,
+        "{\"messages\":[{\"role\":\"developer\",\"content\":\"d\"},{\"role\":\"user\",\"name\":\"ann\",\"content\":[{\"type\":\"text\",\"text\":\"a\"},"
+        "{\"type\":\"text\",\"text\":\"b\"}]},{\"role\":\"assistant\",\"content\":null,\"reasoning_content\":\"r\",\"tool_calls\":[{\"id\":\"c1\",\"type\":"
+        "\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"\"}}]},{\"role\":\"tool\",\"tool_call_id\":\"c1\",\"content\":\"t\"}]}");
+    assert_int_equal(q->n_messages, 4);
+    assert_int_equal(q->messages[0].role, CHAT_SYSTEM);
+    assert_string_equal(q->messages[1].content, "ab");
+    assert_null(q->messages[2].content);
+    assert_string_equal(q->messages[2].reasoning, "r");
+    assert_string_equal(q->messages[2].calls[0].arguments, "{}");
+    assert_string_equal(q->messages[3].call_id, "c1");
+    assert_string_equal(q->unknown.data, "messages[1].name");
+    question_free(q);
+    q = questioncase_good(beta, "{\"messages\":[" USER ",{\"role\":\"assistant\",\"content\":\"{\",\"prefix\":true}]}");
+    assert_true(q->messages[1].open);
+    question_free(q);
+    q = questioncase_good(plain, SAY("{\"role\":\"user\",\"content\":[]}"));
+    assert_string_equal(q->messages[0].content, "");
+    question_free(q);
+}
+
+static void test_tools_and_choices(void **state)
+{
+    static const struct {
+        const char *choice;
+        enum question_choice is;
+    } rows[] = {{"null", QUESTION_AUTO},
+                {"\"auto\"", QUESTION_AUTO},
+                {"\"none\"", QUESTION_NONE},
+                {"\"required\"", QUESTION_REQUIRED},
+                {"{\"type\":\"function\",\"function\":{\"name\":\"g\"}}", QUESTION_NAMED}};
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char text[1000];
+        snprintf(text, sizeof text, ASK(",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f-1_A\","
+                                        "\"description\":\"d\",\"parameters\":{ \"type\" : \"object\" },"
+                                        "\"strict\":true}}," TOOL("g") "],\"tool_choice\":%s"), rows[i].choice);
+        struct question *q = questioncase_good(plain, text);
+        assert_true(q->choice == rows[i].is && q->n_tools == 2 && q->strict);
+        assert_string_equal(q->tools[0].parameters, "{\"type\":\"object\"}");
+        assert_null(q->tools[1].parameters);
+        assert_true(q->choice != QUESTION_NAMED || strcmp(q->chosen, "g") == 0);
+        question_free(q);
+    }
+}
+
+static void test_forms_and_thinking(void **state)
+{
+    static const struct {
+        const char *more;
+        enum question_form form;
+        enum chat_thinking think;
+        bool asked;
+    } rows[] = {{",\"response_format\":{\"type\":\"text\"}", QUESTION_FREE, CHAT_THINKING, false},
+                {",\"response_format\":{\"type\":\"json_object\"}", QUESTION_JSON, CHAT_THINKING, false},
+                {",\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"name\":\"n\",\"schema\":{}}}", QUESTION_SCHEMA, CHAT_THINKING, false},
+                {",\"grammar\":\"root ::= \\\"a\\\"\"", QUESTION_GRAMMAR, CHAT_THINKING, false},
+                {",\"thinking\":{\"type\":\"disabled\"}", QUESTION_FREE, CHAT_NO_THINKING, true},
+                {",\"thinking\":{\"type\":\"enabled\"}", QUESTION_FREE, CHAT_THINKING, true},
+                {",\"thinking\":{\"type\":\"enabled\"},\"reasoning_effort\":\"low\"", QUESTION_FREE, CHAT_THINKING_LOW, true},
+                {",\"thinking\":{\"type\":\"enabled\"},\"reasoning_effort\":\"none\"", QUESTION_FREE, CHAT_THINKING, true},
+                {",\"reasoning_effort\":\"max\"", QUESTION_FREE, CHAT_THINKING_MAX, false},
+                {",\"reasoning_effort\":\"none\"", QUESTION_FREE, CHAT_NO_THINKING, false}};
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct question *q = question_new(&questioncase_defaults);
+        struct apierror e = {0};
+        char text[1000];
+        snprintf(text, sizeof text, ASK("%s"), rows[i].more);
+        q->think = CHAT_THINKING;
+        assert_true(question_parse(q, text, strlen(text), &e) && openaichat_read(q, false, &e));
+        if (q->form != rows[i].form || q->think != rows[i].think || q->think_asked != rows[i].asked) {
+            fail_msg("%s: form %d, think %d, asked %d", text, q->form, q->think, q->think_asked);
+        }
+        question_free(q);
+    }
+}
+
+static void test_what_is_wrong_is_named(void **state)
+{
+    static const struct questioncase_bad cases[] = {
+        {"", 400, ""},
+        {"{", 400, ""},
+        {"null", 400, ""},
+        {"{}", 400, "messages"},
+        {"{\"messages\":null}", 400, "messages"},
+        {"{\"messages\":{}}", 400, "messages"},
+        {"{\"messages\":[]}", 422, "messages"},
+        {SAY("5"), 400, "messages[0]"},
+        {SAY("{}"), 400, "messages[0].role"},
+        {SAY("{\"role\":\"king\",\"content\":\"\"}"), 422, "messages[0].role"},
+        {SAY("{\"role\":\"user\"}"), 400, "messages[0].content"},
+        {SAY("{\"role\":\"user\",\"content\":5}"), 400, "messages[0].content"},
+        {SAY("{\"role\":\"user\",\"content\":[5]}"), 400, "messages[0].content[0]"},
+        {SAY("{\"role\":\"user\",\"content\":[{\"type\":\"text\"}]}"), 400, "messages[0].content[0]"},
+        {SAY("{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"a\"},{\"type\":\"image_url\"}]}"), 400, "messages[0].content[1]"},
+        {SAY(USER ",{\"role\":\"tool\",\"content\":\"x\"}"), 400, "messages[1].tool_call_id"},
+        {SAY(USER ",{\"role\":\"assistant\",\"tool_calls\":[{}]}"), 400, "messages[1].tool_calls[0]"},
+        {SAY(USER ",{\"role\":\"assistant\",\"tool_calls\":[{\"function\":{\"name\":\"f\",\"arguments\":{}}}]}"), 400, "messages[1].tool_calls[0]"},
+        {SAY(USER ",{\"role\":\"assistant\",\"content\":\"x\",\"prefix\":true}"), 400, "messages[1].prefix"},
+        {ASK(",\"temperature\":2.01"), 422, "temperature"},
+        {ASK(",\"temperature\":-0.01"), 422, "temperature"},
+        {ASK(",\"temperature\":\"1\""), 400, "temperature"},
+        {ASK(",\"top_p\":1.01"), 422, "top_p"},
+        {ASK(",\"top_k\":-1"), 422, "top_k"},
+        {ASK(",\"presence_penalty\":2.1"), 422, "presence_penalty"},
+        {ASK(",\"repetition_penalty\":0"), 422, "repetition_penalty"},
+        {ASK(",\"seed\":1.5"), 400, "seed"},
+        {ASK(",\"seed\":9223372036854775808"), 400, "seed"},
+        {ASK(",\"max_tokens\":0"), 422, "max_tokens"},
+        {ASK(",\"max_tokens\":-1"), 422, "max_tokens"},
+        {ASK(",\"max_tokens\":1.5"), 400, "max_tokens"},
+        {ASK(",\"max_tokens\":5,\"max_completion_tokens\":6"), 400, "max_tokens"},
+        {ASK(",\"n\":0"), 422, "n"},
+        {ASK(",\"n\":9"), 422, "n"},
+        {ASK(",\"stop\":5"), 400, "stop"},
+        {ASK(",\"stop\":\"\""), 400, "stop"},
+        {ASK(",\"stop\":[\"a\",\"\"]"), 400, "stop[1]"},
+        {ASK(",\"stop\":[\"a\",1]"), 400, "stop[1]"},
+        {ASK(",\"stop\":[\"1\",\"2\",\"3\",\"4\",\"5\",\"6\",\"7\",\"8\",\"9\",\"10\",\"11\",\"12\",\"13\",\"14\",\"15\",\"16\",\"17\"]"), 422, "stop"},
+        {ASK(",\"logit_bias\":[]"), 400, "logit_bias"},
+        {ASK(",\"logit_bias\":{\"a\":1}"), 400, "logit_bias.a"},
+        {ASK(",\"logit_bias\":{\"-1\":1}"), 400, "logit_bias.-1"},
+        {ASK(",\"logit_bias\":{\" 1\":1}"), 400, "logit_bias. 1"},
+        {ASK(",\"logit_bias\":{\"+1\":1}"), 400, "logit_bias.+1"},
+        {ASK(",\"logit_bias\":{\"\":1}"), 400, "logit_bias."},
+        {ASK(",\"logit_bias\":{\"99999999999999999999\":1}"), 400, "logit_bias.99999999999999999999"},
+        {ASK(",\"logit_bias\":{\"1\":100.5}"), 422, "logit_bias.1"},
+        {ASK(",\"logit_bias\":{\"1\":\"1\"}"), 422, "logit_bias.1"},
+        {ASK(",\"stream\":1"), 400, "stream"},
+        {ASK(",\"stream_options\":{\"include_usage\":true}"), 400, "stream_options"},
+        {ASK(",\"stream\":true,\"stream_options\":{\"include_usage\":1}"), 400, "stream_options.include_usage"},
+        {ASK(",\"logprobs\":1"), 400, "logprobs"},
+        {ASK(",\"top_logprobs\":1"), 400, "top_logprobs"},
+        {ASK(",\"logprobs\":true,\"top_logprobs\":21"), 422, "top_logprobs"},
+        {ASK(",\"tools\":{}"), 400, "tools"},
+        {ASK(",\"tools\":[5]"), 400, "tools[0]"},
+        {ASK(",\"tools\":[{\"type\":\"web_search\"}]"), 400, "tools[0]"},
+        {ASK(",\"tools\":[{\"type\":\"function\"}]"), 400, "tools[0].function"},
+        {ASK(",\"tools\":[{\"type\":\"function\",\"function\":{}}]"), 400, "tools[0].function.name"},
+        {ASK(",\"tools\":[" TOOL("a b") "]"), 422, "tools[0].function.name"},
+        {ASK(",\"tools\":[" TOOL("") "]"), 422, "tools[0].function.name"},
+        {ASK(",\"tools\":[" TOOL("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa") "]"), 422, "tools[0].function.name"},
+        {ASK(",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"parameters\":[]}}]"), 400, "tools[0].function.parameters"},
+        {ASK(",\"tools\":[" TOOL("f") "," TOOL("f") "]"), 400, "tools[1].function.name"},
+        {ASK(",\"tool_choice\":\"required\""), 400, "tool_choice"},
+        {ASK(",\"tool_choice\":\"sometimes\""), 400, "tool_choice"},
+        {ASK(",\"tool_choice\":5"), 400, "tool_choice"},
+        {ASK(",\"tools\":[" TOOL("f") "],\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":\"g\"}}"), 400, "tool_choice"},
+        {ASK(",\"tools\":[" TOOL("f") "],\"tool_choice\":\"required\",\"response_format\":{\"type\":\"json_object\"}"), 400, "response_format"},
+        {ASK(",\"response_format\":\"json\""), 400, "response_format"},
+        {ASK(",\"response_format\":{}"), 422, "response_format.type"},
+        {ASK(",\"response_format\":{\"type\":\"xml\"}"), 422, "response_format.type"},
+        {ASK(",\"response_format\":{\"type\":\"json_schema\"}"), 400, "response_format.json_schema.schema"},
+        {ASK(",\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"schema\":5}}"), 400, "response_format.json_schema.schema"},
+        {ASK(",\"grammar\":\"root ::= \\\"a\\\"\",\"response_format\":{\"type\":\"json_object\"}"), 400, "response_format"},
+        {ASK(",\"thinking\":true"), 400, "thinking"},
+        {ASK(",\"thinking\":{}"), 422, "thinking.type"},
+        {ASK(",\"reasoning_effort\":\"much\""), 422, "reasoning_effort"},
+        {ASK(",\"functions\":[{\"name\":\"f\"}]"), 400, "functions"},
+        {ASK(",\"function_call\":\"auto\""), 400, "function_call"},
+        {ASK(",\"audio\":{\"voice\":\"x\"}"), 400, "audio"},
+        {ASK(",\"web_search_options\":{\"a\":1}"), 400, "web_search_options"},
+        {ASK(",\"model\":5"), 400, "model"},
+    };
+    (void)state;
+    questioncase_refused(plain, cases, sizeof cases / sizeof *cases);
+    static const struct questioncase_bad betas[] = {
+        {SAY("{\"role\":\"user\",\"content\":\"x\",\"prefix\":true}"), 400, "messages[0].prefix"},
+        {SAY("{\"role\":\"assistant\",\"content\":\"x\",\"prefix\":true}," USER), 400, "messages[0].prefix"}};
+    questioncase_refused(beta, betas, 2);
+}
+
+static void test_sizes(void **state)
+{
+    (void)state;
+    enum { MESSAGES = 70000 };
+    char *text = malloc(MESSAGES * 40);
+    struct apierror e;
+    for (int over = 0; over < 2; over++) {
+        size_t n = (size_t)sprintf(text, "{\"messages\":[" USER);
+        for (int i = 1; i < QUESTION_MESSAGES_MAX + over; i++) {
+            n += (size_t)sprintf(text + n, "," USER);
+        }
+        strcpy(text + n, "]}");
+        struct question *q = questioncase_read(plain, text, &e);
+        assert_int_equal(q != NULL, !over);
+        assert_true(!over || (e.status == 422 && strcmp(e.param, "messages") == 0));
+        question_free(q);
+        n = (size_t)sprintf(text, "{\"messages\":[" USER "],\"tools\":[");
+        for (int i = 0; i < QUESTION_TOOLS_MAX + over; i++) {
+            n += (size_t)sprintf(text + n, "%s{\"type\":\"function\",\"function\":{\"name\":\"f%d\"}}", i ? "," : "", i);
+        }
+        strcpy(text + n, "]}");
+        q = questioncase_read(plain, text, &e);
+        assert_int_equal(q != NULL, !over);
+        question_free(q);
+        n = (size_t)sprintf(text, "{\"messages\":[" USER "],\"logit_bias\":{");
+        for (int i = 0; i < QUESTION_BIAS_MAX + over; i++) {
+            n += (size_t)sprintf(text + n, "%s\"%d\":1", i ? "," : "", i);
+        }
+        strcpy(text + n, "}}");
+        q = questioncase_read(plain, text, &e);
+        assert_int_equal(q != NULL, !over);
+        question_free(q);
+    }
+    memset(text, '[', 1000); /* deeper than any request */
+    text[1000] = '\0';
+    assert_null(questioncase_read(plain, text, &e));
+    assert_int_equal(e.status, 400);
+    free(text);
+}
+
+static void test_short_memory(void **state)
+{
+    (void)state;
+    questioncase_short_of_memory(
+        plain, "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"a\"}],\"x\":1},"
+               "{\"role\":\"assistant\",\"tool_calls\":[{\"id\":\"c\","
+               "\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]}],\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"parameters\":{}}}],"
+               "\"logit_bias\":{\"1\":1},\"stop\":[\"a\"],\"store\":true}");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_field_arrives),
+        cmocka_unit_test(test_what_is_left_out_is_the_servers),
+        cmocka_unit_test(test_conversations),
+        cmocka_unit_test(test_tools_and_choices),
+        cmocka_unit_test(test_forms_and_thinking),
+        cmocka_unit_test(test_what_is_wrong_is_named),
+        cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_short_memory),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
