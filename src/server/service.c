@@ -410,9 +410,12 @@ struct service_answered {
     char owner[sizeof((struct caller *)NULL)->owner];
 };
 
-static void service_done(void *user, const struct answering_usage *usage, bool whole)
+static void service_done(void *user, unsigned status, const struct answering_usage *usage, bool whole)
 {
     struct service_answered *a = user;
+    if (status) {
+        metrics_request(a->service->metrics, status);
+    }
     service_meter(a->service, a->owner, usage, whole);
     mem_free(a);
 }

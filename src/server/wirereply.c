@@ -14,6 +14,7 @@ struct wirereply_source {
     struct exchange *exchange;
     wirereply_done done;
     void *user;
+    unsigned status; /* of the reply; 0: it has not begun */
     bool begun, told;
 };
 
@@ -169,6 +170,7 @@ static void wirereply_fail(struct wirereply_source *s, struct exchange *x, const
 {
     const struct wirereply_format *f = s->reply.format;
     bool first = exchange_fail(x, error->status, "application/json");
+    s->status = first ? error->status : s->status;
     err e = first || !f->error_event ? ERR_OK : strbuf_printf(out, "event: %s\n", f->error_event);
     e = e == ERR_OK && !first ? strbuf_puts(out, "data: ") : e;
     e = e == ERR_OK ? apierror_text(error, f->anthropic, out) : e;
@@ -187,7 +189,7 @@ static void wirereply_tell(struct wirereply_source *s, bool whole)
 {
     if (!s->told && s->done) {
         struct answering_usage used = answering_so_far(s->reply.answering);
-        s->done(s->user, &used, whole);
+        s->done(s->user, s->status, &used, whole);
     }
     s->told = true;
 }
@@ -222,6 +224,7 @@ static enum exchange_more wirereply_pull(void *user, struct exchange *x, struct 
             wirereply_tell(s, false);
             return EXCHANGE_END;
         }
+        s->status = 200;
         if (wirereply_take(s, &e, out) != ERR_OK) {
             struct apierror error;
             apierror_set(&error, 503, "out_of_memory", NULL, "out of memory for the answer");
@@ -315,7 +318,7 @@ void wirereply_give(struct exchange *x, struct question *take_q,
         mem_free(s);
         apierror_reply(x, &error, options->format->anthropic);
         if (options->done) {
-            options->done(options->user, &none, false);
+            options->done(options->user, error.status, &none, false);
         }
         return;
     }

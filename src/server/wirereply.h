@@ -51,8 +51,9 @@ struct wirereply {
     size_t sequence;
 };
 
-/* Who measures and meters; called once, when the answer is over or its reader has gone (`whole` false). */
-typedef void (*wirereply_done)(void *user, const struct answering_usage *usage, bool whole);
+/* Who measures and meters; called once, when the answer is over or its reader has gone (`whole` false).
+ * `status` is the reply's; 0: its reader went before it began. */
+typedef void (*wirereply_done)(void *user, unsigned status, const struct answering_usage *usage, bool whole);
 
 struct wirereply_options {
     const struct wirereply_format *format;

@@ -537,6 +537,33 @@ static void test_too_many_at_once_are_told_to_come_back(void **state)
     json_decref(ask(&chat, CHAT, "{" HELLO "}"));
 }
 
+static void test_replies_are_counted_by_their_status(void **state)
+{
+    static const char *const names[] = {"fathom_replies_total{class=\"2xx\"}", "fathom_replies_total{class=\"4xx\"}"};
+    static const struct {
+        const char *body;
+        double good, bad;
+    } rows[] = {{"{" HELLO ",\"max_tokens\":1}", 1, 0},
+                {"{" HELLO ",\"max_tokens\":1,\"stream\":true}", 1, 0},
+                {"{" HELLO ",\"max_tokens\":0}", 0, 1},
+                {"{" HELLO ",\"logit_bias\":{\"999\":1}}", 0, 1},
+                {"{" HELLO ",\"max_tokens\":9,\"messages\":[]}", 0, 1}};
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        double before[2], after[2];
+        before[1] = metric(names[1]);
+        before[0] = metric(names[0]);
+        struct rawclient_reply r = servicefixture_raw(&chat, "POST", CHAT, "", rows[i].body);
+        rawclient_free(&r);
+        assert_true(falls_idle(&chat, 2));
+        after[0] = metric(names[0]);
+        after[1] = metric(names[1]);
+        if (after[0] - before[0] != rows[i].good + 1 || after[1] - before[1] != rows[i].bad) { /* 1: the metrics' own */
+            fail_msg("%s: %g good, %g bad", rows[i].body, after[0] - before[0], after[1] - before[1]);
+        }
+    }
+}
+
 static void *chatter(void *user)
 {
     json_t **out = user;
@@ -573,6 +600,7 @@ int main(void)
         cmocka_unit_test(test_what_this_model_cannot_do_is_said),
         cmocka_unit_test(test_fields_without_effect_are_named_in_a_header),
         cmocka_unit_test(test_a_reader_that_goes_frees_its_place),
+        cmocka_unit_test(test_replies_are_counted_by_their_status),
         cmocka_unit_test(test_too_many_at_once_are_told_to_come_back),
         cmocka_unit_test(test_many_at_once_get_the_same_answer),
     };
