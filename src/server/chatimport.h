@@ -7,8 +7,9 @@
 
 enum { CHATIMPORT_CHATS_MAX = 50000, CHATIMPORT_MESSAGES_MAX = 50000 /* of a chat */ };
 
-/* All chats of the document, or none. *n counts them. ERR_ARGUMENT: none of these formats, or which chat is
- * wrong and why; ERR_LIMIT; others as in chatstore.h. */
+/* All chats of the document, or none, in one step, in which others wait (seconds for ten thousand chats). *n
+ * counts them. ERR_ARGUMENT: none of these formats, or which chat is wrong and why; ERR_LIMIT; others as in
+ * chatstore.h. */
 ERR_MUST_USE err chatimport_read(struct chatstore *s, const char *owner, const json_t *document, int64_t now,
                                  size_t *n, struct errinfo *info);
 

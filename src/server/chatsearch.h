@@ -1,4 +1,5 @@
-/* server/chatsearch.h: the search index over chats, in memory alone: which words which message holds. Filled
+/* server/chatsearch.h: the search index over chats, in memory alone: which words which title and which message
+ * holds (its content, of which the first MiB; neither reasoning nor attachments). Filled
  * from the sealed chats after the store opens, a slice at a time, and kept up to date by whoever changes a
  * chat. What a person types is taken as words, never as syntax: a message is found when it holds all of them.
  * Where words are written without blanks (Chinese, Japanese, Thai …) any stretch of text is found, from one

@@ -10,6 +10,7 @@
 #include "server/chatsearch.h"
 #include "server/chatstore_data.h"
 
+enum { CHATSTORE_BATCH = 64 /* chats deleted in one step */ };
 static const int64_t CHATSTORE_DAY = 86400000;
 static const int64_t CHATSTORE_ALWAYS = INT64_MAX;
 
@@ -330,57 +331,79 @@ err chatstore_delete(struct chatstore *s, const char *owner, const char *id, str
     return e;
 }
 
-/* Drops the chats that a statement names, their numbers being its one column. */
-static err chatstore_drop_all(struct chatrecord_shelf *shelf, sqlite3_stmt *st, size_t *n, struct errinfo *info)
+/* Which chats go: all of an owner, or (NULL) those that a rule says; `days` 0: only their own rules. */
+struct chatstore_going {
+    const char *owner;
+    int64_t now, days;
+};
+
+static err chatstore_query_going(struct database *d, const struct chatstore_going *g, sqlite3_stmt **out,
+                                 struct errinfo *info)
 {
+    if (g->owner) {
+        return database_query(d, out, info, "SELECT number FROM chat WHERE owner = ?1 LIMIT ?2", "ti", g->owner,
+                              (int64_t)CHATSTORE_BATCH);
+    }
+    return database_query(
+        d, out, info,
+        "SELECT number FROM chat WHERE updated <= ?1 - ?2 * min("
+        "coalesce(forget_after_days, nullif(?3, 0)), coalesce(nullif(?3, 0), forget_after_days))"
+        " LIMIT ?4",
+        "iiii", g->now, CHATSTORE_DAY, g->days, (int64_t)CHATSTORE_BATCH);
+}
+
+/* Some of them, inside a transaction. */
+static err chatstore_drop_some(struct chatrecord_shelf *shelf, const struct chatstore_going *g, size_t *n,
+                               struct errinfo *info)
+{
+    int64_t numbers[CHATSTORE_BATCH];
+    sqlite3_stmt *st;
     bool row = true;
+    *n = 0;
+    TRY(chatstore_query_going(shelf->database, g, &st, info));
     while (true) {
         TRY(database_next(shelf->database, st, &row, info));
         if (!row) {
-            return ERR_OK;
+            break;
         }
-        int64_t number = sqlite3_column_int64(st, 0);
-        sqlite3_reset(st); /* it is asked again, for one row after the other */
-        TRY(chatstore_drop(shelf, number, info));
-        ++*n;
+        numbers[(*n)++] = sqlite3_column_int64(st, 0);
     }
+    for (size_t i = 0; i < *n; i++) {
+        TRY(chatstore_drop(shelf, numbers[i], info));
+    }
+    return ERR_OK;
+}
+
+/* All of them, some at a time, so that others get their turn; *total counts them. */
+static err chatstore_drop_all(struct chatrecord_shelf *shelf, const struct chatstore_going *g, size_t *total,
+                              struct errinfo *info)
+{
+    size_t n = CHATSTORE_BATCH, before = *total;
+    while (n == CHATSTORE_BATCH) {
+        TRY(database_begin(shelf->database, info));
+        TRY(database_end(shelf->database, chatstore_drop_some(shelf, g, &n, info), info));
+        *total += n;
+    }
+    return *total > before ? database_scrub(shelf->database, info) : ERR_OK;
 }
 
 err chatstore_delete_all(struct chatstore *s, const char *owner, struct errinfo *info)
 {
+    const struct chatstore_going going = {.owner = owner};
+    size_t n = 0;
     for (size_t i = 0; i < CHATSTORE_SHELVES; i++) {
-        struct chatrecord_shelf *shelf = &s->shelves[i];
-        size_t n = 0;
-        sqlite3_stmt *st;
-        TRY(database_begin(shelf->database, info));
-        err e = database_query(shelf->database, &st, info, "SELECT number FROM chat WHERE owner = ?1 LIMIT 1",
-                               "t", owner);
-        e = e == ERR_OK ? chatstore_drop_all(shelf, st, &n, info) : e;
-        TRY(database_end(shelf->database, e, info));
-        TRY(database_scrub(shelf->database, info));
+        TRY(chatstore_drop_all(&s->shelves[i], &going, &n, info));
     }
     return ERR_OK;
 }
 
 err chatstore_forget(struct chatstore *s, size_t days, int64_t now, size_t *forgotten, struct errinfo *info)
 {
+    const int64_t rule = days < CHATSTORE_DAYS_MAX ? (int64_t)days : CHATSTORE_DAYS_MAX;
     size_t n = 0;
     for (size_t i = 0; i < CHATSTORE_SHELVES; i++) {
-        struct chatrecord_shelf *shelf = &s->shelves[i];
-        int64_t rule = shelf->temporary ? 1 : days < CHATSTORE_DAYS_MAX ? (int64_t)days : CHATSTORE_DAYS_MAX;
-        size_t before = n;
-        sqlite3_stmt *st;
-        TRY(database_begin(shelf->database, info));
-        err e = database_query(shelf->database, &st, info,
-                               "SELECT number FROM chat WHERE updated <= ?1 - ?2 * min("
-                               "coalesce(forget_after_days, nullif(?3, 0)), coalesce(nullif(?3, 0),"
-                               " forget_after_days)) LIMIT 1",
-                               "iii", now, CHATSTORE_DAY, rule);
-        e = e == ERR_OK ? chatstore_drop_all(shelf, st, &n, info) : e;
-        TRY(database_end(shelf->database, e, info));
-        if (n > before) {
-            TRY(database_scrub(shelf->database, info));
-        }
+        const struct chatstore_going going = {.now = now, .days = s->shelves[i].temporary ? 1 : rule};
+        TRY(chatstore_drop_all(&s->shelves[i], &going, &n, info));
     }
     *forgotten = n;
     return ERR_OK;

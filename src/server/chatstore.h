@@ -70,7 +70,7 @@ ERR_MUST_USE err chatstore_list(struct chatstore *s, const char *owner, const st
                                 json_t **out, struct errinfo *info);
 
 ERR_MUST_USE err chatstore_delete(struct chatstore *s, const char *owner, const char *id, struct errinfo *info);
-/* All of the owner's, temporary ones too; none is no error. */
+/* All of the owner's, temporary ones too; none is no error. On an error some may be gone: ask again. */
 ERR_MUST_USE err chatstore_delete_all(struct chatstore *s, const char *owner, struct errinfo *info);
 
 /* Retention, at start and every hour: deletes what was not used for forget_after_days of its own, or for `days`

@@ -247,8 +247,10 @@ static void all_of_an_owner_can_be_deleted(void **state)
 {
     (void)state;
     json_t *none = NULL;
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < 70; i++) { /* more than go in one step */
         free(storefixture_chat(&f, "local", "{'title':'a'}", i));
+    }
+    for (int i = 0; i < 5; i++) {
         free(storefixture_chat(&f, "other", "{'title':'b'}", i));
     }
     char *id = storefixture_chat(&f, "local", "{'temporary':true}", 9);
