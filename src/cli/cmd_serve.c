@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -222,6 +223,17 @@ static void cmd_serve_close(struct cmd_serve *c)
     mem_free(c->key_text);
 }
 
+/* Every connection is a file, and shells allow 1024 unless they are asked. */
+static void cmd_serve_files(void)
+{
+    enum { CMD_SERVE_FILES = 2 * HTTPSERVER_CONNECTIONS };
+    struct rlimit r;
+    if (getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur < CMD_SERVE_FILES) {
+        r.rlim_cur = r.rlim_max < CMD_SERVE_FILES ? r.rlim_max : CMD_SERVE_FILES;
+        setrlimit(RLIMIT_NOFILE, &r); /* refused: fewer connections at a time */
+    }
+}
+
 static err cmd_serve_run(struct cmd_serve *c, struct errinfo *info)
 {
     sigset_t ends;
@@ -229,6 +241,7 @@ static err cmd_serve_run(struct cmd_serve *c, struct errinfo *info)
     sigemptyset(&ends);
     sigaddset(&ends, SIGINT);
     sigaddset(&ends, SIGTERM);
+    cmd_serve_files();
     signal(SIGPIPE, SIG_IGN);                /* readers that go are no reason to die */
     pthread_sigmask(SIG_BLOCK, &ends, NULL); /* threads made from here on leave them to sigwait */
     TRY(cmd_serve_check(c, info));

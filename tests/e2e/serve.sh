@@ -6,7 +6,10 @@ source tests/e2e/expect.bash
 model=tests/golden/chatmodel
 canary=canaryQ7zWx3
 
-"$fathom" serve "$model" --data "$work/data" --port 0 --cache 16 --threads 1 --sandbox off >"$work/out" 2>"$work/err" &
+(
+    ulimit -Sn 64 # of open files: what a shell may be stingy with, the server asks for itself
+    exec "$fathom" serve "$model" --data "$work/data" --port 0 --cache 16 --threads 1 --sandbox off >"$work/out" 2>"$work/err"
+) &
 server=$!
 for _ in $(seq 200); do
     grep -q 'Ctrl-C' "$work/out" && break
@@ -29,6 +32,13 @@ hi='"messages":[{"role":"user","content":"hello"}],"max_tokens":4'
 
 reply=$(ask POST /v1/chat/completions "{\"messages\":[{\"role\":\"user\",\"content\":\"hello\"}],\"temperature\":0}")
 has serve_answers 'Hello! 你好 🐳' "$reply"
+
+crowd=()
+for _ in $(seq 150); do
+    exec {fd}<>"/dev/tcp/127.0.0.1/$port" && crowd+=("$fd")
+done
+has serve_answers_beside_a_crowd_that_says_nothing ' 200 OK' "$(ask GET /health "")"
+for fd in "${crowd[@]}"; do exec {fd}>&-; done
 
 # Every field of every request, right and wrong.
 c=$canary
