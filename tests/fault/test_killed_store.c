@@ -17,7 +17,7 @@
 
 enum { KILLS = 200, CHATS_MAX = 4000 };
 
-static struct storefixture f;
+static struct storefixture f = {.durable = true};
 static const char *program;
 
 /* What the writer tells on stdout after each operation that returned: the chat's id, and how many turns it has now, or
@@ -174,7 +174,7 @@ static void a_kill_never_costs_what_was_acknowledged(void **state)
         }
     }
     print_message("%zu chats acknowledged in %d lives\n", n_all, KILLS);
-    assert_true(n_all > KILLS / 4);
+    assert_true(n_all > KILLS / 10);
 }
 
 int main(int argc, char **argv)

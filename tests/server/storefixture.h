@@ -17,6 +17,7 @@ struct storefixture {
     struct database *database;
     struct chatstore *chats;
     struct errinfo info;
+    bool durable; /* waits for the disk, as a server does; other tests have no time for it */
 };
 
 static inline void storefixture_open(struct storefixture *f)
@@ -24,6 +25,9 @@ static inline void storefixture_open(struct storefixture *f)
     if (database_open(f->dir.path, NULL, &f->database, &f->info) != ERR_OK ||
         chatstore_open(f->database, false, &f->chats, &f->info) != ERR_OK) {
         fail_msg("%s", f->info.message);
+    }
+    if (!f->durable) {
+        sqlite3_exec(database_handle(f->database), "PRAGMA synchronous=OFF", NULL, NULL, NULL);
     }
 }
 

@@ -65,6 +65,31 @@ static mode_t mode(const char *name)
     return st.st_mode & 07777;
 }
 
+/* What a pragma says. */
+static const char *pragma(struct database *d, const char *sql)
+{
+    static char text[32];
+    sqlite3_stmt *st = NULL;
+    assert_int_equal(sqlite3_prepare_v2(database_handle(d), sql, -1, &st, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_step(st), SQLITE_ROW);
+    snprintf(text, sizeof text, "%s", (const char *)sqlite3_column_text(st, 0));
+    sqlite3_finalize(st);
+    return text;
+}
+
+static void commits_wait_for_the_disk_and_deleting_overwrites(void **state)
+{
+    (void)state;
+    struct database *d = open_it();
+    assert_string_equal(pragma(d, "PRAGMA main.synchronous"), "2");
+    assert_string_equal(pragma(d, "PRAGMA main.journal_mode"), "wal");
+    assert_string_equal(pragma(d, "PRAGMA main.secure_delete"), "1");
+    assert_string_equal(pragma(d, "PRAGMA foreign_keys"), "1");
+    assert_string_equal(pragma(d, "PRAGMA temp_store"), "2");
+    assert_string_equal(pragma(d, "PRAGMA main.page_size"), "4096");
+    database_close(d);
+}
+
 static void everything_is_for_its_owner_alone(void **state)
 {
     (void)state;
@@ -274,6 +299,7 @@ static void threads_and_handles_wait_for_each_other(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(commits_wait_for_the_disk_and_deleting_overwrites),
         TEST(everything_is_for_its_owner_alone), TEST(a_newer_schema_is_refused_and_left_alone),
         TEST(what_is_no_database_of_ours_is_refused), TEST(a_lost_or_foreign_key_is_told),
         TEST(damaged_files_give_errors), TEST(the_default_folder_is_where_data_goes),
