@@ -185,6 +185,7 @@ static void usage_is_told_by_day_key_and_model(void **state)
     json_decref(key);
 }
 
+/* Few words: each costs Argon2id's second. Wrong ones, and none again: test_vault.c. */
 static void a_passphrase_is_taken_from_the_environment(void **state)
 {
     (void)state;
@@ -193,17 +194,11 @@ static void a_passphrase_is_taken_from_the_environment(void **state)
     assert_int_equal(fathom("keys passphrase"), 0);
     assert_int_equal(fathom("keys"), 2);
     assert_non_null(strstr(errs, "wants its passphrase"));
-    setenv("FATHOM_PASSPHRASE", "one", 1);
-    assert_int_equal(fathom("keys"), 2);
-    assert_non_null(strstr(errs, "wrong passphrase"));
     setenv("FATHOM_PASSPHRASE", "one two", 1);
     assert_int_equal(fathom("keys"), 0);
     assert_non_null(strstr(out, "good"));
-    setenv("FATHOM_NEW_PASSPHRASE", "", 1);
-    assert_int_equal(fathom("keys passphrase"), 0);
     unsetenv("FATHOM_PASSPHRASE");
     unsetenv("FATHOM_NEW_PASSPHRASE");
-    assert_int_equal(fathom("keys"), 0);
 }
 
 static void bars_are_as_long_as_they_should(void **state)
