@@ -4,35 +4,11 @@
 # package is not there. `openai.sh --record` writes tests/e2e/recorded anew.
 set -u
 source tests/e2e/expect.bash
+source tests/e2e/serving.bash openai
 if ! python3 -c 'import openai, pydantic' 2>/dev/null; then
     echo "[  SKIPPED ] openai_client: no Python with the package openai here"
     exit 0
 fi
-
-serve() { # model, options: $url when it answers
-    "$fathom" serve "$@" --port 0 --data "$work/data" --sandbox off --no-store >"$work/out" 2>"$work/err" &
-    server=$!
-    for _ in $(seq 200); do
-        url=$(sed -n 's/^Fathom serves .* at \(http[^ ]*\)$/\1/p' "$work/out")
-        [ -n "$url" ] && return
-        kill -0 "$server" 2>/dev/null || break
-        sleep 0.1
-    done
-    cat "$work/out" "$work/err"
-    echo "[  FAILED  ] openai_server_starts"
-    echo "[  FAILED  ] openai_server_starts"
-    exit 1
-}
-end() {
-    kill "$server"
-    wait "$server"
-    check "openai_$1_server_ends_well" 0 $?
-    check "openai_$1_server_says_nothing_of_requests" "" "$(grep -i hello "$work/out" "$work/err")"
-}
-tiny() { # folder of tests/golden: with more room than it has learnt to use
-    cp -r "tests/golden/$1" "$work/$1"
-    sed -i 's/"max_position_embeddings": 512/"max_position_embeddings": 8192/' "$work/$1/config.json"
-}
 
 tiny chatmodel
 tiny thinkmodel

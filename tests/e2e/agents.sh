@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# Anthropic's Python client, and OpenAI's responses, against `fathom serve`: with the tiny models of tests/golden, and
+# with SmolLM2 where it is registered (./run fetches it). Skipped where a package is not there.
+set -u
+source tests/e2e/expect.bash
+source tests/e2e/serving.bash agents
+tiny chatmodel
+tiny thinkmodel
+python3 tests/e2e/toolmodel.py "$work/toolmodel" 2>/dev/null || {
+    echo "[  SKIPPED ] agents: no Python with what tests/e2e/toolmodel.py needs"
+    exit 0
+}
+try() { # kind
+    local script
+    for script in anthropic responses; do
+        if ! python3 -c "import ${script/responses/openai}" 2>/dev/null; then
+            echo "[  SKIPPED ] ${script}_$1: no Python with the package ${script/responses/openai} here"
+        else
+            python3 tests/e2e/${script}_client.py "$url" "$1" || failed=1
+        fi
+    done
+}
+serve "$work/chatmodel" --deterministic
+try chat
+end chat
+serve "$work/thinkmodel" --deterministic
+try think
+end think
+serve "$work/toolmodel" --deterministic --chat-format deepseek-v3.1
+try tools
+end tools
+if "$fathom" list --json | grep -q '"name": "smollm2"'; then
+    serve smollm2
+    try smollm2
+    end smollm2
+else
+    echo "[  SKIPPED ] agents_smollm2: smollm2 is not here; tools/get_smollm2.sh fetches it"
+fi
+exit "$failed"
