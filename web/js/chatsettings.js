@@ -85,7 +85,7 @@ export function chatSettings(page) {
     const form = h("form", { id: "chat-settings" }, presets.element,
         h("label", { class: "labelled" }, h("span", null, t("system_prompt")), system),
         h("h3", null, t("sampling")), sampling.element,
-        h("details", { class: "advanced" }, h("summary", null, t("advanced")),
+        h("details", { class: "advanced" }, h("summary", null, t("advanced")), sampling.advanced,
             h("label", { class: "labelled" }, h("span", null, t("forget_after"),
                 h("small", null, t("forget_hint"))),
                 forget)), error);

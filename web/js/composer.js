@@ -5,7 +5,7 @@ import { h, icon, iconButton } from "./dom.js";
 import { Attachments, LONG_PASTE } from "./attachments.js";
 import { ContextMeter } from "./contextmeter.js";
 import { readPrefs, savePref } from "./prefs.js";
-import { t } from "./strings.js";
+import { t, formatNumber } from "./strings.js";
 
 export class Composer {
     // page: send({ content, attachments, parent }), stop(), answerNow(), editLast(), announcer, session
@@ -204,6 +204,10 @@ export class Composer {
         if (this.sending || !this.hasContent || this.attachments.reading) {
             return;
         }
+        if (this.meter.excess > 0) {
+            this.showError(t("too_long", { n: formatNumber(this.meter.excess) }), this.newChatAction());
+            return;
+        }
         this.hideError();
         this.sending = true;
         this.field.readOnly = true; // what is typed now would be taken away with what is sent
@@ -220,9 +224,8 @@ export class Composer {
                 this.attachments.set([]);
             }
         } catch (error) {
-            const full = error.code === "context_length_exceeded" && conversation.chat.id !== null;
-            this.showError(error.message, full ? { label: t("new_chat"), onclick: () => this.moveToNewChat() }
-                : { label: t("retry"), onclick: () => this.submit() });
+            const full = error.code === "context_length_exceeded" ? this.newChatAction() : null;
+            this.showError(error.message, full ?? { label: t("retry"), onclick: () => this.submit() });
         } finally {
             this.sending = false;
             this.field.readOnly = false;
@@ -230,7 +233,12 @@ export class Composer {
         }
     }
 
-    // What was written goes along to a chat with an empty context.
+    // Where a chat has filled the context: what was written goes along to an empty one.
+    newChatAction() {
+        return this.conversation.path().length === 0 ? null
+            : { label: t("new_chat"), onclick: () => this.moveToNewChat() };
+    }
+
     moveToNewChat() {
         this.drafts.set("new", { text: this.field.value, files: this.attachments.files });
         this.field.value = "";

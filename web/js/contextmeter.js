@@ -11,6 +11,7 @@ export class ContextMeter {
     constructor() {
         this.timer = null;
         this.control = null;
+        this.excess = 0; // tokens that do not fit, once that is known for what is written now
         this.ring = svg("circle", { cx: 10, cy: 10, r: 8, class: "meter-part",
             "stroke-dasharray": `0 ${AROUND}` });
         this.words = h("span", { class: "meter-words" });
@@ -22,6 +23,7 @@ export class ContextMeter {
     // draft: { content, attachments } or null for what is there already.
     count(conversation, draft) {
         clearTimeout(this.timer);
+        this.excess = 0;
         this.timer = setTimeout(() => this.ask(conversation, draft), PAUSE_MS);
     }
 
@@ -47,6 +49,7 @@ export class ContextMeter {
     }
 
     show({ tokens, context }) {
+        this.excess = Math.max(0, tokens - context);
         const share = Math.min(tokens / context, 1);
         const label = t("context_used", { tokens: formatNumber(tokens), context: formatNumber(context),
             percent: Math.round((100 * tokens) / context) });

@@ -19,7 +19,7 @@ function keyForm(key) {
     const scopes = SCOPES.map((scope) => h("input", { type: "checkbox", value: scope,
         checked: (key?.scopes ?? ["chat"]).includes(scope) }));
     const limits = LIMITS.map((limit) => h("input", { class: "field", type: "number", min: "1", step: "1",
-        placeholder: t("no_limit"), value: key?.limits?.[limit] ?? "" }));
+        placeholder: t("no_limit"), value: key?.limits?.[limit] || "" }));
     const balance = h("input", { class: "field", inputmode: "decimal", pattern: "-?[0-9]+([.][0-9]{1,9})?",
         placeholder: t("no_limit"), value: key?.balance ?? "" });
     const expires = h("input", { class: "field", type: "date",
@@ -35,8 +35,7 @@ function keyForm(key) {
     const read = () => ({
         name: name.value.trim(),
         scopes: scopes.filter((box) => box.checked).map((box) => box.value),
-        limits: Object.fromEntries(limits.map((field, i) => [LIMITS[i], field.value])
-            .filter(([, value]) => value !== "").map(([limit, value]) => [limit, Number(value)])),
+        limits: Object.fromEntries(limits.map((field, i) => [LIMITS[i], Number(field.value)])), // 0: none
         balance: balance.value.trim() || null,
         expires: expires.value === "" ? null : Date.parse(expires.value) + DAY,
     });

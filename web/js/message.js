@@ -130,7 +130,7 @@ export class MessageView {
         if (switcher !== null) {
             parts.push(switcher);
         }
-        if (!this.user && message.stats && readPrefs().stats) {
+        if (!this.user && message.stats?.completion_tokens > 0 && readPrefs().stats) {
             parts.push(statsLine(message.stats));
         }
         this.footer.replaceChildren(...parts);

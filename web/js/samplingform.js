@@ -4,23 +4,30 @@ import { h } from "./dom.js";
 import { t } from "./strings.js";
 
 const NUMBERS = [
-    { name: "temperature", min: 0, max: 2, step: 0.05 },
-    { name: "top_p", min: 0, max: 1, step: 0.01 },
-    { name: "min_p", min: 0, max: 1, step: 0.01 },
-    { name: "max_tokens", min: 1, max: 10000000, step: 1 },
-    { name: "seed", min: 0, max: Number.MAX_SAFE_INTEGER, step: 1 },
+    { name: "temperature", min: 0, max: 2 },
+    { name: "top_p", min: 0, max: 1 },
+    { name: "min_p", min: 0, max: 1 },
+    { name: "max_tokens", min: 1, max: 10000000, whole: true },
+    { name: "seed", min: 0, max: Number.MAX_SAFE_INTEGER, whole: true },
+    { name: "top_k", min: 0, max: 1048576, whole: true, advanced: true },
+    { name: "repetition_penalty", min: 0.01, max: 10, advanced: true },
+    { name: "presence_penalty", min: -2, max: 2, advanced: true },
+    { name: "frequency_penalty", min: -2, max: 2, advanced: true },
 ];
 
 export class SamplingForm {
     constructor(settings) {
         this.numbers = NUMBERS.map((number) => ({ ...number, field: h("input", { class: "field", type: "number",
-            min: number.min, max: number.max, step: number.step === 1 ? 1 : "any", inputmode: "decimal",
+            min: number.min, max: number.max, step: number.whole ? "1" : "any", inputmode: "decimal",
             placeholder: t("default_value") }) }));
         this.stop = h("textarea", { class: "field", rows: "2", placeholder: t("stop_placeholder") });
         const labelled = (name, field) => h("label", { class: "labelled" },
             h("span", null, t(`set_${name}`), h("small", null, t(`set_${name}_hint`))), field);
-        this.element = h("div", { class: "sampling" },
-            this.numbers.map(({ name, field }) => labelled(name, field)), labelled("stop", this.stop));
+        const grid = (fields) => h("div", { class: "sampling" }, fields);
+        const ofKind = (advanced) => this.numbers.filter((number) => Boolean(number.advanced) === advanced)
+            .map(({ name, field }) => labelled(name, field));
+        this.element = grid([...ofKind(false), labelled("stop", this.stop)]);
+        this.advanced = grid(ofKind(true)); // for what few need, to be put elsewhere
         this.settings = settings;
     }
 

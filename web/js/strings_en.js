@@ -26,7 +26,7 @@ export const english = {
     sign_in: "Sign in",
     sign_out_name: "Sign out ({name})",
     key: "Key",
-    signin_hint: "Whoever runs this server can make a key with: fathom keys create NAME",
+    signin_hint: "Whoever runs this server can make a key with: fathom keys create --name NAME",
     wrong_key: "This key is not known here, or it was revoked.",
 
     // side bar
@@ -136,6 +136,7 @@ export const english = {
     file_no_text: "{name} is no text. Text, code and PDF can be attached.",
     file_no_pdf: "{name}: this server cannot read PDF. Attach its text instead.",
     context_used: "{tokens} of {context} tokens of the context ({percent}%)",
+    too_long: "This is {n} tokens too long for the context. Shorten it, remove files or begin a new chat.",
     context_over: "{n} tokens too many",
 
     // settings of a chat
@@ -162,6 +163,14 @@ export const english = {
     set_stop: "Stop at",
     set_stop_hint: "one text per line",
     stop_placeholder: "none",
+    set_top_k: "Top k",
+    set_top_k_hint: "only the k likeliest tokens",
+    set_repetition_penalty: "Repetition penalty",
+    set_repetition_penalty_hint: "1: none; above 1 discourages repeating",
+    set_presence_penalty: "Presence penalty",
+    set_presence_penalty_hint: "for tokens that came already",
+    set_frequency_penalty: "Frequency penalty",
+    set_frequency_penalty_hint: "for each time they came",
     advanced: "Advanced",
     forget_after: "Forget after days",
     forget_hint: "the server deletes the chat by itself",

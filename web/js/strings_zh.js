@@ -26,7 +26,7 @@ export const chinese = {
     sign_in: "登录",
     sign_out_name: "退出登录（{name}）",
     key: "密钥",
-    signin_hint: "服务器的管理者可以用以下命令创建密钥：fathom keys create NAME",
+    signin_hint: "服务器的管理者可以用以下命令创建密钥：fathom keys create --name NAME",
     wrong_key: "密钥无效或已被吊销。",
 
     // side bar
@@ -136,6 +136,7 @@ export const chinese = {
     file_no_text: "{name} 不是文本。可以添加文本、代码和 PDF。",
     file_no_pdf: "{name}：此服务器无法读取 PDF，请改为添加其中的文本。",
     context_used: "上下文已用 {tokens} / {context} 令牌（{percent}%）",
+    too_long: "比模型的上下文长出 {n} 令牌。请缩短内容、移除附件或新建对话。",
     context_over: "超出 {n} 令牌",
 
     // settings of a chat
@@ -162,6 +163,14 @@ export const chinese = {
     set_stop: "停止于",
     set_stop_hint: "每行一个文本",
     stop_placeholder: "无",
+    set_top_k: "Top k",
+    set_top_k_hint: "只取最可能的 k 个令牌",
+    set_repetition_penalty: "重复惩罚",
+    set_repetition_penalty_hint: "1 表示无；大于 1 抑制重复",
+    set_presence_penalty: "出现惩罚",
+    set_presence_penalty_hint: "针对已出现过的令牌",
+    set_frequency_penalty: "频率惩罚",
+    set_frequency_penalty_hint: "按已出现的次数",
     advanced: "高级",
     forget_after: "多少天后遗忘",
     forget_hint: "到期后服务器自动删除此对话",
