@@ -423,6 +423,7 @@ def hostile_text_stays_text(b):
     b.open(f"#/chat/{chat}")
     b.wait(lambda: b.js("return document.querySelectorAll('.message').length") == len(turns), "the messages")
     b.module("""const near = document.querySelectorAll(".message");
+        document.querySelector(".scroller").dispatchEvent(new PointerEvent("pointerdown"));
         for (const one of near) {
             one.scrollIntoView();
             await new Promise((done) => setTimeout(done, 15));

@@ -8,6 +8,9 @@ import { turnEditor } from "./turneditor.js";
 import { t } from "./strings.js";
 
 const AHEAD = "1200px"; // how far outside the window messages are drawn
+const OPENING_MS = 2000; // how long what is drawn first may move things
+const SCROLL_KEYS = ["PageUp", "PageDown", "Home", "End", "ArrowUp", "ArrowDown", " "];
+const BY_HAND_MS = 1000; // how long a scroll counts as a person's
 const AT_END = 48; // px from the end that still count as the end
 
 export class ChatView {
@@ -22,7 +25,10 @@ export class ChatView {
         this.scroller = h("div", { class: "scroller", tabindex: "-1", onscroll: () => this.onscroll() },
             this.column);
         this.element = h("div", { class: "chat-view" }, this.scroller, this.toEnd);
-        this.stick = true;
+        this.stick = true; // the end stays in sight
+        this.touched = -Infinity;
+        this.held = false;
+        this.listenForHands();
         this.near = new IntersectionObserver((entries) => entries.forEach((entry) => {
             if (entry.isIntersecting) {
                 this.views.get(entry.target.dataset.message)?.fill();
@@ -48,6 +54,7 @@ export class ChatView {
             conversation.addEventListener(name, listener);
         }
         this.conversation = conversation;
+        this.shown = performance.now();
         this.views.forEach((view) => view.dispose());
         this.views.clear();
         this.column.replaceChildren();
@@ -98,10 +105,34 @@ export class ChatView {
         }
     }
 
+    // Only a person leaves the end: it moves by itself, too, while a chat is opened and an answer written.
     onscroll() {
         const { scrollTop, scrollHeight, clientHeight } = this.scroller;
-        this.stick = scrollHeight - scrollTop - clientHeight < AT_END;
+        const atEnd = scrollHeight - scrollTop - clientHeight < AT_END;
+        const now = performance.now();
+        const quiet = now - this.shown > OPENING_MS && this.conversation.live() === null;
+        if (atEnd || quiet || this.held || now - this.touched < BY_HAND_MS) {
+            this.stick = atEnd;
+        }
         this.toEnd.hidden = this.stick;
+    }
+
+    // When a person last did what may scroll.
+    listenForHands() {
+        for (const name of ["wheel", "touchmove", "pointerdown"]) {
+            this.scroller.addEventListener(name, () => {
+                this.touched = performance.now();
+                this.held ||= name === "pointerdown";
+            }, { passive: true });
+        }
+        document.addEventListener("keydown", (event) => {
+            if (SCROLL_KEYS.includes(event.key) && event.target.closest("textarea, input") === null) {
+                this.touched = performance.now();
+            }
+        });
+        window.addEventListener("pointerup", () => {
+            this.held = false;
+        });
     }
 
     scrollToEnd() {
