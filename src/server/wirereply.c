@@ -91,8 +91,11 @@ json_t *wirereply_logprobs(const struct wirereply *r, const struct answering_tok
                 top = NULL;
             }
         }
-        if (json_object_set_new(one, "top_logprobs", top) != 0 ||
-            json_array_append_new(list, one) != 0) {
+        if (json_object_set_new(one, "top_logprobs", top) != 0) {
+            json_decref(one);
+            one = NULL;
+        }
+        if (json_array_append_new(list, one) != 0) {
             json_decref(list);
             return NULL;
         }

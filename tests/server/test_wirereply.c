@@ -2,6 +2,7 @@
  * grammars, tools; what cannot be asked; and what becomes of a reader that goes. */
 #include "server/servicefixture.h"
 
+#include <math.h>
 #include <pthread.h>
 
 static struct servicefixture chat, think;
@@ -365,6 +366,28 @@ static void test_probabilities(void **state)
     json_decref(d);
 }
 
+/* Every allocation of a list of probabilities fails in turn: no list then, and nothing is left. */
+static void test_probabilities_without_memory(void **state)
+{
+    const struct wirereply r = {.model = &chat.service->model};
+    struct answering_token second = {.id = 200, .logprob = -1, .n_top = 2, .top_ids = {200, 7}, .top_logprobs = {-1, -2}};
+    const struct answering_token first = {.next = &second, .id = 258, .logprob = -INFINITY};
+    (void)state;
+    for (size_t k = 1;; k++) {
+        size_t alive = mem_alive();
+        mem_fault(k, 0);
+        json_t *list = wirereply_logprobs(&r, &first);
+        bool failed = mem_attempts() >= k;
+        mem_fault(0, 0);
+        assert_true(failed ? !list : json_array_size(list) == 2);
+        json_decref(list);
+        assert_int_equal(mem_alive(), alive);
+        if (!failed) {
+            return;
+        }
+    }
+}
+
 static void test_usage(void **state)
 {
     (void)state;
@@ -596,6 +619,7 @@ int main(void)
         cmocka_unit_test(test_seeds_repeat),
         cmocka_unit_test(test_forms_are_kept),
         cmocka_unit_test(test_probabilities),
+        cmocka_unit_test(test_probabilities_without_memory),
         cmocka_unit_test(test_usage),
         cmocka_unit_test(test_what_this_model_cannot_do_is_said),
         cmocka_unit_test(test_fields_without_effect_are_named_in_a_header),
