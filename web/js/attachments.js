@@ -3,7 +3,7 @@
 
 import { h, icon, iconButton } from "./dom.js";
 import { api } from "./api.js";
-import { t, formatBytes } from "./strings.js";
+import { t, formatBytes, textBytes } from "./strings.js";
 
 export const LONG_PASTE = 2500; // characters; a longer paste becomes a file
 
@@ -82,7 +82,7 @@ export class Attachments {
         this.element.hidden = this.files.length === 0;
         this.element.replaceChildren(...this.files.map((file) => h("li", null,
             h("span", { class: "file-chip" }, icon("file"), h("span", null, file.name),
-                h("small", null, file.text === null ? t("file_reading") : formatBytes(file.text.length)),
+                h("small", null, file.text === null ? t("file_reading") : formatBytes(textBytes(file.text))),
                 iconButton("close", t("remove_file", { name: file.name }), () => {
                     this.set(this.files.filter((one) => one !== file));
                 }, { class: "icon-button small" })))));

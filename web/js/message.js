@@ -6,7 +6,7 @@ import { copyText } from "./clipboard.js";
 import { MarkdownView } from "./markdownview.js";
 import { Thinking } from "./thinking.js";
 import { readPrefs } from "./prefs.js";
-import { t, formatBytes, formatDuration, formatNumber, formatTenths } from "./strings.js";
+import { t, formatBytes, formatDuration, formatNumber, formatTenths, textBytes } from "./strings.js";
 
 const STATE_NOTES = { stopped: "state_stopped", interrupted: "state_interrupted", failed: "state_failed",
     length: "state_length" };
@@ -53,7 +53,7 @@ export class MessageView {
             this.element.insertBefore(h("ul", { class: "file-list", "aria-label": t("attachments") },
                 attachments.map((file) => h("li", null, h("button", { type: "button", class: "file-chip",
                     onclick: () => this.host.showFile(file) }, icon("file"), h("span", null, file.name),
-                h("small", null, formatBytes(file.text.length)))))), this.body);
+                h("small", null, formatBytes(textBytes(file.text))))))), this.body);
         }
         this.body.append(content);
         this.body.hidden = content === "";

@@ -101,7 +101,7 @@ export class Sidebar {
     markItem(item) {
         const here = item.dataset.chat === this.current;
         item.classList.toggle("is-current", here);
-        item.querySelector("a").toggleAttribute("aria-current", here);
+        item.querySelector("a").setAttribute("aria-current", here ? "page" : "false");
     }
 
     show() {

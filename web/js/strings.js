@@ -16,7 +16,8 @@ export function t(key, values = {}) {
 const locale = language === "zh" ? "zh-CN" : undefined;
 const whole = new Intl.NumberFormat(locale, { maximumFractionDigits: 0 });
 const tenths = new Intl.NumberFormat(locale, { maximumFractionDigits: 1 });
-const compact = new Intl.NumberFormat(locale, { notation: "compact", maximumFractionDigits: 1 });
+// "33K" in every language: nobody calls a context 3.3万 large.
+const compact = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
 const dateTime = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "short" });
 const date = new Intl.DateTimeFormat(locale, { dateStyle: "medium" });
 const month = new Intl.DateTimeFormat(locale, { month: "long", year: "numeric" });
@@ -42,6 +43,8 @@ export function formatDuration(ms) {
     }
     return t("hours_minutes", { h: Math.floor(minutes / 60), m: minutes % 60 });
 }
+
+export const textBytes = (text) => new Blob([text]).size;
 
 export function formatBytes(n) {
     const units = ["B", "kB", "MB", "GB", "TB"];
