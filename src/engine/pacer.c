@@ -10,6 +10,7 @@ enum {
 #define PACER_SLOWER 0.05 /* of one of answers alone that is above the others: most often a disturbance */
 #define PACER_LEAST 0.25  /* of the time of answers alone: what a piece is thought to add at least, so that the
                              next one is not much longer */
+#define PACER_MOST 2      /* … and what is a disturbance above it, and no debt of the prompts */
 
 size_t pacer_budget(const struct pacer *p, size_t n_answers, size_t room)
 {
@@ -35,11 +36,11 @@ static void pacer_measure(double *mean, double now, double weight)
 
 void pacer_learn(struct pacer *p, double seconds, size_t n_answers, size_t n_prompt_tokens)
 {
-    double added = seconds, least = PACER_LEAST * p->answers_s;
+    double added = seconds, least = PACER_LEAST * p->answers_s, most = PACER_MOST * p->answers_s;
     if (n_prompt_tokens > 0 && n_answers > 0) {
         added = seconds - p->answers_s > least ? seconds - p->answers_s : least;
         p->beside++;
-        p->debt_s += added;
+        p->debt_s += added < most ? added : most;
     } else {
         p->beside = 0;
     }

@@ -419,6 +419,48 @@ static void test_a_restart_goes_on_where_it_was(void **state)
     }
 }
 
+/* Whatever allocation fails, with pages to be read and to be written: the same tokens or an error, and no leak. */
+static void test_failing_allocations_beside_a_batch(void **state)
+{
+    (void)state;
+    struct engine *e = enginefixture_open(ENGINEFIXTURE_CHAT, 2, true, 0);
+    const struct prefixdisk_options o = options("pinched", 1 << 30, true);
+    size_t page = engine_cache_bytes_per_token(e) * PAGE, before;
+    int32_t ids[200];
+    enginefixture_tokens(e, ids, 200);
+    struct batcher *b = batcher(e, 5, &o);
+    struct answer whole = ask(b, ids, 200, 1);
+    batcher_free(b);
+    before = mem_alive();
+    for (size_t k = 1, done = 0; !done; k++) {
+        struct errinfo info = {0};
+        struct answer a = {0};
+        static const struct generate_options go = {.max_tokens = 20, .ignore_eos = true};
+        static const struct sampling warm = {.temperature = 0.7f, .seed = 5};
+        const struct batcher_request r = {.tokens = ids, .n_tokens = 200, .sampling = &warm, .options = &go,
+                                          .partition = 1, .token = on_token, .done = on_done, .user = &a};
+        mem_fault(k, 0);
+        err made = batcher_new(e, &(struct batcher_options){.running = 4, .memory = 5 * page, .disk = &o}, &b, &info);
+        if (made == ERR_OK) {
+            a.e = batcher_submit(b, &r, &a.job, &info);
+            for (int i = 0; i < 40 && a.e == ERR_OK; i++) {
+                batcher_step(b);
+            }
+            batcher_free(b);
+            if (a.e == ERR_OK) {
+                assert_same(&whole, &a);
+            }
+            done = a.e == ERR_OK && a.cached == 192 && mem_attempts() < k;
+            assert_true(a.e == ERR_OK || a.e == ERR_NOMEM);
+        }
+        mem_fault(0, 0);
+        assert_true(made == ERR_OK || (made == ERR_NOMEM && info.message[0]));
+        assert_int_equal(mem_alive(), before);
+        assert_true(k < 1000);
+    }
+    engine_close(e);
+}
+
 /* Another type of keys and values, another arithmetic: another root. */
 static void test_engines_that_differ_share_nothing(void **state)
 {
@@ -482,6 +524,7 @@ int main(void)
         cmocka_unit_test(test_a_full_disk_keeps_nothing_half),
         cmocka_unit_test(test_failing_allocations_leave_nothing),
         cmocka_unit_test(test_a_restart_goes_on_where_it_was),
+        cmocka_unit_test(test_failing_allocations_beside_a_batch),
         cmocka_unit_test(test_engines_that_differ_share_nothing),
         cmocka_unit_test(test_what_falls_out_of_memory_is_found_on_disk),
     };
