@@ -1,4 +1,7 @@
 /* cli/cmd_serve.c: `fathom serve`: the HTTP API for programs, and the page for people. */
+#include <arpa/inet.h>
+#include <ifaddrs.h>
+#include <net/if.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -22,6 +25,7 @@ enum {
     CMD_SERVE_PER_ADDRESS = 256, /* connections */
     CMD_SERVE_ANSWER = 8192,     /* tokens */
     CMD_SERVE_FILE_MAX = 1 << 20,
+    CMD_SERVE_ELSEWHERE = 256, /* bytes */
     CMD_SERVE_DISK_MIB = 1024,
     CMD_SERVE_ROWS = 19,
 };
@@ -45,7 +49,8 @@ struct cmd_serve {
     struct pdftext *pdf;
     char *folder; /* of the data */
     struct sandbox_report locked;
-    unsigned chosen; /* port */
+    unsigned chosen;                       /* port */
+    char elsewhere[CMD_SERVE_ELSEWHERE]; /* with --lan: where other machines find it */
 };
 
 static err cmd_serve_file(const char *path, char **out, struct errinfo *info)
@@ -146,6 +151,25 @@ static err cmd_serve_service(struct cmd_serve *c, struct errinfo *info)
     return o.guard.key_required ? cmd_serve_has_key(c, info) : ERR_OK;
 }
 
+/* This machine's addresses; the system tells them before the sandbox alone. */
+static void cmd_serve_find_elsewhere(struct cmd_serve *c)
+{
+    struct ifaddrs *all;
+    if (!c->lan || c->address || getifaddrs(&all) != 0) {
+        return;
+    }
+    for (const struct ifaddrs *a = all; a; a = a->ifa_next) {
+        char text[INET_ADDRSTRLEN];
+        size_t n = strlen(c->elsewhere);
+        if (a->ifa_addr && a->ifa_addr->sa_family == AF_INET && !(a->ifa_flags & IFF_LOOPBACK) &&
+            inet_ntop(AF_INET, &((const struct sockaddr_in *)a->ifa_addr)->sin_addr, text, sizeof text)) {
+            snprintf(c->elsewhere + n, sizeof c->elsewhere - n, "%s%s://%s:%u", n ? ", " : "",
+                     c->cert ? "https" : "http", text, c->chosen);
+        }
+    }
+    freeifaddrs(all);
+}
+
 /* From here on this process answers, and does nothing else (sandbox.h). */
 static err cmd_serve_lock(struct cmd_serve *c, struct errinfo *info)
 {
@@ -166,6 +190,7 @@ static err cmd_serve_start(struct cmd_serve *c, struct errinfo *info)
     int listener;
     TRY(c->socket ? listener_unix(c->socket, &listener, info)
                   : listener_tcp(address, (unsigned)c->port, &listener, &c->chosen, info));
+    cmd_serve_find_elsewhere(c);
     err e = cmd_serve_lock(c, info); /* before the first request can come */
     if (e != ERR_OK) {
         close(listener);
@@ -192,6 +217,9 @@ static void cmd_serve_say(const struct cmd_serve *c)
     } else {
         printf("Fathom serves %s at %s://%s:%u\n", c->model_name, scheme,
                c->address ? c->address : "127.0.0.1", c->chosen);
+    }
+    if (*c->elsewhere) {
+        printf("  others   find it at %s\n", c->elsewhere);
     }
     printf("  page     open that address in a browser%s\n"
            "  API      %s://127.0.0.1:%u/v1, for OpenAI's, Anthropic's and DeepSeek's clients\n"
