@@ -316,7 +316,7 @@ class Handler(BaseHTTPRequestHandler):
                 session = {"key_required": bool(options.key), "signed_in": self.signed_in,
                            "version": "0.0-mock", "limits": {
                                "context": options.context, "attachment_bytes": 4000000,
-                               "message_bytes": 1000000}, "pdf": True}
+                               "message_bytes": 1000000, "pdf_bytes": 4000000}, "pdf": True}
                 if self.signed_in:
                     session["owner"] = {"name": "local", "admin": True}
                     session["models"] = [{"id": "deepseek-mock", "context": options.context, "can_think": True,

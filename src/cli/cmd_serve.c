@@ -4,8 +4,8 @@
 #include <net/if.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sodium.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -15,6 +15,7 @@
 #include "base/meminfo.h"
 #include "cli/modelref.h"
 #include "cli/settings.h"
+#include "cli/storeaccess.h"
 #include "cli/verbs.h"
 #include "server/listener.h"
 #include "server/sandbox.h"
@@ -47,7 +48,10 @@ struct cmd_serve {
     struct service *service;
     struct httpserver *http;
     struct pdftext *pdf;
-    char *folder; /* of the data */
+    struct errinfo no_pdf; /* why it is NULL */
+    char *folder;          /* of the data */
+    char kept[STOREACCESS_PASSPHRASE];
+    const char *passphrase;
     struct sandbox_report locked;
     unsigned chosen;                       /* port */
     char elsewhere[CMD_SERVE_ELSEWHERE]; /* with --lan: where other machines find it */
@@ -104,7 +108,7 @@ static err cmd_serve_has_key(const struct cmd_serve *c, struct errinfo *info)
     size_t n, good = 0;
     TRY(keystore_list(c->service->keys, &keys, &n, info));
     for (size_t i = 0; i < n; i++) {
-        good += !keys[i].revoked;
+        good += keystore_good(&keys[i], service_now());
     }
     mem_free(keys);
     return good ? ERR_OK
@@ -120,9 +124,11 @@ static err cmd_serve_data(struct cmd_serve *c, struct errinfo *info)
     }
     if (c->data) {
         c->folder = mem_dup(c->data, strlen(c->data));
-        return c->folder ? ERR_OK : err_set(info, ERR_NOMEM, "out of memory for a path");
+        TRY(c->folder ? ERR_OK : err_set(info, ERR_NOMEM, "out of memory for a path"));
+    } else {
+        TRY(database_folder(&c->folder, info));
     }
-    return database_folder(&c->folder, info);
+    return storeaccess_passphrase(c->folder, c->kept, &c->passphrase, info);
 }
 
 static err cmd_serve_service(struct cmd_serve *c, struct errinfo *info)
@@ -143,11 +149,13 @@ static err cmd_serve_service(struct cmd_serve *c, struct errinfo *info)
         .data = c->folder,
         .disk = c->disk_mib << 20,
         .forget_days = c->forget_days,
-        .passphrase = getenv("FATHOM_PASSPHRASE"),
+        .passphrase = c->passphrase,
         .pdf = c->pdf,
     };
     TRY(settings_sampling(&c->settings, c->engine, &o.sampling, info));
-    TRY(service_new(&o, &c->service, info));
+    err e = service_new(&o, &c->service, info);
+    sodium_memzero(c->kept, sizeof c->kept);
+    TRY(e);
     return o.guard.key_required ? cmd_serve_has_key(c, info) : ERR_OK;
 }
 
@@ -226,18 +234,21 @@ static void cmd_serve_say(const struct cmd_serve *c)
            "  keys     %s\n"
            "  memory   %s for keys and values; context %zu tokens, answers up to %zu unless asked for more\n"
            "  data     %s\n"
+           "  files    text%s%s\n"
            "  %s\n"
            "Ctrl-C stops it.\n",
            c->service->is.guard.key_required ? "; it asks for a key" : "", scheme, c->chosen,
            c->service->is.guard.key_required ? "needed by everyone" : "none needed on this machine",
            meminfo_text(counts.memory, memory), engine_context_max(c->engine), c->answer_tokens,
            c->folder ? c->folder : "kept in memory, gone at the end",
+           c->pdf ? " and PDF" : "; no PDF: ", c->pdf ? "" : c->no_pdf.message,
            sandbox_text(&c->locked, text));
     fflush(stdout);
 }
 
 static void cmd_serve_close(struct cmd_serve *c)
 {
+    sodium_memzero(c->kept, sizeof c->kept);
     httpserver_stop(c->http);
     service_free(c->service);
     engine_close(c->engine);
@@ -270,14 +281,13 @@ static err cmd_serve_run(struct cmd_serve *c, struct errinfo *info)
     sigaddset(&ends, SIGINT);
     sigaddset(&ends, SIGTERM);
     cmd_serve_files();
-    signal(SIGPIPE, SIG_IGN);                /* readers that go are no reason to die */
-    pthread_sigmask(SIG_BLOCK, &ends, NULL); /* threads made from here on leave them to sigwait */
+    signal(SIGPIPE, SIG_IGN); /* readers that go are no reason to die */
     TRY(cmd_serve_check(c, info));
-    struct errinfo no_pdf;
-    if (pdftext_start(NULL, &c->pdf, &no_pdf) != ERR_OK) {
-        c->pdf = NULL; /* the page says so */
+    TRY(cmd_serve_data(c, info));            /* may ask for a passphrase: Ctrl-C ends that */
+    pthread_sigmask(SIG_BLOCK, &ends, NULL); /* threads made from here on leave them to sigwait */
+    if (pdftext_start(NULL, &c->pdf, &c->no_pdf) != ERR_OK) {
+        c->pdf = NULL;
     }
-    TRY(cmd_serve_data(c, info));
     TRY(cmd_serve_name(c, info));
     TRY(settings_open(&c->settings, &c->engine, info));
     TRY(cmd_serve_service(c, info));

@@ -42,23 +42,42 @@ static err storeaccess_locked(const char *folder, bool *locked, struct errinfo *
     return e == ERR_NOMEM ? err_set(info, e, "out of memory for the key file") : ERR_OK;
 }
 
+err storeaccess_passphrase(const char *folder, char kept[STOREACCESS_PASSPHRASE], const char **out,
+                           struct errinfo *info)
+{
+    char *given = getenv("FATHOM_PASSPHRASE");
+    bool locked = false;
+    kept[0] = '\0';
+    *out = NULL;
+    if (given) {
+        size_t n = strlen(given);
+        bool fits = n < STOREACCESS_PASSPHRASE;
+        memcpy(kept, given, fits ? n + 1 : 0);
+        sodium_memzero(given, n);
+        unsetenv("FATHOM_PASSPHRASE");
+        *out = kept;
+        return fits ? ERR_OK
+                    : err_set(info, ERR_ARGUMENT, "FATHOM_PASSPHRASE is %zu bytes long, at most %d are", n,
+                              VAULT_PASSPHRASE_MAX);
+    }
+    TRY(storeaccess_locked(folder, &locked, info));
+    if (locked && !storeaccess_ask("passphrase of the chats and keys: ", kept)) {
+        return err_set(
+            info, ERR_ARGUMENT,
+            "the key file in %s wants its passphrase: set FATHOM_PASSPHRASE, or run this on a terminal",
+            folder);
+    }
+    *out = locked ? kept : NULL;
+    return ERR_OK;
+}
+
 static err storeaccess_open_in(const char *folder, struct database **out, struct errinfo *info)
 {
-    char typed[STOREACCESS_PASSPHRASE] = "";
-    const char *passphrase = getenv("FATHOM_PASSPHRASE");
-    bool locked = false;
-    TRY(storeaccess_locked(folder, &locked, info));
-    if (locked && !passphrase) {
-        if (!storeaccess_ask("passphrase of the chats and keys: ", typed)) {
-            return err_set(
-                info, ERR_ARGUMENT,
-                "the key file in %s wants its passphrase: set FATHOM_PASSPHRASE, or run this on a terminal",
-                folder);
-        }
-        passphrase = typed;
-    }
-    err e = database_open(folder, passphrase, out, info);
-    sodium_memzero(typed, sizeof typed);
+    char kept[STOREACCESS_PASSPHRASE];
+    const char *passphrase;
+    err e = storeaccess_passphrase(folder, kept, &passphrase, info);
+    e = e == ERR_OK ? database_open(folder, passphrase, out, info) : e;
+    sodium_memzero(kept, sizeof kept);
     return e;
 }
 

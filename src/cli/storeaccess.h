@@ -9,8 +9,15 @@
  * asked for on the terminal. database_open's errors. */
 ERR_MUST_USE err storeaccess_open(const char *folder, struct database **out, struct errinfo *info);
 
-/* A line typed on the terminal after `question`, not shown; false when stdin is no terminal. */
 enum { STOREACCESS_PASSPHRASE = VAULT_PASSPHRASE_MAX + 2 };
+
+/* What opens `folder`: FATHOM_PASSPHRASE, which is taken out of the environment and wiped there, so that no
+ * program started later has it; else, where the key file wants one, what is typed on the terminal. In `kept`,
+ * which the caller wipes; NULL: there is none. ERR_ARGUMENT: one is wanted, and nobody can be asked. */
+ERR_MUST_USE err storeaccess_passphrase(const char *folder, char kept[STOREACCESS_PASSPHRASE], const char **out,
+                                        struct errinfo *info);
+
+/* A line typed on the terminal after `question`, not shown; false when stdin is no terminal. */
 bool storeaccess_ask(const char *question, char line[STOREACCESS_PASSPHRASE]);
 
 /* Milliseconds since 1970. */

@@ -3,6 +3,7 @@
 #include <strings.h>
 
 #include "base/mem.h"
+#include "base/progress.h"
 #include "server/exchange_data.h"
 
 /* ---- The request. ---- */
@@ -143,6 +144,14 @@ void exchange_wake(struct exchange *x)
         MHD_resume_connection(x->connection);
     }
     pthread_mutex_unlock(&x->lock);
+}
+
+void exchange_cut(struct exchange *x)
+{
+    pthread_mutex_lock(&x->lock);
+    x->gone = x->gone > 0 ? x->gone : progress_clock();
+    pthread_mutex_unlock(&x->lock);
+    exchange_wake(x);
 }
 
 /* ---- Who asks. ---- */

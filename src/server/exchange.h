@@ -5,7 +5,7 @@
  * exchange.
  *
  * Thread rule: handlers and sources of one exchange run one at a time, on any of the server's threads;
- * exchange_wake may be called from any thread until the source was closed. */
+ * exchange_wake and exchange_cut may be called from any thread until the source was closed. */
 #ifndef SERVER_EXCHANGE_H
 #define SERVER_EXCHANGE_H
 
@@ -62,6 +62,9 @@ void exchange_stream(struct exchange *x, const struct exchange_source *source);
 /* From within pull: status and type of a reply that is not as expected. False: too late, it has begun. */
 bool exchange_fail(struct exchange *x, unsigned status, const char *type);
 void exchange_wake(struct exchange *x);
+/* Ends a reply out of a source where it is, as if its reader had gone: its connection breaks. From any thread,
+ * as exchange_wake. */
+void exchange_cut(struct exchange *x);
 
 /* ---- what the guard found out about who asks (server/guard.h) ---- */
 

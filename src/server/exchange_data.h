@@ -21,6 +21,7 @@ struct exchange {
     const char *method;
     char *path;
     struct strbuf body;
+    size_t counted; /* of its bytes, among all bodies */
     struct caller *caller;
 
     /* The reply. */

@@ -37,7 +37,7 @@ struct httpserver {
     pthread_cond_t changed; /* somebody came, or it is time to stop */
     struct exchange *waiting; /* with a source */
     struct httpserver_peer *peers;
-    size_t n_peers;
+    size_t n_peers, bodies; /* bytes of bodies */
     bool stopping;
 };
 
@@ -54,6 +54,7 @@ static void httpserver_close_source(struct exchange *x)
 static void httpserver_forget(struct exchange *x)
 {
     pthread_mutex_lock(&x->server->lock);
+    x->server->bodies -= x->counted;
     if (x->link) {
         *x->link = x->next;
         if (x->next) {
@@ -258,28 +259,59 @@ static enum MHD_Result httpserver_send(struct exchange *x)
     return x->ended ? httpserver_send_whole(x) : httpserver_send_stream(x);
 }
 
-static void httpserver_too_large(struct exchange *x)
+static void httpserver_refuse(struct exchange *x, unsigned status, const char *words, size_t limit,
+                              const char *code)
 {
     struct strbuf body = {0};
-    err e = strbuf_printf(
-        &body,
-        "{\"error\":{\"message\":\"the request's body is over this server's limit of %zu "
-        "bytes\",\"type\":\"invalid_request_error\",\"param\":null,\"code\":\"too_large\"}}",
-        x->server->is.body_max);
+    err e = strbuf_printf(&body,
+                          "{\"error\":{\"message\":\"%s this server's limit of %zu bytes\",\"type\":\"%s\","
+                          "\"param\":null,\"code\":\"%s\"}}",
+                          words, limit, status < 500 ? "invalid_request_error" : "server_error", code);
     (void)e; /* an empty one then */
-    exchange_reply(x, MHD_HTTP_CONTENT_TOO_LARGE, "application/json", &body);
+    exchange_reply(x, status, "application/json", &body);
+}
+
+static void httpserver_too_large(struct exchange *x)
+{
+    httpserver_refuse(x, MHD_HTTP_CONTENT_TOO_LARGE, "the request's body is over", x->server->is.body_max,
+                      "too_large");
+}
+
+static void httpserver_too_many(struct exchange *x)
+{
+    exchange_add_header(x, MHD_HTTP_HEADER_RETRY_AFTER, "5");
+    httpserver_refuse(x, MHD_HTTP_SERVICE_UNAVAILABLE, "the bodies of all requests are over",
+                      x->server->is.bodies_max, "too_many");
+}
+
+/* Counts further bytes of a body, or (`n` 0) none of it any more. False: all bodies are too much together. */
+static bool httpserver_count(struct exchange *x, size_t n)
+{
+    struct httpserver *s = x->server;
+    pthread_mutex_lock(&s->lock);
+    bool fits = n <= s->is.bodies_max - s->bodies;
+    size_t counted = n > 0 ? x->counted + (fits ? n : 0) : 0;
+    s->bodies += counted - x->counted;
+    x->counted = counted;
+    pthread_mutex_unlock(&s->lock);
+    return fits;
 }
 
 static err httpserver_take_body(struct exchange *x, const char *data, size_t n)
 {
     if (x->replied) {
-        return ERR_OK; /* what is refused is not kept */
+        return ERR_OK;
     }
     if (n > x->server->is.body_max - x->body.len) {
         httpserver_too_large(x);
-        return ERR_OK;
+    } else if (!httpserver_count(x, n)) {
+        httpserver_too_many(x);
+    } else {
+        return strbuf_append(&x->body, data, n);
     }
-    return strbuf_append(&x->body, data, n);
+    strbuf_deinit(&x->body); /* what is refused is not kept */
+    httpserver_count(x, 0);
+    return ERR_OK;
 }
 
 static enum MHD_Result httpserver_on_header(void *user, enum MHD_ValueKind kind, const char *name,
@@ -516,6 +548,7 @@ static err httpserver_make(const struct httpserver_options *options, struct http
     }
     s->is = *options;
     s->is.body_max = options->body_max ? options->body_max : HTTPSERVER_BODY_MAX;
+    s->is.bodies_max = options->bodies_max ? options->bodies_max : HTTPSERVER_BODIES_MAX;
     struct httpserver_deadlines *d = &s->is.deadlines;
     d->headers = d->headers > 0 ? d->headers : HTTPSERVER_HEADERS_S;
     d->body = d->body > 0 ? d->body : HTTPSERVER_BODY_S;

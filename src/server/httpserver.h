@@ -1,9 +1,10 @@
 /* server/httpserver.h: HTTP/1.1 over libmicrohttpd: connections, bodies, limits and deadlines.
  *
- * A request is handed on when it is whole. Refused before: bodies over the cap (413), headers over theirs
- * (431), a body whose end is said in two ways or in one we do not know (400), what is no HTTP (400). A
- * connection that does not finish its headers in HTTPSERVER_HEADERS_S, its body in HTTPSERVER_BODY_S, or does
- * not read its reply for HTTPSERVER_IDLE_S is closed; so is one whose peer has gone, and its source with it.
+ * A request is handed on when it is whole. Refused before: bodies over the cap (413), or when those of all
+ * requests together are over theirs (503, Retry-After), headers over theirs (431), a body whose end is said in
+ * two ways or in one we do not know (400), what is no HTTP (400). A connection that does not finish its headers
+ * in HTTPSERVER_HEADERS_S, its body in HTTPSERVER_BODY_S, or does not read its reply for HTTPSERVER_IDLE_S is
+ * closed; so is one whose peer has gone, and its source with it.
  *
  * Waiting costs no processor time but a look every quarter of a second while somebody is connected. */
 #ifndef SERVER_HTTPSERVER_H
@@ -13,6 +14,7 @@
 
 enum {
     HTTPSERVER_BODY_MAX = 16 << 20,
+    HTTPSERVER_BODIES_MAX = 256 << 20, /* of all requests under way */
     HTTPSERVER_HEADERS_MAX = 32 << 10, /* with what MHD keeps beside them */
     HTTPSERVER_CONNECTIONS = 4096,
     HTTPSERVER_HEADERS_S = 20,
@@ -33,6 +35,7 @@ struct httpserver_options {
     const char *tls_cert; /* PEM texts; NULL: no TLS */
     const char *tls_key;
     size_t body_max;            /* 0: HTTPSERVER_BODY_MAX */
+    size_t bodies_max;          /* 0: HTTPSERVER_BODIES_MAX */
     unsigned per_address;       /* connections from one address; 0: any number */
     struct httpserver_deadlines deadlines;
     /* Called for every request, first when its headers are there (`whole` false: a reply given then refuses

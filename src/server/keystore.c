@@ -323,15 +323,17 @@ err keystore_revoke(struct keystore *s, const char *id, int64_t now, struct erri
     return database_end(s->database, e, info);
 }
 
+bool keystore_good(const struct keystore_key *key, int64_t now)
+{
+    return !key->revoked && (!key->expires || key->expires > now);
+}
+
 static err keystore_refuse(const struct keystore_key *k, int64_t now, struct errinfo *info)
 {
     if (k->revoked) {
         return err_set(info, ERR_NOTFOUND, "this API key was revoked");
     }
-    if (k->expires && k->expires <= now) {
-        return err_set(info, ERR_NOTFOUND, "this API key has expired");
-    }
-    return ERR_OK;
+    return keystore_good(k, now) ? ERR_OK : err_set(info, ERR_NOTFOUND, "this API key has expired");
 }
 
 /* Inside a transaction. The row is found by its hash, of which nobody can choose even one bit knowingly; what

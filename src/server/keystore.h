@@ -61,6 +61,8 @@ ERR_MUST_USE err keystore_check(struct keystore *s, const char *presented, int64
                                 struct keystore_key *key, struct errinfo *info);
 ERR_MUST_USE err keystore_get(struct keystore *s, const char *id, struct keystore_key *key,
                               struct errinfo *info);
+/* Neither revoked nor expired. */
+bool keystore_good(const struct keystore_key *key, int64_t now);
 /* All, the oldest first; *keys is the caller's (mem_free). */
 ERR_MUST_USE err keystore_list(struct keystore *s, struct keystore_key **keys, size_t *n, struct errinfo *info);
 

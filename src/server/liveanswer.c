@@ -401,6 +401,16 @@ bool liveanswer_stop(struct liveanswers *l, const char *owner, const char *id)
     return a;
 }
 
+void liveanswer_stop_all(struct liveanswers *l, const char *owner)
+{
+    pthread_mutex_lock(&l->lock);
+    for (struct liveanswer *a = l->first; a; a = a->next) {
+        a->stop = a->stop || strcmp(a->owner, owner) == 0;
+    }
+    pthread_mutex_unlock(&l->lock);
+    liveanswer_ring(l);
+}
+
 bool liveanswer_answer_now(struct liveanswers *l, const char *owner, const char *id)
 {
     pthread_mutex_lock(&l->lock);

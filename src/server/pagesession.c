@@ -60,8 +60,7 @@ bool pagesession_cookie(void *user, const char *token, struct caller *out)
     pagesession_mac(s, head, mac);
     if (sodium_memcmp(mac, token + sizeof head, 2 * PAGESESSION_MAC) != 0 ||
         (int64_t)strtoull(head + VAULT_ID + 1, NULL, 16) < service_now() ||
-        keystore_get(s->keys, id, &key, &info) != ERR_OK || key.revoked ||
-        (key.expires && key.expires < service_now())) {
+        keystore_get(s->keys, id, &key, &info) != ERR_OK || !keystore_good(&key, service_now())) {
         return false;
     }
     service_caller(&key, out);
@@ -137,11 +136,13 @@ static void pagesession_get(struct service *s, struct exchange *x, const struct 
     const struct caller *who = exchange_caller(x);
     bool in = who->scopes & CALLER_CHAT;
     (void)m;
+    /* Text in JSON: each line break and quotation mark takes two bytes. */
+    json_int_t text = HTTPSERVER_BODY_MAX / 2;
     json_t *out = json_pack(
-        "{s:b, s:b, s:s, s:b, s:{s:I, s:I, s:I}}", "key_required", s->is.guard.key_required,
+        "{s:b, s:b, s:s, s:b, s:{s:I, s:I, s:I, s:I}}", "key_required", s->is.guard.key_required,
         "signed_in", who->keyed, "version", FATHOM_VERSION, "pdf", s->is.pdf != NULL, "limits",
         "context", (json_int_t)engine_context_max(s->model.engine), "attachment_bytes",
-        (json_int_t)HTTPSERVER_BODY_MAX / 2, "message_bytes", (json_int_t)HTTPSERVER_BODY_MAX / 2);
+        text, "message_bytes", text, "pdf_bytes", s->is.pdf ? (json_int_t)PDFTEXT_INPUT_MAX : 0);
     if (in) {
         struct keystore_key key = {0};
         struct errinfo info = {0};

@@ -16,7 +16,7 @@
 
 enum {
     PDFTEXT_WORKERS = 2,
-    PDFTEXT_INPUT_MAX = 32 << 20,
+    PDFTEXT_INPUT_MAX = 16 << 20, /* what a request holds */
     PDFTEXT_TEXT_MAX = 8 << 20,
     PDFTEXT_CPU_S = 10,
     PDFTEXT_WALL_S = 20,

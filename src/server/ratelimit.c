@@ -143,3 +143,15 @@ void ratelimit_end(struct ratelimit *r, const char *id)
     }
     pthread_mutex_unlock(&r->lock);
 }
+
+bool ratelimit_running(struct ratelimit *r, size_t *at, char id[VAULT_ID + 1])
+{
+    bool found = false;
+    pthread_mutex_lock(&r->lock);
+    for (; *at < r->n && !found; ++*at) {
+        found = r->buckets[*at].running > 0;
+        memcpy(id, r->buckets[*at].id, VAULT_ID + 1);
+    }
+    pthread_mutex_unlock(&r->lock);
+    return found;
+}

@@ -20,4 +20,7 @@ ERR_MUST_USE err ratelimit_begin(struct ratelimit *r, const char *id, const stru
                                  uint64_t tokens_today, int64_t now, unsigned *wait, struct errinfo *info);
 void ratelimit_end(struct ratelimit *r, const char *id);
 
+/* The next key, from place *at on (0 at first), of which something runs; false: no more. */
+bool ratelimit_running(struct ratelimit *r, size_t *at, char id[VAULT_ID + 1]);
+
 #endif

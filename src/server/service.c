@@ -8,6 +8,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/progress.h"
 #include "server/api.h"
 #include "server/pagefiles.h"
 #include "server/pagesession.h"
@@ -76,6 +77,7 @@ static err service_open_store(struct service *s, struct errinfo *info)
     const struct service_options *o = &s->is;
     TRY(o->data ? database_open(o->data, o->passphrase, &s->database, info)
                 : database_new(&s->database, info));
+    s->is.passphrase = NULL; /* its owner wipes it */
     TRY(service_secret(s, info));
     TRY(chatstore_open(s->database, true, &s->chats, info));
     TRY(keystore_open(s->database, &s->keys, info));
@@ -145,22 +147,67 @@ static void service_forget_all(struct service *s)
     }
 }
 
+static void service_forget_old(struct service *s)
+{
+    struct errinfo info;
+    size_t forgotten;
+    err e = chatstore_forget(s->chats, s->is.forget_days, service_now(), &forgotten, &info);
+    if (e == ERR_OK && forgotten > 0) {
+        service_forget_all(s);
+    }
+}
+
+/* ---- Keys that are no good any more, whoever revoked them, end what runs for them: every second. ---- */
+
+/* One answer of the API under way: whose it is. */
+struct service_answer {
+    struct service *service;
+    struct service_answer *next, **link;
+    struct exchange *exchange;
+    char owner[sizeof((struct caller *)NULL)->owner];
+};
+
+static void service_end_answers(struct service *s, const char *owner)
+{
+    liveanswer_stop_all(s->live, owner);
+    pthread_mutex_lock(&s->answers_lock);
+    for (struct service_answer *a = s->answers; a; a = a->next) {
+        if (strcmp(a->owner, owner) == 0) {
+            exchange_cut(a->exchange);
+        }
+    }
+    pthread_mutex_unlock(&s->answers_lock);
+}
+
+static void service_end_revoked(struct service *s)
+{
+    char id[VAULT_ID + 1];
+    for (size_t at = 0; ratelimit_running(s->limits, &at, id);) {
+        struct keystore_key key;
+        struct errinfo info;
+        if (keystore_get(s->keys, id, &key, &info) == ERR_OK && !keystore_good(&key, service_now())) {
+            service_end_answers(s, id);
+        }
+    }
+}
+
 static void *service_keeper(void *user)
 {
+    enum { SERVICE_FORGET_S = 3600 };
     struct service *s = user;
+    double forget = 0;
     pthread_mutex_lock(&s->keeper_lock);
     while (!s->stopping) {
         struct timespec until;
-        struct errinfo info;
-        size_t forgotten;
         pthread_mutex_unlock(&s->keeper_lock);
-        err e = chatstore_forget(s->chats, s->is.forget_days, service_now(), &forgotten, &info);
-        if (e == ERR_OK && forgotten > 0) {
-            service_forget_all(s);
+        if (progress_clock() >= forget) {
+            service_forget_old(s);
+            forget = progress_clock() + SERVICE_FORGET_S;
         }
+        service_end_revoked(s);
         pthread_mutex_lock(&s->keeper_lock);
         clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_sec += 3600;
+        until.tv_sec += 1;
         while (!s->stopping &&
                pthread_cond_timedwait(&s->keeper_stop, &s->keeper_lock, &until) == 0) {}
     }
@@ -226,6 +273,7 @@ err service_new(const struct service_options *options, struct service **out, str
         return err_set(info, ERR_NOMEM, "out of memory for the server");
     }
     s->is = *options;
+    pthread_mutex_init(&s->answers_lock, NULL);
     err e = service_open(s, info);
     if (e != ERR_OK) {
         service_free(s);
@@ -238,9 +286,9 @@ err service_new(const struct service_options *options, struct service **out, str
 void service_free(struct service *s)
 {
     if (s) {
+        service_stop_keeping(s);
         liveanswer_thread_stop(s->live);
         enginethread_stop(s->model.thread);
-        service_stop_keeping(s);
         vault_key_free(s->page_key);
         mem_free(s->page_folder);
         ratelimit_free(s->limits);
@@ -252,6 +300,7 @@ void service_free(struct service *s)
         modelnames_free(s->names);
         metrics_free(s->metrics);
         sodium_memzero(s->secret, sizeof s->secret);
+        pthread_mutex_destroy(&s->answers_lock);
         mem_free(s);
     }
 }
@@ -373,6 +422,9 @@ bool service_admit(struct service *s, const struct caller *who, struct apierror 
     err result = keystore_get(s->keys, who->owner, &key, &info);
     result = result == ERR_OK ? usagestore_today(s->usage, who->owner, service_now(), &today, &info)
                               : result;
+    if (result == ERR_OK && !keystore_good(&key, service_now())) { /* since its headers came */
+        return apierror_set(e, 401, "invalid_api_key", NULL, "this API key is no good any more");
+    }
     if (result == ERR_OK && key.limited && key.balance <= 0) {
         return apierror_set(e, 402, "insufficient_balance", NULL,
                             "the balance of this key is used up");
@@ -404,20 +456,36 @@ void service_meter(struct service *s, const char *owner, const struct answering_
     }
 }
 
-/* One answer of the API under way: whose it is. */
-struct service_answered {
-    struct service *service;
-    char owner[sizeof((struct caller *)NULL)->owner];
-};
-
 static void service_done(void *user, unsigned status, const struct answering_usage *usage, bool whole)
 {
-    struct service_answered *a = user;
+    struct service_answer *a = user;
     if (status) {
         metrics_request(a->service->metrics, status);
     }
     service_meter(a->service, a->owner, usage, whole);
+    pthread_mutex_lock(&a->service->answers_lock);
+    *a->link = a->next;
+    if (a->next) {
+        a->next->link = a->link;
+    }
+    pthread_mutex_unlock(&a->service->answers_lock);
     mem_free(a);
+}
+
+/* Remembers the answer until it is done. */
+static void service_begin(struct service *s, struct exchange *x, struct service_answer *a)
+{
+    a->service = s;
+    a->exchange = x;
+    memcpy(a->owner, exchange_caller(x)->owner, sizeof a->owner);
+    pthread_mutex_lock(&s->answers_lock);
+    a->next = s->answers;
+    a->link = &s->answers;
+    if (a->next) {
+        a->next->link = &a->next;
+    }
+    s->answers = a;
+    pthread_mutex_unlock(&s->answers_lock);
 }
 
 void service_answer(struct service *s, struct exchange *x, struct question *take_q,
@@ -425,7 +493,7 @@ void service_answer(struct service *s, struct exchange *x, struct question *take
 {
     const struct caller *who = exchange_caller(x);
     struct apierror e = {0};
-    struct service_answered *a = mem_calloc(1, sizeof *a);
+    struct service_answer *a = mem_calloc(1, sizeof *a);
     if (!a || !service_admit(s, who, &e)) {
         mem_free(a);
         question_free(take_q);
@@ -435,8 +503,7 @@ void service_answer(struct service *s, struct exchange *x, struct question *take
         service_refuse(s, x, &e, format->anthropic);
         return;
     }
-    a->service = s;
-    memcpy(a->owner, who->owner, sizeof a->owner);
+    service_begin(s, x, a);
     const struct wirereply_options o = {.format = format,
                                         .model = &s->model,
                                         .model_id = modelnames_own(s->names),

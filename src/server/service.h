@@ -27,7 +27,7 @@ struct service_options {
     struct batcher_options batcher;
     struct guard guard; /* its functions are the service's own */
     const char *data;       /* folder of chats, keys and usage; NULL: in memory alone */
-    const char *passphrase; /* of that folder; NULL: none */
+    const char *passphrase; /* of that folder, only looked at by service_new; NULL: none */
     size_t disk;            /* bytes for prefixes in that folder; 0: none there */
     size_t forget_days;     /* chats unused for so long are deleted; 0: never */
     struct pdftext *pdf;    /* NULL: no PDF files are read */
@@ -46,9 +46,11 @@ struct service {
     struct pricetable prices;
     struct ratelimit *limits;
     struct liveanswers *live;
+    pthread_mutex_t answers_lock;
+    struct service_answer *answers; /* of the API, under way */
     struct vault_key *page_key; /* of cached pages on disk */
     char *page_folder;
-    pthread_t keeper; /* deletes what is too old */
+    pthread_t keeper; /* deletes what is too old, ends what runs for keys that are revoked */
     pthread_mutex_t keeper_lock;
     pthread_cond_t keeper_stop;
     bool keeping, stopping;

@@ -216,9 +216,10 @@ static err wirereply_take(struct wirereply_source *s, const struct answering_eve
 
 static enum exchange_more wirereply_pull(void *user, struct exchange *x, struct strbuf *out)
 {
+    enum { WIREREPLY_EVENTS = 256 };
     struct wirereply_source *s = user;
     struct answering_event e;
-    while (answering_next(s->reply.answering, &e)) {
+    for (size_t n = 0; answering_next(s->reply.answering, &e); n++) {
         if (e.kind == ANSWERING_DONE || e.kind == ANSWERING_END) {
             s->reply.usage = e.usage;
         }
@@ -237,6 +238,10 @@ static enum exchange_more wirereply_pull(void *user, struct exchange *x, struct 
         if (e.kind == ANSWERING_END) {
             wirereply_tell(s, true);
             return EXCHANGE_END;
+        }
+        if (n == WIREREPLY_EVENTS) { /* a model that is faster than this loop must not keep it from its reader */
+            exchange_wake(x);
+            break;
         }
     }
     return EXCHANGE_WAIT;

@@ -195,9 +195,11 @@ static void a_passphrase_is_taken_from_the_environment(void **state)
     assert_int_equal(fathom("keys"), 2);
     assert_non_null(strstr(errs, "wants its passphrase"));
     setenv("FATHOM_PASSPHRASE", "one two", 1);
+    const char *there = getenv("FATHOM_PASSPHRASE");
     assert_int_equal(fathom("keys"), 0);
     assert_non_null(strstr(out, "good"));
-    unsetenv("FATHOM_PASSPHRASE");
+    assert_null(getenv("FATHOM_PASSPHRASE")); /* taken, and nothing of it is left there */
+    assert_string_equal(there, "");
     unsetenv("FATHOM_NEW_PASSPHRASE");
 }
 

@@ -7,11 +7,14 @@ import { t, formatBytes, textBytes } from "./strings.js";
 
 export const LONG_PASTE = 2500; // characters; a longer paste becomes a file
 
-async function readText(file, limits) {
-    if (file.size > limits.attachment_bytes) {
+function checkSize(file, most) {
+    if (file.size > most) {
         throw new Error(t("file_too_large", { name: file.name, size: formatBytes(file.size),
-            most: formatBytes(limits.attachment_bytes) }));
+            most: formatBytes(most) }));
     }
+}
+
+async function readText(file) {
     if (/^(image|audio|video)\//.test(file.type) && file.type !== "image/svg+xml") {
         throw new Error(t("file_no_text", { name: file.name }));
     }
@@ -59,7 +62,8 @@ export class Attachments {
             if (pdf && !this.session.pdf) {
                 throw new Error(t("file_no_pdf", { name: source.name }));
             }
-            file.text = pdf ? (await api.extract(source)).text : await readText(source, this.session.limits);
+            checkSize(source, pdf ? this.session.limits.pdf_bytes : this.session.limits.attachment_bytes);
+            file.text = pdf ? (await api.extract(source)).text : await readText(source);
         } catch (error) {
             this.files = this.files.filter((one) => one !== file);
             this.failed(error.message);

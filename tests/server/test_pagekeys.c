@@ -1,0 +1,345 @@
+/* Who may what on the page: two keys that see nothing of each other, on any route; keys, usage and quotas; what becomes
+ * of answers whose key is revoked; and that nobody learns from the cache what another asked. */
+#include "server/pagefixture.h"
+
+#define NOBODYS "00000000000000000000000000000000" /* an id */
+#define ENDLESS "\"messages\":[{\"role\":\"user\",\"content\":\"hello\"}],\"logit_bias\":{\"258\":-100},\"temperature\":1,\"max_tokens\":8000,\"n\":8"
+
+static struct servicefixture f;
+static struct pagefixture_key a, b, admin;
+
+static int open_service(void **state)
+{
+    const struct service_options o = {.format = CHAT_CHATML, .guard = {.key_required = true}};
+    (void)state;
+    servicefixture_open(&f, ENGINEFIXTURE_CHAT, &o);
+    pagefixture_key(&f, "{'name':'a'}", &a);
+    pagefixture_key(&f, "{'name':'b'}", &b);
+    pagefixture_key(&f, "{'name':'boss','scopes':['admin','chat']}", &admin);
+    return 0;
+}
+
+static int close_service(void **state)
+{
+    (void)state;
+    servicefixture_close(&f);
+    return 0;
+}
+
+static char *everything(const struct pagefixture_key *k)
+{
+    struct rawclient_reply r = servicefixture_raw(&f, "GET", "/api/export", k->headers, "");
+    assert_int_equal(r.status, 200);
+    return r.body;
+}
+
+/* Every route that names an object, with one of another: it does not exist, and stays as it is. */
+static void test_what_is_anothers_does_not_exist(void **state)
+{
+    static const struct {
+        const char *method, *what, *rest, *body;
+        bool answer; /* the id of one; else of a chat */
+    } routes[] = {
+        {"GET", "chats", "", "", false},
+        {"PATCH", "chats", "", "{'title':'mine'}", false},
+        {"DELETE", "chats", "", "", false},
+        {"GET", "chats", "/export", "", false},
+        {"GET", "chats", "/export?format=markdown", "", false},
+        {"POST", "chats", "/messages", "{'content':'mine'}", false},
+        {"POST", "chats", "/messages", "{'content':'mine','parent':'%s'}", false},
+        {"POST", "chats", "/answers", "{'parent':'%s'}", false},
+        {"GET", "answers", "/stream", "", true},
+        {"GET", "answers", "/stream?from=3", "", true},
+        {"POST", "answers", "/stop", "{}", true},
+        {"POST", "answers", "/answer-now", "{}", true},
+    };
+    char path[200], body[300], *said, *chat = pagefixture_chat(&f, a.headers, "{'title':'secret','folder':'drawer'}");
+    char *own = pagefixture_chat(&f, b.headers, "{}");
+    (void)state;
+    char *answer = pagefixture_say(&f, a.headers, chat, "{'content':'hello','settings':{'temperature':0}}", &said);
+    json_decref(pagefixture_end(&f, a.headers, answer));
+    pagefixture_do(&f, a.headers, 204, "PUT", "/api/presets", "{'presets':[{'name':'p','system':'s','settings':{}}]}");
+    char *before = everything(&a);
+    for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {
+        const char *id = routes[i].answer ? answer : chat;
+        snprintf(body, sizeof body, "%s", routes[i].body);
+        char *at = strstr(body, "%s");
+        if (at) {
+            snprintf(at, sizeof body - (size_t)(at - body), "%s'}", said);
+        }
+        pagefixture_path(path, routes[i].what, id, routes[i].rest);
+        json_t *d = pagefixture_ask(&f, b.headers, 404, routes[i].method, path, body);
+        pagefixture_path(path, routes[i].what, NOBODYS, routes[i].rest);
+        json_t *none = pagefixture_ask(&f, b.headers, 404, routes[i].method, path, body);
+        servicefixture_says(d, "error.code", servicefixture_text(none, "error.code")); /* as if it were not there */
+        assert_int_equal(strlen(servicefixture_text(d, "error.message")), strlen(servicefixture_text(none, "error.message")));
+        json_decref(none);
+        json_decref(d);
+    }
+    /* Names of another's objects inside of what is one's own. */
+    snprintf(body, sizeof body, "{'content':'x','parent':'%s'}", answer);
+    pagefixture_do(&f, b.headers, 404, "POST", pagefixture_path(path, "chats", own, "/messages"), body);
+    snprintf(body, sizeof body, "{'parent':'%s'}", said);
+    pagefixture_do(&f, b.headers, 404, "POST", pagefixture_path(path, "chats", own, "/answers"), body);
+    snprintf(body, sizeof body, "{'chat':'%s','leaf':'%s'}", chat, answer);
+    pagefixture_do(&f, b.headers, 404, "POST", "/api/count", body);
+    snprintf(body, sizeof body, "{'leaf':'%s'}", answer);
+    pagefixture_path(path, "chats", own, "");
+    struct rawclient_reply r = servicefixture_raw(&f, "PATCH", path, b.headers, "{\"leaf\":\"" NOBODYS "\"}");
+    pagefixture_do(&f, b.headers, r.status, "PATCH", path, body);
+    assert_true(r.status == 400 || r.status == 404);
+    rawclient_free(&r);
+    /* Lists. */
+    static const char *const lists[] = {"/api/chats", "/api/chats?search=hello", "/api/chats?folder=drawer", "/api/chats?search=secret"};
+    for (size_t i = 0; i < 4; i++) {
+        json_t *d = pagefixture_ask(&f, b.headers, 200, "GET", lists[i], "");
+        assert_int_equal(json_array_size(json_object_get(d, "chats")), i == 0);
+        json_decref(d);
+    }
+    json_t *d = pagefixture_ask(&f, b.headers, 200, "GET", "/api/presets", "");
+    assert_int_equal(json_array_size(json_object_get(d, "presets")), 0);
+    json_decref(d);
+    pagefixture_do(&f, b.headers, 204, "PUT", "/api/presets", "{'presets':[]}");
+    pagefixture_do(&f, b.headers, 204, "DELETE", "/api/chats?all=yes", "");
+    pagefixture_do(&f, admin.headers, 404, "GET", pagefixture_path(path, "chats", chat, ""), ""); /* not even they */
+    char *after = everything(&a);
+    assert_string_equal(after, before);
+    d = pagefixture_ask(&f, a.headers, 200, "GET", "/api/presets", "");
+    servicefixture_says(d, "presets.0.name", "p");
+    json_decref(d);
+    free(after);
+    free(before);
+    free(answer);
+    free(said);
+    free(own);
+    free(chat);
+}
+
+/* The same while the answer is being made. */
+static void test_an_answer_under_way_is_its_owners(void **state)
+{
+    char path[200], *chat = pagefixture_chat(&f, a.headers, "{}"), *said;
+    (void)state;
+    char *answer = pagefixture_say(&f, a.headers, chat, "{'content':'hello','settings':{'temperature':0}}", &said);
+    pagefixture_do(&f, b.headers, 404, "GET", pagefixture_path(path, "answers", answer, "/stream"), "");
+    pagefixture_do(&f, b.headers, 404, "POST", pagefixture_path(path, "answers", answer, "/stop"), "{}");
+    pagefixture_do(&f, b.headers, 404, "POST", pagefixture_path(path, "answers", answer, "/answer-now"), "{}");
+    json_t *end = pagefixture_end(&f, a.headers, answer);
+    servicefixture_says(end, "state", "done");
+    json_decref(end);
+    free(answer);
+    free(said);
+    free(chat);
+}
+
+static void test_signing_in_and_out(void **state)
+{
+    char body[200], value[1024], cookie[PAGEFIXTURE_HEADERS];
+    (void)state;
+    json_t *d = pagefixture_ask(&f, "", 200, "GET", "/api/session", "");
+    assert_true(json_is_true(json_object_get(d, "key_required")) && json_is_false(json_object_get(d, "signed_in")));
+    assert_null(json_object_get(d, "owner"));
+    assert_null(json_object_get(d, "models"));
+    json_decref(d);
+    pagefixture_do(&f, "", 401, "POST", "/api/login", "{'key':'fathom-wrong'}");
+    pagefixture_do(&f, "", 400, "POST", "/api/login", "{}");
+    snprintf(body, sizeof body, "{\"key\":\"%s\"}", a.secret);
+    struct rawclient_reply r = servicefixture_raw(&f, "POST", "/api/login", "", body);
+    assert_int_equal(r.status, 204);
+    assert_non_null(rawclient_header(&r, "Set-Cookie", value));
+    snprintf(cookie, sizeof cookie, "Cookie: %.*s\r\n", (int)strcspn(value, ";"), value);
+    assert_null(strstr(value, a.secret));
+    rawclient_free(&r);
+    d = pagefixture_ask(&f, cookie, 200, "GET", "/api/session", "");
+    servicefixture_says(d, "owner.name", "a");
+    servicefixture_says(d, "models.0.id", "tiny");
+    assert_int_equal(json_integer_value(servicefixture_at(d, "limits.context")), 8192);
+    assert_int_equal(json_integer_value(servicefixture_at(d, "limits.pdf_bytes")), 0);
+    json_decref(d);
+    pagefixture_do(&f, cookie, 415, "POST", "/api/extract", "{}");
+    r = servicefixture_raw(&f, "POST", "/api/logout", cookie, "");
+    assert_int_equal(r.status, 204);
+    assert_non_null(rawclient_header(&r, "Set-Cookie", value));
+    assert_non_null(strstr(value, "fathom_session=;"));
+    assert_non_null(strstr(value, "Max-Age=0"));
+    rawclient_free(&r);
+}
+
+static void test_keys_and_usage(void **state)
+{
+    char path[200], *id;
+    (void)state;
+    json_t *made = pagefixture_ask(&f, admin.headers, 201, "POST", "/api/keys", "{'name':'new','scopes':['chat'],'limits':{'requests_per_minute':5}}");
+    assert_int_equal(json_string_length(json_object_get(made, "key")), KEYSTORE_SECRET);
+    id = strdup(servicefixture_text(made, "id"));
+    json_t *list = pagefixture_ask(&f, admin.headers, 200, "GET", "/api/keys", "");
+    char *text = json_text_dup(list, JSON_COMPACT);
+    assert_null(strstr(text, servicefixture_text(made, "key"))); /* never again */
+    assert_non_null(strstr(text, id));
+    mem_free(text);
+    json_decref(list);
+    json_decref(made);
+    json_t *d = pagefixture_ask(&f, admin.headers, 200, "PATCH", pagefixture_path(path, "keys", id, ""), "{'name':'newer'}");
+    servicefixture_says(d, "name", "newer");
+    json_decref(d);
+    pagefixture_do(&f, admin.headers, 400, "PATCH", path, "{'colour':'red'}");
+    pagefixture_do(&f, a.headers, 403, "GET", "/api/keys", "");
+    pagefixture_do(&f, a.headers, 403, "POST", "/api/keys", "{'name':'mine','scopes':['admin']}");
+    pagefixture_do(&f, a.headers, 403, "PATCH", pagefixture_path(path, "keys", a.id, ""), "{'scopes':['admin']}");
+    pagefixture_do(&f, a.headers, 403, "DELETE", pagefixture_path(path, "keys", b.id, ""), "");
+    pagefixture_do(&f, admin.headers, 204, "DELETE", pagefixture_path(path, "keys", id, ""), "");
+    pagefixture_do(&f, admin.headers, 404, "DELETE", "/api/keys/" NOBODYS, "");
+    pagefixture_do(&f, a.headers, 200, "POST", "/v1/chat/completions", "{'messages':[{'role':'user','content':'hello'}],'max_tokens':2}");
+    static const struct {
+        const struct pagefixture_key *who;
+        bool all;
+    } askers[] = {{&a, false}, {&b, false}, {&admin, true}};
+    for (size_t i = 0; i < 3; i++) {
+        snprintf(path, sizeof path, "/api/usage?key=%s", a.id); /* for who is no admin: their own */
+        d = pagefixture_ask(&f, askers[i].who->headers, 200, "GET", path, "");
+        size_t k;
+        json_t *day;
+        assert_int_equal(json_integer_value(servicefixture_at(d, "totals.requests")) > 0, i != 1);
+        json_array_foreach(json_object_get(d, "days"), k, day)
+        {
+            servicefixture_says(day, "key", a.id);
+        }
+        json_decref(d);
+    }
+    pagefixture_do(&f, a.headers, 400, "GET", "/api/usage?from=yesterday", "");
+    free(id);
+}
+
+static void test_quotas(void **state)
+{
+    static const char ask[] = "{'messages':[{'role':'user','content':'hello'}],'max_tokens':2}";
+    struct pagefixture_key k;
+    char value[1024];
+    (void)state;
+    pagefixture_key(&f, "{'name':'slow','limits':{'requests_per_minute':2}}", &k);
+    pagefixture_do(&f, k.headers, 200, "POST", "/v1/chat/completions", ask);
+    char *chat = pagefixture_chat(&f, k.headers, "{}"), path[200]; /* costs nothing */
+    char *answer = pagefixture_say(&f, k.headers, chat, "{'content':'a'}", NULL);
+    struct rawclient_reply r = servicefixture_raw(&f, "POST", "/v1/chat/completions", k.headers, "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}]}");
+    assert_int_equal(r.status, 429);
+    assert_in_range(strtoul(rawclient_header(&r, "Retry-After", value), NULL, 10), 1, 30);
+    rawclient_free(&r);
+    pagefixture_do(&f, k.headers, 429, "POST", pagefixture_path(path, "chats", chat, "/messages"), "{'content':'b'}");
+    json_decref(pagefixture_end(&f, k.headers, answer));
+    json_t *d = pagefixture_ask(&f, k.headers, 200, "GET", pagefixture_path(path, "chats", chat, ""), "");
+    assert_int_equal(json_array_size(json_object_get(d, "messages")), 2); /* what was refused was not stored */
+    json_decref(d);
+    free(answer);
+    free(chat);
+    pagefixture_key(&f, "{'name':'few','limits':{'tokens_per_day':3}}", &k);
+    pagefixture_do(&f, k.headers, 200, "POST", "/v1/chat/completions", ask);
+    pagefixture_do(&f, k.headers, 429, "POST", "/v1/chat/completions", ask);
+    pagefixture_key(&f, "{'name':'poor','balance':'0'}", &k);
+    pagefixture_do(&f, k.headers, 402, "POST", "/v1/chat/completions", ask);
+    pagefixture_key(&f, "{'name':'one','limits':{'concurrent':1}}", &k);
+    struct rawclient c = rawclient_open(f.port);
+    servicefixture_begin(&c, "POST", "/v1/chat/completions", k.headers, "{" ENDLESS ",\"stream\":true}");
+    assert_true(rawclient_until(&c, "data: ", RAWCLIENT_PATIENCE_MS));
+    pagefixture_do(&f, k.headers, 429, "POST", "/v1/chat/completions", ask);
+    rawclient_close(&c);
+    int status = 429;
+    for (int i = 0; i < 100 && status == 429; i++) { /* until the server has seen that */
+        nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
+        r = servicefixture_raw(&f, "POST", "/v1/chat/completions", k.headers, "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}],\"max_tokens\":1}");
+        status = r.status;
+        rawclient_free(&r);
+    }
+    assert_int_equal(status, 200);
+}
+
+/* A key that is revoked while its answers run ends them, streams, documents and those of the page. */
+static void test_a_revoked_key_ends_its_answers(void **state)
+{
+    struct pagefixture_key k;
+    struct errinfo info = {0};
+    (void)state;
+    pagefixture_key(&f, "{'name':'going'}", &k);
+    struct rawclient stream = rawclient_open(f.port), whole = rawclient_open(f.port), others = rawclient_open(f.port);
+    servicefixture_begin(&others, "POST", "/v1/chat/completions", a.headers, "{" ENDLESS ",\"stream\":true}");
+    servicefixture_begin(&stream, "POST", "/v1/chat/completions", k.headers, "{" ENDLESS ",\"stream\":true}");
+    servicefixture_begin(&whole, "POST", "/v1/chat/completions", k.headers, "{" ENDLESS "}");
+    assert_true(rawclient_until(&stream, "data: ", RAWCLIENT_PATIENCE_MS));
+    char *chat = pagefixture_chat(&f, k.headers, "{}");
+    char *answer = pagefixture_say(&f, k.headers, chat, "{'content':'hello','settings':{'temperature':2,'max_tokens':8000,'repetition_penalty':10}}", NULL);
+    must(keystore_revoke(f.service->keys, k.id, service_now(), &info), &info);
+    double from = progress_clock();
+    struct rawclient_reply r = rawclient_reply(&stream);
+    assert_false(r.whole); /* a half, and it looks like one */
+    assert_null(strstr(r.body, "[DONE]"));
+    rawclient_free(&r);
+    r = rawclient_reply(&whole);
+    if (r.status != 0 && r.status != 503 && r.status != 401) { /* 401: it came after */
+        fail_msg("%d %d after %.1f s: %.200s", r.status, r.whole, progress_clock() - from, r.body);
+    }
+    rawclient_free(&r);
+    json_t *message = NULL;
+    for (int i = 0; i < 100; i++) {
+        json_decref(message);
+        must(chattree_message(f.service->chats, k.id, answer, &message, NULL, &info), &info);
+        if (strcmp(servicefixture_text(message, "state"), "writing") != 0) {
+            break;
+        }
+        nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
+    }
+    assert_string_not_equal(servicefixture_text(message, "state"), "writing");
+    assert_true(progress_clock() - from < 8); /* one second, on a machine that has time */
+    json_decref(message);
+    pagefixture_do(&f, k.headers, 401, "GET", "/v1/models", "");
+    size_t before = others.len;
+    assert_true(rawclient_more(&others, RAWCLIENT_PATIENCE_MS) && others.len > before); /* another's goes on */
+    rawclient_close(&others);
+    rawclient_close(&stream);
+    rawclient_close(&whole);
+    free(answer);
+    free(chat);
+}
+
+/* The same long prompt of another key: nothing of it is found in the cache, and it takes as long as when it was new. */
+static void test_nobody_learns_what_another_asked(void **state)
+{
+    enum { PROBES = 9, WORDS = 1500 };
+    static char body[WORDS + 200];
+    double first[PROBES], second[PROBES], again = 0;
+    (void)state;
+    for (int p = 0; p < PROBES; p++) {
+        int n = snprintf(body, sizeof body, "{\"messages\":[{\"role\":\"user\",\"content\":\"%d ", p);
+        for (int i = 0; i < WORDS; i++) {
+            body[n++] = "abcdefgh "[(i * i + p) % 9];
+        }
+        strcpy(body + n, "\"}],\"max_tokens\":1}");
+        const struct pagefixture_key *who[] = {&a, &b, &b};
+        double *times[] = {&first[p], &second[p], &again};
+        for (int i = 0; i < 3; i++) {
+            double from = progress_clock();
+            json_t *d = pagefixture_ask(&f, who[i]->headers, 200, "POST", "/v1/chat/completions", body);
+            *times[i] = progress_clock() - from;
+            json_int_t cached = json_integer_value(servicefixture_at(d, "usage.prompt_tokens_details.cached_tokens"));
+            assert_true(i < 2 ? cached < 64 : cached >= 1024); /* its own it finds */
+            json_decref(d);
+        }
+    }
+    int faster = 0;
+    for (int p = 0; p < PROBES; p++) {
+        faster += second[p] < 0.5 * first[p];
+    }
+    assert_true(faster < PROBES - 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_what_is_anothers_does_not_exist),
+        cmocka_unit_test(test_an_answer_under_way_is_its_owners),
+        cmocka_unit_test(test_signing_in_and_out),
+        cmocka_unit_test(test_keys_and_usage),
+        cmocka_unit_test(test_quotas),
+        cmocka_unit_test(test_a_revoked_key_ends_its_answers),
+        cmocka_unit_test(test_nobody_learns_what_another_asked),
+    };
+    return cmocka_run_group_tests(tests, open_service, close_service);
+}
