@@ -239,7 +239,7 @@ static enum exchange_more wirereply_pull(void *user, struct exchange *x, struct 
             wirereply_tell(s, true);
             return EXCHANGE_END;
         }
-        if (n == WIREREPLY_EVENTS) { /* a model that is faster than this loop must not keep it from its reader */
+        if (n == WIREREPLY_EVENTS) { /* a model faster than this loop must not keep it from its reader */
             exchange_wake(x);
             break;
         }
