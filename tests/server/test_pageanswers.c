@@ -1,0 +1,239 @@
+/* Answers of the page: turns and their streams, for readers that come late, leave and come back; stopped, made again,
+ * asked anew, told to answer now. */
+#include "server/pagefixture.h"
+
+#define HELLO "Hello! \xe4\xbd\xa0\xe5\xa5\xbd \xf0\x9f\x90\xb3"
+/* A longer one. */
+#define LONG "{'content':'hello','settings':{'temperature':1,'seed':4,'max_tokens':300,'repetition_penalty':10}}"
+
+static struct servicefixture chat, think;
+
+static int open_models(void **state)
+{
+    const struct service_options chatml = {.format = CHAT_CHATML};
+    const struct service_options v31 = {.format = CHAT_DEEPSEEK_V31};
+    (void)state;
+    servicefixture_open(&chat, ENGINEFIXTURE_CHAT, &chatml);
+    servicefixture_open(&think, SERVICEFIXTURE_THINK, &v31);
+    return 0;
+}
+
+static int close_models(void **state)
+{
+    (void)state;
+    servicefixture_close(&chat);
+    servicefixture_close(&think);
+    return 0;
+}
+
+static void test_a_turn_is_answered(void **state)
+{
+    char path[200], *id = pagefixture_chat(&chat, "", "{}"), *said;
+    (void)state;
+    char *answer = pagefixture_say(&chat, "", id, "{'content':'hello','settings':{'temperature':0}}", &said);
+    struct pagefixture_stream s = pagefixture_stream(&chat, "", answer, "");
+    assert_string_equal(s.content, HELLO);
+    servicefixture_says(s.end, "content", HELLO);
+    servicefixture_says(s.end, "state", "done");
+    servicefixture_says(s.end, "parent", said);
+    assert_true(json_integer_value(servicefixture_at(s.end, "stats.prompt_tokens")) > 0);
+    assert_true(json_integer_value(servicefixture_at(s.end, "stats.completion_tokens")) > 0);
+    json_decref(s.end);
+    json_t *d = pagefixture_ask(&chat, "", 200, "GET", pagefixture_path(path, "chats", id, ""), "");
+    servicefixture_says(d, "chat.title", "hello"); /* its first words */
+    servicefixture_says(d, "chat.leaf", answer);
+    servicefixture_says(d, "messages.0.content", "hello");
+    servicefixture_says(d, "messages.1.content", HELLO);
+    json_decref(d);
+    free(answer);
+    free(said);
+    free(id);
+}
+
+/* Late, or from the middle on, by query or header: the rest of the same text, and the same end. */
+static void test_late_readers(void **state)
+{
+    char *id = pagefixture_chat(&chat, "", "{}");
+    (void)state;
+    char *answer = pagefixture_say(&chat, "", id, "{'content':'hello','settings':{'temperature':0}}", NULL);
+    struct pagefixture_stream whole = pagefixture_stream(&chat, "", answer, "");
+    struct pagefixture_stream late = pagefixture_stream(&chat, "", answer, "?from=0");
+    assert_string_equal(late.content, whole.content);
+    assert_true(late.events <= 3); /* joined */
+    assert_true(json_equal(late.end, whole.end));
+    assert_int_equal(late.last, whole.last);
+    for (unsigned long long n = 1; n < whole.last; n++) {
+        char query[40], header[60];
+        snprintf(query, sizeof query, "?from=%llu", n);
+        snprintf(header, sizeof header, "Last-Event-ID: %llu\r\n", n);
+        struct pagefixture_stream by_query = pagefixture_stream(&chat, "", answer, query);
+        struct pagefixture_stream by_header = pagefixture_stream(&chat, header, answer, "");
+        size_t rest = strlen(by_query.content);
+        assert_true(rest <= strlen(whole.content) && by_query.first > n);
+        assert_string_equal(by_query.content, whole.content + strlen(whole.content) - rest);
+        assert_string_equal(by_header.content, by_query.content);
+        assert_true(json_equal(by_query.end, whole.end) && json_equal(by_header.end, whole.end));
+        json_decref(by_query.end);
+        json_decref(by_header.end);
+    }
+    struct pagefixture_stream beyond = pagefixture_stream(&chat, "", answer, "?from=999999999999");
+    assert_int_equal(beyond.events, 1); /* its end, at least */
+    json_decref(beyond.end);
+    json_decref(late.end);
+    json_decref(whole.end);
+    free(answer);
+    free(id);
+}
+
+/* A reader that goes ends nothing: when it is back it has missed nothing. */
+static void test_leaving_and_coming_back(void **state)
+{
+    char path[200], header[60], *id = pagefixture_chat(&chat, "", "{}");
+    (void)state;
+    char *answer = pagefixture_say(&chat, "", id, LONG, NULL);
+    struct rawclient c = rawclient_open(chat.port);
+    servicefixture_begin(&c, "GET", pagefixture_path(path, "answers", answer, "/stream"), "", "");
+    assert_true(rawclient_until(&c, "event: ", RAWCLIENT_PATIENCE_MS));
+    rawclient_close(&c);
+    struct pagefixture_stream back = pagefixture_stream(&chat, "", answer, "");
+    servicefixture_says(back.end, "content", back.content);
+    assert_true(strlen(back.content) > 0);
+    snprintf(header, sizeof header, "Last-Event-ID: %llu\r\n", back.last - 1);
+    struct pagefixture_stream rest = pagefixture_stream(&chat, header, answer, "");
+    assert_int_equal(rest.events, 1);
+    assert_true(json_equal(rest.end, back.end));
+    json_t *d = pagefixture_ask(&chat, "", 200, "GET", pagefixture_path(path, "chats", id, ""), "");
+    servicefixture_says(d, "messages.1.content", back.content);
+    json_decref(d);
+    json_decref(rest.end);
+    json_decref(back.end);
+    free(answer);
+    free(id);
+}
+
+/* Stopping keeps the text; what is over is stopped without a mistake. */
+static void test_stopping(void **state)
+{
+    char path[200], *id = pagefixture_chat(&chat, "", "{}");
+    (void)state;
+    char *answer = pagefixture_say(&chat, "", id, LONG, NULL);
+    pagefixture_do(&chat, "", 204, "POST", pagefixture_path(path, "answers", answer, "/stop"), "{}");
+    struct pagefixture_stream s = pagefixture_stream(&chat, "", answer, "");
+    servicefixture_says(s.end, "content", s.content);
+    assert_string_not_equal(servicefixture_text(s.end, "state"), "writing");
+    json_decref(s.end);
+    pagefixture_do(&chat, "", 204, "POST", pagefixture_path(path, "answers", answer, "/stop"), "{}");
+    pagefixture_do(&chat, "", 404, "POST", "/api/answers/00000000000000000000000000000000/stop", "{}");
+    free(answer);
+    free(id);
+}
+
+static void test_branches(void **state)
+{
+    char path[200], body[300], *id = pagefixture_chat(&chat, "", "{'settings':{'temperature':0}}"), *said, *edited;
+    (void)state;
+    char *answer = pagefixture_say(&chat, "", id, "{'content':'hello'}", &said);
+    json_decref(pagefixture_end(&chat, "", answer));
+    snprintf(body, sizeof body, "{'parent':'%s','think':'off'}", said);
+    char *again = pagefixture_take(pagefixture_ask(&chat, "", 201, "POST", pagefixture_path(path, "chats", id, "/answers"), body), "answer.id");
+    json_t *end = pagefixture_end(&chat, "", again);
+    servicefixture_says(end, "parent", said); /* a sibling */
+    assert_string_not_equal(again, answer);
+    json_decref(end);
+    snprintf(body, sizeof body, "{'parent':'%s','content':'more'}", again);
+    char *more = pagefixture_say(&chat, "", id, body, NULL);
+    json_decref(pagefixture_end(&chat, "", more));
+    char *other = pagefixture_say(&chat, "", id, "{'parent':null,'content':'hallo'}", &edited); /* another root */
+    json_decref(pagefixture_end(&chat, "", other));
+    json_t *d = pagefixture_ask(&chat, "", 200, "GET", pagefixture_path(path, "chats", id, ""), "");
+    assert_int_equal(json_array_size(json_object_get(d, "messages")), 7);
+    servicefixture_says(d, "chat.leaf", other);
+    assert_true(json_is_null(servicefixture_at(d, "messages.5.parent")));
+    json_decref(d);
+    snprintf(body, sizeof body, "{'leaf':'%s'}", more);
+    json_decref(pagefixture_ask(&chat, "", 200, "PATCH", pagefixture_path(path, "chats", id, ""), body));
+    static const char *const wrong[][2] = {
+        {"{'parent':'%s','content':'a'}", "400"}, /* a turn cannot follow a turn */
+        {"{'content':5}", "400"}, {"{}", "400"}, {"{'content':'a','think':'much'}", "422"},
+        {"{'content':'a','attachments':[{'name':'b'}]}", "400"}, {"{'content':'a','settings':{'temperature':3}}", "422"},
+        {"{'content':'a','settings':{'temperatur':1}}", ""}, {"{'parent':'00000000000000000000000000000000','content':'a'}", "404"}};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        snprintf(body, sizeof body, i == 0 ? "{'parent':'%s','content':'a'}" : wrong[i][0], said);
+        if (*wrong[i][1]) {
+            pagefixture_do(&chat, "", atoi(wrong[i][1]), "POST", pagefixture_path(path, "chats", id, "/messages"), body);
+        }
+    }
+    pagefixture_do(&chat, "", 400, "POST", pagefixture_path(path, "chats", id, "/answers"), "{}");
+    d = pagefixture_ask(&chat, "", 200, "GET", pagefixture_path(path, "chats", id, ""), "");
+    assert_int_equal(json_array_size(json_object_get(d, "messages")), 7); /* of all that nothing was stored */
+    json_decref(d);
+    free(other);
+    free(edited);
+    free(more);
+    free(again);
+    free(answer);
+    free(said);
+    free(id);
+}
+
+static void test_files_are_part_of_the_turn(void **state)
+{
+    char *id = pagefixture_chat(&chat, "", "{}"), body[300], path[200];
+    (void)state;
+    char *answer = pagefixture_say(&chat, "", id,
+                                "{'content':'hello','attachments':[{'name':'a.txt','text':'words of the file'}],'settings':{'max_tokens':2}}", NULL);
+    json_t *end = pagefixture_end(&chat, "", answer);
+    json_int_t with = json_integer_value(servicefixture_at(end, "stats.prompt_tokens"));
+    json_decref(end);
+    json_t *d = pagefixture_ask(&chat, "", 200, "GET", pagefixture_path(path, "chats", id, ""), "");
+    servicefixture_says(d, "messages.0.attachments.0.text", "words of the file");
+    json_decref(d);
+    d = pagefixture_ask(&chat, "", 200, "POST", "/api/count", "{'content':'hello','attachments':[{'name':'a.txt','text':'words of the file'}]}");
+    assert_int_equal(json_integer_value(json_object_get(d, "tokens")), with); /* what was said before */
+    json_decref(d);
+    snprintf(body, sizeof body, "{'chat':'%s','leaf':'%s','content':'more'}", id, answer);
+    d = pagefixture_ask(&chat, "", 200, "POST", "/api/count", body);
+    assert_true(json_integer_value(json_object_get(d, "tokens")) > with);
+    assert_int_equal(json_integer_value(json_object_get(d, "context")), 8192);
+    json_decref(d);
+    free(answer);
+    free(id);
+}
+
+static void test_thinking_is_cut_short(void **state)
+{
+    char path[200], *id = pagefixture_chat(&think, "", "{}");
+    (void)state;
+    char *answer = pagefixture_say(&think, "", id, "{'content':'sum','think':'on','settings':{'temperature':0}}", NULL);
+    struct pagefixture_stream s = pagefixture_stream(&think, "", answer, "");
+    assert_string_equal(s.reasoning, "Two and three.\nThat makes 5.");
+    assert_string_equal(s.content, "It is 5.");
+    servicefixture_says(s.end, "reasoning", s.reasoning);
+    json_decref(s.end);
+    free(answer);
+    char *off = pagefixture_say(&think, "", id, "{'content':'sum','think':'off','settings':{'temperature':0}}", NULL);
+    s = pagefixture_stream(&think, "", off, "");
+    assert_string_equal(s.reasoning, "");
+    json_decref(s.end);
+    free(off);
+    char *now = pagefixture_say(&think, "", id, "{'content':'a','think':'on','settings':{'temperature':2,'seed':3,'max_tokens':4000}}", NULL);
+    pagefixture_do(&think, "", 204, "POST", pagefixture_path(path, "answers", now, "/answer-now"), "{}");
+    pagefixture_do(&think, "", 204, "POST", pagefixture_path(path, "answers", now, "/stop"), "{}");
+    json_decref(pagefixture_end(&think, "", now));
+    free(now);
+    free(id);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_turn_is_answered),
+        cmocka_unit_test(test_late_readers),
+        cmocka_unit_test(test_leaving_and_coming_back),
+        cmocka_unit_test(test_stopping),
+        cmocka_unit_test(test_branches),
+        cmocka_unit_test(test_files_are_part_of_the_turn),
+        cmocka_unit_test(test_thinking_is_cut_short),
+    };
+    return cmocka_run_group_tests(tests, open_models, close_models);
+}
