@@ -1,0 +1,192 @@
+/* Chats on the page: made, listed, searched, changed, deleted, taken away and brought back; presets; many bodies at
+ * once. */
+#include "server/pagefixture.h"
+
+static struct servicefixture f;
+
+static int open_service(void **state)
+{
+    const struct service_options o = {.format = CHAT_CHATML};
+    (void)state;
+    servicefixture_open(&f, ENGINEFIXTURE_CHAT, &o);
+    return 0;
+}
+
+static int close_service(void **state)
+{
+    (void)state;
+    servicefixture_close(&f);
+    return 0;
+}
+
+static int forget_all(void **state)
+{
+    (void)state;
+    pagefixture_do(&f, "", 204, "DELETE", "/api/chats?all=yes", "");
+    return 0;
+}
+
+static size_t listed(const char *query)
+{
+    char path[200];
+    snprintf(path, sizeof path, "/api/chats%s", query);
+    json_t *d = pagefixture_ask(&f, "", 200, "GET", path, "");
+    size_t n = json_array_size(json_object_get(d, "chats"));
+    json_decref(d);
+    return n;
+}
+
+static void test_a_life(void **state)
+{
+    char path[200], *id = pagefixture_chat(&f, "", "{'title':'whales','folder':'sea','system':'be brief','settings':{'seed':1},'forget_after_days':3}");
+    char *hidden = pagefixture_chat(&f, "", "{'temporary':true}"), *other = pagefixture_chat(&f, "", "{'title':'cats'}");
+    (void)state;
+    assert_int_equal(listed(""), 2); /* temporary ones are not */
+    assert_int_equal(listed("?folder=sea"), 1);
+    assert_int_equal(listed("?search=WHALES"), 1);
+    assert_int_equal(listed("?search=dogs"), 0);
+    assert_int_equal(listed("?limit=1"), 1);
+    json_t *d = pagefixture_ask(&f, "", 200, "GET", "/api/chats", "");
+    servicefixture_says(d, "chats.0.id", other); /* the latest first */
+    json_decref(d);
+    d = pagefixture_ask(&f, "", 200, "PATCH", pagefixture_path(path, "chats", id, ""), "{'pinned':true,'title':'narwhals','folder':null}");
+    servicefixture_says(d, "title", "narwhals");
+    servicefixture_says(d, "system", "be brief");
+    assert_true(json_is_null(json_object_get(d, "folder")));
+    json_decref(d);
+    d = pagefixture_ask(&f, "", 200, "GET", "/api/chats?limit=1", "");
+    servicefixture_says(d, "chats.0.id", id); /* pinned */
+    assert_true(json_is_true(json_object_get(d, "more")));
+    json_decref(d);
+    pagefixture_do(&f, "", 400, "PATCH", path, "{'colour':'red'}");
+    pagefixture_do(&f, "", 400, "POST", "/api/chats", "{'title':5}");
+    pagefixture_do(&f, "", 400, "POST", "/api/chats", "[");
+    pagefixture_do(&f, "", 400, "GET", "/api/chats?limit=501", "");
+    pagefixture_do(&f, "", 400, "DELETE", "/api/chats", "");
+    pagefixture_do(&f, "", 204, "DELETE", path, "");
+    pagefixture_do(&f, "", 404, "GET", path, "");
+    pagefixture_do(&f, "", 404, "DELETE", path, "");
+    pagefixture_do(&f, "", 200, "GET", pagefixture_path(path, "chats", hidden, ""), "");
+    free(id);
+    free(hidden);
+    free(other);
+}
+
+static void test_there_and_back(void **state)
+{
+    char path[200], *id = pagefixture_chat(&f, "", "{'title':'whales'}");
+    (void)state;
+    char *answer = pagefixture_say(&f, "", id, "{'content':'hello','settings':{'temperature':0}}", NULL);
+    json_decref(pagefixture_end(&f, "", answer));
+    json_t *away = pagefixture_ask(&f, "", 200, "GET", "/api/export?format=json", "");
+    char *text = json_text_dup(away, JSON_COMPACT);
+    pagefixture_do(&f, "", 204, "DELETE", "/api/chats?all=yes", "");
+    json_t *d = servicefixture_parse(text, strlen(text));
+    struct rawclient_reply r = servicefixture_raw(&f, "POST", "/api/import", "", text);
+    assert_int_equal(r.status, 201);
+    assert_string_equal(r.body, "{\"chats\":1}");
+    rawclient_free(&r);
+    json_t *back = pagefixture_ask(&f, "", 200, "GET", "/api/export", "");
+    static const char *const same[] = {"title", "system", "settings", "pinned", "folder"};
+    for (size_t i = 0; i < 5; i++) {
+        snprintf(path, sizeof path, "chats.0.chat.%s", same[i]);
+        assert_true(json_equal(servicefixture_at(d, path), servicefixture_at(back, path)));
+    }
+    for (size_t i = 0; i < 2; i++) {
+        snprintf(path, sizeof path, "chats.0.messages.%zu.content", i);
+        assert_true(json_equal(servicefixture_at(d, path), servicefixture_at(back, path)));
+    }
+    r = servicefixture_raw(&f, "GET", pagefixture_path(path, "chats", servicefixture_text(back, "chats.0.chat.id"), "/export?format=markdown"), "", "");
+    assert_int_equal(r.status, 200);
+    assert_non_null(strstr(r.body, "whales"));
+    assert_non_null(strstr(r.body, "hello"));
+    rawclient_free(&r);
+    pagefixture_do(&f, "", 400, "GET", "/api/export?format=markdown", "");
+    pagefixture_do(&f, "", 400, "GET", "/api/export?format=xml", "");
+    pagefixture_do(&f, "", 400, "POST", "/api/import", "{'chats':[{}]}");
+    pagefixture_do(&f, "", 400, "POST", "/api/import", "{}");
+    assert_int_equal(listed(""), 1); /* all or nothing */
+    json_decref(back);
+    json_decref(away);
+    json_decref(d);
+    mem_free(text);
+    free(answer);
+    free(id);
+}
+
+static void test_presets(void **state)
+{
+    (void)state;
+    pagefixture_do(&f, "", 204, "PUT", "/api/presets", "{'presets':[{'name':'b','system':'','settings':{}},{'name':'a','system':'s','settings':{'seed':1}}]}");
+    json_t *d = pagefixture_ask(&f, "", 200, "GET", "/api/presets", "");
+    servicefixture_says(d, "presets.0.name", "b"); /* in the order they were put */
+    servicefixture_says(d, "presets.1.system", "s");
+    json_decref(d);
+    pagefixture_do(&f, "", 400, "PUT", "/api/presets", "{'presets':[{'name':'c'}]}");
+    pagefixture_do(&f, "", 400, "PUT", "/api/presets", "{}");
+    pagefixture_do(&f, "", 204, "PUT", "/api/presets", "{'presets':[]}");
+}
+
+/* Bodies that wait for their ends: together they may not be over the cap; what was taken up is given back. */
+static void test_all_bodies_together(void **state)
+{
+    enum { CLIENTS = 4, SIZE = 1 << 20 };
+    static char piece[SIZE];
+    struct httpserver_options o = {.handle = service_handle, .user = f.service, .bodies_max = 3 * SIZE};
+    struct httpserver *small;
+    struct errinfo info = {0};
+    struct rawclient c[CLIENTS];
+    unsigned port;
+    char head[200], value[1024];
+    (void)state;
+    must(listener_tcp("127.0.0.1", 0, &o.listener, &port, &info), &info);
+    must(httpserver_start(&o, &small, &info), &info);
+    memset(piece, ' ', sizeof piece);
+    snprintf(head, sizeof head, "POST /api/chats HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", SIZE + 2);
+    int refused = 0;
+    for (int round = 0; refused == 0; round++) { /* a server that is quick enough has taken some before others come */
+        assert_true(round < 20);
+        for (int i = 0; i < CLIENTS; i++) { /* one of four finds no room, however the pieces come */
+            c[i] = rawclient_open(port);
+            rawclient_say(&c[i], head);
+            rawclient_send(&c[i], piece, SIZE);
+        }
+        nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
+        for (int i = 0; i < CLIENTS; i++) {
+            rawclient_say(&c[i], "{}");
+        }
+        for (int i = 0; i < CLIENTS; i++) {
+            struct rawclient_reply r = rawclient_reply(&c[i]);
+            refused += r.status == 503;
+            assert_true(r.status == 201 || r.status == 503);
+            assert_true(r.status == 201 || rawclient_header(&r, "Retry-After", value));
+            rawclient_free(&r);
+            rawclient_close(&c[i]);
+        }
+    }
+    nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL); /* a body goes just behind its reply */
+    for (int i = 0, tries = 0; i < 8; tries++) { /* one after another all fit */
+        struct rawclient one = rawclient_open(port);
+        rawclient_say(&one, head);
+        rawclient_send(&one, piece, SIZE);
+        rawclient_say(&one, "{}");
+        struct rawclient_reply r = rawclient_reply(&one);
+        i += r.status == 201;
+        assert_in_range(tries, 0, 100);
+        rawclient_free(&r);
+        rawclient_close(&one);
+        nanosleep(&(struct timespec){.tv_nsec = r.status == 201 ? 0 : 50000000}, NULL);
+    }
+    httpserver_stop(small);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(test_a_life, forget_all),
+        cmocka_unit_test_teardown(test_there_and_back, forget_all),
+        cmocka_unit_test(test_presets),
+        cmocka_unit_test_teardown(test_all_bodies_together, forget_all),
+    };
+    return cmocka_run_group_tests(tests, open_service, close_service);
+}
