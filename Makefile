@@ -142,11 +142,20 @@ asan:
 fuzz:
 	@tools/run_fuzz.sh build-fuzz
 
+# Under sanitizers files take long to compile: what no target reaches is left out.
+FUZZ_OBJ := $(filter-out $(BUILD)/obj/train/% $(BUILD)/obj/cli/cmd_% $(BUILD)/obj/cli/verbs.o $(BUILD)/obj/cli/bench% \
+            $(BUILD)/obj/server/page% $(BUILD)/obj/server/sandbox% $(BUILD)/obj/server/service.o \
+            $(BUILD)/obj/server/api.o,$(LIB_OBJ))
+FUZZ_LIB := $(BUILD)/libfuzzed.a
+$(FUZZ_LIB): $(FUZZ_OBJ)
+	@rm -f $@
+	@ar rcs $@ $^
+
 .PHONY: fuzzers
 fuzzers: $(FUZZERS)
-$(BUILD)/fuzz/%: tests/fuzz/%.c $(LIB)
+$(BUILD)/fuzz/%: tests/fuzz/%.c $(FUZZ_LIB)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -Itests -fsanitize=fuzzer $(LDFLAGS) -o $@ $< $(LIB) $(LDLIBS)
+	$(CC) $(CFLAGS) -Itests -fsanitize=fuzzer $(LDFLAGS) -o $@ $< $(FUZZ_LIB) $(LDLIBS)
 
 clean:
 	rm -rf build build-asan build-fuzz

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Anthropic's Python client, and OpenAI's responses, against `fathom serve`: with the tiny models of tests/golden, and
-# with SmolLM2 where it is registered (./run fetches it). Skipped where a package is not there.
+# Anthropic's Python client, and OpenAI's responses, against `fathom serve` with the tiny models of tests/golden. Skipped
+# where a package is not there.
 set -u
 source tests/e2e/expect.bash
 source tests/e2e/serving.bash agents
@@ -29,11 +29,4 @@ end think
 serve "$work/toolmodel" --deterministic --chat-format deepseek-v3.1
 try tools
 end tools
-if "$fathom" list --json | grep -q '"name": "smollm2"'; then
-    serve smollm2
-    try smollm2
-    end smollm2
-else
-    echo "[  SKIPPED ] agents_smollm2: smollm2 is not here; tools/get_smollm2.sh fetches it"
-fi
 exit "$failed"

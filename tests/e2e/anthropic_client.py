@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Anthropic's own client for Python, as it is, against `fathom serve`.
 
-    anthropic_client.py URL KIND            KIND: smollm2, or a tiny model: chat, think, tools
+    anthropic_client.py URL KIND            KIND: chat, think, tools
 """
 import sys
 
@@ -125,5 +125,5 @@ def tools_must_be_called():
 
 CHATS = [documents_and_streams_say_the_same, counting_is_what_is_read, lengths_and_stops, a_beginning_goes_on,
          blocks_are_texts, what_cannot_be_is_refused]
-sys.exit(cases.run(f"anthropic_{KIND}", {"chat": CHATS + [tools_must_be_called], "smollm2": CHATS,
+sys.exit(cases.run(f"anthropic_{KIND}", {"chat": CHATS + [tools_must_be_called],
                                          "think": [thoughts_are_kept_apart], "tools": [tools_must_be_called]}[KIND]))

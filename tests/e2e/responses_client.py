@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """OpenAI's own client for Python, as it is, asking `fathom serve` for responses.
 
-    responses_client.py URL KIND            KIND: smollm2, or a tiny model: chat, think, tools
+    responses_client.py URL KIND            KIND: chat, think, tools
 """
 import json
 import sys
@@ -103,5 +103,5 @@ def tools_must_be_called():
 
 CHATS = [documents_and_streams_say_the_same, lengths_are_said, conversations_are_sent_whole, json_by_schema,
          hosts_tools_are_left_out_and_named]
-sys.exit(cases.run(f"responses_{KIND}", {"chat": CHATS + [tools_must_be_called], "smollm2": CHATS[:-1],
+sys.exit(cases.run(f"responses_{KIND}", {"chat": CHATS + [tools_must_be_called],
                                          "think": [thoughts_are_items], "tools": [tools_must_be_called]}[KIND]))
