@@ -501,7 +501,7 @@ static double metric(const char *name)
 }
 
 /* Never ends by itself: the token that would end it is forbidden. */
-#define LONG "\"logit_bias\":{\"258\":-100},\"max_tokens\":7000,\"temperature\":1"
+#define LONG "\"logit_bias\":{\"258\":-100},\"max_tokens\":7000,\"temperature\":1,\"seed\":1"
 
 static void test_a_reader_that_goes_frees_its_place(void **state)
 {
@@ -514,8 +514,12 @@ static void test_a_reader_that_goes_frees_its_place(void **state)
         if (stream) {
             assert_true(rawclient_until(&c, "\"content\":\"", 5000));
         }
-        usleep(200000);
-        struct batcher_counts now = enginethread_counts(chat.service->model.thread);
+        struct batcher_counts now;
+        double until = progress_clock() + 5;
+        do { /* the counts are those of the last step */
+            usleep(1000);
+            now = enginethread_counts(chat.service->model.thread);
+        } while ((now.running == 0 || now.reserved == 0) && progress_clock() < until);
         assert_true(now.running > 0 && now.reserved > 0);
         rawclient_close(&c);
         assert_true(falls_idle(&chat, 2));
