@@ -308,7 +308,8 @@ static bool openaichat_tools(struct question *q, const json_t *tools, struct api
     return q->tools != NULL;
 }
 
-static bool openaichat_choice(struct question *q, const json_t *choice, struct apierror *e)
+bool openaichat_choose(struct question *q, const json_t *choice, const char *named, const char *form,
+                       struct apierror *e)
 {
     static const char *const words[] = {[QUESTION_AUTO] = "auto", "none", "required"};
     const char *word = json_string_value(choice);
@@ -320,20 +321,23 @@ static bool openaichat_choice(struct question *q, const json_t *choice, struct a
                                 "tool_choice is required, but there are no tools");
         }
     }
-    q->chosen = json_string_value(json_object_get(json_object_get(choice, "function"), "name"));
+    q->chosen = named;
     q->choice = QUESTION_NAMED;
-    for (size_t i = 0; q->chosen && i < q->n_tools; i++) {
-        if (strcmp(q->tools[i].name, q->chosen) == 0) {
+    for (size_t i = 0; named && i < q->n_tools; i++) {
+        if (strcmp(q->tools[i].name, named) == 0) {
             return true;
         }
     }
-    return q->chosen ? apierror_set(
-                           e, 400, "invalid_value", "tool_choice",
-                           "tool_choice names the function \"%.80s\", which is not among the tools",
-                           q->chosen)
-                     : apierror_set(e, 400, "invalid_type", "tool_choice",
-                                    "tool_choice is none of: auto, none, required, "
-                                    "{\"type\":\"function\",\"function\":{\"name\":…}}");
+    return named ? apierror_set(e, 400, "invalid_value", "tool_choice",
+                                "tool_choice names the function \"%.80s\", which is not among the tools", named)
+                 : apierror_set(e, 400, "invalid_type", "tool_choice",
+                                "tool_choice is none of: auto, none, required, %s", form);
+}
+
+static bool openaichat_choice(struct question *q, const json_t *choice, struct apierror *e)
+{
+    const char *named = json_string_value(json_object_get(json_object_get(choice, "function"), "name"));
+    return openaichat_choose(q, choice, named, "{\"type\":\"function\",\"function\":{\"name\":…}}", e);
 }
 
 /* ---- The answer's form, and thinking. ---- */

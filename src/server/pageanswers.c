@@ -242,36 +242,58 @@ static void pageanswers_name(struct service *s, const char *owner, const char *c
     json_decref(out);
 }
 
-static void pageanswers_ask(struct service *s, struct exchange *x, const struct route_match *m)
+/* A turn or another answer to one that is there: how it is stored differs. Appends nothing to the chat when it
+ * fails. */
+typedef err (*pageanswers_store)(struct service *s, const struct exchange *x, const char *chat,
+                                 const struct pageanswers_turn *t, json_t **out, struct errinfo *info);
+
+static err pageanswers_store_turn(struct service *s, const struct exchange *x, const char *chat,
+                                  const struct pageanswers_turn *t, json_t **out, struct errinfo *info)
 {
-    struct pageanswers_turn t = {0};
+    const struct chattree_turn turn = {t->parent, t->content, t->attachments, pageanswers_thinks[t->think]};
+    return chattree_ask(s->chats, exchange_caller(x)->owner, chat, &turn, service_now(), out, info);
+}
+
+static err pageanswers_store_answer(struct service *s, const struct exchange *x, const char *chat,
+                                    const struct pageanswers_turn *t, json_t **out, struct errinfo *info)
+{
+    return chattree_answer(s->chats, exchange_caller(x)->owner, chat, t->parent, pageanswers_thinks[t->think],
+                           service_now(), out, info);
+}
+
+/* The question with the turn's own words, if it has some, at its end. NULL: *e. */
+static struct question *pageanswers_whole(struct service *s, const struct exchange *x, const char *chat,
+                                          const struct pageanswers_turn *t, json_t *body, struct apierror *e)
+{
+    struct question *q = pageanswers_question(s, exchange_caller(x)->owner, chat, t->parent, t->settings, 1, e);
+    if (q && t->content) {
+        struct chat_message *last = &q->messages[q->n_messages++];
+        last->role = CHAT_USER;
+        last->content = json_object_set(q->document, "turn", body) == 0 /* whose text it is */
+                            ? pageanswers_said(q, t->content, t->attachments, e)
+                            : NULL;
+        if (!last->content) {
+            question_free(q);
+            apierror_set(e, 503, "out_of_memory", NULL, "out of memory for the prompt");
+            return NULL;
+        }
+    }
+    return q;
+}
+
+/* Stores, then begins the answer and replies with what was stored. Takes body. */
+static void pageanswers_give(struct service *s, struct exchange *x, const char *chat,
+                             const struct pageanswers_turn *t, pageanswers_store store, json_t *take_body)
+{
     struct apierror e = {0};
     struct errinfo info = {0};
-    json_t *body = pageanswers_body(s, x, &t), *out = NULL;
-    const char *owner = exchange_caller(x)->owner, *chat = m->parts[0];
-    if (!body) {
-        return;
-    }
-    if (!t.content) {
-        apierror_set(&e, 400, "missing", "content", "content is missing");
-    }
-    struct question *q =
-        e.status ? NULL : pageanswers_question(s, owner, chat, t.parent, t.settings, 1, &e);
+    json_t *out = NULL;
+    struct question *q = pageanswers_whole(s, x, chat, t, take_body, &e);
     bool admitted = q && service_admit(s, exchange_caller(x), &e);
     if (admitted) {
-        const struct chattree_turn turn = {t.parent, t.content, t.attachments,
-                                           pageanswers_thinks[t.think]};
-        err result = chattree_ask(s->chats, owner, chat, &turn, service_now(), &out, &info);
+        err result = store(s, x, chat, t, &out, &info);
         if (result != ERR_OK) {
             apierror_from(&e, result, &info);
-        } else {
-            const json_t *said = json_object_get(out, "message");
-            struct chat_message *last = &q->messages[q->n_messages++];
-            json_object_set(q->document, "turn", (json_t *)said);
-            last->role = CHAT_USER;
-            last->content = pageanswers_said(q, pageanswers_string(said, "content"),
-                                             json_object_get(said, "attachments"), &e);
-            pageanswers_name(s, owner, chat, q, t.content);
         }
     }
     if (e.status) {
@@ -279,49 +301,46 @@ static void pageanswers_ask(struct service *s, struct exchange *x, const struct 
         question_free(q);
         service_refuse(s, x, &e, false);
     } else {
-        pageanswers_begin(s, x, q, t.think,
-                          pageanswers_string(json_object_get(out, "answer"), "id"));
+        if (t->content) {
+            pageanswers_name(s, exchange_caller(x)->owner, chat, q, t->content);
+        }
+        pageanswers_begin(s, x, q, t->think, pageanswers_string(json_object_get(out, "answer"), "id"));
         service_reply(s, x, 201, json_incref(out));
     }
     json_decref(out);
-    json_decref(body);
+    json_decref(take_body);
+}
+
+static void pageanswers_missing(struct service *s, struct exchange *x, const char *field)
+{
+    struct apierror e;
+    apierror_set(&e, 400, "missing", field, "%s is missing", field);
+    service_refuse(s, x, &e, false);
+}
+
+static void pageanswers_ask(struct service *s, struct exchange *x, const struct route_match *m)
+{
+    struct pageanswers_turn t = {0};
+    json_t *body = pageanswers_body(s, x, &t);
+    if (body && t.content) {
+        pageanswers_give(s, x, m->parts[0], &t, pageanswers_store_turn, body);
+    } else if (body) {
+        json_decref(body);
+        pageanswers_missing(s, x, "content");
+    }
 }
 
 static void pageanswers_again(struct service *s, struct exchange *x, const struct route_match *m)
 {
     struct pageanswers_turn t = {0};
-    struct apierror e = {0};
-    struct errinfo info = {0};
-    json_t *body = pageanswers_body(s, x, &t), *out = NULL;
-    const char *owner = exchange_caller(x)->owner, *chat = m->parts[0];
-    if (!body) {
-        return;
+    json_t *body = pageanswers_body(s, x, &t);
+    t.content = NULL; /* it is the parent's */
+    if (body && t.parent) {
+        pageanswers_give(s, x, m->parts[0], &t, pageanswers_store_answer, body);
+    } else if (body) {
+        json_decref(body);
+        pageanswers_missing(s, x, "parent");
     }
-    if (!t.parent) {
-        apierror_set(&e, 400, "missing", "parent",
-                     "parent is missing: whose answer is to be made again?");
-    }
-    struct question *q =
-        e.status ? NULL : pageanswers_question(s, owner, chat, t.parent, t.settings, 0, &e);
-    bool admitted = q && service_admit(s, exchange_caller(x), &e);
-    if (admitted) {
-        err result = chattree_answer(s->chats, owner, chat, t.parent, pageanswers_thinks[t.think],
-                                     service_now(), &out, &info);
-        if (result != ERR_OK) {
-            apierror_from(&e, result, &info);
-        }
-    }
-    if (e.status) {
-        pageanswers_give_up(s, x, admitted);
-        question_free(q);
-        service_refuse(s, x, &e, false);
-    } else {
-        pageanswers_begin(s, x, q, t.think,
-                          pageanswers_string(json_object_get(out, "answer"), "id"));
-        service_reply(s, x, 201, json_incref(out));
-    }
-    json_decref(out);
-    json_decref(body);
 }
 
 /* ---- Answers under way. ---- */

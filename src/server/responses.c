@@ -279,27 +279,8 @@ static bool responses_tools(struct question *q, const json_t *tools, struct apie
 
 static bool responses_choice(struct question *q, const json_t *choice, struct apierror *e)
 {
-    static const char *const words[] = {[QUESTION_AUTO] = "auto", "none", "required"};
-    const char *word = json_string_value(choice);
-    for (size_t i = 0; word && i < sizeof words / sizeof *words; i++) {
-        if (strcmp(word, words[i]) == 0) {
-            q->choice = (enum question_choice)i;
-            return q->choice != QUESTION_REQUIRED || q->n_tools > 0 ||
-                   apierror_set(e, 400, "invalid_value", "tool_choice",
-                                "tool_choice is required, but there are no tools");
-        }
-    }
-    q->chosen = responses_is(choice, "function") ? responses_string(choice, "name") : NULL;
-    q->choice = QUESTION_NAMED;
-    for (size_t i = 0; q->chosen && i < q->n_tools; i++) {
-        if (strcmp(q->tools[i].name, q->chosen) == 0) {
-            return true;
-        }
-    }
-    return apierror_set(
-        e, 400, "invalid_value", "tool_choice",
-        "tool_choice is none of: auto, none, required, {\"type\":\"function\",\"name\":…} with the "
-        "name of a tool");
+    const char *named = responses_is(choice, "function") ? responses_string(choice, "name") : NULL;
+    return openaichat_choose(q, choice, named, "{\"type\":\"function\",\"name\":…}", e);
 }
 
 static bool responses_form(struct question *q, const json_t *text, struct apierror *e)
