@@ -8,6 +8,7 @@
 #include "base/progress.h"
 #include "base/terminal.h"
 #include "cli/interrupt.h"
+#include "cli/terminaltext.h"
 #include "text/answerparser.h"
 
 struct answer_stream {
@@ -15,7 +16,7 @@ struct answer_stream {
     struct answer *answer;
     struct answerparser *parser;
     struct progress progress;
-    bool content_terminal, reasoning_terminal;
+    struct terminaltext content, reasoning;
     bool thinking; /* reasoning was shown and has not been closed */
     err failed;
 };
@@ -32,37 +33,11 @@ struct answer_view answer_view_default(void)
     return v;
 }
 
-/* Bytes of a control character at p: C0 except newline and tab, DEL, and C1 in UTF-8; else 0. */
-static size_t answer_control(const char *p, size_t left)
-{
-    unsigned char c = (unsigned char)p[0];
-    if ((c < 0x20 && c != '\n' && c != '\t') || c == 0x7f) {
-        return 1;
-    }
-    return c == 0xc2 && left > 1 && (unsigned char)p[1] >= 0x80 && (unsigned char)p[1] < 0xa0 ? 2 : 0;
-}
-
-void answer_print(FILE *to, bool terminal, const char *text, size_t len)
-{
-    size_t start = 0;
-    for (size_t i = 0; terminal && i < len;) {
-        size_t n = answer_control(text + i, len - i);
-        if (n == 0) {
-            i++;
-            continue;
-        }
-        fwrite(text + start, 1, i - start, to);
-        fputs("\xef\xbf\xbd", to);
-        i += n;
-        start = i;
-    }
-    fwrite(text + start, 1, len - start, to);
-}
-
 static void answer_end_thinking(struct answer_stream *s)
 {
     if (s->thinking) {
-        fputs(s->view->dim ? "\033[0m\n\n" : "\n\n", s->view->reasoning);
+        terminaltext_print(&s->reasoning, "\n\n", 2);
+        fputs(s->view->dim ? "\033[0m" : "", s->view->reasoning);
         fflush(s->view->reasoning);
         s->thinking = false;
     }
@@ -85,7 +60,7 @@ static void answer_part(void *user, const struct answerparser_event *event)
         s->thinking = true;
     }
     if (to) {
-        answer_print(to, reasons ? s->reasoning_terminal : s->content_terminal, event->text, event->len);
+        terminaltext_print(reasons ? &s->reasoning : &s->content, event->text, event->len);
         fflush(to);
     }
 }
@@ -138,8 +113,8 @@ err answer_generate(struct session *s, const struct sampling *sampling,
     struct answer_stream stream = {
         .view = view,
         .answer = out,
-        .content_terminal = view->content && isatty(fileno(view->content)),
-        .reasoning_terminal = view->reasoning && isatty(fileno(view->reasoning))};
+        .content = terminaltext_new(view->content),
+        .reasoning = terminaltext_new(view->reasoning)};
     struct generate_options with_progress = *options;
     with_progress.progress = answer_progress;
     if (answerparser_new(CHAT_PLAIN, false, thinking, answer_part, &stream, &stream.parser) != ERR_OK) {

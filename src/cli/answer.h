@@ -9,8 +9,7 @@
 #include "fathom.h"
 #include "text/chat.h"
 
-/* Where the parts go. NULL: not shown. `dim` marks reasoning with escape sequences. A stream that is a
- * terminal never gets control characters from the model, except newline and tab. */
+/* Where the parts go (terminaltext.h). NULL: not shown. `dim` marks reasoning with escape sequences. */
 struct answer_view {
     FILE *content, *reasoning;
     bool dim;
@@ -45,9 +44,6 @@ ERR_MUST_USE err answer_generate(struct session *s, const struct sampling *sampl
                                  const struct answer_view *view, struct answer *out,
                                  struct errinfo *info);
 void answer_deinit(struct answer *a);
-
-/* Writes text the model made; to a terminal with control characters replaced. */
-void answer_print(FILE *to, bool terminal, const char *text, size_t len);
 
 /* "12 tokens, 34.5/s, 5 of 8 guesses right; read 20, 300/s": what was made and read, and how fast where that
  * was measured. */

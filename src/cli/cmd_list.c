@@ -1,12 +1,12 @@
 /* cli/cmd_list.c: `fathom list`: the models here, or with --catalogue those that can be had. */
 #include <jansson.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "base/bytesize.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/terminal.h"
 #include "cli/catalogue.h"
 #include "cli/modelref.h"
 #include "cli/options.h"
@@ -121,17 +121,10 @@ static json_t *cmd_list_entry_json(const struct catalogue_entry *x)
                      x->note);
 }
 
-/* Columns of the terminal stdout is, 0 when it is none. */
-static int cmd_list_columns(void)
-{
-    struct winsize w;
-    return ioctl(STDOUT_FILENO, TIOCGWINSZ, &w) == 0 ? w.ws_col : 0;
-}
-
 /* Name, size, licence and, where the line has room, what it is; else that below. A pipe has room. */
 static void cmd_list_catalogue_print(const struct catalogue *c)
 {
-    int name = 4, licence = 7, note = 4, columns = cmd_list_columns();
+    int name = 4, licence = 7, note = 4, columns = (int)terminal_columns(stdout);
     for (size_t i = 0; i < c->n; i++) {
         const struct catalogue_entry *x = &c->entries[i];
         int widths[] = {(int)strlen(x->name), (int)strlen(x->licence), (int)strlen(x->note)};
