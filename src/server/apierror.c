@@ -7,6 +7,8 @@
 #include "base/json.h"
 #include "base/mem.h"
 
+enum { APIERROR_PATIENCE_S = 60 };
+
 bool apierror_set(struct apierror *e, unsigned status, const char *code, const char *param,
                   const char *fmt, ...)
 {
@@ -58,11 +60,11 @@ const char *apierror_type(unsigned status)
 
 err apierror_text(const struct apierror *e, bool anthropic, struct strbuf *out)
 {
+    const char *type = anthropic && e->status == 402 ? "billing_error" : apierror_type(e->status);
     json_t *inner =
-        anthropic ? json_pack("{s:s, s:s}", "type", apierror_type(e->status), "message", e->message)
-                  : json_pack("{s:s, s:s, s:s?, s:s?}", "message", e->message, "type",
-                              apierror_type(e->status), "param", *e->param ? e->param : NULL,
-                              "code", e->code);
+        anthropic ? json_pack("{s:s, s:s}", "type", type, "message", e->message)
+                  : json_pack("{s:s, s:s, s:s?, s:s?}", "message", e->message, "type", type, "param",
+                              *e->param ? e->param : NULL, "code", e->code);
     json_t *whole = anthropic ? json_pack("{s:s, s:o}", "type", "error", "error", inner)
                               : json_pack("{s:o}", "error", inner);
     char *text = json_text_dup(whole, JSON_COMPACT);
@@ -79,6 +81,9 @@ void apierror_reply(struct exchange *x, const struct apierror *e, bool anthropic
         char seconds[16];
         snprintf(seconds, sizeof seconds, "%u", e->retry_after);
         exchange_add_header(x, "Retry-After", seconds);
+    }
+    if (e->retry_after > APIERROR_PATIENCE_S) { /* clients that would try again at once, do not */
+        exchange_add_header(x, "x-should-retry", "false");
     }
     if (e->status == 401) {
         exchange_add_header(x, "WWW-Authenticate", "Bearer");

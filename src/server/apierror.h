@@ -22,7 +22,8 @@ bool apierror_from(struct apierror *e, err code, const struct errinfo *info);
 const char *apierror_type(unsigned status);
 
 /* {"error":{"message","type","param","code"}}; Anthropic's form, where `anthropic`:
- * {"type":"error","error":{"type","message"}}. With Retry-After. */
+ * {"type":"error","error":{"type","message"}}. With Retry-After; where that is over a minute, with
+ * x-should-retry: false, which the official clients heed. */
 void apierror_reply(struct exchange *x, const struct apierror *e, bool anthropic);
 /* The same document, appended; ERR_NOMEM. */
 ERR_MUST_USE err apierror_text(const struct apierror *e, bool anthropic, struct strbuf *out);

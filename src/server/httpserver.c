@@ -16,6 +16,7 @@
 
 #include "base/mem.h"
 #include "base/progress.h"
+#include "server/apierror.h"
 #include "server/exchange_data.h"
 
 enum { HTTPSERVER_LOOK_MS = 250, HTTPSERVER_BLOCK = 16 << 10 };
@@ -266,7 +267,7 @@ static void httpserver_refuse(struct exchange *x, unsigned status, const char *w
     err e = strbuf_printf(&body,
                           "{\"error\":{\"message\":\"%s this server's limit of %zu bytes\",\"type\":\"%s\","
                           "\"param\":null,\"code\":\"%s\"}}",
-                          words, limit, status < 500 ? "invalid_request_error" : "server_error", code);
+                          words, limit, apierror_type(status), code);
     (void)e; /* an empty one then */
     exchange_reply(x, status, "application/json", &body);
 }

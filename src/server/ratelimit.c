@@ -94,30 +94,35 @@ static unsigned ratelimit_seconds(int64_t ms)
 }
 
 static err ratelimit_ask(const struct ratelimit_bucket *b, const struct keystore_limits *l,
-                         uint64_t tokens_today, int64_t now, unsigned *wait, struct errinfo *info)
+                         uint64_t tokens_today, int64_t now, struct ratelimit_wait *wait,
+                         struct errinfo *info)
 {
+    *wait = (struct ratelimit_wait){.seconds = 1};
     if (l->tokens_per_day && tokens_today >= l->tokens_per_day) {
-        *wait = ratelimit_seconds(RATELIMIT_DAY - now % RATELIMIT_DAY);
+        wait->day = true;
+        wait->seconds = ratelimit_seconds(RATELIMIT_DAY - now % RATELIMIT_DAY);
         return err_set(info, ERR_LIMIT,
-                       "this API key has used its %llu tokens of today; the day ends in %u s (UTC)",
-                       (unsigned long long)l->tokens_per_day, *wait);
+                       "this API key has used its %llu tokens of today; a new day begins in %u h %u min "
+                       "(at midnight UTC)",
+                       (unsigned long long)l->tokens_per_day, wait->seconds / 3600,
+                       wait->seconds / 60 % 60);
     }
     if (l->concurrent && b->running >= l->concurrent) {
-        *wait = 1;
         return err_set(info, ERR_LIMIT, "this API key may ask %u at a time: wait until an answer ends",
                        l->concurrent);
     }
     if (l->requests_per_minute && b->level < RATELIMIT_MINUTE) {
-        *wait = ratelimit_seconds((RATELIMIT_MINUTE - b->level + l->requests_per_minute - 1) /
-                                  l->requests_per_minute);
+        wait->seconds = ratelimit_seconds(
+            (RATELIMIT_MINUTE - b->level + l->requests_per_minute - 1) / l->requests_per_minute);
         return err_set(info, ERR_LIMIT, "this API key may ask %u times a minute: try again in %u s",
-                       l->requests_per_minute, *wait);
+                       l->requests_per_minute, wait->seconds);
     }
     return ERR_OK;
 }
 
 err ratelimit_begin(struct ratelimit *r, const char *id, const struct keystore_limits *limits,
-                    uint64_t tokens_today, int64_t now, unsigned *wait, struct errinfo *info)
+                    uint64_t tokens_today, int64_t now, struct ratelimit_wait *wait,
+                    struct errinfo *info)
 {
     pthread_mutex_lock(&r->lock);
     struct ratelimit_bucket *b = ratelimit_find(r, id);

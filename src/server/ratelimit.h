@@ -14,10 +14,17 @@ struct ratelimit;
 ERR_MUST_USE err ratelimit_new(struct ratelimit **out, struct errinfo *info);
 void ratelimit_free(struct ratelimit *r); /* NULL is fine */
 
+/* When to try again. */
+struct ratelimit_wait {
+    unsigned seconds; /* Retry-After */
+    bool day;         /* the day's tokens are used up; false: it asks too fast, or too much at a time */
+};
+
 /* A request of key `id` begins: ERR_OK, and it must be ended with ratelimit_end. ERR_LIMIT: not now; the
- * message says which limit, and *wait how many seconds later to try again (Retry-After). ERR_NOMEM. */
+ * message says which limit, and *wait when to try again. ERR_NOMEM. */
 ERR_MUST_USE err ratelimit_begin(struct ratelimit *r, const char *id, const struct keystore_limits *limits,
-                                 uint64_t tokens_today, int64_t now, unsigned *wait, struct errinfo *info);
+                                 uint64_t tokens_today, int64_t now, struct ratelimit_wait *wait,
+                                 struct errinfo *info);
 void ratelimit_end(struct ratelimit *r, const char *id);
 
 /* The next key, from place *at on (0 at first), of which something runs; false: no more. */

@@ -415,7 +415,7 @@ bool service_admit(struct service *s, const struct caller *who, struct apierror 
     struct keystore_key key;
     struct errinfo info = {0};
     uint64_t today = 0;
-    unsigned wait = 0;
+    struct ratelimit_wait wait;
     if (!who->keyed) {
         return true;
     }
@@ -436,7 +436,10 @@ bool service_admit(struct service *s, const struct caller *who, struct apierror 
         return true;
     }
     apierror_from(e, result, &info);
-    e->retry_after = wait ? wait : e->retry_after;
+    if (result == ERR_LIMIT) { /* the key's own, not the server's */
+        e->code = wait.day ? "insufficient_quota" : "rate_limit_exceeded";
+        e->retry_after = wait.seconds;
+    }
     return false;
 }
 

@@ -60,7 +60,7 @@ static err with_keys(struct database *d)
     char secret[KEYSTORE_SECRET + 1];
     json_t *named = json_pack("{s:s, s:s}", "name", "n", "balance", "5"), *report = NULL;
     size_t n = 0;
-    unsigned wait;
+    struct ratelimit_wait wait;
     err e = named ? keystore_open(d, &keys, &info) : err_set(&info, ERR_NOMEM, "the test's own");
     e = e == ERR_OK ? usagestore_open(d, &prices, &usage, &info) : e;
     e = e == ERR_OK ? ratelimit_new(&limits, &info) : e;

@@ -57,6 +57,10 @@ static void test_documents(void **state)
     assert_string_equal(json_string_value(json_object_get(d, "type")), "error");
     assert_int_equal(json_object_size(json_object_get(d, "error")), 2);
     json_decref(d);
+    apierror_set(&e, 402, "insufficient_balance", NULL, "nothing left");
+    d = document(&e, true); /* Anthropic's name for it */
+    assert_string_equal(json_string_value(json_object_get(json_object_get(d, "error"), "type")), "billing_error");
+    json_decref(d);
     apierror_set(&e, 404, NULL, NULL, "nothing"); /* what is not said is null, not absent */
     d = document(&e, false);
     inner = json_object_get(d, "error");

@@ -210,6 +210,22 @@ static void test_keys_and_usage(void **state)
     free(id);
 }
 
+/* A request of that key is refused with that code; Anthropic's clients know the kind by its type. */
+static void refused(const struct pagefixture_key *k, int status, const char *code, const char *type, bool again)
+{
+    static const char ask[] = "{\"model\":\"default\",\"messages\":[{\"role\":\"user\",\"content\":\"hello\"}],\"max_tokens\":2}";
+    for (int anthropic = 0; anthropic < 2; anthropic++) {
+        char value[1024];
+        struct rawclient_reply r = servicefixture_raw(&f, "POST", anthropic ? "/v1/messages" : "/v1/chat/completions", k->headers, ask);
+        assert_int_equal(r.status, status);
+        assert_int_equal(rawclient_header(&r, "x-should-retry", value) == NULL, again);
+        json_t *d = servicefixture_parse(r.body, r.len);
+        servicefixture_says(d, anthropic ? "error.type" : "error.code", anthropic ? type : code);
+        json_decref(d);
+        rawclient_free(&r);
+    }
+}
+
 static void test_quotas(void **state)
 {
     static const char ask[] = "{'messages':[{'role':'user','content':'hello'}],'max_tokens':2}";
@@ -224,23 +240,25 @@ static void test_quotas(void **state)
     assert_int_equal(r.status, 429);
     assert_in_range(strtoul(rawclient_header(&r, "Retry-After", value), NULL, 10), 1, 30);
     rawclient_free(&r);
-    pagefixture_do(&f, k.headers, 429, "POST", pagefixture_path(path, "chats", chat, "/messages"), "{'content':'b'}");
+    json_t *d = pagefixture_ask(&f, k.headers, 429, "POST", pagefixture_path(path, "chats", chat, "/messages"), "{'content':'b'}");
+    servicefixture_says(d, "error.code", "rate_limit_exceeded");
+    json_decref(d);
     json_decref(pagefixture_end(&f, k.headers, answer));
-    json_t *d = pagefixture_ask(&f, k.headers, 200, "GET", pagefixture_path(path, "chats", chat, ""), "");
+    d = pagefixture_ask(&f, k.headers, 200, "GET", pagefixture_path(path, "chats", chat, ""), "");
     assert_int_equal(json_array_size(json_object_get(d, "messages")), 2); /* what was refused was not stored */
     json_decref(d);
     free(answer);
     free(chat);
     pagefixture_key(&f, "{'name':'few','limits':{'tokens_per_day':3}}", &k);
     pagefixture_do(&f, k.headers, 200, "POST", "/v1/chat/completions", ask);
-    pagefixture_do(&f, k.headers, 429, "POST", "/v1/chat/completions", ask);
+    refused(&k, 429, "insufficient_quota", "rate_limit_error", service_now() % 86400000 > 86400000 - 60000);
     pagefixture_key(&f, "{'name':'poor','balance':'0'}", &k);
-    pagefixture_do(&f, k.headers, 402, "POST", "/v1/chat/completions", ask);
+    refused(&k, 402, "insufficient_balance", "billing_error", true);
     pagefixture_key(&f, "{'name':'one','limits':{'concurrent':1}}", &k);
     struct rawclient c = rawclient_open(f.port);
     servicefixture_begin(&c, "POST", "/v1/chat/completions", k.headers, "{" ENDLESS ",\"stream\":true}");
     assert_true(rawclient_until(&c, "data: ", RAWCLIENT_PATIENCE_MS));
-    pagefixture_do(&f, k.headers, 429, "POST", "/v1/chat/completions", ask);
+    refused(&k, 429, "rate_limit_exceeded", "rate_limit_error", true);
     rawclient_close(&c);
     int status = 429;
     for (int i = 0; i < 100 && status == 429; i++) { /* until the server has seen that */

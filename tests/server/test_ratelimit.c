@@ -13,7 +13,7 @@
 
 static struct ratelimit *r;
 static struct errinfo info;
-static unsigned waits;
+static struct ratelimit_wait waits;
 
 static int set_up(void **state)
 {
@@ -31,7 +31,7 @@ static int tear_down(void **state)
 /* Asks and ends at once. */
 static err ask(const char *id, const struct keystore_limits *l, uint64_t today, int64_t now)
 {
-    waits = 0;
+    waits = (struct ratelimit_wait){0};
     err e = ratelimit_begin(r, id, l, today, now, &waits, &info);
     if (e == ERR_OK) {
         ratelimit_end(r, id);
@@ -48,11 +48,12 @@ static void a_minute_holds_so_many_requests(void **state)
         assert_int_equal(ask("a", &l, 0, t), ERR_OK);
     }
     assert_int_equal(ask("a", &l, 0, t), ERR_LIMIT);
-    assert_int_equal(waits, 10);
+    assert_int_equal(waits.seconds, 10);
+    assert_false(waits.day);
     assert_non_null(strstr(info.message, "6 times a minute"));
     assert_int_equal(ask("b", &l, 0, t), ERR_OK); /* another's minute */
     assert_int_equal(ask("a", &l, 0, t + 9999), ERR_LIMIT);
-    assert_int_equal(waits, 1);
+    assert_int_equal(waits.seconds, 1);
     assert_int_equal(ask("a", &l, 0, t + 10000), ERR_OK); /* what Retry-After said, holds */
     assert_int_equal(ask("a", &l, 0, t + 10000), ERR_LIMIT);
     for (int i = 0; i < 6; i++) { /* never more than a minute's worth */
@@ -79,7 +80,7 @@ static void a_clock_that_goes_back_gives_nothing(void **state)
     assert_int_equal(ask("a", &l, 0, 500000), ERR_OK);
     assert_int_equal(ask("a", &l, 0, 100000), ERR_LIMIT);
     assert_int_equal(ask("a", &l, 0, 130000), ERR_LIMIT);
-    assert_int_equal(waits, 30);
+    assert_int_equal(waits.seconds, 30);
     assert_int_equal(ask("a", &l, 0, 160000), ERR_OK);
     assert_int_equal(ask("a", &l, 0, INT64_MAX), ERR_OK);
     assert_int_equal(ask("a", &l, 0, INT64_MIN / 2), ERR_LIMIT);
@@ -92,7 +93,7 @@ static void so_many_at_a_time(void **state)
     assert_int_equal(ratelimit_begin(r, "a", &l, 0, 0, &waits, &info), ERR_OK);
     assert_int_equal(ratelimit_begin(r, "a", &l, 0, 0, &waits, &info), ERR_OK);
     assert_int_equal(ratelimit_begin(r, "a", &l, 0, 0, &waits, &info), ERR_LIMIT);
-    assert_int_equal(waits, 1);
+    assert_int_equal(waits.seconds, 1);
     assert_non_null(strstr(info.message, "2 at a time"));
     ratelimit_end(r, "a");
     assert_int_equal(ratelimit_begin(r, "a", &l, 0, 0, &waits, &info), ERR_OK);
@@ -112,9 +113,11 @@ static void tokens_of_a_day(void **state)
     const int64_t day = 86400000;
     assert_int_equal(ask("a", &l, 99, 20000 * day), ERR_OK);
     assert_int_equal(ask("a", &l, 100, 20000 * day + 1000), ERR_LIMIT);
-    assert_int_equal(waits, 86399);
+    assert_int_equal(waits.seconds, 86399);
+    assert_true(waits.day);
+    assert_non_null(strstr(info.message, "23 h 59 min"));
     assert_int_equal(ask("a", &l, 100, 20001 * day - 1), ERR_LIMIT);
-    assert_int_equal(waits, 1);
+    assert_int_equal(waits.seconds, 1);
     assert_int_equal(ask("a", &l, 0, 20001 * day), ERR_OK);
 }
 
