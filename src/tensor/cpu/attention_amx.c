@@ -104,20 +104,20 @@ static struct attention_keys attention_keys_at(const struct attention_work *w,
 
 #define ATTENTION_APART() __asm__ volatile("nop; nop; nop; nop; nop; nop; nop; nop")
 #define ATTENTION_LOAD(tile, p, stride) \
-    _tile_loadd(tile, p, stride);       \
+    TILES_LOAD(tile, p, stride);        \
     ATTENTION_APART()
-#define ATTENTION_ADD(sum)      \
-    _tile_dpbf16ps(sum, 6, 7); \
+#define ATTENTION_ADD(sum) \
+    TILES_ADD(sum, 6, 7);  \
     ATTENTION_APART()
 
 /* 32 keys x 32 rows. `stride`: floats between rows of q and of score. */
 static void attention_score_2x2(float *score, const float *q, size_t stride,
                                 const struct attention_keys k[2], size_t k_dim)
 {
-    _tile_zero(0);
-    _tile_zero(1);
-    _tile_zero(2);
-    _tile_zero(3);
+    TILES_ZERO(0);
+    TILES_ZERO(1);
+    TILES_ZERO(2);
+    TILES_ZERO(3);
     for (size_t i = 0; i < k_dim; i += ATTENTION_STEP) {
         const float *at = q + i / 2 * stride;
         ATTENTION_LOAD(6, k[0].at + i, k[0].stride);
@@ -130,20 +130,20 @@ static void attention_score_2x2(float *score, const float *q, size_t stride,
         ATTENTION_LOAD(6, k[0].at + i, k[0].stride);
         ATTENTION_ADD(1);
     }
-    _tile_stored(0, score, stride * sizeof *score);
-    _tile_stored(1, score + VEC_N, stride * sizeof *score);
-    _tile_stored(2, score + VEC_N * stride, stride * sizeof *score);
-    _tile_stored(3, score + VEC_N * stride + VEC_N, stride * sizeof *score);
+    TILES_STORE_ROWS(0, score, stride * sizeof *score);
+    TILES_STORE_ROWS(1, score + VEC_N, stride * sizeof *score);
+    TILES_STORE_ROWS(2, score + VEC_N * stride, stride * sizeof *score);
+    TILES_STORE_ROWS(3, score + VEC_N * stride + VEC_N, stride * sizeof *score);
 }
 
 /* 64 keys x 16 rows. */
 static void attention_score_4x1(float *score, const float *q, size_t stride,
                                 const struct attention_keys k[4], size_t k_dim)
 {
-    _tile_zero(0);
-    _tile_zero(1);
-    _tile_zero(2);
-    _tile_zero(3);
+    TILES_ZERO(0);
+    TILES_ZERO(1);
+    TILES_ZERO(2);
+    TILES_ZERO(3);
     for (size_t i = 0; i < k_dim; i += ATTENTION_STEP) {
         ATTENTION_LOAD(7, q + i / 2 * stride, stride * sizeof *q);
         ATTENTION_LOAD(6, k[0].at + i, k[0].stride);
@@ -155,22 +155,22 @@ static void attention_score_4x1(float *score, const float *q, size_t stride,
         ATTENTION_LOAD(6, k[3].at + i, k[3].stride);
         ATTENTION_ADD(3);
     }
-    _tile_stored(0, score, stride * sizeof *score);
-    _tile_stored(1, score + 1 * VEC_N * stride, stride * sizeof *score);
-    _tile_stored(2, score + 2 * VEC_N * stride, stride * sizeof *score);
-    _tile_stored(3, score + 3 * VEC_N * stride, stride * sizeof *score);
+    TILES_STORE_ROWS(0, score, stride * sizeof *score);
+    TILES_STORE_ROWS(1, score + 1 * VEC_N * stride, stride * sizeof *score);
+    TILES_STORE_ROWS(2, score + 2 * VEC_N * stride, stride * sizeof *score);
+    TILES_STORE_ROWS(3, score + 3 * VEC_N * stride, stride * sizeof *score);
 }
 
 static void attention_score_1x1(float *score, const float *q, size_t stride,
                                 struct attention_keys k, size_t k_dim)
 {
-    _tile_zero(0);
+    TILES_ZERO(0);
     for (size_t i = 0; i < k_dim; i += ATTENTION_STEP) {
         ATTENTION_LOAD(6, k.at + i, k.stride);
         ATTENTION_LOAD(7, q + i / 2 * stride, stride * sizeof *q);
         ATTENTION_ADD(0);
     }
-    _tile_stored(0, score, stride * sizeof *score);
+    TILES_STORE_ROWS(0, score, stride * sizeof *score);
 }
 
 static void attention_score(struct attention_work *w, const struct attention_task *t,
@@ -260,10 +260,10 @@ static void attention_mix_2x2(float *out, size_t v_dim, const float *p, const fl
 {
     size_t stride = v_dim * sizeof *out;
     float *below = out + VEC_N * v_dim;
-    _tile_loadd(0, out, stride);
-    _tile_loadd(1, out + VEC_N, stride);
-    _tile_loadd(2, below, stride);
-    _tile_loadd(3, below + VEC_N, stride);
+    TILES_LOAD(0, out, stride);
+    TILES_LOAD(1, out + VEC_N, stride);
+    TILES_LOAD(2, below, stride);
+    TILES_LOAD(3, below + VEC_N, stride);
     for (size_t i = 0; i < steps; i++) {
         const float *left = p + i * VEC_N, *right = v + i * VEC_N * v_dim;
         ATTENTION_LOAD(6, left, ATTENTION_KEYS * 2);
@@ -276,10 +276,10 @@ static void attention_mix_2x2(float *out, size_t v_dim, const float *p, const fl
         ATTENTION_LOAD(7, right, stride);
         ATTENTION_ADD(2);
     }
-    _tile_stored(0, out, stride);
-    _tile_stored(1, out + VEC_N, stride);
-    _tile_stored(2, below, stride);
-    _tile_stored(3, below + VEC_N, stride);
+    TILES_STORE_ROWS(0, out, stride);
+    TILES_STORE_ROWS(1, out + VEC_N, stride);
+    TILES_STORE_ROWS(2, below, stride);
+    TILES_STORE_ROWS(3, below + VEC_N, stride);
 }
 
 /* 16 rows x 32 values. */
@@ -287,8 +287,8 @@ static void attention_mix_1x2(float *out, size_t v_dim, const float *p, const fl
                               size_t steps)
 {
     size_t stride = v_dim * sizeof *out;
-    _tile_loadd(0, out, stride);
-    _tile_loadd(1, out + VEC_N, stride);
+    TILES_LOAD(0, out, stride);
+    TILES_LOAD(1, out + VEC_N, stride);
     for (size_t i = 0; i < steps; i++) {
         const float *right = v + i * VEC_N * v_dim;
         ATTENTION_LOAD(6, p + i * VEC_N, ATTENTION_KEYS * 2);
@@ -297,8 +297,8 @@ static void attention_mix_1x2(float *out, size_t v_dim, const float *p, const fl
         ATTENTION_LOAD(7, right + VEC_N, stride);
         ATTENTION_ADD(1);
     }
-    _tile_stored(0, out, stride);
-    _tile_stored(1, out + VEC_N, stride);
+    TILES_STORE_ROWS(0, out, stride);
+    TILES_STORE_ROWS(1, out + VEC_N, stride);
 }
 
 static void attention_mix(struct attention_work *w, const struct attention_task *t,

@@ -17,6 +17,9 @@
 /* sum[m][n] += over pairs of bfloat16: left [16 m][16 pairs], right [16 pairs][16 n]. */
 #define TILES_ADD(sum, left, right) \
     __asm__ volatile("tdpbf16ps %%tmm" #right ", %%tmm" #left ", %%tmm" #sum ::: "memory")
+/* The same over fours of bytes, unsigned ones on the left, signed ones on the right. */
+#define TILES_ADD_INT8(sum, left, right) \
+    __asm__ volatile("tdpbusd %%tmm" #right ", %%tmm" #left ", %%tmm" #sum ::: "memory")
 
 /* A thread's tiles, before and after their use. */
 static inline void tiles_begin(void)
