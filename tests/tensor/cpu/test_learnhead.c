@@ -37,9 +37,10 @@ static struct mat copy_of(struct mat from, enum mat_type type)
     return m;
 }
 
-/* A head with numbers of its own; dx is set, dw added to. */
+/* A head whose numbers its sizes decide, the same at every level; dx is set, dw added to. */
 static struct learnops_head head_of(size_t t, size_t v, size_t d, double scale)
 {
+    rng_seed(&random_state, 41 + (t << 40) + (v << 20) + d);
     int32_t *targets = malloc((t + 1) * sizeof *targets);
     struct learnops_head h = {.x = fresh(MAT_BF16, t, d, 1), .w = fresh(MAT_BF16, v, d, scale),
                               .dx = fresh(MAT_F32, t, d, 1), .dw = fresh(MAT_F32, v, d, 1e-2), .targets = targets,
@@ -86,13 +87,14 @@ static void run(struct compute *c, struct learnops_head *h)
     mem_free_aligned(h->memory);
 }
 
-/* What bfloat16 gradients leave of a sum: `of` is its largest term. */
+/* What bfloat16 gradients leave of a sum: `of` is its largest term. Rounding comes to 2e-3 of that at most, as
+ * the root of the mean square; of some thousand numbers one is five times as far off. */
 static void compare(const char *name, struct mat got, struct mat want, double of)
 {
     for (size_t i = 0; i < got.rows; i++) {
         for (size_t k = 0; k < got.cols; k++) {
             double a = mat_get(&got, i, k), b = mat_get(&want, i, k);
-            if (!(fabs(a - b) <= 2e-6 + 4e-3 * fabs(b) + 6e-3 * of)) {
+            if (!(fabs(a - b) <= 2e-6 + 4e-3 * fabs(b) + 12e-3 * of)) {
                 fail_msg("%s [%zu, %zu] of [%zu, %zu]: %.9g instead of %.9g", name, i, k, got.rows, got.cols, a, b);
             }
         }
@@ -249,6 +251,5 @@ int main(void)
         cmocka_unit_test(test_scores_far_above_the_targets),    cmocka_unit_test(test_what_is_not_finite_is_not_hidden),
         cmocka_unit_test(test_threads_change_no_bit),
     };
-    rng_seed(&random_state, 41);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
