@@ -37,19 +37,19 @@ FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(sort $(wildcard tests/fuz
 # unpack_avx512 makes of bfloat16 is for AMX.)
 AVX2    := -mavx2 -mfma -mf16c
 AVX512  := $(AVX2) -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx512vbmi -mavx512vbmi2
-BF16    := $(AVX512) -mavx512bf16
-AMX     := $(BF16) -mamx-tile -mamx-bf16 -mamx-int8
+BF16    := -mavx512bf16
+AMX     := -mamx-tile -mamx-bf16 -mamx-int8
 %_avx2.o:   CFLAGS += $(AVX2)
 %_avx512.o: CFLAGS += $(AVX512)
-%_avx512bf16.o: CFLAGS += $(BF16)
-%/unpack_avx512.o: CFLAGS += -mavx512bf16
-%_amx.o:    CFLAGS += $(AMX)
+%_avx512bf16.o: CFLAGS += $(AVX512) $(BF16)
+%/unpack_avx512.o: CFLAGS += $(BF16)
+%_amx.o:    CFLAGS += $(AVX512) $(BF16) $(AMX)
 
 %_avx2.c.ok:   CFLAGS += $(AVX2)
 %_avx512.c.ok: CFLAGS += $(AVX512)
-%_avx512bf16.c.ok: CFLAGS += $(BF16)
-%/unpack_avx512.c.ok: CFLAGS += -mavx512bf16
-%_amx.c.ok:    CFLAGS += $(AMX)
+%_avx512bf16.c.ok: CFLAGS += $(AVX512) $(BF16)
+%/unpack_avx512.c.ok: CFLAGS += $(BF16)
+%_amx.c.ok:    CFLAGS += $(AVX512) $(BF16) $(AMX)
 
 .PHONY: all tests test check lint asan fuzz clean help
 all: $(BUILD)/fathom
@@ -99,7 +99,7 @@ $(BUILD)/obj/gen/%.o: $(BUILD)/gen/%.c
 	$(CC) $(CFLAGS) -fopenmp -c -o $@ $<
 
 # What libmicrohttpd speaks TLS with, spoken by a test itself.
-$(BUILD)/tests/server/test_sandbox_work: LDLIBS += -lgnutls
+%/tests/server/test_sandbox_work: LDLIBS += -lgnutls
 
 $(BUILD)/tests/%: tests/%.c $(LIB)
 	@mkdir -p $(@D)
@@ -109,13 +109,53 @@ $(BUILD)/bench/%: bench/%.c $(LIB)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< $(LIB) $(LDLIBS)
 
+# The levels a machine with AVX-512 may lack, AVX512_BF16 and AMX, with their instructions in software
+# (tests/tensor/emulation.h): the library, the program and the tests once more, in $(EMULATED).
+EMULATED := $(BUILD)/emulated
+EMULATED_OBJ := $(patsubst src/%.c,$(EMULATED)/obj/%.o,src/base/cpuinfo.c src/tensor/cpu/unpack_avx512.c \
+                $(wildcard src/tensor/cpu/*_avx512bf16.c src/tensor/cpu/*_amx.c)) $(EMULATED)/obj/emulation_avx512.o
+$(EMULATED)/obj/%.o: BF16 :=
+$(EMULATED)/obj/%.o: AMX :=
+$(EMULATED)/obj/%.o: CFLAGS += -Itests -include tests/tensor/emulation.h
+$(EMULATED)/obj/%.o: src/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -fopenmp -c -o $@ $<
+
+$(EMULATED)/obj/%.o: tests/tensor/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -c -o $@ $<
+
+$(EMULATED)/libfathom.a: $(LIB) $(EMULATED_OBJ)
+	@cp $(LIB) $@
+	@ar rcs $@ $(EMULATED_OBJ)
+
+$(EMULATED)/fathom: $(MAIN_OBJ) $(EMULATED)/libfathom.a
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$(EMULATED)/tests/%: tests/%.c $(EMULATED)/libfathom.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -Itests $(LDFLAGS) -o $@ $< $(EMULATED)/libfathom.a $(LDLIBS) -lcmocka
+
+EMULATED_TESTS := $(TESTS:$(BUILD)/tests/%=$(EMULATED)/tests/%)
+.PHONY: emulated
+emulated: $(EMULATED)/fathom $(EMULATED_TESTS)
+	@tools/run_tests.sh $(EMULATED) $(EMULATED_TESTS)
+
+# Those of the kernels run with the other tests, on a processor that has AVX-512 and lacks AMX.
+CPU_FLAGS := $(shell grep -m1 ^flags /proc/cpuinfo)
+ifneq ($(filter avx512_vbmi2,$(CPU_FLAGS)),)
+ifeq ($(filter amx_bf16,$(CPU_FLAGS)),)
+TESTS_MORE := $(filter $(EMULATED)/tests/tensor/cpu/% %/test_learnops,$(EMULATED_TESTS))
+endif
+endif
+
 # Beside the tests, unless they run under sanitizers: the laws of the tree, and 20 s for each fuzzer.
 ifndef SAN
 CHECKS := tools/lint.sh tools/run_fuzz.sh
 endif
-tests: all $(TESTS)
+tests: all $(TESTS) $(TESTS_MORE)
 test: tests
-	@tools/run_tests.sh $(BUILD) $(TESTS) $(CHECKS)
+	@tools/run_tests.sh $(BUILD) $(TESTS) $(TESTS_MORE) $(CHECKS)
 
 lint: all
 	@tools/lint.sh $(BUILD)
@@ -126,6 +166,9 @@ map:
 
 # Every file through the compiler's front end alone, headers by themselves (tools/lint.sh, both compilers).
 TEST_SRC := $(sort $(wildcard tests/*/*.c tests/*/*/*.c))
+ifneq ($(ARCH),x86_64)
+TEST_SRC := $(filter-out %_avx512.c,$(TEST_SRC))
+endif
 HEADERS  := $(filter-out src/tensor/cpu/%,$(sort $(wildcard src/*/*.h src/*/*/*.h include/*.h)))
 .PHONY: syntax
 syntax: $(patsubst %,$(BUILD)/%.ok,$(SRC) $(TEST_SRC) $(HEADERS))
@@ -160,4 +203,5 @@ $(BUILD)/fuzz/%: tests/fuzz/%.c $(FUZZ_LIB)
 clean:
 	rm -rf build build-asan build-fuzz
 
--include $(LIB_OBJ:.o=.d) $(MAIN_OBJ:.o=.d) $(TESTS:=.d) $(FUZZERS:=.d)
+-include $(LIB_OBJ:.o=.d) $(MAIN_OBJ:.o=.d) $(TESTS:=.d) $(FUZZERS:=.d) $(EMULATED_OBJ:.o=.d) \
+         $(EMULATED_TESTS:=.d)

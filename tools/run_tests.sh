@@ -38,7 +38,10 @@ one() { # name command…
     skipped=$((skipped + left))
 }
 export FATHOM_BUILD=$build FUZZ_TOTAL=77
-for t in "$@"; do one "${t#"$build"/tests/}" "$t"; done
+for t in "$@"; do
+    name=${t#"$build"/}
+    one "${name#tests/}" "$t"
+done
 for t in tests/e2e/*.sh; do [ -e "$t" ] && one "${t#tests/}" "$t"; done
 cat "$failures"
 echo "$passed passed, $failed failed, $skipped skipped"
