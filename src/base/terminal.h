@@ -1,5 +1,5 @@
-/* base/terminal.h: which streams may be given escape sequences, and how wide they are. Thread-safe while nobody changes the
- * environment. */
+/* base/terminal.h: which streams may be given escape sequences, and how wide they are. Thread-safe while nobody
+ * changes the environment. */
 #ifndef BASE_TERMINAL_H
 #define BASE_TERMINAL_H
 

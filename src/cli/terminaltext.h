@@ -9,8 +9,8 @@
 
 enum { TERMINALTEXT_WORD = 256 };
 
-/* `columns` 0: unknown, or no escape sequences are wanted; nothing is wrapped then. A word is shown as it comes;
- * when it would cross the edge, its beginning is taken back and it goes on in the next line. */
+/* `columns` 0: unknown, or no escape sequences are wanted; nothing is wrapped then. A word is shown as it
+ * comes; when it would cross the edge, its beginning is taken back and it goes on in the next line. */
 struct terminaltext {
     FILE *to;
     bool terminal;
