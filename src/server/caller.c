@@ -6,6 +6,9 @@
 
 #include "engine/batcher.h"
 
+const struct caller_scope_name caller_scope_names[CALLER_SCOPES] = {
+    {"chat", CALLER_CHAT}, {"admin", CALLER_ADMIN}, {"metrics", CALLER_METRICS}};
+
 static uint64_t caller_hash(const char *what, const char *owner, const char *user,
                             const unsigned char secret[32])
 {

@@ -13,6 +13,13 @@ enum caller_scope { /* what a route needs, and what a caller may; bits */
     CALLER_ALL = CALLER_CHAT | CALLER_METRICS | CALLER_ADMIN,
 };
 
+enum { CALLER_SCOPES = 3 };
+/* What each scope but CALLER_NOTHING is called. */
+extern const struct caller_scope_name {
+    const char *name;
+    unsigned bit;
+} caller_scope_names[CALLER_SCOPES];
+
 struct caller {
     char owner[33];   /* id of the key; "local": nobody's, on this machine */
     unsigned scopes;

@@ -167,6 +167,20 @@ static bool guard_who(const struct guard *g, const struct exchange *x, struct ca
     return true;
 }
 
+/* What the key would have to be for. */
+static bool guard_refuse_scope(unsigned scope, struct apierror *e)
+{
+    char names[40] = "";
+    for (size_t i = 0, n = 0; i < CALLER_SCOPES; i++) {
+        if (scope & caller_scope_names[i].bit) {
+            n += (size_t)snprintf(names + n, sizeof names - n, "%s%s", n ? " or " : "",
+                                  caller_scope_names[i].name);
+        }
+    }
+    return apierror_set(e, 403, "missing_scope", NULL, "this key may not do that: it lacks the scope %s",
+                        names);
+}
+
 bool guard_admits(const struct guard *g, struct exchange *x, const struct guard_need *need,
                   struct apierror *e)
 {
@@ -178,10 +192,9 @@ bool guard_admits(const struct guard *g, struct exchange *x, const struct guard_
     if (need->page) {
         return true;
     }
-    if ((who.scopes & need->scope) != need->scope) {
+    if (need->scope && !(who.scopes & need->scope)) {
         return who.keyed
-                   ? apierror_set(e, 403, "missing_scope", NULL,
-                                  "this key may not do that: it lacks the scope the request needs")
+                   ? guard_refuse_scope(need->scope, e)
                    : apierror_set(e, 401, "invalid_api_key", NULL,
                                   "a key is needed: Authorization: Bearer KEY, or x-api-key: KEY "
                                   "(fathom keys "

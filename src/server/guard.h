@@ -33,7 +33,7 @@ struct guard {
 };
 
 struct guard_need {
-    unsigned scope;   /* enum caller_scope; CALLER_NOTHING: anybody */
+    unsigned scope;   /* of enum caller_scope, one of which is enough; CALLER_NOTHING: anybody */
     bool page;        /* a file of the page: other sites may link to it */
     const char *type; /* of the body, where one is taken; NULL: application/json */
 };

@@ -20,12 +20,6 @@ struct keystore {
     "id, name, scopes, requests_per_minute, tokens_per_day, concurrent, balance, created, expires, revoked,"   \
     " last_used, hash"
 
-static const struct {
-    const char *name;
-    unsigned bit;
-} keystore_scopes[] = {{"chat", CALLER_CHAT}, {"admin", CALLER_ADMIN}, {"metrics", CALLER_METRICS}};
-enum { KEYSTORE_SCOPES = sizeof keystore_scopes / sizeof *keystore_scopes };
-
 static err keystore_nomem(struct errinfo *info)
 {
     return err_set(info, ERR_NOMEM, "out of memory for keys");
@@ -76,9 +70,9 @@ static err keystore_read_name(const json_t *value, struct keystore_key *k, struc
 
 static unsigned keystore_scope(const char *name)
 {
-    for (size_t i = 0; name && i < KEYSTORE_SCOPES; i++) {
-        if (strcmp(name, keystore_scopes[i].name) == 0) {
-            return keystore_scopes[i].bit;
+    for (size_t i = 0; name && i < CALLER_SCOPES; i++) {
+        if (strcmp(name, caller_scope_names[i].name) == 0) {
+            return caller_scope_names[i].bit;
         }
     }
     return 0;
@@ -436,9 +430,9 @@ json_t *keystore_json(const struct keystore_key *key)
 {
     char money[MONEY_TEXT];
     json_t *scopes = json_array();
-    for (size_t i = 0; scopes && i < KEYSTORE_SCOPES; i++) {
-        if (key->scopes & keystore_scopes[i].bit &&
-            json_array_append_new(scopes, json_string(keystore_scopes[i].name)) != 0) {
+    for (size_t i = 0; scopes && i < CALLER_SCOPES; i++) {
+        if (key->scopes & caller_scope_names[i].bit &&
+            json_array_append_new(scopes, json_string(caller_scope_names[i].name)) != 0) {
             json_decref(scopes);
             scopes = NULL;
         }

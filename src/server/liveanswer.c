@@ -45,7 +45,7 @@ struct liveanswer {
     struct liveanswer_reader *readers;
     size_t holders;                       /* readers whose exchange is not closed yet */
     double since, saved, thought_s, over; /* over: when it ended; 0: it runs */
-    bool stop, dirty;
+    bool stop, cut, dirty; /* stop: a person wants no more; cut: nobody may have more */
     char *ending; /* the MESSAGE as stored, when over */
 };
 
@@ -219,12 +219,12 @@ static void liveanswer_serve(struct liveanswer *a)
     struct answering_event end = {0};
     enum chattree_state state = CHATTREE_FAILED;
     pthread_mutex_lock(&a->all->lock);
-    bool stop = a->stop, stopping = a->all->stopping;
+    bool stop = a->stop, cut = a->cut || a->all->stopping;
     pthread_mutex_unlock(&a->all->lock);
     if (liveanswer_read(a, &end, &state)) {
         const char *error = end.error.status ? end.error.message : NULL;
         liveanswer_over(a, error ? CHATTREE_FAILED : state, error, &end.usage);
-    } else if (stop || stopping) {
+    } else if (stop || cut) {
         const struct answering_usage sofar = answering_so_far(a->answering);
         liveanswer_over(a, stop ? CHATTREE_STOPPED : CHATTREE_INTERRUPTED, NULL, &sofar);
     } else if (a->dirty && progress_clock() - a->saved > LIVEANSWER_SAVE_S) {
@@ -401,11 +401,11 @@ bool liveanswer_stop(struct liveanswers *l, const char *owner, const char *id)
     return a;
 }
 
-void liveanswer_stop_all(struct liveanswers *l, const char *owner)
+void liveanswer_cut_all(struct liveanswers *l, const char *owner)
 {
     pthread_mutex_lock(&l->lock);
     for (struct liveanswer *a = l->first; a; a = a->next) {
-        a->stop = a->stop || strcmp(a->owner, owner) == 0;
+        a->cut = a->cut || strcmp(a->owner, owner) == 0;
     }
     pthread_mutex_unlock(&l->lock);
     liveanswer_ring(l);

@@ -33,8 +33,8 @@ bool liveanswer_stream(struct liveanswers *l, const char *owner, const char *id,
                        struct exchange *x);
 /* False: no such answer is being made. */
 bool liveanswer_stop(struct liveanswers *l, const char *owner, const char *id);
-/* All of that owner's. */
-void liveanswer_stop_all(struct liveanswers *l, const char *owner);
+/* All of that owner's end as interrupted. */
+void liveanswer_cut_all(struct liveanswers *l, const char *owner);
 bool liveanswer_answer_now(struct liveanswers *l, const char *owner, const char *id);
 
 #endif

@@ -13,6 +13,9 @@
 #include "server/openaifields.h"
 #include "server/service.h"
 
+/* The temperature of another answer where the first was the likeliest, as the terminal's /retry has it. */
+#define PAGEANSWERS_AGAIN 0.7f
+
 /* ---- What is asked. ---- */
 
 struct pageanswers_turn {
@@ -261,11 +264,31 @@ static err pageanswers_store_answer(struct service *s, const struct exchange *x,
                            service_now(), out, info);
 }
 
-/* The question with the turn's own words, if it has some, at its end. NULL: *e. */
+/* Whether it is short enough to be answered; else nothing of it is stored. */
+static bool pageanswers_fits(const struct service *s, const struct question *q, struct apierror *e)
+{
+    struct tokenizer_ids ids = {0};
+    size_t context = engine_context_max(s->model.engine);
+    bool ok = answering_encode(&s->model, q, &ids, e);
+    if (ok && ids.len >= context) {
+        ok = apierror_set(e, 400, "context_length_exceeded", NULL,
+                          "the chat would have %zu tokens with this; the context of %zu must hold it and at "
+                          "least one token of an answer",
+                          ids.len, context);
+    }
+    tokenizer_ids_deinit(&ids);
+    return ok;
+}
+
+/* The question with the turn's own words, if it has some, at its end; without, it was answered before, and the
+ * likeliest answer is known: another one is drawn. NULL: *e. */
 static struct question *pageanswers_whole(struct service *s, const struct exchange *x, const char *chat,
                                           const struct pageanswers_turn *t, json_t *body, struct apierror *e)
 {
     struct question *q = pageanswers_question(s, exchange_caller(x)->owner, chat, t->parent, t->settings, 1, e);
+    if (q && !t->content && q->sampling.temperature <= 0) {
+        q->sampling.temperature = PAGEANSWERS_AGAIN;
+    }
     if (q && t->content) {
         struct chat_message *last = &q->messages[q->n_messages++];
         last->role = CHAT_USER;
@@ -289,7 +312,7 @@ static void pageanswers_give(struct service *s, struct exchange *x, const char *
     struct errinfo info = {0};
     json_t *out = NULL;
     struct question *q = pageanswers_whole(s, x, chat, t, take_body, &e);
-    bool admitted = q && service_admit(s, exchange_caller(x), &e);
+    bool admitted = q && pageanswers_fits(s, q, &e) && service_admit(s, exchange_caller(x), &e);
     if (admitted) {
         err result = store(s, x, chat, t, &out, &info);
         if (result != ERR_OK) {

@@ -132,6 +132,24 @@ static bool pagekeys_range(const struct exchange *x, struct usagestore_query *ou
     return true;
 }
 
+/* What the asker's own key may still use, as keystore_json, with "tokens_today". NULL: out of memory. */
+static json_t *pagekeys_own(struct service *s, const struct caller *who)
+{
+    struct keystore_key key = {0};
+    struct errinfo info = {0};
+    uint64_t today = 0;
+    if (keystore_get(s->keys, who->owner, &key, &info) != ERR_OK ||
+        usagestore_today(s->usage, who->owner, service_now(), &today, &info) != ERR_OK) {
+        return json_null();
+    }
+    json_t *own = keystore_json(&key);
+    if (own && json_object_set_new(own, "tokens_today", json_integer((json_int_t)today)) != 0) {
+        json_decref(own);
+        own = NULL;
+    }
+    return own;
+}
+
 /* One's own; all keys' for who administers them. */
 static void pagekeys_usage(struct service *s, struct exchange *x, const struct route_match *m)
 {
@@ -148,6 +166,10 @@ static void pagekeys_usage(struct service *s, struct exchange *x, const struct r
         return;
     }
     err result = usagestore_report(s->usage, &query, &out, &info);
+    if (result == ERR_OK && who->keyed && json_object_set_new(out, "own", pagekeys_own(s, who)) != 0) {
+        json_decref(out);
+        result = err_set(&info, ERR_NOMEM, "out of memory for the report");
+    }
     if (result != ERR_OK) {
         pagekeys_refuse(s, x, result, &info);
     } else {
@@ -184,7 +206,7 @@ static const struct route_row pagekeys_rows[] = {
     {"POST", "/api/keys", PAGEKEYS_ADMIN, .handle = pagekeys_create},
     {"PATCH", "/api/keys/*", PAGEKEYS_ADMIN, .handle = pagekeys_patch},
     {"DELETE", "/api/keys/*", PAGEKEYS_ADMIN, .handle = pagekeys_revoke},
-    {"GET", "/api/usage", {.scope = CALLER_CHAT}, .handle = pagekeys_usage},
+    {"GET", "/api/usage", {.scope = CALLER_CHAT | CALLER_ADMIN}, .handle = pagekeys_usage},
     {"GET", "/user/balance", {.scope = CALLER_CHAT}, .api = true, .handle = pagekeys_balance},
 };
 

@@ -134,7 +134,7 @@ static json_t *pagesession_models(const struct service *s)
 static void pagesession_get(struct service *s, struct exchange *x, const struct route_match *m)
 {
     const struct caller *who = exchange_caller(x);
-    bool in = who->scopes & CALLER_CHAT;
+    bool in = who->keyed || !s->is.guard.key_required;
     (void)m;
     /* Text in JSON: each line break and quotation mark takes two bytes. */
     json_int_t text = HTTPSERVER_BODY_MAX / 2;
@@ -148,8 +148,9 @@ static void pagesession_get(struct service *s, struct exchange *x, const struct 
         struct errinfo info = {0};
         bool known = who->keyed && keystore_get(s->keys, who->owner, &key, &info) == ERR_OK;
         json_object_set_new(out, "owner",
-                            json_pack("{s:s, s:b}", "name", known ? key.name : "", "admin",
-                                      (who->scopes & CALLER_ADMIN) != 0));
+                            json_pack("{s:s, s:b, s:b}", "name", known ? key.name : "", "admin",
+                                      (who->scopes & CALLER_ADMIN) != 0, "chat",
+                                      (who->scopes & CALLER_CHAT) != 0));
         json_object_set_new(out, "models", pagesession_models(s));
     }
     service_reply(s, x, 200, out);

@@ -169,7 +169,7 @@ struct service_answer {
 
 static void service_end_answers(struct service *s, const char *owner)
 {
-    liveanswer_stop_all(s->live, owner);
+    liveanswer_cut_all(s->live, owner);
     pthread_mutex_lock(&s->answers_lock);
     for (struct service_answer *a = s->answers; a; a = a->next) {
         if (strcmp(a->owner, owner) == 0) {

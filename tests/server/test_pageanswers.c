@@ -176,6 +176,47 @@ static void test_branches(void **state)
     free(id);
 }
 
+/* The likeliest answer is known by then: another one is drawn. */
+static void test_another_answer_is_another(void **state)
+{
+    char path[200], body[300], *said;
+    char *id = pagefixture_chat(&chat, "", "{'settings':{'temperature':0,'seed':1,'repetition_penalty':10,'max_tokens':60}}");
+    (void)state;
+    char *answer = pagefixture_say(&chat, "", id, "{'content':'hello'}", &said);
+    char *first = pagefixture_take(pagefixture_end(&chat, "", answer), "content");
+    snprintf(body, sizeof body, "{'parent':'%s'}", said);
+    char *again = pagefixture_take(pagefixture_ask(&chat, "", 201, "POST", pagefixture_path(path, "chats", id, "/answers"), body), "answer.id");
+    char *second = pagefixture_take(pagefixture_end(&chat, "", again), "content");
+    assert_string_not_equal(first, second);
+    free(second);
+    free(again);
+    free(first);
+    free(answer);
+    free(said);
+    free(id);
+}
+
+/* Refused before anything of it is stored. */
+static void test_what_is_too_long_is_not_stored(void **state)
+{
+    enum { LETTERS = 40000 };
+    char path[200], *id = pagefixture_chat(&chat, "", "{}"), *body = malloc(LETTERS + 100);
+    (void)state;
+    int n = sprintf(body, "{'content':'");
+    for (int i = 0; i < LETTERS; i++) {
+        body[n++] = "abcdefgh "[i * i % 9];
+    }
+    strcpy(body + n, "'}");
+    json_t *d = pagefixture_ask(&chat, "", 400, "POST", pagefixture_path(path, "chats", id, "/messages"), body);
+    servicefixture_says(d, "error.code", "context_length_exceeded");
+    json_decref(d);
+    d = pagefixture_ask(&chat, "", 200, "GET", pagefixture_path(path, "chats", id, ""), "");
+    assert_int_equal(json_array_size(json_object_get(d, "messages")), 0);
+    json_decref(d);
+    free(body);
+    free(id);
+}
+
 static void test_files_are_part_of_the_turn(void **state)
 {
     char *id = pagefixture_chat(&chat, "", "{}"), body[300], path[200];
@@ -232,6 +273,8 @@ int main(void)
         cmocka_unit_test(test_leaving_and_coming_back),
         cmocka_unit_test(test_stopping),
         cmocka_unit_test(test_branches),
+        cmocka_unit_test(test_another_answer_is_another),
+        cmocka_unit_test(test_what_is_too_long_is_not_stored),
         cmocka_unit_test(test_files_are_part_of_the_turn),
         cmocka_unit_test(test_thinking_is_cut_short),
     };

@@ -165,6 +165,32 @@ static void test_signing_in_and_out(void **state)
     rawclient_free(&r);
 }
 
+/* Who may not chat is somebody all the same, and sees what the scopes are for. */
+static void test_keys_without_chats(void **state)
+{
+    static const struct {
+        const char *fields;
+        bool admin;
+        int keys, usage;
+    } kinds[] = {{"{'name':'Anna','scopes':['admin']}", true, 200, 200}, {"{'name':'Graf','scopes':['metrics']}", false, 403, 403}};
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        struct pagefixture_key k;
+        pagefixture_key(&f, kinds[i].fields, &k);
+        json_t *d = pagefixture_ask(&f, k.headers, 200, "GET", "/api/session", "");
+        servicefixture_says(d, "models.0.id", "tiny");
+        assert_string_not_equal(servicefixture_text(d, "owner.name"), "(none)");
+        assert_int_equal(json_is_true(servicefixture_at(d, "owner.admin")), kinds[i].admin);
+        assert_true(json_is_false(servicefixture_at(d, "owner.chat")));
+        json_decref(d);
+        pagefixture_do(&f, k.headers, kinds[i].keys, "GET", "/api/keys", "");
+        pagefixture_do(&f, k.headers, kinds[i].usage, "GET", "/api/usage", "");
+        d = pagefixture_ask(&f, k.headers, 403, "GET", "/api/chats", "");
+        servicefixture_says(d, "error.message", "this key may not do that: it lacks the scope chat");
+        json_decref(d);
+    }
+}
+
 static void test_keys_and_usage(void **state)
 {
     char path[200], *id;
@@ -200,6 +226,9 @@ static void test_keys_and_usage(void **state)
         size_t k;
         json_t *day;
         assert_int_equal(json_integer_value(servicefixture_at(d, "totals.requests")) > 0, i != 1);
+        servicefixture_says(d, "own.name", ((const char *[]){"a", "b", "boss"})[i]); /* what is left of one's own */
+        assert_int_equal(json_integer_value(servicefixture_at(d, "own.tokens_today")) > 0, i == 0);
+        assert_true(json_is_integer(servicefixture_at(d, "own.limits.tokens_per_day")));
         json_array_foreach(json_object_get(d, "days"), k, day)
         {
             servicefixture_says(day, "key", a.id);
@@ -304,7 +333,7 @@ static void test_a_revoked_key_ends_its_answers(void **state)
         }
         nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
     }
-    assert_string_not_equal(servicefixture_text(message, "state"), "writing");
+    servicefixture_says(message, "state", "interrupted"); /* nobody stopped it */
     assert_true(progress_clock() - from < 8); /* one second, on a machine that has time */
     json_decref(message);
     pagefixture_do(&f, k.headers, 401, "GET", "/v1/models", "");
@@ -354,6 +383,7 @@ int main(void)
         cmocka_unit_test(test_what_is_anothers_does_not_exist),
         cmocka_unit_test(test_an_answer_under_way_is_its_owners),
         cmocka_unit_test(test_signing_in_and_out),
+        cmocka_unit_test(test_keys_without_chats),
         cmocka_unit_test(test_keys_and_usage),
         cmocka_unit_test(test_quotas),
         cmocka_unit_test(test_a_revoked_key_ends_its_answers),
