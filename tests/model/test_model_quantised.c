@@ -109,8 +109,8 @@ static float *logits_of(const struct subject *s, const struct goldenmodel_run *r
     return logits;
 }
 
-/* The bounds, of a row's largest logit. 8-bit integers for activations, which fast mode takes for up to four
- * rows; bf16 tiles of AMX; float32 sums, where latent attention reads keys through a bf16 copy of one half
+/* The bounds, of a row's largest logit. 15-bit integers for activations, which fast mode takes for up to four
+ * rows; bf16 tiles of AMX; 16-bit integers of AVX-512; float32 sums, where latent attention reads keys through a bf16 copy of one half
  * of its blocks (model/absorb.h), unless it is absorbed. */
 static double bound_of(const struct model *m, const struct goldenmodel_run *run)
 {
@@ -120,6 +120,9 @@ static double bound_of(const struct model *m, const struct goldenmodel_run *run)
     }
     if (run->level == CPUINFO_AMX) {
         return 0.03;
+    }
+    if (run->level == CPUINFO_AVX512 || run->level == CPUINFO_AVX512BF16) {
+        return 2e-3;
     }
     return config_is_mla(model_config(m)) && !run->deterministic ? 1e-3 : 1e-5;
 }

@@ -19,7 +19,7 @@ struct matmul_pack {
     size_t n_rows, x_stride, k;
     enum matmul_form form;
     size_t data;      /* offset in the scratch */
-    size_t tile_size; /* bytes of a unit: 16 rows, or one row of Q15 */
+    size_t tile_size; /* bytes of a unit: 16 rows, or one row of integers */
     size_t unit;      /* number of the first unit among all packs */
 };
 
@@ -50,12 +50,21 @@ static bool matmul_is_plain(enum dtype t)
     return t == DTYPE_F32 || t == DTYPE_F16 || t == DTYPE_BF16 || t == DTYPE_F8_E4M3;
 }
 
+/* Types of which a product of integers unpacks 16 rows side by side in less time than a dot unpacks one. */
+static bool matmul_skips_dot(const struct matmul_kernels *k, enum dtype t)
+{
+    return k->product_q16 && (t == DTYPE_Q4_1 || t == DTYPE_Q5_1);
+}
+
 /* Deterministic mode looks at the weight type alone. F32 and F16 keep their precision. */
 static enum matmul_form matmul_choose(const struct compute *c, const struct matmul_kernels *k,
                                       const struct matmul_job *j)
 {
-    if (!c->deterministic && j->n_rows <= k->dot_rows) {
+    if (!c->deterministic && j->n_rows <= k->dot_rows && !matmul_skips_dot(k, j->w.dtype)) {
         return matmul_is_plain(j->w.dtype) ? MATMUL_PLAIN : MATMUL_Q15;
+    }
+    if (k->product_q16 && !matmul_is_plain(j->w.dtype)) {
+        return MATMUL_Q16;
     }
     bool exact = j->w.dtype == DTYPE_F32 || j->w.dtype == DTYPE_F16;
     return k->product_bf16 && !exact ? MATMUL_BF16 : MATMUL_F32;
@@ -67,14 +76,19 @@ static size_t matmul_unit_size(enum matmul_form form, size_t k)
     switch (form) {
     case MATMUL_F32: return padded * MATMUL_TILE * sizeof(float);
     case MATMUL_BF16: return padded * MATMUL_TILE * sizeof(uint16_t);
+    case MATMUL_Q16: return matmul_round(k, MATMUL_RUN) / MATMUL_RUN * sizeof(struct matmul_q16);
     case MATMUL_Q15: return matmul_round(k, MATMUL_RUN) / MATMUL_RUN * sizeof(struct matmul_q15);
     default: return 0;
     }
 }
 
 /* A thread's scratch for a product: the unpacked weights, and where sums wait. */
-static size_t matmul_panel_size(enum matmul_form form, const struct tensor *w, size_t n_rows)
+static size_t matmul_panel_size(const struct matmul_kernels *kern, enum matmul_form form,
+                                const struct tensor *w, size_t n_rows)
 {
+    if (form == MATMUL_Q16) {
+        return kern->q16_panel(n_rows);
+    }
     if (form == MATMUL_BF16) {
         return matmul_bf16_panel(w).size;
     }
@@ -101,8 +115,9 @@ static size_t matmul_pack_add(struct matmul_plan *plan, struct matmul_pack p)
         }
     }
     size_t units = p.form == MATMUL_PLAIN ? 0
-                   : p.form == MATMUL_Q15  ? 1
-                                          : (p.n_rows + MATMUL_TILE - 1) / MATMUL_TILE;
+                   : p.form == MATMUL_Q15 || p.form == MATMUL_Q16
+                       ? p.n_rows
+                       : (p.n_rows + MATMUL_TILE - 1) / MATMUL_TILE;
     p.tile_size = matmul_round(matmul_unit_size(p.form, p.k), MATMUL_LINE);
     p.unit = plan->n_units;
     p.data = plan->size;
@@ -141,8 +156,10 @@ static void matmul_part_add(struct matmul_plan *plan, const struct compute *c,
         part->step = MATMUL_PANEL;
         if (part->form == MATMUL_BF16) {
             part->block = matmul_block_tiles(j->n_rows, k) * MATMUL_TILE;
+        } else if (part->form == MATMUL_Q16) {
+            part->block = matmul_q16_block(j->n_rows, k);
         }
-        size_t panel = matmul_panel_size(part->form, &j->w, j->n_rows);
+        size_t panel = matmul_panel_size(plan->kern, part->form, &j->w, part->block);
         plan->panel_size = panel > plan->panel_size ? panel : plan->panel_size;
     }
     part->panels = (n + part->step - 1) / part->step;
@@ -170,11 +187,26 @@ static void matmul_plan_make(struct matmul_plan *plan, const struct compute *c,
     plan->size += (size_t)c->n_threads * matmul_round(plan->panel_size, MATMUL_LINE);
 }
 
+/* Row i of a product of integers, among the other rows of its tile. */
+static void matmul_pack_q16(const struct matmul_plan *plan, const struct matmul_pack *p, size_t i)
+{
+    size_t block = matmul_q16_block(p->n_rows, p->k), of_block = i / block * block;
+    size_t n = p->n_rows - of_block < block ? p->n_rows - of_block : block;
+    size_t tile = matmul_q16_tile(n), first = of_block + (i - of_block) / tile * tile;
+    size_t end = of_block + n, rows = end - first < tile ? end - first : tile;
+    struct matmul_q16 *out = (struct matmul_q16 *)(void *)(plan->scratch + p->data + first * p->tile_size);
+    plan->kern->pack_q16(out + (i - first), rows, p->x + (p->rows ? p->rows[i] : i) * p->x_stride, p->k);
+}
+
 static void matmul_pack_unit(const struct matmul_plan *plan, const struct matmul_pack *p, size_t i)
 {
     char *out = plan->scratch + p->data + i * p->tile_size;
     if (p->form == MATMUL_Q15) {
         plan->kern->quantize((struct matmul_q15 *)(void *)out, p->x, p->k);
+        return;
+    }
+    if (p->form == MATMUL_Q16) {
+        matmul_pack_q16(plan, p, i);
         return;
     }
     const float *x[MATMUL_TILE];
@@ -250,6 +282,10 @@ static void matmul_task_run(const struct matmul_plan *plan, const struct matmul_
     case MATMUL_BF16:
         t.x = plan->scratch + p->data + first / MATMUL_TILE * p->tile_size;
         plan->kern->product_bf16(&t);
+        break;
+    case MATMUL_Q16:
+        t.x = plan->scratch + p->data + first * p->tile_size;
+        plan->kern->product_q16(&t);
         break;
     default:
         matmul_find_next(plan, part, part->task + i, &t);

@@ -89,8 +89,11 @@ void matmul_avx512_product(const struct matmul_task *t)
 
 static const struct matmul_kernels matmul_kernels_avx512 = {
     .pack_f32 = matmul_avx512_pack,
+    .pack_q16 = integers_avx512_pack,
     .quantize = dot_avx512_quantize,
     .product_f32 = matmul_avx512_product,
+    .product_q16 = integers_avx512,
+    .q16_panel = integers_avx512_panel,
     .dot = dot_avx512,
     .dot_rows = MATMUL_DOT_ROWS,
 };

@@ -13,6 +13,11 @@ void matmul_avx512_product(const struct matmul_task *t);
 void dot_avx512_quantize(struct matmul_q15 *q, const float *x, size_t k);
 void dot_avx512(const struct matmul_task *t);
 
+/* integers_avx512.c */
+void integers_avx512_pack(struct matmul_q16 *q, size_t step, const float *x, size_t k);
+void integers_avx512(const struct matmul_task *t);
+size_t integers_avx512_panel(size_t n_rows);
+
 /* Swaps rows and columns of 16 x 16 32-bit values in registers. */
 static inline void matmul_transpose(__m512i v[16])
 {

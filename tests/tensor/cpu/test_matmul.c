@@ -136,13 +136,18 @@ static struct compute *compute_at(enum cpuinfo_level level, int threads, bool de
     return c;
 }
 
-enum path { PATH_F32, PATH_BF16, PATH_Q15 };
+enum path { PATH_F32, PATH_BF16, PATH_Q15, PATH_Q16 };
 
 static enum path path_of(const struct compute *c, enum dtype t, size_t rows)
 {
     bool plain = dtype_info(t)->block_elems == 1;
-    if (!c->deterministic && rows <= 4) {
+    bool integers = !plain && (c->level == CPUINFO_AVX512 || c->level == CPUINFO_AVX512BF16);
+    bool minimum = t == DTYPE_Q4_1 || t == DTYPE_Q5_1;
+    if (!c->deterministic && rows <= 4 && !(integers && minimum)) {
         return plain ? PATH_F32 : PATH_Q15;
+    }
+    if (integers) {
+        return PATH_Q16;
     }
     return c->level == CPUINFO_AMX && t != DTYPE_F32 && t != DTYPE_F16 ? PATH_BF16 : PATH_F32;
 }
@@ -150,18 +155,19 @@ static enum path path_of(const struct compute *c, enum dtype t, size_t rows)
 /* The largest error the arithmetic of a path may make: every term's rounding, all in one direction.
  * float32 sums: 1e-5 of sum |x w|. bfloat16: rounding takes 2^-9 of an operand at most, 2^-8 of one just
  * above a power of two; cutting weights off 0.0050: 2^-7 for the two covers both. 15 bits: each x is off by
- * half of 1/16256 of the largest of 32. */
+ * half of 1/16256 of the largest of 32; 16 bits: of 1/32767 of the largest of 256. */
 static double bound_of(enum path p, const float *w, const float *x, size_t k)
 {
     double b = 0;
-    for (size_t g = 0; g < k; g += 32) {
+    size_t step = p == PATH_Q16 ? 256 : 32;
+    for (size_t g = 0; g < k; g += step) {
         double max = 0, sum = 0, prod = 0;
-        for (size_t i = g; i < k && i < g + 32; i++) {
+        for (size_t i = g; i < k && i < g + step; i++) {
             max = fmax(max, fabs((double)x[i]));
             sum += fabs((double)w[i]);
             prod += fabs((double)x[i] * (double)w[i]);
         }
-        b += p == PATH_Q15 ? max / 32512 * sum * 1.001 : 0;
+        b += p == PATH_Q15 ? max / 32512 * sum * 1.001 : p == PATH_Q16 ? max / 65534 * sum * 1.001 : 0;
         b += prod * (p == PATH_BF16 ? 0x1p-7 + 1e-4 : 1e-5);
     }
     return b + 1e-30;
