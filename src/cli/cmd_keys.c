@@ -1,17 +1,15 @@
-/* cli/cmd_keys.c: `fathom keys`: API keys of `fathom serve`: made, listed, revoked; whether a server runs or
- * not. */
-#include <inttypes.h>
+/* cli/cmd_keys.c: `fathom keys`: API keys of `fathom serve`: made, listed, renewed, revoked;
+ * whether a server runs or not. */
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/json.h"
 #include "base/mem.h"
+#include "cli/keytable.h"
 #include "cli/options.h"
 #include "cli/storeaccess.h"
 #include "cli/verbs.h"
-#include "server/keystore.h"
-#include "server/money.h"
+#include "server/chatowner.h"
 
 static const int64_t CMD_KEYS_DAY = 86400000;
 
@@ -36,82 +34,6 @@ static err cmd_keys_print_json(json_t *document, struct errinfo *info)
 
 /* ---- list ---- */
 
-static const char *cmd_keys_scopes(unsigned scopes, char out[32])
-{
-    snprintf(out, 32, "%s%s%s", scopes & CALLER_CHAT ? "chat " : "", scopes & CALLER_ADMIN ? "admin " : "",
-             scopes & CALLER_METRICS ? "metrics " : "");
-    out[strlen(out) - (*out != '\0')] = '\0';
-    return out;
-}
-
-static const char *cmd_keys_date(int64_t when, char out[16])
-{
-    struct tm t;
-    time_t at = (time_t)(when / 1000);
-    if (!gmtime_r(&at, &t) || strftime(out, 16, "%Y-%m-%d", &t) == 0) {
-        strcpy(out, "?");
-    }
-    return out;
-}
-
-static const char *cmd_keys_state(const struct keystore_key *k, int64_t now, char out[40])
-{
-    char day[16];
-    if (k->revoked || (k->expires && k->expires <= now)) {
-        snprintf(out, 40, "%s %s", k->revoked ? "revoked" : "expired",
-                 cmd_keys_date(k->revoked ? k->revoked : k->expires, day));
-    } else if (k->expires) {
-        snprintf(out, 40, "until %s", cmd_keys_date(k->expires, day));
-    } else {
-        snprintf(out, 40, "good");
-    }
-    return out;
-}
-
-static const char *cmd_keys_limits(const struct keystore_limits *l, char out[80])
-{
-    int n = 0;
-    out[0] = '\0';
-    if (l->requests_per_minute) {
-        n += snprintf(out + n, 80 - (size_t)n, "%" PRIu32 "/min ", l->requests_per_minute);
-    }
-    if (l->tokens_per_day) {
-        n += snprintf(out + n, 80 - (size_t)n, "%" PRIu64 " tokens/day ", l->tokens_per_day);
-    }
-    if (l->concurrent) {
-        n += snprintf(out + n, 80 - (size_t)n, "%" PRIu32 " at a time ", l->concurrent);
-    }
-    if (n == 0) {
-        snprintf(out, 80, "no limits ");
-    }
-    out[strlen(out) - 1] = '\0';
-    return out;
-}
-
-static void cmd_keys_print(const struct keystore_key *keys, size_t n)
-{
-    int name = 4;
-    for (size_t i = 0; i < n; i++) {
-        name = (int)strlen(keys[i].name) > name ? (int)strlen(keys[i].name) : name;
-    }
-    if (n == 0) {
-        fputs("no keys yet; see: fathom keys --help\n", stderr);
-        return;
-    }
-    printf("%-32s  %-*s  %-18s  %-19s  %-10s  %-12s  %s\n", "id", name, "name", "scopes", "state", "last used",
-           "balance", "limits");
-    for (size_t i = 0; i < n; i++) {
-        const struct keystore_key *k = &keys[i];
-        char scopes[32], state[40], limits[80], used[16], money[MONEY_TEXT], shown[KEYSTORE_NAME_MAX + 1];
-        memcpy(shown, k->name, sizeof shown);
-        err_clean(shown); /* it goes to a terminal */
-        printf("%-32s  %-*s  %-18s  %-19s  %-10s  %-12s  %s\n", k->id, name, shown,
-               cmd_keys_scopes(k->scopes, scopes), cmd_keys_state(k, storeaccess_now(), state),
-               k->last_used ? cmd_keys_date(k->last_used, used) : "never",
-               k->limited ? money_text(k->balance, money) : "-", cmd_keys_limits(&k->limits, limits));
-    }
-}
-
 static err cmd_keys_list(struct keystore *s, bool json, struct errinfo *info)
 {
     struct keystore_key *keys = NULL;
@@ -128,13 +50,31 @@ static err cmd_keys_list(struct keystore *s, bool json, struct errinfo *info)
         }
         e = cmd_keys_print_json(array, info);
     } else {
-        cmd_keys_print(keys, n);
+        keytable_print(keys, n);
     }
     mem_free(keys);
     return e;
 }
 
 /* ---- create ---- */
+
+static err cmd_keys_check_scopes(const struct options_list *scopes, struct errinfo *info)
+{
+    for (size_t i = 0; i < scopes->n; i++) {
+        const char *s = scopes->items[i];
+        size_t at = 0;
+        while (at < CALLER_SCOPES && strcmp(s, caller_scope_names[at].name) != 0) {
+            at++;
+        }
+        if (at == CALLER_SCOPES) {
+            return err_set(info, ERR_ARGUMENT,
+                           "--scope needs one of chat, admin, metrics, got \"%.40s\"; several: "
+                           "--scope chat --scope admin",
+                           s);
+        }
+    }
+    return ERR_OK;
+}
 
 static json_t *cmd_keys_scope_list(const struct options_list *scopes)
 {
@@ -160,10 +100,22 @@ static json_t *cmd_keys_fields(const struct cmd_keys *c, int64_t now)
 /* The one time the key itself is seen. */
 static err cmd_keys_show(const struct keystore_key *key, const char *secret, bool json, struct errinfo *info)
 {
+    char scopes[KEYTABLE_TEXT], state[KEYTABLE_TEXT], limits[KEYTABLE_TEXT],
+        name[KEYSTORE_NAME_MAX + 1];
     if (!json) {
+        memcpy(name, key->name, sizeof name);
+        err_clean(name); /* it goes to a terminal */
         printf("%s\n", secret);
-        fprintf(stderr, "This is the key \"%s\". It is shown only now: keep it where your programs find it.\n",
-                key->name);
+        fprintf(stderr,
+                "This is the key \"%s\". It is shown only now: keep it where your programs find it,\n"
+                "or sign in with it on the page.\n"
+                "  id      %s\n"
+                "  scopes  %s\n"
+                "  state   %s, %s\n"
+                "Should it get lost: fathom keys renew %s\n",
+                name, key->id, keytable_scopes(key->scopes, scopes),
+                keytable_state(key, storeaccess_now(), state),
+                keytable_limits(&key->limits, limits), key->id);
         return ERR_OK;
     }
     json_t *document = keystore_json(key);
@@ -174,6 +126,19 @@ static err cmd_keys_show(const struct keystore_key *key, const char *secret, boo
     return cmd_keys_print_json(document, info);
 }
 
+/* What may not have been meant. */
+static void cmd_keys_doubts(struct keystore *s, const struct keystore_key *key)
+{
+    struct keystore_key other;
+    struct errinfo info = {0};
+    if (!(key->scopes & CALLER_CHAT)) {
+        fputs("note: this key cannot chat; for one that can add --scope chat\n", stderr);
+    }
+    if (keystore_named(s, key->name, &other, &info) == ERR_ARGUMENT) {
+        fprintf(stderr, "note: %s\n", info.message);
+    }
+}
+
 static err cmd_keys_create(struct keystore *s, const struct cmd_keys *c, struct errinfo *info)
 {
     struct keystore_key key = {0};
@@ -182,11 +147,16 @@ static err cmd_keys_create(struct keystore *s, const struct cmd_keys *c, struct 
     if (!c->name) {
         return err_set(info, ERR_ARGUMENT, "a key wants a name: fathom keys create --name laptop");
     }
+    TRY(cmd_keys_check_scopes(&c->scopes, info));
     json_t *fields = cmd_keys_fields(c, now);
     err e = fields ? keystore_create(s, fields, now, &key, secret, info)
                    : err_set(info, ERR_NOMEM, "out of memory, or the name is no UTF-8");
     json_decref(fields);
-    return e == ERR_OK ? cmd_keys_show(&key, secret, c->json, info) : e;
+    e = e == ERR_OK ? cmd_keys_show(&key, secret, c->json, info) : e;
+    explicit_bzero(secret, sizeof secret);
+    TRY(e);
+    cmd_keys_doubts(s, &key);
+    return ERR_OK;
 }
 
 /* ---- passphrase ---- */
@@ -213,33 +183,100 @@ static err cmd_keys_passphrase(struct database *d, struct errinfo *info)
     return e;
 }
 
-/* ---- revoke ---- */
+/* ---- What is done to one key. ---- */
+
+static err cmd_keys_find(struct keystore *s, const struct cmd_keys *c, struct keystore_key *out,
+                         struct errinfo *info)
+{
+    return c->id ? keystore_named(s, c->id, out, info)
+                 : err_set(info, ERR_ARGUMENT,
+                           "which key? fathom keys list shows their ids and names");
+}
 
 static err cmd_keys_revoke(struct keystore *s, const struct cmd_keys *c, struct errinfo *info)
 {
     struct keystore_key key = {0};
-    if (!c->id) {
-        return err_set(info, ERR_ARGUMENT, "which key? fathom keys list shows their ids");
-    }
-    TRY(keystore_revoke(s, c->id, storeaccess_now(), info));
-    TRY(keystore_get(s, c->id, &key, info));
+    TRY(cmd_keys_find(s, c, &key, info));
+    TRY(keystore_revoke(s, key.id, storeaccess_now(), info));
+    TRY(keystore_get(s, key.id, &key, info));
     if (c->json) {
         return cmd_keys_print_json(keystore_json(&key), info);
     }
     err_clean(key.name);
     printf("revoked: %s (%s)\n", key.id, key.name);
+    fprintf(stderr,
+            "Its chats stay in the store, and nobody sees them, until: fathom keys renew %s\n",
+            key.id);
+    return ERR_OK;
+}
+
+static err cmd_keys_renew(struct keystore *s, const struct cmd_keys *c, struct errinfo *info)
+{
+    struct keystore_key key = {0};
+    char secret[KEYSTORE_SECRET + 1];
+    int64_t now = storeaccess_now();
+    TRY(cmd_keys_find(s, c, &key, info));
+    if (c->expires_days) {
+        json_t *fields = json_pack("{s:I}", "expires",
+                                   (json_int_t)(now + (int64_t)c->expires_days * CMD_KEYS_DAY));
+        err e = fields ? keystore_patch(s, key.id, fields, &key, info)
+                       : err_set(info, ERR_NOMEM, "out of memory");
+        json_decref(fields);
+        TRY(e);
+    }
+    TRY(keystore_renew(s, key.id, now, &key, secret, info));
+    err e = cmd_keys_show(&key, secret, c->json, info);
+    explicit_bzero(secret, sizeof secret);
+    return e;
+}
+
+/* The chats from before there were keys. A server that runs has them in its hands. */
+static err cmd_keys_adopt(struct database *d, struct keystore *s, const struct cmd_keys *c,
+                          struct errinfo *info)
+{
+    struct keystore_key key = {0};
+    struct chatstore *chats = NULL;
+    size_t n = 0;
+    TRY(cmd_keys_find(s, c, &key, info));
+    if (!(key.scopes & CALLER_CHAT) || !keystore_good(&key, storeaccess_now())) {
+        return err_set(info, ERR_ARGUMENT, "key %s could not see the chats: it %s", key.id,
+                       key.scopes & CALLER_CHAT
+                           ? "was revoked or has expired; fathom keys renew makes it good again"
+                           : "lacks the scope chat");
+    }
+    TRY(chatstore_open(d, false, &chats, info));
+    err e = chatowner_change(chats, "local", key.id, &n, info);
+    chatstore_close(chats);
+    TRY(e);
+    if (c->json) {
+        return cmd_keys_print_json(json_pack("{s:s, s:I}", "id", key.id, "chats", (json_int_t)n),
+                                   info);
+    }
+    err_clean(key.name);
+    printf("chats handed to %s (%s): %zu\n", key.id, key.name, n);
     return ERR_OK;
 }
 
 /* The words for what to do; "list" when there is none. */
-enum { CMD_KEYS_LIST, CMD_KEYS_CREATE, CMD_KEYS_REVOKE, CMD_KEYS_PASSPHRASE, CMD_KEYS_ACTIONS };
-static const char *const cmd_keys_actions[] = {"list", "create", "revoke", "passphrase"};
+enum {
+    CMD_KEYS_LIST,
+    CMD_KEYS_CREATE,
+    CMD_KEYS_RENEW,
+    CMD_KEYS_REVOKE,
+    CMD_KEYS_ADOPT,
+    CMD_KEYS_PASSPHRASE,
+    CMD_KEYS_ACTIONS
+};
+static const char *const cmd_keys_actions[] = {"list",   "create", "renew",
+                                               "revoke", "adopt",  "passphrase"};
 
 static err cmd_keys_act(const struct cmd_keys *c, int action, struct database *d, struct keystore *s,
                         struct errinfo *info)
 {
     switch (action) {
     case CMD_KEYS_CREATE: return cmd_keys_create(s, c, info);
+    case CMD_KEYS_RENEW: return cmd_keys_renew(s, c, info);
+    case CMD_KEYS_ADOPT: return cmd_keys_adopt(d, s, c, info);
     case CMD_KEYS_REVOKE: return cmd_keys_revoke(s, c, info);
     case CMD_KEYS_PASSPHRASE: return cmd_keys_passphrase(d, info);
     default: return cmd_keys_list(s, c->json, info);
@@ -256,7 +293,9 @@ static err cmd_keys_do(const struct cmd_keys *c, struct errinfo *info)
     }
     if (action == CMD_KEYS_ACTIONS) {
         return err_set(info, ERR_ARGUMENT,
-                       "\"%.40s\" is nothing to do with keys: list, create, revoke or passphrase", c->action);
+                       "\"%.40s\" is nothing to do with keys: list, create, renew, revoke, adopt "
+                       "or passphrase",
+                       c->action);
     }
     TRY(storeaccess_open(c->data, &d, info));
     err e = keystore_open(d, &s, info);
@@ -270,26 +309,39 @@ int cmd_keys(int argc, char **argv)
 {
     struct cmd_keys c = {0};
     const struct options_row rows[] = {
-        options_operand("ACTION", &c.action,
-                        "list (the default), create, revoke, or passphrase: change what opens the data"),
-        options_operand("ID", &c.id, "the key to revoke"),
+        options_operand(
+            "ACTION", &c.action,
+            "list (the default); create; renew: a new key for the same owner, the old one void at "
+            "once; revoke; adopt: give the key the chats made without any (the server stopped); "
+            "passphrase: change what opens the data"),
+        options_operand("ID", &c.id, "of renew, revoke, adopt: the key, by id or by name"),
         options_string("name", "NAME", &c.name, "create: what it is for"),
-        options_each("scope", "SCOPE", &c.scopes, "create: chat (the default), metrics, admin"),
+        options_each(
+            "scope", "SCOPE", &c.scopes,
+            "create: chat (the default), admin (keys and everybody's usage; not chat), metrics"),
         options_size("rpm", "N", 0, 1000000, &c.rpm, "create: requests per minute (0: no limit)"),
         options_size("tokens-per-day", "N", 0, (size_t)1 << 50, &c.tokens_per_day,
                      "create: prompt and answer tokens of a day, UTC (0: no limit)"),
-        options_size("concurrent", "N", 0, 10000, &c.concurrent, "create: requests at a time (0: no limit)"),
+        options_size("concurrent", "N", 0, 10000, &c.concurrent,
+                     "create: requests at a time (0: no limit)"),
         options_string("balance", "AMOUNT", &c.balance,
                        "create: what may be spent, like 12.50; prices as in fathom usage"),
-        options_size("expires-days", "N", 0, 36500, &c.expires_days, "create: good for N days (0: for ever)"),
-        options_string("data", "DIR", &c.data, "the folder of the server's data (~/.local/share/fathom/store)"),
+        options_size("expires-days", "N", 0, 36500, &c.expires_days,
+                     "create, renew: good for N days (0: for ever)"),
+        options_string("data", "DIR", &c.data,
+                       "the folder of the server's data (~/.local/share/fathom/store)"),
         options_flag("json", &c.json, "one JSON document on stdout"),
     };
     const struct options spec = {
         "keys", "API keys of the server", rows, sizeof rows / sizeof *rows,
         "  fathom keys create --name laptop\n"
         "  fathom keys create --name ci --rpm 60 --tokens-per-day 1000000 --expires-days 90\n"
+        "  fathom keys create --name boss --scope chat --scope admin\n"
+        "  fathom keys renew laptop\n"
         "  fathom keys revoke 0123456789abcdef0123456789abcdef\n\n"
+        "A key is an account: its chats are seen with it alone. When it is lost, revoked or\n"
+        "expired they stay in the store, and renew brings them back. A server that runs sees all\n"
+        "changes at once.\n"
         "A passphrase, where the data have one, is FATHOM_PASSPHRASE or is asked for; a new one\n"
         "is FATHOM_NEW_PASSPHRASE or is asked for.\n"};
     int status;

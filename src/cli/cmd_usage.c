@@ -140,6 +140,19 @@ static err cmd_usage_show(const json_t *report, struct keystore *keys, bool json
     return ERR_OK;
 }
 
+/* Whose usage `word` means: a key's, by id or name, or that of no key. */
+static err cmd_usage_key(struct keystore *keys, const char *word, struct keystore_key *of,
+                         const char **out, struct errinfo *info)
+{
+    *out = word;
+    if (!word || strcmp(word, "local") == 0) {
+        return ERR_OK;
+    }
+    TRY(keystore_named(keys, word, of, info));
+    *out = of->id;
+    return ERR_OK;
+}
+
 static err cmd_usage_do(const char *data, const char *key, size_t days, bool json, struct errinfo *info)
 {
     struct database *d = NULL;
@@ -147,12 +160,14 @@ static err cmd_usage_do(const char *data, const char *key, size_t days, bool jso
     struct usagestore *usage = NULL;
     json_t *report = NULL;
     int64_t today = usagestore_day(storeaccess_now());
-    const struct usagestore_query query = {key, today - (int64_t)days + 1, today};
+    struct usagestore_query query = {NULL, today - (int64_t)days + 1, today};
+    struct keystore_key of;
     struct pricetable *prices = mem_alloc(sizeof *prices);
     err e =
         prices ? pricetable_builtin(prices, info) : err_set(info, ERR_NOMEM, "out of memory for the prices");
     e = e == ERR_OK ? storeaccess_open(data, &d, info) : e;
     e = e == ERR_OK ? keystore_open(d, &keys, info) : e;
+    e = e == ERR_OK ? cmd_usage_key(keys, key, &of, &query.key, info) : e;
     e = e == ERR_OK ? usagestore_open(d, prices, &usage, info) : e;
     e = e == ERR_OK ? usagestore_report(usage, &query, &report, info) : e;
     e = e == ERR_OK ? cmd_usage_show(report, keys, json, info) : e;
@@ -171,8 +186,10 @@ int cmd_usage(int argc, char **argv)
     bool json = false;
     const struct options_row rows[] = {
         options_size("days", "N", 1, 36500, &days, "the last N days, today's with them (30)"),
-        options_string("key", "ID", &key, "of this key alone, or \"local\": of nobody's key"),
-        options_string("data", "DIR", &data, "the folder of the server's data (~/.local/share/fathom/store)"),
+        options_string("key", "ID", &key,
+                       "of this key alone, by id or name; \"local\": asked without a key"),
+        options_string("data", "DIR", &data,
+                       "the folder of the server's data (~/.local/share/fathom/store)"),
         options_flag("json", &json, "one JSON document on stdout"),
     };
     const struct options spec = {"usage", "what the server was asked, and what it cost", rows,

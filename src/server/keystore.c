@@ -196,9 +196,10 @@ static err keystore_row(const struct keystore *s, sqlite3_stmt *st, struct keyst
     size_t n = (size_t)sqlite3_column_bytes(st, 1);
     snprintf(k.id, sizeof k.id, "%s", (const char *)sqlite3_column_text(st, 0));
     keystore_ad(&k, ad);
-    if (n > KEYSTORE_NAME_MAX + VAULT_EXTRA) {
-        return err_set(info, ERR_CORRUPT, "the name of key %s is damaged", k.id);
+    if (n > KEYSTORE_NAME_MAX + VAULT_EXTRA || sqlite3_column_bytes(st, 11) != KEYSTORE_HASH) {
+        return err_set(info, ERR_CORRUPT, "key %s is damaged", k.id);
     }
+    memcpy(k.mark, sqlite3_column_blob(st, 11), sizeof k.mark);
     TRY(vault_unseal(s->names, ad, sqlite3_column_blob(st, 1), n, k.name, info));
     *out = k;
     return ERR_OK;
@@ -262,7 +263,9 @@ static void keystore_hash(const char *secret, unsigned char hash[KEYSTORE_HASH])
     crypto_generichash(hash, KEYSTORE_HASH, (const unsigned char *)secret, KEYSTORE_SECRET, NULL, 0);
 }
 
-static void keystore_make_secret(char secret[KEYSTORE_SECRET + 1])
+/* A new secret and what is kept of it. */
+static void keystore_make_secret(char secret[KEYSTORE_SECRET + 1],
+                                 unsigned char hash[KEYSTORE_HASH])
 {
     unsigned char bytes[KEYSTORE_BYTES];
     randombytes_buf(bytes, sizeof bytes);
@@ -270,6 +273,7 @@ static void keystore_make_secret(char secret[KEYSTORE_SECRET + 1])
     sodium_bin2base64(secret + strlen(KEYSTORE_PREFIX), KEYSTORE_SECRET + 1 - strlen(KEYSTORE_PREFIX), bytes,
                       sizeof bytes, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
     sodium_memzero(bytes, sizeof bytes);
+    keystore_hash(secret, hash);
 }
 
 err keystore_create(struct keystore *s, const json_t *fields, int64_t now, struct keystore_key *key,
@@ -280,8 +284,8 @@ err keystore_create(struct keystore *s, const json_t *fields, int64_t now, struc
     char made[KEYSTORE_SECRET + 1];
     TRY(keystore_read(fields, &k, info));
     TRY(vault_id(k.id, info));
-    keystore_make_secret(made);
-    keystore_hash(made, hash);
+    keystore_make_secret(made, hash);
+    memcpy(k.mark, hash, sizeof k.mark);
     TRY(database_begin(s->database, info));
     err e = keystore_insert(s, &k, hash, info);
     e = e == ERR_OK ? keystore_update(s, &k, info) : e;
@@ -315,6 +319,26 @@ err keystore_revoke(struct keystore *s, const char *id, int64_t now, struct erri
                            "UPDATE api_key SET revoked = coalesce(revoked, ?2) WHERE id = ?1", "ti", id, now)
             : e;
     return database_end(s->database, e, info);
+}
+
+err keystore_renew(struct keystore *s, const char *id, int64_t now, struct keystore_key *key,
+                   char secret[KEYSTORE_SECRET + 1], struct errinfo *info)
+{
+    struct keystore_key k = {0};
+    unsigned char hash[KEYSTORE_HASH];
+    char made[KEYSTORE_SECRET + 1];
+    keystore_make_secret(made, hash);
+    TRY(database_begin(s->database, info));
+    err e = database_run(s->database, info,
+                         "UPDATE api_key SET hash = ?2, revoked = NULL,"
+                         " expires = CASE WHEN expires > ?3 THEN expires END WHERE id = ?1",
+                         "tbi", id, hash, sizeof hash, now);
+    e = e == ERR_OK ? keystore_find(s, id, &k, info) : e;
+    TRY(database_end(s->database, e, info));
+    *key = k;
+    memcpy(secret, made, sizeof made);
+    sodium_memzero(made, sizeof made);
+    return ERR_OK;
 }
 
 bool keystore_good(const struct keystore_key *key, int64_t now)
@@ -417,6 +441,49 @@ err keystore_list(struct keystore *s, struct keystore_key **keys, size_t *n, str
     *keys = list;
     *n = count;
     return ERR_OK;
+}
+
+/* The only one of `keys` with that name; its place, or ERR_ARGUMENT that lists those that have it.
+ */
+static err keystore_only(const struct keystore_key *keys, size_t n, const char *name, size_t *at,
+                         struct errinfo *info)
+{
+    enum { KEYSTORE_SHOWN = 4 };
+    char ids[KEYSTORE_SHOWN * (VAULT_ID + 2) + 1] = "";
+    size_t found = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(keys[i].name, name) == 0 && found++ < KEYSTORE_SHOWN) {
+            size_t used = strlen(ids);
+            snprintf(ids + used, sizeof ids - used, "%s%s", used ? ", " : "", keys[i].id);
+            *at = i;
+        }
+    }
+    if (found > 1) {
+        return err_set(info, ERR_ARGUMENT,
+                       "%zu keys are named \"%.40s\": say which by its id (%s%s)", found, name, ids,
+                       found > KEYSTORE_SHOWN ? " …" : "");
+    }
+    return found
+               ? ERR_OK
+               : err_set(info, ERR_NOTFOUND, "there is no key %.40s; see: fathom keys list", name);
+}
+
+err keystore_named(struct keystore *s, const char *word, struct keystore_key *key,
+                   struct errinfo *info)
+{
+    struct keystore_key *keys;
+    size_t n, at = 0;
+    err e = keystore_get(s, word, key, info);
+    if (e != ERR_NOTFOUND) {
+        return e;
+    }
+    TRY(keystore_list(s, &keys, &n, info));
+    e = keystore_only(keys, n, word, &at, info);
+    if (e == ERR_OK) {
+        *key = keys[at];
+    }
+    mem_free(keys);
+    return e;
 }
 
 /* ---- JSON. ---- */

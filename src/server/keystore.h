@@ -15,6 +15,7 @@
 
 enum {
     KEYSTORE_SECRET = 7 + 43, /* characters of a key */
+    KEYSTORE_MARK = 8,
     KEYSTORE_NAME_MAX = 100,
     KEYSTORE_KEYS_MAX = 10000,
 };
@@ -33,6 +34,7 @@ struct keystore_key {
     int64_t balance; /* in billionths; the last request may take it below 0 */
     int64_t created;
     int64_t expires, revoked, last_used; /* 0: never; last_used is a minute exact */
+    unsigned char mark[KEYSTORE_MARK];   /* of its secret: another one once it was renewed */
 };
 
 struct keystore;
@@ -55,12 +57,23 @@ ERR_MUST_USE err keystore_patch(struct keystore *s, const char *id, const json_t
  * again is no error. */
 ERR_MUST_USE err keystore_revoke(struct keystore *s, const char *id, int64_t now, struct errinfo *info);
 
+/* The same owner with a new secret, with which all is there that was there with the old one; that
+ * one opens nothing from now on, here and in sessions that began with it. A revocation goes, and so
+ * does an end that has passed. ERR_NOTFOUND. */
+ERR_MUST_USE err keystore_renew(struct keystore *s, const char *id, int64_t now,
+                                struct keystore_key *key, char secret[KEYSTORE_SECRET + 1],
+                                struct errinfo *info);
+
 /* Whose key `presented` is; marks it as used. ERR_NOTFOUND: of nobody, revoked or expired (the message tells,
  * and may be shown to who presented it). Scopes, limits and balance are for the caller to look at. */
 ERR_MUST_USE err keystore_check(struct keystore *s, const char *presented, int64_t now,
                                 struct keystore_key *key, struct errinfo *info);
 ERR_MUST_USE err keystore_get(struct keystore *s, const char *id, struct keystore_key *key,
                               struct errinfo *info);
+/* As people call a key: by its id, or by its name where no other key has it (ERR_ARGUMENT lists
+ * those that do). ERR_NOTFOUND. */
+ERR_MUST_USE err keystore_named(struct keystore *s, const char *word, struct keystore_key *key,
+                                struct errinfo *info);
 /* Neither revoked nor expired. */
 bool keystore_good(const struct keystore_key *key, int64_t now);
 /* All, the oldest first; *keys is the caller's (mem_free). */

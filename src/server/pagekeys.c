@@ -58,6 +58,25 @@ static void pagekeys_list(struct service *s, struct exchange *x, const struct ro
     service_reply(s, x, 200, json_pack("{s:o}", "keys", list));
 }
 
+/* A key with its secret, the one time that is seen; or why there is none. */
+static void pagekeys_show(struct service *s, struct exchange *x, err e,
+                          const struct keystore_key *key, char secret[KEYSTORE_SECRET + 1],
+                          unsigned status, const struct errinfo *info)
+{
+    if (e != ERR_OK) {
+        pagekeys_refuse(s, x, e, info);
+        return;
+    }
+    json_t *out = keystore_json(key);
+    if (json_object_set_new(out, "key", json_string(secret)) != 0) {
+        json_decref(out);
+        out = NULL;
+    }
+    sodium_memzero(secret, KEYSTORE_SECRET + 1);
+    exchange_add_header(x, "Cache-Control", "no-store");
+    service_reply(s, x, status, out);
+}
+
 static void pagekeys_create(struct service *s, struct exchange *x, const struct route_match *m)
 {
     struct errinfo info = {0};
@@ -70,18 +89,17 @@ static void pagekeys_create(struct service *s, struct exchange *x, const struct 
     }
     err e = keystore_create(s->keys, body, service_now(), &key, secret, &info);
     json_decref(body);
-    if (e != ERR_OK) {
-        pagekeys_refuse(s, x, e, &info);
-        return;
-    }
-    json_t *out = keystore_json(&key);
-    if (json_object_set_new(out, "key", json_string(secret)) != 0) {
-        json_decref(out);
-        out = NULL;
-    }
-    sodium_memzero(secret, sizeof secret);
-    exchange_add_header(x, "Cache-Control", "no-store");
-    service_reply(s, x, 201, out);
+    pagekeys_show(s, x, e, &key, secret, 201, &info);
+}
+
+/* The same owner, a new secret; the old one and its sessions end. */
+static void pagekeys_renew(struct service *s, struct exchange *x, const struct route_match *m)
+{
+    struct errinfo info = {0};
+    struct keystore_key key;
+    char secret[KEYSTORE_SECRET + 1];
+    err e = keystore_renew(s->keys, m->parts[0], service_now(), &key, secret, &info);
+    pagekeys_show(s, x, e, &key, secret, 200, &info);
 }
 
 static void pagekeys_patch(struct service *s, struct exchange *x, const struct route_match *m)
@@ -206,6 +224,7 @@ static const struct route_row pagekeys_rows[] = {
     {"POST", "/api/keys", PAGEKEYS_ADMIN, .handle = pagekeys_create},
     {"PATCH", "/api/keys/*", PAGEKEYS_ADMIN, .handle = pagekeys_patch},
     {"DELETE", "/api/keys/*", PAGEKEYS_ADMIN, .handle = pagekeys_revoke},
+    {"POST", "/api/keys/*/renew", PAGEKEYS_ADMIN, .handle = pagekeys_renew},
     {"GET", "/api/usage", {.scope = CALLER_CHAT | CALLER_ADMIN}, .handle = pagekeys_usage},
     {"GET", "/user/balance", {.scope = CALLER_CHAT}, .api = true, .handle = pagekeys_balance},
 };

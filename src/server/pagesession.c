@@ -1,5 +1,5 @@
 /* server/pagesession.c: see pagesession.h. A token: the key's id, when it ends (hex), and a keyed
- * hash of both. */
+ * hash of both and of the key's secret, so that a session ends when its key is renewed. */
 #include "server/pagesession.h"
 
 #include <pthread.h>
@@ -23,23 +23,24 @@ enum {
 /* ---- Tokens. ---- */
 
 static void pagesession_mac(const struct service *s, const char *head,
-                            char out[2 * PAGESESSION_MAC + 1])
+                            const struct keystore_key *key, char out[2 * PAGESESSION_MAC + 1])
 {
     unsigned char mac[PAGESESSION_MAC];
     crypto_generichash_state state;
     crypto_generichash_init(&state, s->secret, sizeof s->secret, sizeof mac);
     crypto_generichash_update(&state, (const unsigned char *)"session", 8);
     crypto_generichash_update(&state, (const unsigned char *)head, strlen(head));
+    crypto_generichash_update(&state, key->mark, sizeof key->mark);
     crypto_generichash_final(&state, mac, sizeof mac);
     sodium_bin2hex(out, 2 * PAGESESSION_MAC + 1, mac, sizeof mac);
 }
 
-static void pagesession_token(const struct service *s, const char *id, int64_t until,
-                              char out[PAGESESSION_TOKEN + 1])
+static void pagesession_token(const struct service *s, const struct keystore_key *key,
+                              int64_t until, char out[PAGESESSION_TOKEN + 1])
 {
     char mac[2 * PAGESESSION_MAC + 1];
-    snprintf(out, PAGESESSION_TOKEN + 1, "%.32s.%016llx", id, (unsigned long long)until);
-    pagesession_mac(s, out, mac);
+    snprintf(out, PAGESESSION_TOKEN + 1, "%.32s.%016llx", key->id, (unsigned long long)until);
+    pagesession_mac(s, out, key, mac);
     size_t n = strlen(out);
     snprintf(out + n, PAGESESSION_TOKEN + 1 - n, ".%s", mac);
 }
@@ -57,10 +58,12 @@ bool pagesession_cookie(void *user, const char *token, struct caller *out)
     head[sizeof head - 1] = '\0';
     memcpy(id, token, VAULT_ID);
     id[VAULT_ID] = '\0';
-    pagesession_mac(s, head, mac);
+    if (keystore_get(s->keys, id, &key, &info) != ERR_OK || !keystore_good(&key, service_now())) {
+        return false;
+    }
+    pagesession_mac(s, head, &key, mac);
     if (sodium_memcmp(mac, token + sizeof head, 2 * PAGESESSION_MAC) != 0 ||
-        (int64_t)strtoull(head + VAULT_ID + 1, NULL, 16) < service_now() ||
-        keystore_get(s->keys, id, &key, &info) != ERR_OK || !keystore_good(&key, service_now())) {
+        (int64_t)strtoull(head + VAULT_ID + 1, NULL, 16) < service_now()) {
         return false;
     }
     service_caller(&key, out);
@@ -102,7 +105,7 @@ static void pagesession_login(struct service *s, struct exchange *x, const struc
         return;
     }
     char token[PAGESESSION_TOKEN + 1];
-    pagesession_token(s, key.id, service_now() + (int64_t)PAGESESSION_SECONDS * 1000, token);
+    pagesession_token(s, &key, service_now() + (int64_t)PAGESESSION_SECONDS * 1000, token);
     pagesession_set(s, x, token, PAGESESSION_SECONDS);
     sodium_memzero(token, sizeof token);
     metrics_request(s->metrics, 204);

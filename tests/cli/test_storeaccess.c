@@ -13,6 +13,7 @@
 #include "cli/storeaccess.h"
 #include "cli/verbs.h"
 #include "formats/tempdir.h"
+#include "server/chatstore.h"
 #include "server/keystore.h"
 #include "server/usagestore.h"
 
@@ -125,6 +126,72 @@ static void a_script_reads_json(void **state)
     json_decref(gone);
 }
 
+/* The key that the words made, as programs read it. */
+static json_t *made(const char *words)
+{
+    assert_int_equal(fathom(words), 0);
+    return printed();
+}
+
+static void what_may_not_have_been_meant_is_noted(void **state)
+{
+    (void)state;
+    assert_int_equal(fathom("keys create --name Anna"), 0);
+    assert_null(strstr(errs, "note:"));
+    assert_non_null(strstr(errs, "fathom keys renew"));
+    assert_int_equal(fathom("keys create --name Anna --scope admin"), 0);
+    assert_non_null(strstr(errs, "note: this key cannot chat"));
+    assert_non_null(strstr(errs, "note: 2 keys are named \"Anna\""));
+}
+
+static void a_key_is_renewed_by_its_name(void **state)
+{
+    (void)state;
+    json_t *old = made("keys create --name Ben --json");
+    assert_int_equal(fathom("keys revoke Ben"), 0);
+    assert_non_null(strstr(errs, "Its chats stay"));
+    json_t *new = made("keys renew Ben --expires-days 3 --json");
+    assert_string_equal(json_string_value(json_object_get(new, "id")), json_string_value(json_object_get(old, "id")));
+    assert_string_not_equal(json_string_value(json_object_get(new, "key")), json_string_value(json_object_get(old, "key")));
+    assert_true(json_is_null(json_object_get(new, "revoked")));
+    assert_true(json_integer_value(json_object_get(new, "expires")) > storeaccess_now());
+    json_decref(new);
+    json_decref(old);
+}
+
+static void a_key_adopts_the_chats_made_without_any(void **state)
+{
+    (void)state;
+    struct database *d = NULL;
+    struct chatstore *chats = NULL;
+    json_t *chat = NULL, *list = NULL, *fields = json_pack("{s:s}", "title", "whales");
+    json_t *key = made("keys create --name Ben --json");
+    const char *id = json_string_value(json_object_get(key, "id"));
+    assert_int_equal(storeaccess_open(folder, &d, &info), ERR_OK);
+    assert_int_equal(chatstore_open(d, false, &chats, &info), ERR_OK);
+    assert_int_equal(chatstore_create(chats, "local", fields, 1, &chat, &info), ERR_OK);
+    assert_int_equal(fathom("keys adopt Ben"), 1); /* while a server has them */
+    assert_non_null(strstr(errs, "stop it"));
+    chatstore_close(chats);
+    assert_int_equal(fathom("keys create --name boss --scope admin"), 0);
+    assert_int_equal(fathom("keys adopt boss"), 2);
+    assert_non_null(strstr(errs, "scope chat"));
+    assert_int_equal(fathom("keys adopt Ben"), 0);
+    assert_non_null(strstr(out, "(Ben): 1\n"));
+    assert_int_equal(chatstore_open(d, false, &chats, &info), ERR_OK);
+    assert_int_equal(chatstore_list(chats, id, &(struct chatstore_query){0}, &list, &info), ERR_OK);
+    assert_int_equal(json_array_size(json_object_get(list, "chats")), 1);
+    chatstore_close(chats);
+    database_close(d);
+    assert_int_equal(fathom("keys revoke Ben"), 0);
+    assert_int_equal(fathom("keys adopt Ben"), 2);
+    assert_non_null(strstr(errs, "keys renew"));
+    json_decref(list);
+    json_decref(chat);
+    json_decref(fields);
+    json_decref(key);
+}
+
 static void mistakes_are_told(void **state)
 {
     (void)state;
@@ -133,9 +200,10 @@ static void mistakes_are_told(void **state)
         int status;
         const char *says;
     } bad[] = {
-        {"keys create", 2, "wants a name"}, {"keys revoke", 2, "which key?"}, {"keys make", 2, "list, create, revoke"},
-        {"keys create --name x --scope root", 2, "scopes"}, {"keys create --name x --balance lots", 2, "balance"},
+        {"keys create", 2, "wants a name"}, {"keys revoke", 2, "which key?"}, {"keys make", 2, "list, create, renew, revoke"},
+        {"keys create --name x --scope root", 2, "--scope needs one of"}, {"keys create --name x --balance lots", 2, "balance"},
         {"keys create --name x --rpm -1", 2, "--rpm"}, {"keys revoke 0123", 1, "no key 0123"},
+        {"keys renew", 2, "which key?"}, {"keys renew Ben", 1, "no key Ben"}, {"keys adopt", 2, "which key?"},
         {"usage --days 0", 2, "--days"}, {"keys passphrase", 2, "FATHOM_NEW_PASSPHRASE"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -177,6 +245,12 @@ static void usage_is_told_by_day_key_and_model(void **state)
     assert_int_equal(fathom("usage --days 41"), 0);
     assert_non_null(strstr(out, "old?[31m"));
     char words[100];
+    assert_int_equal(fathom("usage --key reader"), 0);
+    assert_non_null(strstr(out, "in all: 1 requests"));
+    assert_int_equal(fathom("usage --key nonsense"), 1);
+    assert_non_null(strstr(errs, "there is no key nonsense"));
+    assert_int_equal(fathom("usage --key local"), 0);
+    assert_non_null(strstr(out, "in all: 1 requests"));
     snprintf(words, sizeof words, "usage --json --key %s", id);
     assert_int_equal(fathom(words), 0);
     json_t *report = printed();
@@ -220,7 +294,9 @@ static void bars_are_as_long_as_they_should(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(a_key_is_shown_once), TEST(a_script_reads_json), TEST(mistakes_are_told), TEST(usage_is_told_by_day_key_and_model),
+        TEST(a_key_is_shown_once), TEST(a_script_reads_json), TEST(what_may_not_have_been_meant_is_noted),
+        TEST(a_key_is_renewed_by_its_name), TEST(a_key_adopts_the_chats_made_without_any),
+        TEST(mistakes_are_told), TEST(usage_is_told_by_day_key_and_model),
         TEST(a_passphrase_is_taken_from_the_environment), TEST(bars_are_as_long_as_they_should),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

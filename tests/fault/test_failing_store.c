@@ -11,6 +11,7 @@
 
 #include "server/chatexport.h"
 #include "server/chatimport.h"
+#include "server/chatowner.h"
 #include "server/keystore.h"
 #include "server/ratelimit.h"
 #include "server/storefixture.h"
@@ -41,7 +42,8 @@ static err with_chats(struct chatstore *s)
     e = e == ERR_OK ? chatexport_markdown(s, "local", id, &text, &info) : e;
     e = e == ERR_OK ? chatimport_read(s, "other", others, 4, &n, &info) : e;
     e = e == ERR_OK ? chatstore_delete(s, "local", id, &info) : e;
-    e = e == ERR_OK ? chatstore_delete_all(s, "other", &info) : e;
+    e = e == ERR_OK ? chatowner_change(s, "other", "third", &n, &info) : e;
+    e = e == ERR_OK ? chatstore_delete_all(s, "third", &info) : e;
     mem_free(text);
     json_decref(all);
     json_decref(list);
@@ -70,6 +72,8 @@ static err with_keys(struct database *d)
     e = e == ERR_OK ? usagestore_add(usage, key.id, "m", &(struct pricetable_tokens){5, 1, 2}, 3, NULL, &info) : e;
     e = e == ERR_OK ? usagestore_report(usage, &(struct usagestore_query){NULL, 0, 5}, &report, &info) : e;
     e = e == ERR_OK ? keystore_list(keys, &list, &n, &info) : e;
+    e = e == ERR_OK ? keystore_renew(keys, key.id, 4, &key, secret, &info) : e;
+    e = e == ERR_OK ? keystore_named(keys, key.id, &key, &info) : e;
     mem_free(list);
     json_decref(report);
     json_decref(named);

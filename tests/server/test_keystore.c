@@ -120,6 +120,55 @@ static void a_revoked_or_expired_key_opens_nothing(void **state)
     assert_int_equal(keystore_revoke(keys, "00000000000000000000000000000000", 1, &f.info), ERR_NOTFOUND);
 }
 
+static void a_renewed_key_has_its_owner_and_another_secret(void **state)
+{
+    (void)state;
+    struct keystore_key found, before;
+    char old[KEYSTORE_SECRET + 1];
+    assert_int_equal(create("{'name':'n','scopes':['admin'],'balance':'5','expires':5000}", 1), ERR_OK);
+    memcpy(old, secret, sizeof old);
+    before = key;
+    assert_int_equal(keystore_get(keys, before.id, &found, &f.info), ERR_OK);
+    assert_memory_equal(found.mark, before.mark, KEYSTORE_MARK);
+    assert_int_equal(keystore_renew(keys, before.id, 2000, &key, secret, &f.info), ERR_OK);
+    assert_string_equal(key.id, before.id);
+    assert_string_not_equal(secret, old);
+    assert_memory_not_equal(key.mark, before.mark, KEYSTORE_MARK);
+    assert_int_equal(keystore_check(keys, old, 2000, &found, &f.info), ERR_NOTFOUND);
+    assert_int_equal(keystore_check(keys, secret, 2000, &found, &f.info), ERR_OK);
+    assert_string_equal(found.id, before.id);
+    assert_int_equal(found.scopes, CALLER_ADMIN);
+    assert_int_equal(found.expires, 5000); /* not yet */
+    assert_int_equal(found.balance, before.balance);
+    assert_int_equal(keystore_revoke(keys, before.id, 3000, &f.info), ERR_OK);
+    assert_int_equal(keystore_renew(keys, before.id, 6000, &key, secret, &f.info), ERR_OK);
+    assert_int_equal(key.expires, 0);
+    assert_int_equal(key.revoked, 0);
+    assert_int_equal(keystore_check(keys, secret, 6000, &found, &f.info), ERR_OK);
+    assert_int_equal(keystore_renew(keys, "00000000000000000000000000000000", 1, &key, secret, &f.info), ERR_NOTFOUND);
+}
+
+static void a_name_will_do_where_it_is_the_only_one(void **state)
+{
+    (void)state;
+    struct keystore_key found;
+    char id[VAULT_ID + 1];
+    assert_int_equal(create("{'name':'Anna'}", 1), ERR_OK);
+    memcpy(id, key.id, sizeof id);
+    assert_int_equal(keystore_named(keys, "Anna", &found, &f.info), ERR_OK);
+    assert_string_equal(found.id, id);
+    assert_int_equal(keystore_named(keys, id, &found, &f.info), ERR_OK);
+    assert_string_equal(found.name, "Anna");
+    assert_int_equal(keystore_named(keys, "anna", &found, &f.info), ERR_NOTFOUND);
+    assert_int_equal(keystore_named(keys, "", &found, &f.info), ERR_NOTFOUND);
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(create("{'name':'Anna'}", 2 + i), ERR_OK);
+        assert_int_equal(keystore_named(keys, "Anna", &found, &f.info), ERR_ARGUMENT);
+        assert_non_null(strstr(f.info.message, id));
+    }
+    assert_non_null(strstr(f.info.message, "6 keys"));
+}
+
 static void every_field_is_kept(void **state)
 {
     (void)state;
@@ -191,7 +240,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_key_is_known_by_its_secret_alone), TEST(two_keys_are_two),
-        TEST(a_revoked_or_expired_key_opens_nothing), TEST(every_field_is_kept),
+        TEST(a_revoked_or_expired_key_opens_nothing),
+        TEST(a_renewed_key_has_its_owner_and_another_secret), TEST(a_name_will_do_where_it_is_the_only_one),
+        TEST(every_field_is_kept),
         TEST(wrong_fields_are_refused_by_name), TEST(neither_key_nor_name_is_in_any_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -132,6 +132,22 @@ static void test_an_answer_under_way_is_its_owners(void **state)
     free(chat);
 }
 
+/* The key of a session that is open: its owner has another one now, and the session is over. */
+static void test_renewed(const char *cookie)
+{
+    char path[200];
+    pagefixture_do(&f, a.headers, 403, "POST", pagefixture_path(path, "keys", a.id, "/renew"), "{}");
+    json_t *d = pagefixture_ask(&f, admin.headers, 200, "POST", path, "{}");
+    servicefixture_says(d, "id", a.id);
+    pagefixture_do(&f, a.headers, 401, "GET", "/api/chats", "");
+    pagefixture_do(&f, cookie, 401, "GET", "/api/chats", "");
+    snprintf(a.secret, sizeof a.secret, "%s", servicefixture_text(d, "key"));
+    snprintf(a.headers, sizeof a.headers, "Authorization: Bearer %s\r\n", a.secret);
+    pagefixture_do(&f, a.headers, 200, "GET", "/api/chats", "");
+    pagefixture_do(&f, admin.headers, 404, "POST", "/api/keys/" NOBODYS "/renew", "{}");
+    json_decref(d);
+}
+
 static void test_signing_in_and_out(void **state)
 {
     char body[200], value[1024], cookie[PAGEFIXTURE_HEADERS];
@@ -157,6 +173,7 @@ static void test_signing_in_and_out(void **state)
     assert_int_equal(json_integer_value(servicefixture_at(d, "limits.pdf_bytes")), 0);
     json_decref(d);
     pagefixture_do(&f, cookie, 415, "POST", "/api/extract", "{}");
+    test_renewed(cookie);
     r = servicefixture_raw(&f, "POST", "/api/logout", cookie, "");
     assert_int_equal(r.status, 204);
     assert_non_null(rawclient_header(&r, "Set-Cookie", value));
@@ -209,7 +226,10 @@ static void test_keys_and_usage(void **state)
     servicefixture_says(d, "name", "newer");
     json_decref(d);
     pagefixture_do(&f, admin.headers, 400, "PATCH", path, "{'colour':'red'}");
-    pagefixture_do(&f, a.headers, 403, "GET", "/api/keys", "");
+    d = pagefixture_ask(&f, a.headers, 403, "GET", "/api/keys", "");
+    servicefixture_says(d, "error.code", "missing_scope");
+    assert_non_null(strstr(servicefixture_text(d, "error.message"), "scope admin"));
+    json_decref(d);
     pagefixture_do(&f, a.headers, 403, "POST", "/api/keys", "{'name':'mine','scopes':['admin']}");
     pagefixture_do(&f, a.headers, 403, "PATCH", pagefixture_path(path, "keys", a.id, ""), "{'scopes':['admin']}");
     pagefixture_do(&f, a.headers, 403, "DELETE", pagefixture_path(path, "keys", b.id, ""), "");
