@@ -134,6 +134,11 @@ static void cmd_keys_doubts(struct keystore *s, const struct keystore_key *key)
     if (!(key->scopes & CALLER_CHAT)) {
         fputs("note: this key cannot chat; for one that can add --scope chat\n", stderr);
     }
+    if (key->limited) {
+        fputs("note: the balance falls by the prices of `fathom serve --prices FILE`; without, all "
+              "costs 0\n",
+              stderr);
+    }
     if (keystore_named(s, key->name, &other, &info) == ERR_ARGUMENT) {
         fprintf(stderr, "note: %s\n", info.message);
     }
@@ -325,7 +330,7 @@ int cmd_keys(int argc, char **argv)
         options_size("concurrent", "N", 0, 10000, &c.concurrent,
                      "create: requests at a time (0: no limit)"),
         options_string("balance", "AMOUNT", &c.balance,
-                       "create: what may be spent, like 12.50; prices as in fathom usage"),
+                       "create: what may be spent, like 12.50; prices are those of serve --prices"),
         options_size("expires-days", "N", 0, 36500, &c.expires_days,
                      "create, renew: good for N days (0: for ever)"),
         options_string("data", "DIR", &c.data,

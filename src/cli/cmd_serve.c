@@ -1,7 +1,6 @@
 /* cli/cmd_serve.c: `fathom serve`: the HTTP API for programs, and the page for people. */
 #include <arpa/inet.h>
-#include <ifaddrs.h>
-#include <net/if.h>
+#include <ctype.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sodium.h>
@@ -14,6 +13,7 @@
 #include "base/mem.h"
 #include "base/meminfo.h"
 #include "cli/modelref.h"
+#include "cli/servebanner.h"
 #include "cli/settings.h"
 #include "cli/storeaccess.h"
 #include "cli/verbs.h"
@@ -26,9 +26,9 @@ enum {
     CMD_SERVE_PER_ADDRESS = 256, /* connections */
     CMD_SERVE_ANSWER = 8192,     /* tokens */
     CMD_SERVE_FILE_MAX = 1 << 20,
-    CMD_SERVE_ELSEWHERE = 256, /* bytes */
     CMD_SERVE_DISK_MIB = 1024,
-    CMD_SERVE_ROWS = 19,
+    CMD_SERVE_LEAST = 256, /* tokens that --cache must hold */
+    CMD_SERVE_ROWS = 20,
 };
 
 enum cmd_serve_sandbox { CMD_SERVE_FULL, CMD_SERVE_EGRESS, CMD_SERVE_OFF };
@@ -36,13 +36,13 @@ enum cmd_serve_sandbox { CMD_SERVE_FULL, CMD_SERVE_EGRESS, CMD_SERVE_OFF };
 struct cmd_serve {
     struct settings settings;
     size_t disk_mib, forget_days, port, parallel, queue, cache_mib, answer_tokens;
-    const char *name, *socket, *aliases, *cert, *key;
+    const char *name, *socket, *aliases, *prices, *cert, *key;
     const char *address, *data;
     int sandbox; /* enum cmd_serve_sandbox */
     bool lan, require_key, no_store;
     struct options_list hosts;
     /* Made on the way. */
-    char *aliases_text, *cert_text, *key_text;
+    char *aliases_text, *prices_text, *cert_text, *key_text;
     char model_name[128];
     struct engine *engine;
     struct service *service;
@@ -53,14 +53,42 @@ struct cmd_serve {
     char kept[STOREACCESS_PASSPHRASE];
     const char *passphrase;
     struct sandbox_report locked;
-    unsigned chosen;                       /* port */
-    char elsewhere[CMD_SERVE_ELSEWHERE]; /* with --lan: where other machines find it */
+    struct servebanner banner;
 };
 
 static err cmd_serve_file(const char *path, char **out, struct errinfo *info)
 {
     size_t len;
     return path ? file_read(path, CMD_SERVE_FILE_MAX, out, &len, info) : ERR_OK;
+}
+
+/* A file with a `what` in it, and not the other of the two. */
+static err cmd_serve_pem(const char *option, const char *path, const char *text, const char *what,
+                         struct errinfo *info)
+{
+    const char *found = text ? strstr(text, "-----BEGIN ") : NULL;
+    if (!text || strstr(text, what)) {
+        return ERR_OK;
+    }
+    int n = found ? (int)strcspn(found + 11, "-\n") : 0;
+    return err_set(info, ERR_ARGUMENT, "--%s: %s holds %s%.*s, and a %s was expected, as PEM",
+                   option, path, found ? "a " : "no PEM", n < 40 ? n : 40, found ? found + 11 : "",
+                   what);
+}
+
+/* As a request's Host has it, without scheme and port. */
+static err cmd_serve_host(const char *name, struct errinfo *info)
+{
+    unsigned char address[16];
+    size_t n = strlen(name);
+    bool good = n > 0 && n < 254;
+    for (size_t i = 0; i < n; i++) {
+        good = good && (isalnum((unsigned char)name[i]) || strchr(".-_", name[i]));
+    }
+    return good || inet_pton(AF_INET6, name, address) == 1
+               ? ERR_OK
+               : err_set(info, ERR_ARGUMENT,
+                         "--host needs a name alone, like fathom.home, got \"%.100s\"", name);
 }
 
 static err cmd_serve_check(struct cmd_serve *c, struct errinfo *info)
@@ -74,9 +102,15 @@ static err cmd_serve_check(struct cmd_serve *c, struct errinfo *info)
     if (c->address && !c->lan && strncmp(c->address, "127.", 4) != 0 && strcmp(c->address, "::1") != 0) {
         return err_set(info, ERR_ARGUMENT, "others can reach %s: that needs --lan, and a key", c->address);
     }
+    for (size_t i = 0; i < c->hosts.n; i++) {
+        TRY(cmd_serve_host(c->hosts.items[i], info));
+    }
     TRY(cmd_serve_file(c->aliases, &c->aliases_text, info));
+    TRY(cmd_serve_file(c->prices, &c->prices_text, info));
     TRY(cmd_serve_file(c->cert, &c->cert_text, info));
-    return cmd_serve_file(c->key, &c->key_text, info);
+    TRY(cmd_serve_file(c->key, &c->key_text, info));
+    TRY(cmd_serve_pem("tls-cert", c->cert, c->cert_text, "CERTIFICATE", info));
+    return cmd_serve_pem("tls-key", c->key, c->key_text, "PRIVATE KEY", info);
 }
 
 /* What clients call the model: the name it is registered by, or its file's. */
@@ -131,6 +165,30 @@ static err cmd_serve_data(struct cmd_serve *c, struct errinfo *info)
     return storeaccess_passphrase(c->folder, c->kept, &c->passphrase, info);
 }
 
+/* Can what --cache names be had, and is it of any use? */
+static err cmd_serve_memory(const struct cmd_serve *c, struct errinfo *info)
+{
+    char text[MEMINFO_TEXT], other[MEMINFO_TEXT];
+    size_t bytes = c->cache_mib << 20, free = meminfo_available(),
+           context = engine_context_max(c->engine);
+    size_t least = engine_cache_bytes_per_token(c->engine) *
+                   (context < CMD_SERVE_LEAST ? context : CMD_SERVE_LEAST);
+    if (c->cache_mib == 0) {
+        return ERR_OK;
+    }
+    if (bytes > free) {
+        return err_set(info, ERR_ARGUMENT, "--cache %zu is %s, and %s of memory is free",
+                       c->cache_mib, meminfo_text(bytes, text), meminfo_text(free, other));
+    }
+    return bytes >= least
+               ? ERR_OK
+               : err_set(
+                     info, ERR_ARGUMENT,
+                     "--cache %zu: the keys and values of %zu tokens of this model alone take %s",
+                     c->cache_mib, context < CMD_SERVE_LEAST ? context : (size_t)CMD_SERVE_LEAST,
+                     meminfo_text(least, text));
+}
+
 static err cmd_serve_service(struct cmd_serve *c, struct errinfo *info)
 {
     struct service_options o = {
@@ -139,6 +197,8 @@ static err cmd_serve_service(struct cmd_serve *c, struct errinfo *info)
         .name = c->model_name,
         .aliases = c->aliases_text,
         .aliases_name = c->aliases,
+        .prices = c->prices_text,
+        .prices_name = c->prices,
         .max_tokens = c->answer_tokens,
         .batcher = {.running = c->parallel, .waiting = c->queue, .memory = c->cache_mib << 20},
         .guard = {.tls = c->cert != NULL,
@@ -159,25 +219,6 @@ static err cmd_serve_service(struct cmd_serve *c, struct errinfo *info)
     return o.guard.key_required ? cmd_serve_has_key(c, info) : ERR_OK;
 }
 
-/* This machine's addresses; the system tells them before the sandbox alone. */
-static void cmd_serve_find_elsewhere(struct cmd_serve *c)
-{
-    struct ifaddrs *all;
-    if (!c->lan || c->address || getifaddrs(&all) != 0) {
-        return;
-    }
-    for (const struct ifaddrs *a = all; a; a = a->ifa_next) {
-        char text[INET_ADDRSTRLEN];
-        size_t n = strlen(c->elsewhere);
-        if (a->ifa_addr && a->ifa_addr->sa_family == AF_INET && !(a->ifa_flags & IFF_LOOPBACK) &&
-            inet_ntop(AF_INET, &((const struct sockaddr_in *)a->ifa_addr)->sin_addr, text, sizeof text)) {
-            snprintf(c->elsewhere + n, sizeof c->elsewhere - n, "%s%s://%s:%u", n ? ", " : "",
-                     c->cert ? "https" : "http", text, c->chosen);
-        }
-    }
-    freeifaddrs(all);
-}
-
 /* From here on this process answers, and does nothing else (sandbox.h). */
 static err cmd_serve_lock(struct cmd_serve *c, struct errinfo *info)
 {
@@ -196,9 +237,16 @@ static err cmd_serve_start(struct cmd_serve *c, struct errinfo *info)
 {
     const char *address = c->address ? c->address : c->lan ? "0.0.0.0" : "127.0.0.1";
     int listener;
+    c->banner = (struct servebanner){.service = c->service,
+                                     .socket = c->socket,
+                                     .address = c->address,
+                                     .lan = c->lan,
+                                     .hosts = &c->hosts,
+                                     .no_pdf = c->pdf ? NULL : c->no_pdf.message,
+                                     .locked = &c->locked};
     TRY(c->socket ? listener_unix(c->socket, &listener, info)
-                  : listener_tcp(address, (unsigned)c->port, &listener, &c->chosen, info));
-    cmd_serve_find_elsewhere(c);
+                  : listener_tcp(address, (unsigned)c->port, &listener, &c->banner.port, info));
+    servebanner_find(&c->banner);
     err e = cmd_serve_lock(c, info); /* before the first request can come */
     if (e != ERR_OK) {
         close(listener);
@@ -215,37 +263,6 @@ static err cmd_serve_start(struct cmd_serve *c, struct errinfo *info)
     return ERR_OK;
 }
 
-static void cmd_serve_say(const struct cmd_serve *c)
-{
-    struct batcher_counts counts = enginethread_counts(c->service->model.thread);
-    char memory[MEMINFO_TEXT], text[SANDBOX_TEXT];
-    const char *scheme = c->cert ? "https" : "http";
-    if (c->socket) {
-        printf("Fathom serves %s at the socket %s\n", c->model_name, c->socket);
-    } else {
-        printf("Fathom serves %s at %s://%s:%u\n", c->model_name, scheme,
-               c->address ? c->address : "127.0.0.1", c->chosen);
-    }
-    if (*c->elsewhere) {
-        printf("  others   find it at %s\n", c->elsewhere);
-    }
-    printf("  page     open that address in a browser%s\n"
-           "  API      %s://127.0.0.1:%u/v1, for OpenAI's, Anthropic's and DeepSeek's clients\n"
-           "  keys     %s\n"
-           "  memory   %s for keys and values; context %zu tokens, answers up to %zu unless asked for more\n"
-           "  data     %s\n"
-           "  files    text%s%s\n"
-           "  %s\n"
-           "Ctrl-C stops it.\n",
-           c->service->is.guard.key_required ? "; it asks for a key" : "", scheme, c->chosen,
-           c->service->is.guard.key_required ? "needed by everyone" : "none needed on this machine",
-           meminfo_text(counts.memory, memory), engine_context_max(c->engine), c->answer_tokens,
-           c->folder ? c->folder : "kept in memory, gone at the end",
-           c->pdf ? " and PDF" : "; no PDF: ", c->pdf ? "" : c->no_pdf.message,
-           sandbox_text(&c->locked, text));
-    fflush(stdout);
-}
-
 static void cmd_serve_close(struct cmd_serve *c)
 {
     sodium_memzero(c->kept, sizeof c->kept);
@@ -258,6 +275,7 @@ static void cmd_serve_close(struct cmd_serve *c)
         unlink(c->socket); /* refused behind the sandbox; the next start replaces it */
     }
     mem_free(c->aliases_text);
+    mem_free(c->prices_text);
     mem_free(c->cert_text);
     mem_free(c->key_text);
 }
@@ -290,10 +308,14 @@ static err cmd_serve_run(struct cmd_serve *c, struct errinfo *info)
     }
     TRY(cmd_serve_name(c, info));
     TRY(settings_open(&c->settings, &c->engine, info));
+    TRY(cmd_serve_memory(c, info));
     TRY(cmd_serve_service(c, info));
     TRY(cmd_serve_start(c, info));
-    cmd_serve_say(c);
+    servebanner_print(&c->banner);
     sigwait(&ends, &which);
+    puts(c->folder ? "\nFathom stops; the chats are kept."
+                   : "\nFathom stops; the chats go with it.");
+    fflush(stdout);
     pthread_sigmask(SIG_UNBLOCK, &ends, NULL); /* a second one kills */
     return ERR_OK;
 }
@@ -309,7 +331,9 @@ int cmd_serve(int argc, char **argv)
     settings_init(&c.settings);
     settings_engine_rows(&c.settings, rows, &n);
     rows[n++] = options_size("port", "N", 0, 65535, &c.port, "port of this machine (8080); 0: any");
-    rows[n++] = options_flag("lan", &c.lan, "for other machines, too; everyone needs a key then");
+    rows[n++] = options_flag("lan", &c.lan,
+                             "for other machines, too (IPv4; with --address :: IPv6, too); "
+                             "everyone needs a key then");
     rows[n++] = options_string("address", "IP", &c.address, "listen at this address of the machine");
     rows[n++] = options_flag("require-key", &c.require_key, "a key is needed on this machine, too");
     rows[n++] = options_string("data", "DIR", &c.data, "folder of chats, keys and usage");
@@ -317,11 +341,15 @@ int cmd_serve(int argc, char **argv)
     rows[n++] = options_choice("sandbox", "HOW", sandboxes, &c.sandbox,
                                "full; egress: files may stay open where the kernel cannot close them; off");
     rows[n++] = options_string("socket", "PATH", &c.socket, "a Unix socket instead of a port");
-    rows[n++] = options_each("host", "NAME", &c.hosts, "a further name of this server");
+    rows[n++] = options_each("host", "NAME", &c.hosts,
+                             "a name others know this server by, like fathom.home");
     rows[n++] = options_string("tls-cert", "FILE", &c.cert, "HTTPS: the certificate (PEM)");
     rows[n++] = options_string("tls-key", "FILE", &c.key, "HTTPS: its key (PEM)");
     rows[n++] = options_string("name", "NAME", &c.name, "what clients call the model");
     rows[n++] = options_string("aliases", "FILE", &c.aliases, "its further names (form: models/aliases.txt)");
+    rows[n++] =
+        options_string("prices", "FILE", &c.prices,
+                       "what tokens cost, for usage and balances (form: models/prices.txt)");
     rows[n++] = options_size("parallel", "N", 1, BATCHER_RUNNING_MAX, &c.parallel, "answers at a time (16)");
     rows[n++] = options_size("queue", "N", 1, 1 << 16, &c.queue, "requests that may wait beside them (64)");
     rows[n++] = options_size("cache", "MIB", 1, 1 << 30, &c.cache_mib,
@@ -333,11 +361,16 @@ int cmd_serve(int argc, char **argv)
     rows[n++] = options_size("answer-tokens", "N", 1, 1 << 30, &c.answer_tokens,
                              "longest answer to a request that names none (8192)");
     settings_sampling_rows(&c.settings, rows, &n);
-    const struct options spec = {"serve", "answer programs and people over HTTP", rows, n,
-                                 "  fathom serve\n"
-                                 "  curl http://127.0.0.1:8080/v1/chat/completions \\\n"
-                                 "       -H 'Content-Type: application/json' \\\n"
-                                 "       -d '{\"messages\":[{\"role\":\"user\",\"content\":\"Hello\"}]}'\n"};
+    const struct options spec = {
+        "serve", "answer programs and people over HTTP", rows, n,
+        "  fathom serve\n"
+        "  curl http://127.0.0.1:8080/v1/chat/completions \\\n"
+        "       -H 'Content-Type: application/json' \\\n"
+        "       -d '{\"messages\":[{\"role\":\"user\",\"content\":\"Hello\"}]}'\n"
+        "  fathom keys create --name anna && fathom serve --lan\n\n"
+        "Chats and keys lie sealed in the data folder, and the key to them beside them\n"
+        "until `fathom keys passphrase` seals that, too; then serve asks for the\n"
+        "passphrase, or takes it from FATHOM_PASSPHRASE.\n"};
     if (!options_begin(&spec, argc, argv, &status)) {
         return status;
     }

@@ -162,20 +162,16 @@ static err cmd_usage_do(const char *data, const char *key, size_t days, bool jso
     int64_t today = usagestore_day(storeaccess_now());
     struct usagestore_query query = {NULL, today - (int64_t)days + 1, today};
     struct keystore_key of;
-    struct pricetable *prices = mem_alloc(sizeof *prices);
-    err e =
-        prices ? pricetable_builtin(prices, info) : err_set(info, ERR_NOMEM, "out of memory for the prices");
-    e = e == ERR_OK ? storeaccess_open(data, &d, info) : e;
+    err e = storeaccess_open(data, &d, info);
     e = e == ERR_OK ? keystore_open(d, &keys, info) : e;
     e = e == ERR_OK ? cmd_usage_key(keys, key, &of, &query.key, info) : e;
-    e = e == ERR_OK ? usagestore_open(d, prices, &usage, info) : e;
+    e = e == ERR_OK ? usagestore_open(d, NULL, &usage, info) : e;
     e = e == ERR_OK ? usagestore_report(usage, &query, &report, info) : e;
     e = e == ERR_OK ? cmd_usage_show(report, keys, json, info) : e;
     json_decref(report);
     usagestore_close(usage);
     keystore_close(keys);
     database_close(d);
-    mem_free(prices);
     return e;
 }
 

@@ -15,9 +15,49 @@ enum { LISTENER_BACKLOG = 1024 };
 static err listener_refused(const char *where, struct errinfo *info)
 {
     return err_set(info, ERR_IO, "cannot listen on %s: %s%s", where, strerror(errno),
-                   errno == EADDRINUSE ? "; another program does (choose another --port)"
-                   : errno == EACCES   ? "; ports below 1024 are root's (choose another --port)"
-                                       : "");
+                   errno == EACCES ? "; ports below 1024 are root's (choose another --port)" : "");
+}
+
+static int listener_bind(const struct addrinfo *at)
+{
+    int one = 1, fd = socket(at->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd >= 0 &&
+        (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) != 0 ||
+         bind(fd, at->ai_addr, at->ai_addrlen) != 0 || listen(fd, LISTENER_BACKLOG) != 0)) {
+        int why = errno;
+        close(fd);
+        errno = why;
+        return -1;
+    }
+    return fd;
+}
+
+static in_port_t *listener_port(struct sockaddr *at)
+{
+    return at->sa_family == AF_INET6 ? &((struct sockaddr_in6 *)(void *)at)->sin6_port
+                                     : &((struct sockaddr_in *)(void *)at)->sin_port;
+}
+
+/* Somebody listens there; says which of the next ports is free. */
+static err listener_taken(const struct addrinfo *at, const char *where, struct errinfo *info)
+{
+    enum { LISTENER_TRIES = 20 };
+    unsigned port = ntohs(*listener_port(at->ai_addr)), last = port + LISTENER_TRIES;
+    while (++port < last && port <= 65535) {
+        *listener_port(at->ai_addr) = htons((in_port_t)port);
+        int fd = listener_bind(at);
+        if (fd >= 0) {
+            close(fd);
+            return err_set(
+                info, ERR_IO,
+                "cannot listen on %s: another program listens there, perhaps another fathom serve; "
+                "--port %u is free",
+                where, port);
+        }
+    }
+    return err_set(info, ERR_IO,
+                   "cannot listen on %s: another program listens there; choose another --port",
+                   where);
 }
 
 err listener_tcp(const char *address, unsigned port, int *out, unsigned *chosen,
@@ -33,24 +73,22 @@ err listener_tcp(const char *address, unsigned port, int *out, unsigned *chosen,
         return err_set(info, ERR_ARGUMENT,
                        "%s is no address: expected one in numbers, as 127.0.0.1 or ::1", address);
     }
-    int one = 1, fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    bool ok = fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) == 0 &&
-              bind(fd, found->ai_addr, found->ai_addrlen) == 0 && listen(fd, LISTENER_BACKLOG) == 0;
-    err e = ok ? ERR_OK : listener_refused(where, info);
+    int fd = listener_bind(found);
+    err e = fd >= 0               ? ERR_OK
+            : errno == EADDRINUSE ? listener_taken(found, where, info)
+                                  : listener_refused(where, info);
     freeaddrinfo(found);
     struct sockaddr_storage is;
     socklen_t len = sizeof is;
-    if (ok && getsockname(fd, (struct sockaddr *)&is, &len) == 0) {
-        *chosen = ntohs(is.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&is)->sin6_port
-                                                 : ((struct sockaddr_in *)&is)->sin_port);
-        *out = fd;
-        return ERR_OK;
-    }
-    e = ok ? listener_refused(where, info) : e;
-    if (fd >= 0) {
+    TRY(e);
+    if (getsockname(fd, (struct sockaddr *)&is, &len) != 0) {
+        e = listener_refused(where, info);
         close(fd);
+        return e;
     }
-    return e;
+    *chosen = ntohs(*listener_port((struct sockaddr *)&is));
+    *out = fd;
+    return ERR_OK;
 }
 
 /* A socket file that nobody answers at is a leftover. */

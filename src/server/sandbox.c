@@ -167,17 +167,16 @@ err sandbox_enter(const struct sandbox_options *options, struct sandbox_report *
 
 const char *sandbox_text(const struct sandbox_report *report, char text[SANDBOX_TEXT])
 {
-    static const char *const files[] = {
-        "files are NOT restricted (no Landlock)",
-        "no file outside of the data folder is touched",
-        "no file outside of the data folder is touched, TCP is refused twice",
-    };
     if (!report->seccomp) {
         snprintf(text, SANDBOX_TEXT, "sandbox: OFF");
     } else {
         snprintf(text, SANDBOX_TEXT,
-                 "sandbox: no connection goes out, no program starts; %s (seccomp, Landlock ABI %d)",
-                 files[report->landlock], report->landlock_abi);
+                 "sandbox: no connection goes out, no program starts; %s "
+                 "(held by the kernel: seccomp, Landlock ABI %d)",
+                 report->landlock == SANDBOX_LANDLOCK_NONE
+                     ? "files are NOT restricted"
+                     : "no file outside of the data folder is touched",
+                 report->landlock_abi);
     }
     return text;
 }

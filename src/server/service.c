@@ -72,6 +72,16 @@ static err service_secret(struct service *s, struct errinfo *info)
     return ERR_OK;
 }
 
+static err service_read_prices(struct service *s, struct errinfo *info)
+{
+    const struct service_options *o = &s->is;
+    if (!o->prices) {
+        return pricetable_builtin(&s->prices, info);
+    }
+    err e = pricetable_parse(o->prices, strlen(o->prices), &s->prices, info);
+    return e == ERR_OK ? e : err_prefix(info, e, "%s: ", o->prices_name);
+}
+
 static err service_open_store(struct service *s, struct errinfo *info)
 {
     const struct service_options *o = &s->is;
@@ -81,7 +91,7 @@ static err service_open_store(struct service *s, struct errinfo *info)
     TRY(service_secret(s, info));
     TRY(chatstore_open(s->database, true, &s->chats, info));
     TRY(keystore_open(s->database, &s->keys, info));
-    TRY(pricetable_builtin(&s->prices, info));
+    TRY(service_read_prices(s, info));
     TRY(usagestore_open(s->database, &s->prices, &s->usage, info));
     return ratelimit_new(&s->limits, info);
 }

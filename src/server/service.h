@@ -22,6 +22,7 @@ struct service_options {
     enum chat_format format;
     const char *name;              /* the model's, for clients */
     const char *aliases, *aliases_name; /* text of the aliases and where it is from; NULL: the built-in ones */
+    const char *prices, *prices_name;   /* likewise, what tokens cost */
     struct sampling sampling;      /* of requests that say nothing about it */
     size_t max_tokens;             /* of answers likewise */
     struct batcher_options batcher;

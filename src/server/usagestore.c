@@ -16,12 +16,39 @@ static const char USAGESTORE_AD[] = "name of a model";
 struct usagestore {
     struct database *database;
     const struct pricetable *prices;
+    char currency[PRICETABLE_CURRENCY_MAX + 1];
     struct vault_key *names, *tags;
 };
 
 static err usagestore_nomem(struct errinfo *info)
 {
     return err_set(info, ERR_NOMEM, "out of memory for the usage");
+}
+
+/* That of the prices, from now on; without them the one that was kept. */
+static err usagestore_currency_in(struct usagestore *s, struct errinfo *info)
+{
+    sqlite3_stmt *st;
+    bool row = false;
+    if (s->prices) {
+        memcpy(s->currency, s->prices->currency, sizeof s->currency);
+        return database_run(s->database, info, "INSERT OR REPLACE INTO meta VALUES('currency', ?1)",
+                            "t", s->currency);
+    }
+    TRY(database_query(s->database, &st, info, "SELECT value FROM meta WHERE name = 'currency'",
+                       ""));
+    TRY(database_next(s->database, st, &row, info));
+    if (row) {
+        snprintf(s->currency, sizeof s->currency, "%s", (const char *)sqlite3_column_text(st, 0));
+        sqlite3_reset(st);
+    }
+    return ERR_OK;
+}
+
+static err usagestore_currency(struct usagestore *s, struct errinfo *info)
+{
+    TRY(database_begin(s->database, info));
+    return database_end(s->database, usagestore_currency_in(s, info), info);
 }
 
 err usagestore_open(struct database *d, const struct pricetable *prices, struct usagestore **out,
@@ -35,6 +62,7 @@ err usagestore_open(struct database *d, const struct pricetable *prices, struct 
     s->prices = prices;
     err e = vault_key_new(&s->names, info);
     e = e == ERR_OK ? vault_key_new(&s->tags, info) : e;
+    e = e == ERR_OK ? usagestore_currency(s, info) : e;
     if (e != ERR_OK) {
         usagestore_close(s);
         return e;
@@ -254,8 +282,9 @@ err usagestore_report(struct usagestore *s, const struct usagestore_query *query
     if (e == ERR_OK) {
         e = database_end(s->database, usagestore_report_in(s, query, days, models, &total, info), info);
     }
-    if (e == ERR_OK && !(document = json_pack("{s:O, s:O, s:o, s:s}", "days", days, "models", models, "totals",
-                                              usagestore_json(&total), "currency", s->prices->currency))) {
+    if (e == ERR_OK &&
+        !(document = json_pack("{s:O, s:O, s:o, s:s}", "days", days, "models", models, "totals",
+                               usagestore_json(&total), "currency", s->currency))) {
         e = usagestore_nomem(info);
     }
     json_decref(days);

@@ -14,7 +14,8 @@ enum { USAGESTORE_DAY_TEXT = 16 };
 
 struct usagestore;
 
-/* Over a database and prices that must outlive it. */
+/* Over a database and prices that must outlive it. The database keeps their currency. Without
+ * prices (NULL) it is for reports alone, in the currency that was kept ("": none was). */
 ERR_MUST_USE err usagestore_open(struct database *d, const struct pricetable *prices, struct usagestore **out,
                                  struct errinfo *info);
 void usagestore_close(struct usagestore *s); /* NULL is fine */

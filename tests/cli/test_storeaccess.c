@@ -138,6 +138,8 @@ static void what_may_not_have_been_meant_is_noted(void **state)
     (void)state;
     assert_int_equal(fathom("keys create --name Anna"), 0);
     assert_null(strstr(errs, "note:"));
+    assert_int_equal(fathom("keys create --name rich --balance 5"), 0);
+    assert_non_null(strstr(errs, "serve --prices"));
     assert_non_null(strstr(errs, "fathom keys renew"));
     assert_int_equal(fathom("keys create --name Anna --scope admin"), 0);
     assert_non_null(strstr(errs, "note: this key cannot chat"));
@@ -239,6 +241,7 @@ static void usage_is_told_by_day_key_and_model(void **state)
     assert_int_equal(fathom("usage"), 0);
     assert_non_null(strstr(out, "in all: 2 requests, 2000000 prompt tokens (10 of them out of the cache), 469134 completion"));
     assert_non_null(strstr(out, "2.469134"));
+    assert_non_null(strstr(out, "2.469134 EUR\n")); /* that of the prices the server had */
     assert_non_null(strstr(out, "reader"));
     assert_non_null(strstr(out, "████████████████████████\n"));
     assert_null(strstr(out, "old"));

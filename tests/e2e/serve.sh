@@ -33,6 +33,10 @@ hi='"messages":[{"role":"user","content":"hello"}],"max_tokens":4'
 reply=$(ask POST /v1/chat/completions "{\"messages\":[{\"role\":\"user\",\"content\":\"hello\"}],\"temperature\":0}")
 has serve_answers 'Hello! 你好 🐳' "$reply"
 
+has a_chat_without_a_key ' 201 ' "$(ask POST /api/chats '{"title":"x"}')"
+"$fathom" serve "$model" --no-store --port "$port" --sandbox off >"$work/o" 2>"$work/e" </dev/null
+has a_port_in_use_says_which_is_free 'another program listens there.*--port [0-9]+ is free' "$(cat "$work/e")"
+
 crowd=()
 for _ in $(seq 150); do
     exec {fd}<>"/dev/tcp/127.0.0.1/$port" && crowd+=("$fd")
@@ -79,6 +83,24 @@ has soon '^[0-3]$' $((SECONDS - start))
 exec 7>&-
 check serve_logs_nothing_else "" "$(cat "$work/err")"
 
+has serve_says_goodbye 'Fathom stops' "$(cat "$work/out")"
+
+# For others: where it is, and what whoever starts it should know.
+"$fathom" keys create --name anna --balance 5 --data "$work/data" >"$work/key" 2>&1
+"$fathom" serve "$model" --lan --host box.home --data "$work/data" --port 0 --cache 16 --threads 1 --sandbox off >"$work/out" 2>&1 &
+server=$!
+for _ in $(seq 200); do
+    grep -q 'Ctrl-C' "$work/out" && break
+    sleep 0.05
+done
+kill "$server"
+wait "$server"
+said=$(cat "$work/out")
+has others_find_it_by_its_name 'others .* http://box.home:[0-9]+' "$said"
+has it_warns_without_tls 'without TLS' "$said"
+has it_tells_of_chats_that_no_key_shows 'no key shows: 1.*' "$said"
+has it_tells_of_a_balance_that_never_falls 'never falls' "$said"
+
 wrong() { # name, status, pattern, options
     local name=$1 status=$2 pattern=$3
     shift 3
@@ -88,5 +110,16 @@ wrong() { # name, status, pattern, options
 }
 wrong a_model_that_is_none 1 'no-such-model' no-such-model --port 0
 wrong half_a_certificate 2 'tls-cert and --tls-key' "$model" --tls-cert /dev/null --port 0
+printf -- '-----BEGIN PRIVATE KEY-----\nAAAA\n' >"$work/key.pem"
+printf -- '-----BEGIN CERTIFICATE-----\nAAAA\n' >"$work/cert.pem"
+wrong a_key_for_a_certificate 2 'tls-cert: .*key.pem holds a PRIVATE KEY, and a CERTIFICATE was expected' \
+    "$model" --tls-cert "$work/key.pem" --tls-key "$work/cert.pem" --port 0
+wrong a_certificate_for_a_key 2 'tls-key: .*cert.pem holds a CERTIFICATE, and a PRIVATE KEY' \
+    "$model" --tls-cert "$work/cert.pem" --tls-key "$work/cert.pem" --port 0
+wrong a_certificate_that_is_none 2 'holds no PEM' "$model" --tls-cert "$model/config.json" --tls-key "$work/key.pem" --port 0
+wrong a_host_with_a_scheme 2 'a name alone, like fathom.home' "$model" --host http://foo --port 0
+wrong more_memory_than_there_is 2 'of memory is free' "$model" --cache 99999999 --port 0
+printf 'currency EUR\n* | 1\n' >"$work/prices"
+wrong prices_that_are_none 1 'prices: prices, line 2' "$model" --prices "$work/prices" --port 0
 wrong a_port_that_is_none 2 '65536' "$model" --port 65536
 exit "$failed"
