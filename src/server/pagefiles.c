@@ -12,6 +12,14 @@
     "'self'; "                                                                                     \
     "font-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
 
+static void pagefiles_headers(struct exchange *x)
+{
+    exchange_add_header(x, "Content-Security-Policy", PAGEFILES_POLICY);
+    exchange_add_header(x, "Permissions-Policy", "camera=(), microphone=(), geolocation=()");
+    exchange_add_header(x, "Cross-Origin-Opener-Policy", "same-origin");
+    exchange_add_header(x, "Cache-Control", "no-cache");
+}
+
 bool pagefiles_give(struct exchange *x)
 {
     const struct webasset *a = webassets_find(exchange_path(x));
@@ -20,11 +28,8 @@ bool pagefiles_give(struct exchange *x)
     if (!a || (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0)) {
         return false;
     }
-    exchange_add_header(x, "Content-Security-Policy", PAGEFILES_POLICY);
-    exchange_add_header(x, "Permissions-Policy", "camera=(), microphone=(), geolocation=()");
-    exchange_add_header(x, "Cross-Origin-Opener-Policy", "same-origin");
+    pagefiles_headers(x);
     exchange_add_header(x, "ETag", a->etag);
-    exchange_add_header(x, "Cache-Control", "no-cache");
     exchange_add_header(x, "Vary", "Accept-Encoding");
     if (known && strcmp(known, a->etag) == 0) {
         exchange_reply(x, 304, NULL, NULL);
@@ -34,5 +39,17 @@ bool pagefiles_give(struct exchange *x)
     } else {
         exchange_reply_static(x, 200, a->type, a->bytes, a->size);
     }
+    return true;
+}
+
+bool pagefiles_give_nothing(struct exchange *x)
+{
+    const struct webasset *a = webassets_find("/");
+    const char *accepted = exchange_header(x, "Accept");
+    if (!a || strcmp(exchange_method(x), "GET") != 0 || !accepted || !strstr(accepted, "text/html")) {
+        return false;
+    }
+    pagefiles_headers(x);
+    exchange_reply_static(x, 404, a->type, a->bytes, a->size);
     return true;
 }

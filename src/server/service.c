@@ -345,6 +345,9 @@ void service_handle(void *user, struct exchange *x, bool whole)
     if (!route_find(tables, n_tables, exchange_method(x), path, &match, allowed, &e)) {
         if (allowed[0]) {
             exchange_add_header(x, "Allow", allowed);
+        } else if (pagefiles_give_nothing(x)) {
+            metrics_request(s->metrics, 404);
+            return;
         }
         service_refuse(s, x, &e, false);
     } else if (!whole) {
