@@ -371,13 +371,23 @@ static err keystore_lookup(const struct keystore *s, const char *presented, int6
         return err_set(info, ERR_NOTFOUND, "this API key is not known here");
     }
     TRY(keystore_row(s, st, out, info));
-    TRY(keystore_refuse(out, now, info));
-    if (out->last_used == 0 || now < out->last_used || now - out->last_used >= KEYSTORE_USED_EVERY) {
-        out->last_used = now;
-        TRY(database_run(s->database, info, "UPDATE api_key SET last_used = ?2 WHERE id = ?1", "ti", out->id,
-                         now));
+    return keystore_refuse(out, now, info);
+}
+
+/* A disk that is full does not make the key a bad one. */
+static void keystore_use(struct keystore *s, struct keystore_key *k, int64_t now)
+{
+    struct errinfo info;
+    if (k->last_used != 0 && now >= k->last_used && now - k->last_used < KEYSTORE_USED_EVERY) {
+        return;
     }
-    return ERR_OK;
+    k->last_used = now;
+    if (database_begin(s->database, &info) == ERR_OK) {
+        err e = database_run(s->database, &info, "UPDATE api_key SET last_used = ?2 WHERE id = ?1", "ti", k->id,
+                             now);
+        e = database_end(s->database, e, &info);
+        (void)e;
+    }
 }
 
 err keystore_check(struct keystore *s, const char *presented, int64_t now, struct keystore_key *key,
@@ -391,6 +401,7 @@ err keystore_check(struct keystore *s, const char *presented, int64_t now, struc
     TRY(database_begin(s->database, info));
     err e = keystore_lookup(s, presented, now, &k, info);
     TRY(database_end(s->database, e, info));
+    keystore_use(s, &k, now);
     *key = k;
     return ERR_OK;
 }

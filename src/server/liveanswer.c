@@ -35,7 +35,7 @@ struct liveanswer {
     struct liveanswer *next;
     struct liveanswers *all;
     struct liveanswer_options is;
-    char owner[VAULT_ID + 1], id[VAULT_ID + 1];
+    char owner[VAULT_ID + 1], id[VAULT_ID + 1], chat[VAULT_ID + 1];
     struct answering *answering;
     struct strbuf reasoning, content; /* NUL-terminated */
     struct liveanswer_mark *marks;    /* [n_marks] */
@@ -46,6 +46,7 @@ struct liveanswer {
     size_t holders;                       /* readers whose exchange is not closed yet */
     double since, saved, thought_s, over; /* over: when it ended; 0: it runs */
     bool stop, cut, dirty; /* stop: a person wants no more; cut: nobody may have more */
+    bool forgotten;        /* its chat is gone */
     char *ending; /* the MESSAGE as stored, when over */
 };
 
@@ -249,7 +250,7 @@ static bool liveanswers_sweep(struct liveanswers *l)
     for (struct liveanswer **link = &l->first; *link;) {
         struct liveanswer *a = *link;
         if (a->over > 0 && a->holders == 0 &&
-            (l->stopping || now - a->over > LIVEANSWER_LINGER_S)) {
+            (l->stopping || a->forgotten || now - a->over > LIVEANSWER_LINGER_S)) {
             *link = a->next;
             liveanswer_free(a);
         } else {
@@ -348,6 +349,7 @@ static struct liveanswer *liveanswer_new(struct liveanswers *l, const struct liv
         a->is = *o;
         snprintf(a->owner, sizeof a->owner, "%s", o->owner);
         snprintf(a->id, sizeof a->id, "%s", o->id);
+        snprintf(a->chat, sizeof a->chat, "%s", o->chat);
         a->since = a->saved = progress_clock();
     }
     return a;
@@ -382,7 +384,7 @@ void liveanswer_begin(struct liveanswers *l, struct question *take_q,
 static struct liveanswer *liveanswer_find(struct liveanswers *l, const char *owner, const char *id)
 {
     for (struct liveanswer *a = l->first; a; a = a->next) {
-        if (strcmp(a->id, id) == 0 && strcmp(a->owner, owner) == 0) {
+        if (strcmp(a->id, id) == 0 && strcmp(a->owner, owner) == 0 && !a->forgotten) {
             return a;
         }
     }
@@ -406,6 +408,18 @@ void liveanswer_cut_all(struct liveanswers *l, const char *owner)
     pthread_mutex_lock(&l->lock);
     for (struct liveanswer *a = l->first; a; a = a->next) {
         a->cut = a->cut || strcmp(a->owner, owner) == 0;
+    }
+    pthread_mutex_unlock(&l->lock);
+    liveanswer_ring(l);
+}
+
+void liveanswer_forget(struct liveanswers *l, const char *owner, const char *chat)
+{
+    pthread_mutex_lock(&l->lock);
+    for (struct liveanswer *a = l->first; a; a = a->next) {
+        if (strcmp(a->owner, owner) == 0 && (!chat || strcmp(a->chat, chat) == 0)) {
+            a->stop = a->forgotten = true;
+        }
     }
     pthread_mutex_unlock(&l->lock);
     liveanswer_ring(l);

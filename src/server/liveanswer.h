@@ -19,6 +19,7 @@ void liveanswer_thread_stop(struct liveanswers *l);
 
 struct liveanswer_options {
     const char *owner, *id;      /* of the message; it is in the store, in state "writing" */
+    const char *chat;            /* that it is of */
     uint64_t number, partition;  /* caller.h */
     void (*done)(void *user, const char *owner, const struct answering_usage *usage, bool whole);
     void *user;
@@ -35,6 +36,8 @@ bool liveanswer_stream(struct liveanswers *l, const char *owner, const char *id,
 bool liveanswer_stop(struct liveanswers *l, const char *owner, const char *id);
 /* All of that owner's end as interrupted. */
 void liveanswer_cut_all(struct liveanswers *l, const char *owner);
+/* That chat of the owner's (NULL: all of them) was deleted: its answers end, and nobody reads them again. */
+void liveanswer_forget(struct liveanswers *l, const char *owner, const char *chat);
 bool liveanswer_answer_now(struct liveanswers *l, const char *owner, const char *id);
 
 #endif

@@ -184,10 +184,12 @@ static void pageanswers_begin(struct service *s, const struct exchange *x, struc
                               int think, const char *id)
 {
     const struct caller *who = exchange_caller(x);
-    bool temporary = json_is_true(json_object_get(json_object_get(take_q->document, "chat"), "temporary"));
+    const json_t *chat = json_object_get(take_q->document, "chat");
+    bool temporary = json_is_true(json_object_get(chat, "temporary"));
     pageanswers_think(s, take_q, think);
     const struct liveanswer_options o = {.owner = who->owner,
                                          .id = id,
+                                         .chat = pageanswers_string(chat, "id"),
                                          .number = caller_number(who, s->secret),
                                          .partition = service_page_partition(s, who->owner, temporary),
                                          .done = pageanswers_done,

@@ -101,6 +101,7 @@ static void pagechats_delete(struct service *s, struct exchange *x, const struct
     struct errinfo info = {0};
     err e = chatstore_delete(s->chats, pagechats_owner(x), m->parts[0], &info);
     if (e == ERR_OK) {
+        liveanswer_forget(s->live, pagechats_owner(x), m->parts[0]);
         service_forget(s, pagechats_owner(x));
     }
     pagechats_done(s, x, e, 204, NULL, &info);
@@ -116,6 +117,7 @@ static void pagechats_delete_all(struct service *s, struct exchange *x, const st
                 : err_set(&info, ERR_ARGUMENT,
                           "deleting every chat needs ?all=yes, so that it is no slip");
     if (e == ERR_OK) {
+        liveanswer_forget(s->live, pagechats_owner(x), NULL);
         service_forget(s, pagechats_owner(x));
     }
     pagechats_done(s, x, e, 204, NULL, &info);

@@ -45,28 +45,40 @@ static void pagesession_token(const struct service *s, const struct keystore_key
     snprintf(out + n, PAGESESSION_TOKEN + 1 - n, ".%s", mac);
 }
 
+/* What a token of ours says, and whose key that is. */
+struct pagesession_claim {
+    struct keystore_key key;
+    int64_t until;
+    const char *name; /* of the session: where the token has its keyed hash */
+};
+
+/* False: none of ours, or over. */
+static bool pagesession_read(const struct service *s, const char *token, struct pagesession_claim *out)
+{
+    struct errinfo info = {0};
+    char head[VAULT_ID + 1 + 16 + 1], mac[2 * PAGESESSION_MAC + 1], id[VAULT_ID + 1];
+    if (!token || strlen(token) != PAGESESSION_TOKEN) {
+        return false;
+    }
+    snprintf(head, sizeof head, "%.*s", (int)sizeof head - 1, token);
+    snprintf(id, sizeof id, "%.*s", VAULT_ID, token);
+    if (keystore_get(s->keys, id, &out->key, &info) != ERR_OK || !keystore_good(&out->key, service_now())) {
+        return false;
+    }
+    out->until = (int64_t)strtoull(head + VAULT_ID + 1, NULL, 16);
+    out->name = token + sizeof head;
+    pagesession_mac(s, head, &out->key, mac);
+    return sodium_memcmp(mac, out->name, 2 * PAGESESSION_MAC) == 0 && out->until >= service_now();
+}
+
 bool pagesession_cookie(void *user, const char *token, struct caller *out)
 {
     struct service *s = user;
-    struct keystore_key key;
-    struct errinfo info = {0};
-    char head[VAULT_ID + 1 + 16 + 1], mac[2 * PAGESESSION_MAC + 1], id[VAULT_ID + 1];
-    if (strlen(token) != PAGESESSION_TOKEN) {
+    struct pagesession_claim claim;
+    if (!pagesession_read(s, token, &claim) || signedout_has(s->signedout, claim.name)) {
         return false;
     }
-    memcpy(head, token, sizeof head - 1);
-    head[sizeof head - 1] = '\0';
-    memcpy(id, token, VAULT_ID);
-    id[VAULT_ID] = '\0';
-    if (keystore_get(s->keys, id, &key, &info) != ERR_OK || !keystore_good(&key, service_now())) {
-        return false;
-    }
-    pagesession_mac(s, head, &key, mac);
-    if (sodium_memcmp(mac, token + sizeof head, 2 * PAGESESSION_MAC) != 0 ||
-        (int64_t)strtoull(head + VAULT_ID + 1, NULL, 16) < service_now()) {
-        return false;
-    }
-    service_caller(&key, out);
+    service_caller(&claim.key, out);
     return true;
 }
 
@@ -96,8 +108,13 @@ static void pagesession_login(struct service *s, struct exchange *x, const struc
     const char *secret = json_string_value(json_object_get(body, "key"));
     if (result != ERR_OK || !secret) {
         apierror_set(&e, 400, "missing", "key", "key is missing");
-    } else if (keystore_check(s->keys, secret, service_now(), &key, &info) != ERR_OK) {
-        apierror_set(&e, 401, "invalid_api_key", "key", "%s", info.message);
+    } else {
+        result = keystore_check(s->keys, secret, service_now(), &key, &info);
+        if (result == ERR_NOTFOUND) {
+            apierror_set(&e, 401, "invalid_api_key", "key", "%s", info.message);
+        } else if (result != ERR_OK) {
+            apierror_from(&e, result, &info);
+        }
     }
     json_decref(body);
     if (e.status) {
@@ -114,8 +131,19 @@ static void pagesession_login(struct service *s, struct exchange *x, const struc
 
 static void pagesession_logout(struct service *s, struct exchange *x, const struct route_match *m)
 {
+    const char *token = exchange_cookie(x, "fathom_session");
+    struct pagesession_claim claim;
+    struct errinfo info = {0};
+    struct apierror e = {0};
     (void)m;
+    bool ours = pagesession_read(s, token, &claim);
+    err result = ours ? signedout_add(s->signedout, claim.name, claim.until, &info) : ERR_OK;
     pagesession_set(s, x, "", 0);
+    if (result != ERR_OK) {
+        apierror_from(&e, result, &info);
+        service_refuse(s, x, &e, false);
+        return;
+    }
     metrics_request(s->metrics, 204);
     exchange_reply(x, 204, NULL, NULL);
 }

@@ -91,6 +91,7 @@ static err service_open_store(struct service *s, struct errinfo *info)
     TRY(service_secret(s, info));
     TRY(chatstore_open(s->database, true, &s->chats, info));
     TRY(keystore_open(s->database, &s->keys, info));
+    TRY(signedout_open(s->database, service_now(), &s->signedout, info));
     TRY(service_read_prices(s, info));
     TRY(usagestore_open(s->database, &s->prices, &s->usage, info));
     return ratelimit_new(&s->limits, info);
@@ -304,6 +305,7 @@ void service_free(struct service *s)
         ratelimit_free(s->limits);
         usagestore_close(s->usage);
         chatstore_close(s->chats);
+        signedout_close(s->signedout);
         keystore_close(s->keys);
         database_close(s->database);
         tokentrie_free(s->trie);

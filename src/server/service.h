@@ -11,6 +11,7 @@
 #include "server/liveanswer.h"
 #include "server/pdftext.h"
 #include "server/ratelimit.h"
+#include "server/signedout.h"
 #include "server/usagestore.h"
 #include "server/httpserver.h"
 #include "server/metrics.h"
@@ -47,6 +48,7 @@ struct service {
     struct pricetable prices;
     struct ratelimit *limits;
     struct liveanswers *live;
+    struct signedout *signedout;
     pthread_mutex_t answers_lock;
     struct service_answer *answers; /* of the API, under way */
     struct vault_key *page_key; /* of cached pages on disk */

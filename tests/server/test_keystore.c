@@ -234,12 +234,25 @@ static void neither_key_nor_name_is_in_any_file(void **state)
     assert_true(storefixture_grep(&f, key.id, VAULT_ID));
 }
 
+/* When it was last used is written where there is room; the key is good without. */
+static void a_disk_that_takes_nothing_refuses_no_key(void **state)
+{
+    (void)state;
+    struct keystore_key found;
+    assert_int_equal(create("{'name':'laptop'}", 1000), ERR_OK);
+    static const char full[] = "CREATE TEMP TRIGGER full BEFORE UPDATE ON api_key BEGIN SELECT RAISE(ABORT, 'full'); END";
+    assert_int_equal(sqlite3_exec(database_handle(f.database), full, NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(keystore_check(keys, secret, 9000000, &found, &f.info), ERR_OK);
+    assert_string_equal(found.id, key.id);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_key_is_known_by_its_secret_alone), TEST(two_keys_are_two),
+        TEST(a_disk_that_takes_nothing_refuses_no_key),
         TEST(a_revoked_or_expired_key_opens_nothing),
         TEST(a_renewed_key_has_its_owner_and_another_secret), TEST(a_name_will_do_where_it_is_the_only_one),
         TEST(every_field_is_kept),

@@ -111,6 +111,26 @@ static void test_leaving_and_coming_back(void **state)
     free(id);
 }
 
+/* What it said is gone with its chat, for late readers, too. */
+static void test_answers_of_deleted_chats(void **state)
+{
+    static const char *const deletions[] = {"", NULL}; /* of that chat; of all */
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        char path[200], *id = pagefixture_chat(&chat, "", "{}");
+        char *over = pagefixture_say(&chat, "", id, "{'content':'hello','settings':{'temperature':0}}", NULL);
+        json_decref(pagefixture_stream(&chat, "", over, "").end);
+        char *running = pagefixture_say(&chat, "", id, LONG, NULL);
+        pagefixture_do(&chat, "", 204, "DELETE",
+                       deletions[i] ? pagefixture_path(path, "chats", id, "") : "/api/chats?all=yes", "");
+        pagefixture_do(&chat, "", 404, "GET", pagefixture_path(path, "answers", over, "/stream"), "");
+        pagefixture_do(&chat, "", 404, "GET", pagefixture_path(path, "answers", running, "/stream"), "");
+        free(running);
+        free(over);
+        free(id);
+    }
+}
+
 /* Stopping keeps the text; what is over is stopped without a mistake. */
 static void test_stopping(void **state)
 {
@@ -271,6 +291,7 @@ int main(void)
         cmocka_unit_test(test_a_turn_is_answered),
         cmocka_unit_test(test_late_readers),
         cmocka_unit_test(test_leaving_and_coming_back),
+        cmocka_unit_test(test_answers_of_deleted_chats),
         cmocka_unit_test(test_stopping),
         cmocka_unit_test(test_branches),
         cmocka_unit_test(test_another_answer_is_another),

@@ -180,6 +180,8 @@ static void test_signing_in_and_out(void **state)
     assert_non_null(strstr(value, "fathom_session=;"));
     assert_non_null(strstr(value, "Max-Age=0"));
     rawclient_free(&r);
+    pagefixture_do(&f, cookie, 401, "GET", "/api/chats", ""); /* the cookie is no good to who kept it */
+    pagefixture_do(&f, cookie, 204, "POST", "/api/logout", "");
 }
 
 /* Who may not chat is somebody all the same, and sees what the scopes are for. */
