@@ -28,19 +28,27 @@ void bpe_deinit(struct bpe *b); /* a zeroed struct is fine */
  * At most n_rules calls; ids and ranks are not negative. */
 void bpe_add(struct bpe *b, int32_t left, int32_t right, int32_t rank, int32_t id);
 
+enum { BPE_MAX = 1 << 30 }; /* ids of one piece */
+
 /* Scratch memory of merging, reused from piece to piece; one per thread. Zeroed at first. */
 struct bpe_symbol;
 struct bpe_candidate;
+struct bpe_run;
+struct bpe_end;
 struct bpe_work {
-    struct bpe_symbol *symbols;
+    struct bpe_symbol *symbols;       /* [cap_symbols] */
+    struct bpe_candidate *candidates; /* [2 * cap_symbols] */
     size_t cap_symbols;
-    struct bpe_candidate *heap;
+    int32_t free; /* the first of the candidates that are none; -1: all are */
+    struct bpe_run *heap;
     size_t n_heap, cap_heap;
+    struct bpe_end *ends; /* [mask_ends + 1] by rank */
+    size_t cap_ends, mask_ends;
 };
 void bpe_work_deinit(struct bpe_work *w);
 
 /* Merges the ids in place; *n is their number before and after. O(n log n). ERR_NOMEM leaves ids as
- * they were; n is below 2^31. */
+ * they were; n is at most BPE_MAX. */
 ERR_MUST_USE err bpe_merge(const struct bpe *b, struct bpe_work *w, int32_t *ids, size_t *n);
 
 #endif

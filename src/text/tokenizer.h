@@ -103,7 +103,7 @@ void tokenizer_ids_deinit(struct tokenizer_ids *ids);
 
 /* Appends the ids of `text` (any bytes; invalid UTF-8 is encoded byte by byte, never lost). A byte
  * that the vocabulary has no token for gives no id, as in the `tokenizers` library: SmolLM2 lacks 21,
- * among them six control characters. Nothing is appended on error; texts of 2 GiB are ERR_LIMIT.
+ * among them six control characters. Nothing is appended on error; texts over 1 GiB are ERR_LIMIT.
  * `specials` false: added tokens are not recognised, so user text cannot become a control token.
  * true: added tokens are matched first, longest at each place, as the `tokenizers` library does.
  * Never adds bos. */

@@ -162,9 +162,9 @@ static err tokenizer_encode_all(struct tokenizer_encode *e, const char *text, si
 err tokenizer_encode(const struct tokenizer *t, const char *text, size_t len, bool specials,
                      struct tokenizer_ids *out, struct errinfo *info)
 {
-    if (len > INT32_MAX) {
+    if (len > BPE_MAX) {
         return err_set(info, ERR_LIMIT, "the text has %zu bytes; at most %d can be tokenized at once",
-                       len, INT32_MAX);
+                       len, BPE_MAX);
     }
     struct tokenizer_encode e = {.t = t, .out = out};
     size_t before = out->len;

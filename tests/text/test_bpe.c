@@ -49,11 +49,12 @@ static void merging_equals_the_definition_at_every_length(void **state)
         struct rule rules[RULES];
         struct bpe b;
         size_t n_rules = 1 + (size_t)(rng_u64(&r) % RULES);
+        int32_t step = round % 3 == 0 ? 1 : 1024; /* ranks that share all their low bits, too */
         assert_int_equal(bpe_init(&b, n_rules, rng_u64(&r)), ERR_OK);
         for (size_t i = 0; i < n_rules; i++) { /* rules may even lead back to their own parts */
             rules[i] = (struct rule){(int32_t)(rng_u64(&r) % IDS), (int32_t)(rng_u64(&r) % IDS),
                                      (int32_t)(rng_u64(&r) % IDS)};
-            bpe_add(&b, rules[i].left, rules[i].right, (int32_t)i, rules[i].made);
+            bpe_add(&b, rules[i].left, rules[i].right, (int32_t)i * step, rules[i].made);
             for (size_t k = 0; k < i; k++) { /* the later of two rules for one pair counts */
                 if (rules[k].left == rules[i].left && rules[k].right == rules[i].right) {
                     rules[k].left = -1;
@@ -83,15 +84,40 @@ static void a_failed_allocation_leaves_the_ids(void **state)
     size_t n = 100;
     assert_int_equal(bpe_init(&b, 1, 0), ERR_OK);
     bpe_add(&b, 0, 0, 0, 1);
-    for (size_t k = 1; k <= 2; k++) {
+    for (size_t k = 1; k <= 4; k++) {
         mem_fault(k, 0);
         assert_int_equal(bpe_merge(&b, &work, ids, &n), ERR_NOMEM);
         mem_fault(0, 0);
         assert_int_equal(n, 100);
         assert_int_equal(ids[0], 0);
+        bpe_work_deinit(&work);
     }
     assert_int_equal(bpe_merge(&b, &work, ids, &n), ERR_OK);
     assert_int_equal(n, 50);
+    bpe_work_deinit(&work);
+    bpe_deinit(&b);
+}
+
+/* A word of a million letters is no different. */
+static void a_long_word_is_merged_in_pairs(void **state)
+{
+    (void)state;
+    enum { LETTERS = 1 << 20, LEVELS = 12 };
+    struct bpe b;
+    struct bpe_work work = {0};
+    int32_t *ids = mem_calloc(LETTERS + 3, sizeof *ids);
+    size_t n = LETTERS + 3;
+    assert_non_null(ids);
+    assert_int_equal(bpe_init(&b, LEVELS, 7), ERR_OK);
+    for (int32_t i = 0; i < LEVELS; i++) {
+        bpe_add(&b, i, i, i, i + 1);
+    }
+    assert_int_equal(bpe_merge(&b, &work, ids, &n), ERR_OK);
+    assert_int_equal(n, (LETTERS >> LEVELS) + 2);
+    for (size_t i = 0; i < n; i++) {
+        assert_int_equal(ids[i], i < LETTERS >> LEVELS ? LEVELS : i + 2 == n ? 1 : 0);
+    }
+    mem_free(ids);
     bpe_work_deinit(&work);
     bpe_deinit(&b);
 }
@@ -100,6 +126,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(merging_equals_the_definition_at_every_length),
+        cmocka_unit_test(a_long_word_is_merged_in_pairs),
         cmocka_unit_test(a_failed_allocation_leaves_the_ids),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
