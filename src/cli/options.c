@@ -18,22 +18,32 @@ static bool options_is_operand(const struct options_row *row)
     return row->type == OPTIONS_OPERAND || row->type == OPTIONS_REQUIRED;
 }
 
-/* The row called `name` (n bytes long), or NULL with a suggestion in info. */
+/* The option called `name` (n bytes long), or NULL. */
+static const struct options_row *options_named(const struct options *spec, const char *name,
+                                               size_t n)
+{
+    for (size_t i = 0; i < spec->n_rows; i++) {
+        const struct options_row *row = &spec->rows[i];
+        if (!options_is_operand(row) && strlen(row->name) == n && memcmp(row->name, name, n) == 0) {
+            return row;
+        }
+    }
+    return NULL;
+}
+
+/* The same, with a suggestion in info. */
 static const struct options_row *options_find(const struct options *spec, const char *name, size_t n,
                                               struct errinfo *info)
 {
     const char *names[OPTIONS_ROWS_MAX + 1] = {"help"};
+    const struct options_row *row = options_named(spec, name, n);
     size_t n_names = 1;
+    if (row) {
+        return row;
+    }
     for (size_t i = 0; i < spec->n_rows; i++) {
-        const struct options_row *row = &spec->rows[i];
-        if (options_is_operand(row)) {
-            continue;
-        }
-        if (strlen(row->name) == n && memcmp(row->name, name, n) == 0) {
-            return row;
-        }
-        if (n_names <= OPTIONS_ROWS_MAX) {
-            names[n_names++] = row->name;
+        if (!options_is_operand(&spec->rows[i])) {
+            names[n_names++] = spec->rows[i].name; /* options_parse has counted them */
         }
     }
     char word[SUGGEST_WORD_MAX + 1];
@@ -182,7 +192,11 @@ static err options_word(const struct options *spec, const char *word, bool *seen
             return options_set(&spec->rows[i], word, info);
         }
     }
-    return err_set(info, ERR_ARGUMENT, "unexpected argument \"%s\"", word);
+    const struct options_row *text = options_named(spec, "prompt", 6);
+    return err_set(info, ERR_ARGUMENT,
+                   text ? "unexpected argument \"%s\"; text goes with --prompt \"%s\""
+                        : "unexpected argument \"%s\"",
+                   word, word);
 }
 
 err options_parse(const struct options *spec, int argc, char **argv, struct errinfo *info)

@@ -97,6 +97,7 @@ expect bench_goes_on_when_the_peer_fails_and_fails_at_its_end 1 '"name": "tg2"' 
     --peer "$FATHOM_MODELS/python3"
 expect pull_of_nonsense_is_wrong_usage 2 '' 'neither a name' "$fathom" pull nonsense
 expect an_empty_prompt_is_wrong_usage 2 '' 'the prompt is empty' "$fathom" run $model --prompt ''
+expect text_without_its_option_is_told_where_it_goes 2 '' 'text goes with --prompt "hi"' "$fathom" run $model hi
 expect logprobs_need_json 2 '' 'add --json' "$fathom" run $model --prompt hello --logprobs 2
 cp -r tests/golden/model/llama-tied "$FATHOM_MODELS/nan"
 header=$((8 + $(od -An -tu8 -N8 "$FATHOM_MODELS/nan/model.safetensors")))
