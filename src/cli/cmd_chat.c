@@ -16,8 +16,19 @@ struct cmd_chat {
     struct settings settings;
     const char *system, *load;
     size_t max_tokens;
-    bool think, no_history;
+    bool think, keep_history;
 };
+
+static void cmd_chat_tell_history(const struct cmd_chat *chat, const char *path)
+{
+    if (chat->keep_history && path) {
+        printf("What you type is kept as plain text in %s.\n", path);
+    } else if (path) {
+        printf("What you type is forgotten at the end. What was kept before is in %s.\n", path);
+    } else {
+        puts("What you type is forgotten at the end (--keep-history keeps it).");
+    }
+}
 
 static void cmd_chat_greet(const struct cmd_chat *chat, const struct repl *r)
 {
@@ -29,6 +40,7 @@ static void cmd_chat_greet(const struct cmd_chat *chat, const struct repl *r)
     if (doubt) {
         puts(doubt);
     }
+    cmd_chat_tell_history(chat, lineinput_history(r->input));
     if (r->format == CHAT_PLAIN && !doubt) {
         puts("This is a base model without a chat format: it continues your text.");
     }
@@ -51,7 +63,7 @@ static err cmd_chat_talk(struct cmd_chat *c, struct repl *r, struct errinfo *inf
         return err_set(info, ERR_ARGUMENT, "--think: a model of format %s does not think",
                        chat_format_name(r->format));
     }
-    TRY(lineinput_open(r->interactive, !c->no_history, &r->input, info));
+    TRY(lineinput_open(r->interactive, c->keep_history, &r->input, info));
     if (r->interactive) {
         cmd_chat_greet(c, r);
     }
@@ -104,7 +116,8 @@ int cmd_chat(int argc, char **argv)
         options_size("max-tokens", "N", 1, (size_t)1 << 24, &c.max_tokens,
                      "longest answer (the rest of the context)"),
         options_flag("think", &c.think, "let a model think that can (/think on)"),
-        options_flag("no-history", &c.no_history, "keep no history file of what is typed"),
+        options_flag("keep-history", &c.keep_history,
+                     "keep what is typed for the next time, as plain text in a file of yours"),
     };
     memcpy(rows + n, mine, sizeof mine);
     n += CMD_CHAT_ROWS;

@@ -22,7 +22,8 @@ enum { LINEINPUT_MAX = 16 << 20, LINEINPUT_HISTORY = 1000 };
 struct lineinput {
     EditLine *edit; /* NULL: plain lines from stdin */
     History *history;
-    char *history_path; /* NULL: not kept */
+    char *history_path; /* NULL: none */
+    bool keep;
     const char *prompt;
     bool dropped; /* the last Ctrl-C threw away something typed */
     struct strbuf line, message;
@@ -68,7 +69,7 @@ static int lineinput_char(EditLine *edit, wchar_t *out)
     }
 }
 
-static char *lineinput_history_path(void)
+static char *lineinput_history_path(bool make)
 {
     const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
     char dir[4096];
@@ -79,7 +80,7 @@ static char *lineinput_history_path(void)
     } else {
         return NULL;
     }
-    return file_make_dirs(dir, NULL) == ERR_OK ? file_join(dir, "chat_history") : NULL;
+    return make && file_make_dirs(dir, NULL) != ERR_OK ? NULL : file_join(dir, "chat_history");
 }
 
 static err lineinput_open_edit(struct lineinput *in, bool keep, struct errinfo *info)
@@ -101,10 +102,9 @@ static err lineinput_open_edit(struct lineinput *in, bool keep, struct errinfo *
     el_set(in->edit, EL_HIST, history, in->history);
     el_set(in->edit, EL_GETCFN, lineinput_char);
     el_set(in->edit, EL_BIND, "^R", "em-inc-search-prev", NULL);
-    if (keep) {
-        in->history_path = lineinput_history_path();
-    }
-    if (in->history_path) {
+    in->keep = keep;
+    in->history_path = lineinput_history_path(keep);
+    if (in->history_path && keep) {
         history(in->history, &event, H_LOAD, in->history_path);
     }
     return ERR_OK;
@@ -131,7 +131,7 @@ void lineinput_close(struct lineinput *in)
     if (!in) {
         return;
     }
-    if (in->history_path) {
+    if (in->history_path && in->keep) {
         history(in->history, &event, H_SAVE, in->history_path);
     }
     if (in->edit) {
@@ -144,6 +144,12 @@ void lineinput_close(struct lineinput *in)
     strbuf_deinit(&in->line);
     strbuf_deinit(&in->message);
     mem_free(in);
+}
+
+const char *lineinput_history(const struct lineinput *in)
+{
+    return in->history_path && (in->keep || file_exists(in->history_path)) ? in->history_path
+                                                                           : NULL;
 }
 
 static err lineinput_line_edit(struct lineinput *in)

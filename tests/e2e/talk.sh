@@ -69,6 +69,19 @@ has chat_says_when_the_context_is_full 'context of 30 tokens is full: /clear' "$
 printf 'hello\nagain\n' | chat --context 50 >"$work/out"
 has chat_refuses_what_does_not_fit 'has 68 tokens and the context holds 50' "$(cat "$work/stderr")"
 check chat_is_plain_in_a_pipe 0 "$(printf 'hello\nagain\n' | chat | grep -c $'\033')"
+if script -qec true /dev/null >/dev/null 2>&1 </dev/null; then
+    history=$work/state/fathom/chat_history
+    typed() { # what a terminal shows when somebody types something; options
+        printf 'canaryQ8\n/exit\n' | XDG_STATE_HOME=$work/state TERM=xterm timeout 20 \
+            script -qec "$fathom chat $model --temperature 0 --max-tokens 3 --threads 1 $*" /dev/null
+    }
+    has chat_says_that_what_is_typed_is_forgotten 'forgotten at the end \(--keep-history' "$(typed)"
+    check and_it_is "" "$(grep -rl canaryQ8 "$work/state" 2>/dev/null)"
+    has chat_says_where_what_is_typed_is_kept "kept as plain text in $history" "$(typed --keep-history)"
+    check and_there_it_is "$history" "$(grep -rl canaryQ8 "$work/state")"
+    has chat_says_what_was_kept_before "What was kept before is in $history" "$(typed)"
+    rm -r "$work/state"
+fi
 check chat_keeps_no_history_in_a_pipe no "$([ -e "$work/state/fathom/chat_history" ] && echo yes || echo no)"
 
 check run_answers_a_prompt "$hello" "$("$fathom" run $model --prompt hello --temperature 0)"

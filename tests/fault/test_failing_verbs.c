@@ -82,7 +82,7 @@ static const struct line LINES[] = {
                    session}, 50, 3},
     {"run_folder", {"run", FOLDER, "--prompt", "hello", "--threads", "1", "--max-tokens", "3", "--json"},
      500, 37},
-    {"chat", {"chat", FOLDER, "--threads", "1", "--temperature", "0", "--max-tokens", "3", "--no-history"},
+    {"chat", {"chat", FOLDER, "--threads", "1", "--temperature", "0", "--max-tokens", "3"},
      500, 37},
     {"eval_perplexity", {"eval", model, "--threads", "1", "--perplexity", text, "--context", "16",
                          "--stride", "8", "--json"}, 50, 1},
