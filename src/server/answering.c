@@ -58,27 +58,32 @@ struct answering {
 
 /* ---- What is asked. ---- */
 
+/* The formats whose models know tools, "a, b, c". */
+static const char *answering_callers(char out[256])
+{
+    size_t n = 0;
+    for (enum chat_format f = 0; f < CHAT_FORMATS; f++) {
+        if (chat_can_call(f) && n < 200) {
+            n += (size_t)snprintf(out + n, 256 - n, "%s%s", n ? ", " : "", chat_format_name(f));
+        }
+    }
+    return out;
+}
+
 static bool answering_check_chat(const struct answering_model *m, const struct question *q,
                                  struct apierror *e)
 {
-    const char *format = chat_format_name(m->format);
     if (m->format == CHAT_PLAIN) {
         return apierror_set(
             e, 400, "unsupported", "messages",
             "this model knows no conversations: it only goes on with a text (/v1/completions)");
     }
     if (q->n_tools > 0 && !chat_can_call(m->format)) {
+        char known[256];
         return apierror_set(e, 400, "unsupported", "tools",
-                            "models of chat format %s know no tools", format);
-    }
-    if (q->think_asked && q->think != CHAT_NO_THINKING && !chat_can_think(m->format)) {
-        return apierror_set(e, 400, "unsupported", "thinking",
-                            "models of chat format %s cannot think", format);
-    }
-    if (q->think_asked && q->think == CHAT_NO_THINKING && chat_can_think(m->format) &&
-        !chat_can_skip_thinking(m->format)) {
-        return apierror_set(e, 400, "unsupported", "thinking",
-                            "models of chat format %s always think", format);
+                            "this model knows no tools (chat format %s); those of the formats %s do: "
+                            "`fathom list --catalogue` marks them",
+                            chat_format_name(m->format), answering_callers(known));
     }
     return true;
 }

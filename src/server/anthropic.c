@@ -281,18 +281,15 @@ static bool anthropic_tools(struct question *q, const json_t *tools, struct apie
     q->tools = question_alloc(q, n, sizeof *q->tools, e);
     for (size_t i = 0; i < n && q->tools; i++) {
         const json_t *tool = json_array_get(tools, i);
+        const char *type = anthropic_type(tool);
         char where[FIELDS_PATH];
         fields_item(where, "tools", i);
-        if (*anthropic_type(tool) && strcmp(anthropic_type(tool), "custom") != 0) {
-            return apierror_set(e, 400, "unsupported", where,
-                                "%s is of type \"%.40s\"; this server runs no tools of its own",
-                                where, anthropic_type(tool));
-        }
-        if (!openaichat_tool(q, tool, where, &q->tools[i], e)) {
+        bool known = !*type || strcmp(type, "custom") == 0;
+        if (!(known ? openaichat_tool(q, tool, where, &q->tools[q->n_tools++], e)
+                    : openaichat_leave_tool(q, where, type, e))) {
             return false;
         }
     }
-    q->n_tools = n;
     return q->tools != NULL;
 }
 
@@ -327,28 +324,28 @@ static bool anthropic_choice(struct question *q, const json_t *choice, struct ap
 static bool anthropic_thinking(struct question *q, const json_t *thinking, struct apierror *e)
 {
     const char *type = anthropic_type(thinking);
-    q->think_asked = strcmp(type, "enabled") == 0;
-    if (!q->think_asked && strcmp(type, "adaptive") != 0 && strcmp(type, "disabled") != 0) {
+    bool off = strcmp(type, "disabled") == 0;
+    if (!off && strcmp(type, "enabled") != 0 && strcmp(type, "adaptive") != 0) {
         return apierror_set(e, 422, "invalid_value", "thinking.type",
                             "thinking.type is \"%.40s\"; expected enabled, adaptive or disabled",
                             type);
     }
-    q->think = type[0] == 'd' ? CHAT_NO_THINKING : CHAT_THINKING;
     const json_t *budget = json_object_get(thinking, "budget_tokens");
     if (budget && !json_is_null(budget) && (!json_is_integer(budget) || json_integer_value(budget) < 1)) {
         return apierror_set(e, 422, "out_of_range", "thinking.budget_tokens",
                             "thinking.budget_tokens is no whole number above 0");
     }
     q->think_tokens = (size_t)json_integer_value(budget);
-    return true;
+    return question_think(q, off ? CHAT_NO_THINKING : CHAT_THINKING, "thinking", e);
 }
 
 static bool anthropic_output(struct question *q, const json_t *output, struct apierror *e)
 {
     const char *effort = json_string_value(json_object_get(output, "effort"));
     const json_t *format = json_object_get(output, "format");
-    if (effort && q->think != CHAT_NO_THINKING &&
-        !openaichat_effort(q, effort, "output_config.effort", e)) {
+    if (effort && !(q->think == CHAT_NO_THINKING
+                        ? fields_ignore("output_config.effort", &q->unknown, e)
+                        : openaichat_effort(q, effort, "output_config.effort", e))) {
         return false;
     }
     if (!format || json_is_null(format)) {

@@ -133,18 +133,15 @@ static int anthropicreply_add_calls(json_t *blocks, const struct wirereply_choic
     int failed = 0;
     for (size_t i = 0; i < c->n_calls && !failed; i++) {
         const struct wirereply_call *call = &c->calls[i];
+        if (!call->whole) { /* half a call is none: its input would lack what the tool needs */
+            continue;
+        }
         json_t *input = call->arguments.len > 0
                             ? json_loadb(call->arguments.data, call->arguments.len, 0, NULL)
                             : json_object();
-        if (call->broken) {
-            json_decref(input);
-            continue;
-        }
-        /* Arguments that were cut off are no JSON; an empty object then, and stop_reason says why.
-         */
         failed = json_array_append_new(blocks, json_pack("{s:s, s:s, s:s, s:o}", "type", "tool_use",
                                                          "id", call->id, "name", call->name,
-                                                         "input", input ? input : json_object()));
+                                                         "input", input));
     }
     return failed;
 }

@@ -142,7 +142,7 @@ static const struct fields_row *fields_find(const struct fields *f, const char *
     return NULL;
 }
 
-static bool fields_unknown(const char *path, struct strbuf *unknown, struct apierror *e)
+bool fields_ignore(const char *path, struct strbuf *unknown, struct apierror *e)
 {
     if (!unknown) {
         return apierror_set(e, 400, "unknown_parameter", path,
@@ -179,7 +179,7 @@ bool fields_read(const struct fields *f, const json_t *object, const char *where
         if (r && !json_is_null(value) && !fields_value(r, path, value, into, e)) {
             return false;
         }
-        if ((!r || r->type == FIELDS_IGNORED) && !fields_unknown(path, unknown, e)) {
+        if ((!r || r->type == FIELDS_IGNORED) && !fields_ignore(path, unknown, e)) {
             return false;
         }
     }

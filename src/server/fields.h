@@ -50,6 +50,9 @@ struct fields {
 bool fields_read(const struct fields *f, const json_t *object, const char *where, void *into,
                  struct strbuf *unknown, struct apierror *e);
 
+/* Adds a path to `unknown`, which becomes a header; NULL: it is refused. False: *e. */
+bool fields_ignore(const char *path, struct strbuf *unknown, struct apierror *e);
+
 /* "messages" and 2 → "messages[2]" in `out`, cut where it is too long. */
 enum { FIELDS_PATH = 192 };
 const char *fields_item(char out[FIELDS_PATH], const char *where, size_t i);

@@ -2,6 +2,7 @@
 #include "server/openaichat.h"
 
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -277,6 +278,13 @@ bool openaichat_tool(struct question *q, const json_t *definition, const char *w
     return !f.parameters || out->parameters;
 }
 
+bool openaichat_leave_tool(struct question *q, const char *where, const char *type, struct apierror *e)
+{
+    char path[FIELDS_PATH + 64];
+    snprintf(path, sizeof path, "%s (%.40s)", where, type);
+    return fields_ignore(path, &q->unknown, e);
+}
+
 static bool openaichat_tools(struct question *q, const json_t *tools, struct apierror *e)
 {
     size_t n = json_array_size(tools);
@@ -380,8 +388,7 @@ bool openaichat_effort(struct question *q, const char *word, const char *path, s
                    {"max", CHAT_THINKING_MAX}, {"ultra", CHAT_THINKING_MAX}};
     for (size_t i = 0; i < sizeof efforts / sizeof *efforts; i++) {
         if (strcmp(word, efforts[i].word) == 0) {
-            q->think = efforts[i].think;
-            return true;
+            return question_think(q, efforts[i].think, path, e);
         }
     }
     return apierror_set(
@@ -405,13 +412,8 @@ static bool openaichat_thinking(struct question *q, const struct openaichat_requ
                             "thinking.type is \"%.40s\"; expected enabled or disabled",
                             type ? type : "");
     }
-    q->think_asked = true;
-    if (type[0] == 'd') {
-        q->think = CHAT_NO_THINKING;
-    } else if (q->think == CHAT_NO_THINKING) {
-        q->think = CHAT_THINKING;
-    }
-    return true;
+    enum chat_thinking on = q->think == CHAT_NO_THINKING ? CHAT_THINKING : q->think;
+    return question_think(q, type[0] == 'd' ? CHAT_NO_THINKING : on, "thinking", e);
 }
 
 bool openaichat_read(struct question *q, bool beta, struct apierror *e)

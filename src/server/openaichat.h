@@ -13,6 +13,9 @@ bool openaichat_read(struct question *q, bool beta, struct apierror *e);
 /* {"name","description","parameters"}; the schema may be called input_schema. */
 bool openaichat_tool(struct question *q, const json_t *definition, const char *where, struct chat_tool *out,
                      struct apierror *e);
+/* A tool of that type is left out, and listed: agents offer their host's own (web_search …) with every request,
+ * and a model that is not told of them cannot call them. */
+bool openaichat_leave_tool(struct question *q, const char *where, const char *type, struct apierror *e);
 /* tool_choice: auto, none, required, or a function, whose name (NULL: none) each format has in a place of its
  * own; `form` says where, for the message. */
 bool openaichat_choose(struct question *q, const json_t *choice, const char *named, const char *form,

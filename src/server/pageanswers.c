@@ -145,7 +145,7 @@ static struct question *pageanswers_question(struct service *s, const char *owne
 {
     struct errinfo info = {0};
     json_t *whole = NULL, *branch = NULL;
-    struct question *q = question_new(&s->is.sampling);
+    struct question *q = question_new(&s->is.sampling, s->model.format);
     err result = q ? chatstore_get(s->chats, owner, chat, &whole, &info) : ERR_NOMEM;
     if (result == ERR_OK && leaf) {
         result = chattree_branch(s->chats, owner, chat, leaf, &branch, &info);
@@ -457,7 +457,7 @@ static bool pageanswers_counted(struct service *s, const char *owner,
 {
     struct tokenizer_ids ids = {0};
     struct question *q = c->chat ? pageanswers_question(s, owner, c->chat, c->leaf, NULL, 1, e)
-                                 : question_new(&s->is.sampling);
+                                 : question_new(&s->is.sampling, s->model.format);
     if (!q) {
         return e->status == 0 ? apierror_set(e, 503, "out_of_memory", NULL, "out of memory")
                               : false;

@@ -2,6 +2,7 @@
 #include "server/question.h"
 
 #include "base/mem.h"
+#include "server/fields.h"
 
 static bool question_no_memory(struct apierror *e)
 {
@@ -10,10 +11,11 @@ static bool question_no_memory(struct apierror *e)
     return false;
 }
 
-struct question *question_new(const struct sampling *defaults)
+struct question *question_new(const struct sampling *defaults, enum chat_format format)
 {
     struct question *q = mem_calloc(1, sizeof *q);
     if (q) {
+        q->format = format;
         q->sampling = *defaults;
         q->n = 1;
     }
@@ -72,6 +74,16 @@ char *question_keep(struct question *q, char *text, struct apierror *e)
 char *question_json(struct question *q, const json_t *value, struct apierror *e)
 {
     return question_keep(q, json_text_dup(value, JSON_COMPACT | JSON_ENCODE_ANY), e);
+}
+
+bool question_think(struct question *q, enum chat_thinking think, const char *field, struct apierror *e)
+{
+    bool off = think == CHAT_NO_THINKING, can = chat_can_think(q->format);
+    if (off ? can && !chat_can_skip_thinking(q->format) : !can) {
+        return fields_ignore(field, &q->unknown, e);
+    }
+    q->think = think;
+    return true;
 }
 
 bool question_parse(struct question *q, const char *body, size_t len, struct apierror *e)

@@ -29,6 +29,7 @@ enum question_form { QUESTION_FREE, QUESTION_JSON, QUESTION_SCHEMA, QUESTION_GRA
 
 struct question {
     enum question_kind kind;
+    enum chat_format format; /* of the model that is asked */
     const char *model; /* as asked for; as the reply names it */
 
     struct chat_message *messages; /* [n_messages] */
@@ -41,7 +42,6 @@ struct question {
     bool strict;        /* what is called must be called by its schema, even with QUESTION_AUTO */
     enum chat_thinking think;
     size_t think_tokens; /* of reasoning, after which it is to answer; 0: as many as it likes */
-    bool think_asked; /* `think` was said by the client, and is refused when it cannot be had */
 
     const char *text, *suffix;
     int32_t *tokens; /* [n_tokens] instead of text; NULL: text */
@@ -68,8 +68,8 @@ struct question {
     size_t n_owned, cap_owned;
 };
 
-/* Defaults: chat, one answer, the sampling given. NULL: out of memory. */
-struct question *question_new(const struct sampling *defaults);
+/* Defaults: chat, one answer, the sampling given, no thinking. NULL: out of memory. */
+struct question *question_new(const struct sampling *defaults, enum chat_format format);
 void question_free(struct question *q); /* NULL is fine */
 
 /* Memory that goes with the question, zeroed; NULL: out of memory, and *e says so. */
@@ -77,6 +77,10 @@ void *question_alloc(struct question *q, size_t n, size_t size, struct apierror 
 /* A text made elsewhere (mem_alloc's) becomes the question's. NULL or short of memory: frees it, NULL. */
 char *question_keep(struct question *q, char *text, struct apierror *e);
 char *question_json(struct question *q, const json_t *value, struct apierror *e); /* compact text */
+
+/* It is to think so, says `field` of the request. In every wire format that is a wish: a model that cannot
+ * think, or cannot leave it, goes on as it does, and the field is listed as one without effect. False: *e. */
+bool question_think(struct question *q, enum chat_thinking think, const char *field, struct apierror *e);
 
 /* The body as a JSON object, parsed into q->document. */
 bool question_parse(struct question *q, const char *body, size_t len, struct apierror *e);

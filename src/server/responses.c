@@ -259,18 +259,10 @@ static bool responses_tools(struct question *q, const json_t *tools, struct apie
         char where[FIELDS_PATH];
         fields_item(where, "tools", i);
         if (!type || strcmp(type, "function") != 0) {
-            /* Agents offer their host's own tools (web_search …) with every request; a model that
-             * is not told of them cannot call them. */
-            err result = strbuf_printf(&q->unknown, "%s%s (%.40s)", q->unknown.len ? ", " : "",
-                                       where, type ? type : "no type");
-            if (result != ERR_OK) {
-                return apierror_set(e, 503, "out_of_memory", NULL,
-                                    "out of memory reading the request");
+            if (!openaichat_leave_tool(q, where, type ? type : "no type", e)) {
+                return false;
             }
-            err_clean(q->unknown.data);
-            continue;
-        }
-        if (!openaichat_tool(q, tool, where, &q->tools[q->n_tools++], e)) {
+        } else if (!openaichat_tool(q, tool, where, &q->tools[q->n_tools++], e)) {
             return false;
         }
     }

@@ -4,6 +4,7 @@
 #include "server/responsesreply.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -56,7 +57,12 @@ static json_t *responsesreply_call_item(const char *id, const struct wirereply_c
 
 static const char *responsesreply_arguments(const struct wirereply_call *c)
 {
-    return c->arguments.data ? c->arguments.data : "{}";
+    return c->arguments.data ? c->arguments.data : c->whole ? "{}" : "";
+}
+
+static const char *responsesreply_call_status(const struct wirereply_call *c)
+{
+    return c->whole ? "completed" : "incomplete";
 }
 
 /* ---- The response. ---- */
@@ -80,6 +86,14 @@ static json_t *responsesreply_asked(const struct wirereply *r, const char *name,
     }
     json_decref(take_otherwise);
     return json_deep_copy(given);
+}
+
+/* 0.6f as 0.6, not as 0.60000002384185791. */
+static double responsesreply_decimal(float value)
+{
+    char text[32];
+    snprintf(text, sizeof text, "%.6g", (double)value);
+    return strtod(text, NULL);
 }
 
 static const char *responsesreply_status(const struct wirereply *r)
@@ -107,7 +121,8 @@ static json_t *responsesreply_response(const struct wirereply *r, const char *st
         responsesreply_asked(r, "parallel_tool_calls", json_true()), "previous_response_id",
         "reasoning",
         responsesreply_asked(r, "reasoning", json_pack("{s:n, s:n}", "effort", "summary")), "store",
-        0, "temperature", (double)s->temperature, "top_p", s->top_p > 0 ? (double)s->top_p : 1.0,
+        0, "temperature", responsesreply_decimal(s->temperature), "top_p",
+        responsesreply_decimal(s->top_p > 0 ? s->top_p : 1),
         "text", responsesreply_asked(r, "text", json_pack("{s:{s:s}}", "format", "type", "text")),
         "tool_choice", responsesreply_asked(r, "tool_choice", json_string("auto")), "tools",
         responsesreply_asked(r, "tools", json_array()), "truncation", "disabled", "usage",
@@ -157,7 +172,7 @@ static err responsesreply_item_done(struct wirereply *r, json_t *take_item, stru
     return e;
 }
 
-static err responsesreply_close_text(struct wirereply *r, struct strbuf *out)
+static err responsesreply_close_text(struct wirereply *r, const char *status, struct strbuf *out)
 {
     const struct wirereply_choice *c = &r->choices[0];
     const struct strbuf *text =
@@ -180,7 +195,7 @@ static err responsesreply_close_text(struct wirereply *r, struct strbuf *out)
                             out));
     json_t *content = json_pack("[o]", responsesreply_part(kind, from, len, logprobs));
     return responsesreply_item_done(
-        r, responsesreply_text_item(id.text, kind, content, "completed"), out);
+        r, responsesreply_text_item(id.text, kind, content, status), out);
 }
 
 static err responsesreply_close_call(struct wirereply *r, struct strbuf *out)
@@ -188,21 +203,24 @@ static err responsesreply_close_call(struct wirereply *r, struct strbuf *out)
     const struct wirereply_choice *c = &r->choices[0];
     const struct wirereply_call *call = &c->calls[c->n_calls - 1];
     struct responsesreply_id id = responsesreply_id(r, RESPONSESREPLY_CALL, r->n_open - 1);
-    TRY(responsesreply_send(r, "response.function_call_arguments.done",
-                            json_pack("{s:s, s:i, s:s, s:s}", "item_id", id.text, "output_index",
-                                      (int)r->n_open - 1, "name", call->name, "arguments",
-                                      responsesreply_arguments(call)),
-                            out));
+    if (call->whole) {
+        TRY(responsesreply_send(r, "response.function_call_arguments.done",
+                                json_pack("{s:s, s:i, s:s, s:s}", "item_id", id.text,
+                                          "output_index", (int)r->n_open - 1, "name", call->name,
+                                          "arguments", responsesreply_arguments(call)),
+                                out));
+    }
     json_t *item = responsesreply_call_item(id.text, call, responsesreply_arguments(call),
-                                            call->broken ? "incomplete" : "completed");
+                                            responsesreply_call_status(call));
     return responsesreply_item_done(r, item, out);
 }
 
-static err responsesreply_close(struct wirereply *r, struct strbuf *out)
+/* What is open has ended; a text with that status. */
+static err responsesreply_close(struct wirereply *r, const char *status, struct strbuf *out)
 {
     switch (r->open_kind) {
     case RESPONSESREPLY_REASONING:
-    case RESPONSESREPLY_MESSAGE: return responsesreply_close_text(r, out);
+    case RESPONSESREPLY_MESSAGE: return responsesreply_close_text(r, status, out);
     case RESPONSESREPLY_CALL: return responsesreply_close_call(r, out);
     default: return ERR_OK;
     }
@@ -219,7 +237,7 @@ static err responsesreply_open_text(struct wirereply *r, size_t kind, size_t fro
                                     struct strbuf *out)
 {
     struct responsesreply_id id = responsesreply_id(r, kind, r->n_open);
-    TRY(responsesreply_close(r, out));
+    TRY(responsesreply_close(r, "completed", out));
     r->open_kind = kind;
     r->open_from = from;
     r->n_open++;
@@ -254,7 +272,7 @@ static err responsesreply_text(struct wirereply *r, const struct answering_event
 static err responsesreply_call(struct wirereply *r, struct strbuf *out)
 {
     const struct wirereply_choice *c = &r->choices[0];
-    TRY(responsesreply_close(r, out));
+    TRY(responsesreply_close(r, "completed", out));
     r->open_kind = RESPONSESREPLY_CALL;
     struct responsesreply_id id = responsesreply_id(r, RESPONSESREPLY_CALL, r->n_open++);
     return responsesreply_item_added(
@@ -264,7 +282,7 @@ static err responsesreply_call(struct wirereply *r, struct strbuf *out)
 static err responsesreply_end(struct wirereply *r, struct strbuf *out)
 {
     const char *status = responsesreply_status(r);
-    TRY(responsesreply_close(r, out));
+    TRY(responsesreply_close(r, status, out));
     json_t *response =
         responsesreply_response(r, status, json_incref(r->items), responsesreply_usage(&r->usage));
     return responsesreply_send(r, *status == 'i' ? "response.incomplete" : "response.completed",
@@ -286,7 +304,7 @@ static err responsesreply_event(struct wirereply *r, const struct answering_even
                       (int)r->n_open - 1, "delta", e->text, e->len),
             out);
     case ANSWERING_CALL_END:
-    case ANSWERING_CALL_BROKEN: return responsesreply_close(r, out);
+    case ANSWERING_CALL_BROKEN: return responsesreply_close(r, "completed", out);
     case ANSWERING_END: return responsesreply_end(r, out);
     default: return ERR_OK;
     }
@@ -295,7 +313,8 @@ static err responsesreply_event(struct wirereply *r, const struct answering_even
 /* ---- A document. ---- */
 
 static int responsesreply_add_text(struct wirereply *r, json_t *list, size_t kind,
-                                   const struct strbuf *text, const json_t *logprobs)
+                                   const struct strbuf *text, const json_t *logprobs,
+                                   const char *status)
 {
     if (text->len == 0) {
         return 0;
@@ -303,23 +322,27 @@ static int responsesreply_add_text(struct wirereply *r, json_t *list, size_t kin
     struct responsesreply_id id = responsesreply_id(r, kind, r->n_open++);
     json_t *content = json_pack("[o]", responsesreply_part(kind, text->data, text->len, logprobs));
     return json_array_append_new(list,
-                                 responsesreply_text_item(id.text, kind, content, "completed"));
+                                 responsesreply_text_item(id.text, kind, content, status));
 }
 
 static err responsesreply_whole(struct wirereply *r, struct strbuf *out)
 {
     const struct wirereply_choice *c = &r->choices[0];
     json_t *list = json_array();
-    int failed = responsesreply_add_text(r, list, RESPONSESREPLY_REASONING, &c->reasoning, NULL);
-    failed |=
-        responsesreply_add_text(r, list, RESPONSESREPLY_MESSAGE, &c->content, c->content_logprobs);
+    /* What is last was cut. */
+    const char *status = c->n_calls == 0 ? responsesreply_status(r) : "completed";
+    int failed = responsesreply_add_text(r, list, RESPONSESREPLY_REASONING, &c->reasoning, NULL,
+                                         c->content.len > 0 ? "completed" : status);
+    failed |= responsesreply_add_text(r, list, RESPONSESREPLY_MESSAGE, &c->content,
+                                      c->content_logprobs, status);
     for (size_t i = 0; i < c->n_calls && !failed; i++) {
         if (!c->calls[i].broken) {
             struct responsesreply_id id = responsesreply_id(r, RESPONSESREPLY_CALL, r->n_open++);
             failed = json_array_append_new(
                 list,
                 responsesreply_call_item(id.text, &c->calls[i],
-                                         responsesreply_arguments(&c->calls[i]), "completed"));
+                                         responsesreply_arguments(&c->calls[i]),
+                                         responsesreply_call_status(&c->calls[i])));
         }
     }
     if (failed) {

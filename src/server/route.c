@@ -56,6 +56,23 @@ static bool route_row_is(const struct route_row *row, const char *path, struct r
     return false;
 }
 
+/* The longest path of the API that `path` ends in: its client's base URL has too much. NULL: none. */
+static const char *route_meant(const struct route_table *const *tables, size_t n_tables, const char *path)
+{
+    const char *meant = NULL;
+    for (size_t t = 0; t < n_tables; t++) {
+        for (size_t i = 0; i < tables[t]->n; i++) {
+            const struct route_row *row = &tables[t]->rows[i];
+            size_t n = strlen(path), tail = strlen(row->path);
+            if (row->api && n > tail && strcmp(path + n - tail, row->path) == 0 &&
+                (!meant || tail > strlen(meant))) {
+                meant = row->path;
+            }
+        }
+    }
+    return meant;
+}
+
 bool route_find(const struct route_table *const *tables, size_t n_tables, const char *method,
                 const char *path, struct route_match *out, char allowed[64], struct apierror *e)
 {
@@ -74,7 +91,14 @@ bool route_find(const struct route_table *const *tables, size_t n_tables, const 
             snprintf(allowed + n, 64 - n, "%s%s", n ? ", " : "", row->method);
         }
     }
-    return allowed[0] ? apierror_set(e, 405, "method_not_allowed", NULL,
-                                     "%.60s takes %s, not %.20s", path, allowed, method)
-                      : apierror_set(e, 404, "not_found", NULL, "there is nothing at %.100s", path);
+    if (allowed[0]) {
+        return apierror_set(e, 405, "method_not_allowed", NULL, "%.60s takes %s, not %.20s", path,
+                            allowed, method);
+    }
+    const char *meant = route_meant(tables, n_tables, path);
+    return meant ? apierror_set(e, 404, "not_found", NULL,
+                                "there is nothing at %.100s, but at /v1%s: the client adds a part of "
+                                "the path itself; leave that out of its base URL",
+                                path, meant)
+                 : apierror_set(e, 404, "not_found", NULL, "there is nothing at %.100s", path);
 }

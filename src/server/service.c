@@ -361,10 +361,17 @@ void service_handle(void *user, struct exchange *x, bool whole)
     }
 }
 
+/* Does a client of Anthropic's ask? For it every error has that form, of whatever path. */
+static bool service_asked_by_anthropic(const struct exchange *x)
+{
+    return exchange_header(x, "anthropic-version") ||
+           strncmp(exchange_path(x), "/anthropic/", strlen("/anthropic/")) == 0;
+}
+
 void service_refuse(struct service *s, struct exchange *x, const struct apierror *e, bool anthropic)
 {
     metrics_request(s->metrics, e->status);
-    apierror_reply(x, e, anthropic);
+    apierror_reply(x, e, anthropic || service_asked_by_anthropic(x));
 }
 
 void service_reply(struct service *s, struct exchange *x, unsigned status, json_t *take_document)
@@ -382,7 +389,7 @@ struct question *service_question(const struct service *s, const struct exchange
 {
     size_t len;
     const char *body = exchange_body(x, &len);
-    struct question *q = question_new(&s->is.sampling);
+    struct question *q = question_new(&s->is.sampling, s->model.format);
     if (!q) {
         apierror_set(e, 503, "out_of_memory", NULL, "out of memory for the request");
         return NULL;
@@ -394,7 +401,12 @@ struct question *service_question(const struct service *s, const struct exchange
     }
     /* The name may mean a way of thinking, which the request's own fields then change. */
     const char *model = json_string_value(json_object_get(q->document, "model"));
-    modelnames_match(s->names, model ? model : "", &q->think);
+    enum chat_thinking think = q->think;
+    modelnames_match(s->names, model ? model : "", &think);
+    if (think != q->think && !question_think(q, think, "model (thinking)", e)) {
+        question_free(q);
+        return NULL;
+    }
     return q;
 }
 

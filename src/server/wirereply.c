@@ -20,9 +20,10 @@ struct wirereply_source {
 
 /* ---- What formats use. ---- */
 
+/* 15 digits: 0.6 stays 0.6. */
 err wirereply_json(struct strbuf *out, json_t *take_document)
 {
-    char *text = json_text_dup(take_document, JSON_COMPACT);
+    char *text = json_text_dup(take_document, JSON_COMPACT | JSON_REAL_PRECISION(15));
     json_decref(take_document);
     err e = text ? strbuf_puts(out, text) : ERR_NOMEM;
     mem_free(text);
@@ -157,6 +158,7 @@ static err wirereply_collect(struct wirereply *r, const struct answering_event *
     case ANSWERING_CALL: return wirereply_add_call(c, e);
     case ANSWERING_ARGUMENTS:
         return strbuf_append(&c->calls[c->n_calls - 1].arguments, e->text, e->len);
+    case ANSWERING_CALL_END: c->calls[c->n_calls - 1].whole = true; return ERR_OK;
     case ANSWERING_CALL_BROKEN: c->calls[c->n_calls - 1].broken = true; return ERR_OK;
     case ANSWERING_DONE:
         c->finish = e->finish;

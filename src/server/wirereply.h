@@ -10,6 +10,7 @@ struct wirereply_call {
     const char *id;
     char *name;
     struct strbuf arguments;
+    bool whole;  /* its arguments are; a call that the answer's end cut off is not */
     bool broken; /* its text is in the content */
 };
 

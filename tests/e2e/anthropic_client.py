@@ -97,6 +97,19 @@ def what_cannot_be_is_refused():
     assert "never_heard_of" in raw.headers["x-fathom-ignored"]
 
 
+def what_agents_ask_beyond_the_model_is_listed():
+    raw = client.messages.with_raw_response.create(**request({
+        "max_tokens": 24, "thinking": {"type": "enabled", "budget_tokens": 1024},
+        "tools": [{"type": "web_search_20250305", "name": "web_search"}]}))
+    assert raw.parse().content and raw.headers["x-fathom-ignored"] == "tools[0] (web_search_20250305), thinking"
+
+
+def errors_have_its_form():
+    raises(anthropic.NotFoundError, client.messages.batches.create, requests=[])
+    twice = client.with_options(base_url=URL + "/v1")
+    assert "base URL" in raises(anthropic.NotFoundError, twice.messages.create, **request({}))
+
+
 # ---- Cases of one model. ----
 
 def thoughts_are_kept_apart():
@@ -124,6 +137,7 @@ def tools_must_be_called():
 
 
 CHATS = [documents_and_streams_say_the_same, counting_is_what_is_read, lengths_and_stops, a_beginning_goes_on,
-         blocks_are_texts, what_cannot_be_is_refused]
+         blocks_are_texts, what_cannot_be_is_refused, what_agents_ask_beyond_the_model_is_listed,
+         errors_have_its_form]
 sys.exit(cases.run(f"anthropic_{KIND}", {"chat": CHATS + [tools_must_be_called],
                                          "think": [thoughts_are_kept_apart], "tools": [tools_must_be_called]}[KIND]))

@@ -52,6 +52,7 @@ def documents_and_streams_say_the_same():
 def lengths_are_said():
     assert (r := ask(max_output_tokens=2)).status == "incomplete"
     assert r.incomplete_details.reason == "max_output_tokens"
+    assert [i.status for i in r.output] == [i.status for i in events(max_output_tokens=2)[1].output] == ["incomplete"]
 
 
 def conversations_are_sent_whole():

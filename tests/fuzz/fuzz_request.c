@@ -91,7 +91,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct tokenizer_ids ids = {0};
     struct apierror e = {0};
     size_t alive = mem_alive();
-    struct question *q = question_new(&defaults);
+    struct question *q = question_new(&defaults, model->format);
     check(q != NULL);
     if (question_parse(q, (const char *)data + 1, size - 1, &e) && read_one(data[0] % 6, q, &e)) {
         check(e.status == 0);

@@ -22,7 +22,7 @@ static const struct sampling questioncase_defaults = {.temperature = 0.5f, .top_
 /* NULL: refused, with *e. */
 static inline struct question *questioncase_read(questioncase_reader read, const char *text, struct apierror *e)
 {
-    struct question *q = question_new(&questioncase_defaults);
+    struct question *q = question_new(&questioncase_defaults, CHAT_DEEPSEEK_V31);
     *e = (struct apierror){0};
     assert_non_null(q);
     if (question_parse(q, text, strlen(text), e) && read(q, e)) {
@@ -68,7 +68,7 @@ static inline void questioncase_short_of_memory(questioncase_reader read, const 
     for (size_t k = 1;; k++) {
         struct apierror e;
         size_t alive = mem_alive();
-        struct question *q = question_new(&questioncase_defaults);
+        struct question *q = question_new(&questioncase_defaults, CHAT_DEEPSEEK_V31);
         mem_fault(k, 0);
         bool good = question_parse(q, text, strlen(text), &e) && read(q, &e), failed = mem_attempts() >= k;
         mem_fault(0, 0);

@@ -113,27 +113,56 @@ static void test_forms_and_thinking(void **state)
         const char *more;
         enum question_form form;
         enum chat_thinking think;
-        bool asked;
-    } rows[] = {{",\"response_format\":{\"type\":\"text\"}", QUESTION_FREE, CHAT_THINKING, false},
-                {",\"response_format\":{\"type\":\"json_object\"}", QUESTION_JSON, CHAT_THINKING, false},
-                {",\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"name\":\"n\",\"schema\":{}}}", QUESTION_SCHEMA, CHAT_THINKING, false},
-                {",\"grammar\":\"root ::= \\\"a\\\"\"", QUESTION_GRAMMAR, CHAT_THINKING, false},
-                {",\"thinking\":{\"type\":\"disabled\"}", QUESTION_FREE, CHAT_NO_THINKING, true},
-                {",\"thinking\":{\"type\":\"enabled\"}", QUESTION_FREE, CHAT_THINKING, true},
-                {",\"thinking\":{\"type\":\"enabled\"},\"reasoning_effort\":\"low\"", QUESTION_FREE, CHAT_THINKING_LOW, true},
-                {",\"thinking\":{\"type\":\"enabled\"},\"reasoning_effort\":\"none\"", QUESTION_FREE, CHAT_THINKING, true},
-                {",\"reasoning_effort\":\"max\"", QUESTION_FREE, CHAT_THINKING_MAX, false},
-                {",\"reasoning_effort\":\"none\"", QUESTION_FREE, CHAT_NO_THINKING, false}};
+    } rows[] = {{",\"response_format\":{\"type\":\"text\"}", QUESTION_FREE, CHAT_THINKING},
+                {",\"response_format\":{\"type\":\"json_object\"}", QUESTION_JSON, CHAT_THINKING},
+                {",\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"name\":\"n\",\"schema\":{}}}", QUESTION_SCHEMA, CHAT_THINKING},
+                {",\"grammar\":\"root ::= \\\"a\\\"\"", QUESTION_GRAMMAR, CHAT_THINKING},
+                {",\"thinking\":{\"type\":\"disabled\"}", QUESTION_FREE, CHAT_NO_THINKING},
+                {",\"thinking\":{\"type\":\"enabled\"}", QUESTION_FREE, CHAT_THINKING},
+                {",\"thinking\":{\"type\":\"enabled\"},\"reasoning_effort\":\"low\"", QUESTION_FREE, CHAT_THINKING_LOW},
+                {",\"thinking\":{\"type\":\"enabled\"},\"reasoning_effort\":\"none\"", QUESTION_FREE, CHAT_THINKING},
+                {",\"reasoning_effort\":\"max\"", QUESTION_FREE, CHAT_THINKING_MAX},
+                {",\"reasoning_effort\":\"none\"", QUESTION_FREE, CHAT_NO_THINKING}};
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        struct question *q = question_new(&questioncase_defaults);
+        struct question *q = question_new(&questioncase_defaults, CHAT_DEEPSEEK_V31);
         struct apierror e = {0};
         char text[1000];
         snprintf(text, sizeof text, ASK("%s"), rows[i].more);
         q->think = CHAT_THINKING;
         assert_true(question_parse(q, text, strlen(text), &e) && openaichat_read(q, false, &e));
-        if (q->form != rows[i].form || q->think != rows[i].think || q->think_asked != rows[i].asked) {
-            fail_msg("%s: form %d, think %d, asked %d", text, q->form, q->think, q->think_asked);
+        if (q->form != rows[i].form || q->think != rows[i].think) {
+            fail_msg("%s: form %d, think %d", text, q->form, q->think);
+        }
+        question_free(q);
+    }
+}
+
+/* Thinking is a wish: who cannot do otherwise goes on as it does, and says so. */
+static void test_thinking_that_cannot_be_had_is_listed(void **state)
+{
+    static const struct {
+        enum chat_format format;
+        const char *more, *listed;
+    } rows[] = {{CHAT_SMOLLM2, ",\"thinking\":{\"type\":\"enabled\"}", "thinking"},
+                {CHAT_SMOLLM2, ",\"thinking\":{\"type\":\"disabled\"},\"reasoning_effort\":\"none\"", ""},
+                {CHAT_SMOLLM2, ",\"reasoning_effort\":\"high\"", "reasoning_effort"},
+                {CHAT_SMOLLM2, ",\"thinking\":{\"type\":\"enabled\"},\"reasoning_effort\":\"max\"", "reasoning_effort, thinking"},
+                {CHAT_DEEPSEEK_R1, ",\"thinking\":{\"type\":\"enabled\"},\"reasoning_effort\":\"low\"", ""},
+                {CHAT_DEEPSEEK_R1, ",\"thinking\":{\"type\":\"disabled\"}", "thinking"},
+                {CHAT_DEEPSEEK_R1, ",\"reasoning_effort\":\"none\"", "reasoning_effort"}};
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct question *q = question_new(&questioncase_defaults, rows[i].format);
+        enum chat_thinking usual = rows[i].format == CHAT_SMOLLM2 ? CHAT_NO_THINKING : CHAT_THINKING;
+        struct apierror e = {0};
+        char text[1000];
+        snprintf(text, sizeof text, ASK("%s"), rows[i].more);
+        q->think = usual;
+        assert_true(question_parse(q, text, strlen(text), &e) && openaichat_read(q, false, &e));
+        if (strcmp(q->unknown.data ? q->unknown.data : "", rows[i].listed) != 0 ||
+            (q->think == CHAT_NO_THINKING) != (usual == CHAT_NO_THINKING)) {
+            fail_msg("%s: think %d, listed %s", text, q->think, q->unknown.data);
         }
         question_free(q);
     }
@@ -292,6 +321,7 @@ int main(void)
         cmocka_unit_test(test_conversations),
         cmocka_unit_test(test_tools_and_choices),
         cmocka_unit_test(test_forms_and_thinking),
+        cmocka_unit_test(test_thinking_that_cannot_be_had_is_listed),
         cmocka_unit_test(test_what_is_wrong_is_named),
         cmocka_unit_test(test_sizes),
         cmocka_unit_test(test_short_memory),

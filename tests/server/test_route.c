@@ -25,6 +25,30 @@ static const struct route_row second[] = {
 static const struct route_table both[] = {{first, 4}, {second, 3}};
 static const struct route_table *const tables[] = {&both[0], &both[1]};
 
+static void test_a_base_url_with_too_much_is_told_so(void **state)
+{
+    static const struct {
+        const char *path, *meant;
+    } rows[] = {{"/v1/v1/chat/completions", "at /v1/chat/completions:"},
+                {"/v1/v1/messages", "at /v1/messages:"},
+                {"/v1/chat/completions/chat/completions", "at /v1/chat/completions:"},
+                {"/anthropic/v1/v1/messages", "at /v1/messages:"},
+                {"/v1/v1/models", "at /v1/models:"},
+                {"/v1/nothing", NULL},
+                {"/x/files", NULL}};
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct route_match m = {0};
+        struct apierror e = {0};
+        char allowed[64];
+        assert_false(route_find(tables, 2, "POST", rows[i].path, &m, allowed, &e));
+        assert_int_equal(e.status, 404);
+        if (rows[i].meant ? !strstr(e.message, rows[i].meant) : strstr(e.message, "base URL") != NULL) {
+            fail_msg("%s: %s", rows[i].path, e.message);
+        }
+    }
+}
+
 static void test_paths(void **state)
 {
     static const struct {
@@ -136,6 +160,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_paths),
+        cmocka_unit_test(test_a_base_url_with_too_much_is_told_so),
         cmocka_unit_test(test_parts_have_a_length),
         cmocka_unit_test(test_the_tables_are_sound),
     };

@@ -435,7 +435,6 @@ static void test_what_this_model_cannot_do_is_said(void **state)
     refused(&chat, CHAT, big, 400, "context_length_exceeded", "8192");
     refused(&chat, CHAT, big, 400, "context_length_exceeded", "90");
     free(big);
-    refused(&chat, CHAT, "{" HELLO ",\"thinking\":{\"type\":\"enabled\"}}", 400, "unsupported", "cannot think");
     refused(&chat, CHAT, "{" HELLO ",\"logit_bias\":{\"100000\":1}}", 400, "invalid_value", "100000");
     refused(&chat, CHAT, "{" HELLO ",\"grammar\":\"root ::= (\"}", 400, "invalid_value", "");
     refused(&chat, CHAT, "{" HELLO ",\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"schema\":{\"type\":\"objekt\"}}}}",
@@ -462,6 +461,8 @@ static void test_fields_without_effect_are_named_in_a_header(void **state)
         const char *body, *names;
     } rows[] = {{"{" HELLO ",\"max_tokens\":1,\"store\":true,\"zeal\":1}", "store, zeal"},
                 {"{" HELLO ",\"max_tokens\":1,\"a\\nb\":1}", "a?b"},
+                {"{" HELLO ",\"max_tokens\":1,\"thinking\":{\"type\":\"enabled\"}}", "thinking"},
+                {"{" HELLO ",\"max_tokens\":1,\"model\":\"deepseek-reasoner\"}", "model (thinking)"},
                 {"{" HELLO ",\"max_tokens\":1,\" \":1}", NULL},
                 {"{" HELLO ",\"max_tokens\":1,\"\":1}", NULL},
                 {"{" HELLO ",\"max_tokens\":1,\"a\\tb \":1}", NULL},
