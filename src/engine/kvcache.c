@@ -114,11 +114,18 @@ err kvcache_grow(struct kvcache *kv, size_t n, struct errinfo *info)
     return ERR_OK;
 }
 
+void kvcache_empty(struct kvcache *kv)
+{
+    while (kv->n_held > 0) {
+        kvpool_drop(kv->pool, kv->held[--kv->n_held]); /* the last one first: what is kept of it goes before
+                                                          what it stands on (prefixtree.h) */
+    }
+    kv->cache.len = 0;
+}
+
 void kvcache_deinit(struct kvcache *kv)
 {
-    for (size_t i = 0; i < kv->n_held; i++) {
-        kvpool_drop(kv->pool, kv->held[i]);
-    }
+    kvcache_empty(kv);
     mem_free(kv->held);
     mem_free(kv->cache.pages);
     mem_free_aligned(kv->block);

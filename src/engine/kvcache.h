@@ -39,6 +39,8 @@ void kvcache_swapped(struct kvcache *kv);
 /* Of a pooled cache: pages for the first n positions (at most capacity). What kvpool_take says; those it got
  * stay. */
 ERR_MUST_USE err kvcache_grow(struct kvcache *kv, size_t n, struct errinfo *info);
+/* Of a pooled cache: lets go of all pages. */
+void kvcache_empty(struct kvcache *kv);
 void kvcache_deinit(struct kvcache *kv); /* a zeroed struct is fine */
 
 /* The filled rows of one layer's keys, then of its values, in the order of positions and in pieces: calls with

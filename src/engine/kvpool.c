@@ -5,8 +5,9 @@
 #include "base/meminfo.h"
 
 struct kvpool {
-    size_t page_bytes, most, n_made, n_held;
+    size_t page_bytes, most, n_made, n_held, n_idle;
     struct kvpage *made, *free;
+    struct kvpage *oldest, *newest; /* idle */
 };
 
 err kvpool_new(const struct model_cache_shape *shape, size_t bytes, struct kvpool **out, struct errinfo *info)
@@ -68,18 +69,68 @@ err kvpool_take(struct kvpool *p, struct kvpage **out, struct errinfo *info)
     return ERR_OK;
 }
 
-void kvpool_hold(struct kvpage *page)
+/* ---- Idle pages. ---- */
+
+static void kvpool_line_up(struct kvpool *p, struct kvpage *page)
 {
-    page->holders++;
+    page->older = p->newest;
+    page->newer = NULL;
+    *(p->newest ? &p->newest->newer : &p->oldest) = page;
+    p->newest = page;
+    p->n_idle++;
+}
+
+static void kvpool_leave(struct kvpool *p, struct kvpage *page)
+{
+    *(page->older ? &page->older->newer : &p->oldest) = page->newer;
+    *(page->newer ? &page->newer->older : &p->newest) = page->older;
+    p->n_idle--;
+}
+
+static void kvpool_free_page(struct kvpool *p, struct kvpage *page)
+{
+    page->free = p->free;
+    p->free = page;
+}
+
+void kvpool_hold(struct kvpool *p, struct kvpage *page)
+{
+    if (page->holders++ == 0) {
+        kvpool_leave(p, page);
+        p->n_held++;
+    }
 }
 
 void kvpool_drop(struct kvpool *p, struct kvpage *page)
 {
-    if (--page->holders == 0) {
-        page->free = p->free;
-        p->free = page;
-        p->n_held--;
+    if (--page->holders > 0) {
+        return;
     }
+    p->n_held--;
+    if (page->keeper) {
+        kvpool_line_up(p, page);
+    } else {
+        kvpool_free_page(p, page);
+    }
+}
+
+void kvpool_keep(struct kvpage *page, void *keeper)
+{
+    page->keeper = keeper;
+}
+
+void kvpool_give_up(struct kvpool *p, struct kvpage *page)
+{
+    page->keeper = NULL;
+    if (page->holders == 0) {
+        kvpool_leave(p, page);
+        kvpool_free_page(p, page);
+    }
+}
+
+struct kvpage *kvpool_oldest(const struct kvpool *p)
+{
+    return p->oldest;
 }
 
 size_t kvpool_pages(const struct kvpool *p)
@@ -90,6 +141,11 @@ size_t kvpool_pages(const struct kvpool *p)
 size_t kvpool_held(const struct kvpool *p)
 {
     return p->n_held;
+}
+
+size_t kvpool_idle(const struct kvpool *p)
+{
+    return p->n_idle;
 }
 
 size_t kvpool_page_bytes(const struct kvpool *p)

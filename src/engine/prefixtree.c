@@ -11,7 +11,7 @@ struct prefixtree_node {
     struct prefixtree_node *parent; /* NULL: the text begins here */
     struct prefixtree_node *next;   /* in the bucket */
     struct prefixname name;
-    uint64_t partition, used;
+    uint64_t partition;
     size_t n_children;
     struct kvpage *page;
 };
@@ -20,8 +20,7 @@ struct prefixtree {
     struct kvpool *pool;
     struct prefixname root;
     struct prefixtree_node **buckets;
-    size_t n_buckets, n_nodes;
-    uint64_t clock; /* of uses */
+    size_t n_buckets, n_nodes, looks;
 };
 
 err prefixtree_new(struct kvpool *pool, const struct prefixname *root, struct prefixtree **out,
@@ -47,7 +46,7 @@ void prefixtree_free(struct prefixtree *t)
     for (size_t i = 0; i < t->n_buckets; i++) {
         for (struct prefixtree_node *n = t->buckets[i], *next; n; n = next) {
             next = n->next;
-            kvpool_drop(t->pool, n->page);
+            kvpool_give_up(t->pool, n->page);
             mem_free(n);
         }
     }
@@ -62,11 +61,12 @@ static struct prefixtree_node **prefixtree_bucket(const struct prefixtree *t, co
     return &t->buckets[h & (t->n_buckets - 1)];
 }
 
-static struct prefixtree_node *prefixtree_node_of(const struct prefixtree *t, const struct prefixname *name)
+/* Where the node of that name hangs; *: NULL: there is none. */
+static struct prefixtree_node **prefixtree_place(struct prefixtree *t, const struct prefixname *name)
 {
-    struct prefixtree_node *n = *prefixtree_bucket(t, name);
-    while (n && memcmp(&n->name, name, sizeof *name) != 0) {
-        n = n->next;
+    struct prefixtree_node **n = prefixtree_bucket(t, name);
+    for (t->looks++; *n && memcmp(&(*n)->name, name, sizeof *name) != 0; t->looks++) {
+        n = &(*n)->next;
     }
     return n;
 }
@@ -76,15 +76,13 @@ size_t prefixtree_find(struct prefixtree *t, uint64_t partition, const int32_t *
 {
     struct prefixname at = prefixname_begin(&t->root, partition);
     size_t found = 0;
-    t->clock++;
     while ((found + 1) * MODEL_CACHE_PAGE <= n) {
         struct prefixname next = prefixname_next(&t->root, &at, tokens + found * MODEL_CACHE_PAGE);
-        struct prefixtree_node *node = prefixtree_node_of(t, &next);
+        struct prefixtree_node *node = *prefixtree_place(t, &next);
         if (!node) {
             break;
         }
-        node->used = t->clock;
-        kvpool_hold(node->page);
+        kvpool_hold(t->pool, node->page);
         pages[found++] = node->page;
         at = next;
     }
@@ -134,7 +132,7 @@ static struct prefixtree_node *prefixtree_put(struct prefixtree *t, struct prefi
     if (parent) {
         parent->n_children++;
     }
-    kvpool_hold(page);
+    kvpool_keep(page, n);
     return n;
 }
 
@@ -143,20 +141,18 @@ void prefixtree_add(struct prefixtree *t, uint64_t partition, const int32_t *tok
 {
     struct prefixtree_node *at = NULL;
     struct prefixname name = prefixname_begin(&t->root, partition);
-    t->clock++;
     for (size_t i = 0; i < n_pages; i++, tokens += MODEL_CACHE_PAGE) {
         name = prefixname_next(&t->root, &name, tokens);
-        struct prefixtree_node *n = prefixtree_node_of(t, &name);
+        struct prefixtree_node *n = *prefixtree_place(t, &name);
         n = n ? n : prefixtree_put(t, at, partition, &name, pages[i]);
         if (!n) {
             return;
         }
         if (n->page != pages[i]) {
-            kvpool_hold(n->page);
+            kvpool_hold(t->pool, n->page);
             kvpool_drop(t->pool, pages[i]);
             pages[i] = n->page;
         }
-        n->used = t->clock;
         at = n;
     }
 }
@@ -165,32 +161,30 @@ static void prefixtree_remove(struct prefixtree *t, struct prefixtree_node **at)
 {
     struct prefixtree_node *n = *at;
     *at = n->next;
-    kvpool_drop(t->pool, n->page);
+    kvpool_give_up(t->pool, n->page);
     t->n_nodes--;
     mem_free(n);
 }
 
+/* Whoever held a page held all before it and let go of them later, so the first in the pool's line has no
+ * children; only of sequences that let go in another order one may still have some. */
 bool prefixtree_evict(struct prefixtree *t, prefixtree_sink sink, void *user)
 {
-    struct prefixtree_node **oldest = NULL;
-    for (size_t i = 0; i < t->n_buckets; i++) {
-        for (struct prefixtree_node **n = &t->buckets[i]; *n; n = &(*n)->next) {
-            bool free = (*n)->n_children == 0 && (*n)->page->holders == 1;
-            if (free && (!oldest || (*n)->used < (*oldest)->used)) {
-                oldest = n;
-            }
-        }
+    const struct kvpage *page = kvpool_oldest(t->pool);
+    for (t->looks++; page && ((struct prefixtree_node *)page->keeper)->n_children > 0; t->looks++) {
+        page = page->newer;
     }
-    if (!oldest) {
+    if (!page) {
         return false;
     }
-    if ((*oldest)->parent) {
-        (*oldest)->parent->n_children--;
+    struct prefixtree_node *n = page->keeper;
+    if (n->parent) {
+        n->parent->n_children--;
     }
     if (sink) {
-        sink(user, (*oldest)->partition, &(*oldest)->name, (*oldest)->page);
+        sink(user, n->partition, &n->name, page);
     }
-    prefixtree_remove(t, oldest);
+    prefixtree_remove(t, prefixtree_place(t, &n->name));
     return true;
 }
 
@@ -211,4 +205,9 @@ void prefixtree_forget(struct prefixtree *t, uint64_t partition)
 size_t prefixtree_pages(const struct prefixtree *t)
 {
     return t->n_nodes;
+}
+
+size_t prefixtree_looks(const struct prefixtree *t)
+{
+    return t->looks;
 }

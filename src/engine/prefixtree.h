@@ -1,7 +1,7 @@
 /* engine/prefixtree.h: keys and values of text that was read before, for whoever begins with the same text. A
  * tree of names (prefixname.h), a page (MODEL_CACHE_PAGE tokens) each; each partition has a tree of its own, so
- * that nobody learns from answering times what another partition asked. The tree holds its pages; those that
- * nobody else holds may be given up, the least recently used first.
+ * that nobody learns from answering times what another partition asked. The tree keeps its pages (kvpool.h);
+ * those that nobody holds may be given up, the one first that was let go of first.
  *
  * Rows of a position depend on the tokens up to it alone, so in deterministic mode an answer that begins from
  * the tree has the bits of one that does not.
@@ -14,13 +14,14 @@
 
 struct prefixtree;
 
-/* The pool must outlive the tree; `root` is copied. ERR_NOMEM. */
+/* The pool must outlive the tree, and nobody else keep pages of it; `root` is copied. ERR_NOMEM. */
 ERR_MUST_USE err prefixtree_new(struct kvpool *pool, const struct prefixname *root, struct prefixtree **out,
                                 struct errinfo *info);
-void prefixtree_free(struct prefixtree *t); /* drops its pages; NULL is fine */
+void prefixtree_free(struct prefixtree *t); /* gives up its pages; NULL is fine */
 
 /* The pages of the longest beginning of tokens [n] that is there, at most n / MODEL_CACHE_PAGE, to `pages`;
- * each is held once more, for the caller to drop. Returns how many; *name (may be NULL): of that beginning. */
+ * each is held once more, for the caller to drop, the last one first. Returns how many; *name (may be NULL):
+ * of that beginning. */
 size_t prefixtree_find(struct prefixtree *t, uint64_t partition, const int32_t *tokens, size_t n,
                        struct kvpage **pages, struct prefixname *name);
 
@@ -30,8 +31,8 @@ size_t prefixtree_find(struct prefixtree *t, uint64_t partition, const int32_t *
 void prefixtree_add(struct prefixtree *t, uint64_t partition, const int32_t *tokens, struct kvpage **pages,
                     size_t n_pages);
 
-/* Gives up the least recently used page that only the tree holds and no longer text goes through, after `sink`
- * (may be NULL) has seen it. False: there is none. */
+/* Gives up the page that nobody holds for the longest time and no longer text goes through, after `sink` (may
+ * be NULL) has seen it; at the same cost however many there are. False: there is none. */
 typedef void (*prefixtree_sink)(void *user, uint64_t partition, const struct prefixname *name,
                                 const struct kvpage *page);
 bool prefixtree_evict(struct prefixtree *t, prefixtree_sink sink, void *user);
@@ -40,5 +41,7 @@ bool prefixtree_evict(struct prefixtree *t, prefixtree_sink sink, void *user);
 void prefixtree_forget(struct prefixtree *t, uint64_t partition);
 
 size_t prefixtree_pages(const struct prefixtree *t);
+/* Nodes that were looked at so far: what finding, adding and giving up has cost. */
+size_t prefixtree_looks(const struct prefixtree *t);
 
 #endif

@@ -38,7 +38,7 @@ static void test_pages_come_back(void **state)
     struct kvpage *a = take(p), *b = take(p), *c;
     assert_int_equal(kvpool_take(p, &c, &info), ERR_LIMIT);
     assert_non_null(strstr(info.message, "all 2 pages"));
-    kvpool_hold(a);
+    kvpool_hold(p, a);
     kvpool_drop(p, a);
     assert_int_equal(kvpool_held(p), 2);
     kvpool_drop(p, a);
@@ -58,8 +58,8 @@ static void add(struct prefixtree *t, struct kvpool *p, uint64_t partition, cons
         pages[i] = take(p);
     }
     prefixtree_add(t, partition, text, pages, n);
-    for (size_t i = 0; i < n; i++) {
-        kvpool_drop(p, pages[i]);
+    while (n > 0) {
+        kvpool_drop(p, pages[--n]);
     }
 }
 
@@ -68,7 +68,7 @@ static size_t known(struct prefixtree *t, struct kvpool *p, uint64_t partition, 
 {
     struct kvpage *pages[8];
     size_t found = prefixtree_find(t, partition, text, n, pages, NULL);
-    for (size_t i = 0; i < found; i++) {
+    for (size_t i = found; i-- > 0;) {
         kvpool_drop(p, pages[i]);
     }
     return found;
@@ -95,11 +95,12 @@ static void test_the_longest_beginning_is_found(void **state)
     assert_int_equal(known(t, p, 1, text + PAGE, 3 * PAGE), 0); /* not a beginning */
     add(t, p, 1, other, 4);
     assert_int_equal(prefixtree_pages(t), 5); /* two of them in common */
-    assert_int_equal(kvpool_held(p), 5);
+    assert_int_equal(kvpool_held(p), 0);
+    assert_int_equal(kvpool_idle(p), 5);
     assert_int_equal(known(t, p, 1, other, 4 * PAGE), 4);
     assert_int_equal(known(t, p, 1, text, 4 * PAGE), 3);
     prefixtree_free(t);
-    assert_int_equal(kvpool_held(p), 0);
+    assert_int_equal(kvpool_idle(p), 0);
     kvpool_free(p);
 }
 
@@ -126,6 +127,43 @@ static void test_the_longest_unused_goes_first(void **state)
     assert_true(prefixtree_evict(t, NULL, NULL));
     assert_int_equal(prefixtree_pages(t), 0);
     assert_int_equal(kvpool_held(p), 0);
+    assert_int_equal(kvpool_idle(p), 0);
+    prefixtree_free(t);
+    kvpool_free(p);
+}
+
+/* However much is kept, and however much of it is held: a page is given up after a few looks. */
+static void test_giving_up_costs_the_same_for_many(void **state)
+{
+    (void)state;
+    enum { TEXTS = 4000, HELD = 1500 };
+    static struct kvpage *held[HELD][2];
+    struct kvpool *p = pool_of(2 * TEXTS);
+    struct prefixtree *t;
+    int32_t text[2 * PAGE] = {0};
+    assert_int_equal(prefixtree_new(p, &root, &t, NULL), ERR_OK);
+    for (int32_t i = 0; i < TEXTS; i++) {
+        text[0] = i;
+        add(t, p, 1, text, 2);
+        if (i < HELD) { /* the oldest ones */
+            assert_int_equal(prefixtree_find(t, 1, text, 2 * PAGE, held[i], NULL), 2);
+        }
+    }
+    size_t before = prefixtree_looks(t), given_up = 0;
+    while (prefixtree_evict(t, NULL, NULL)) {
+        given_up++;
+    }
+    assert_int_equal(given_up, 2 * (TEXTS - HELD));
+    print_message("%.2f looks a page\n", (double)(prefixtree_looks(t) - before) / (double)given_up);
+    assert_true(prefixtree_looks(t) - before < 5 * given_up);
+    assert_int_equal(prefixtree_pages(t), 2 * HELD);
+    for (size_t i = 0; i < HELD; i++) {
+        kvpool_drop(p, held[i][1]);
+        kvpool_drop(p, held[i][0]);
+    }
+    text[0] = 0;
+    assert_true(prefixtree_evict(t, NULL, NULL));
+    assert_int_equal(known(t, p, 1, text, 2 * PAGE), 1); /* the one that was let go of first, its end first */
     prefixtree_free(t);
     kvpool_free(p);
 }
@@ -183,6 +221,7 @@ int main(void)
         cmocka_unit_test(test_pages_come_back),
         cmocka_unit_test(test_the_longest_beginning_is_found),
         cmocka_unit_test(test_the_longest_unused_goes_first),
+        cmocka_unit_test(test_giving_up_costs_the_same_for_many),
         cmocka_unit_test(test_many_texts),
         cmocka_unit_test(test_failed_allocations_leave_nothing),
     };
