@@ -177,7 +177,7 @@ static struct question *pageanswers_question(struct service *s, const char *owne
 static void pageanswers_done(void *user, const char *owner, const struct answering_usage *usage,
                              bool whole)
 {
-    service_meter(user, owner, usage, whole);
+    service_meter(user, owner, 1, usage, whole);
 }
 
 static void pageanswers_begin(struct service *s, const struct exchange *x, struct question *take_q,
@@ -202,7 +202,7 @@ static void pageanswers_give_up(struct service *s, const struct exchange *x, boo
 {
     static const struct answering_usage none;
     if (admitted) {
-        service_meter(s, exchange_caller(x)->owner, &none, false);
+        service_meter(s, exchange_caller(x)->owner, 1, &none, false);
     }
 }
 
@@ -314,7 +314,7 @@ static void pageanswers_give(struct service *s, struct exchange *x, const char *
     struct errinfo info = {0};
     json_t *out = NULL;
     struct question *q = pageanswers_whole(s, x, chat, t, take_body, &e);
-    bool admitted = q && pageanswers_fits(s, q, &e) && service_admit(s, exchange_caller(x), &e);
+    bool admitted = q && pageanswers_fits(s, q, &e) && service_admit(s, exchange_caller(x), 1, &e);
     if (admitted) {
         err result = store(s, x, chat, t, &out, &info);
         if (result != ERR_OK) {

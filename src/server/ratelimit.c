@@ -13,7 +13,7 @@ static const int64_t RATELIMIT_MINUTE = 60000, RATELIMIT_DAY = 86400000;
 struct ratelimit_bucket {
     char id[VAULT_ID + 1];
     int64_t level, at;
-    uint32_t rate, running; /* requests per minute the level was counted with; begun and not ended */
+    uint32_t rate, running; /* requests per minute the level was counted with; answers begun and not ended */
 };
 
 struct ratelimit {
@@ -93,11 +93,15 @@ static unsigned ratelimit_seconds(int64_t ms)
     return (unsigned)((ms + 999) / 1000);
 }
 
-static err ratelimit_ask(const struct ratelimit_bucket *b, const struct keystore_limits *l,
+static err ratelimit_ask(const struct ratelimit_bucket *b, const struct keystore_limits *l, unsigned answers,
                          uint64_t tokens_today, int64_t now, struct ratelimit_wait *wait,
                          struct errinfo *info)
 {
     *wait = (struct ratelimit_wait){.seconds = 1};
+    if (l->concurrent && answers > l->concurrent) {
+        return err_set(info, ERR_ARGUMENT, "%u answers are asked for; this API key may have %u at a time",
+                       answers, l->concurrent);
+    }
     if (l->tokens_per_day && tokens_today >= l->tokens_per_day) {
         wait->day = true;
         wait->seconds = ratelimit_seconds(RATELIMIT_DAY - now % RATELIMIT_DAY);
@@ -107,9 +111,10 @@ static err ratelimit_ask(const struct ratelimit_bucket *b, const struct keystore
                        (unsigned long long)l->tokens_per_day, wait->seconds / 3600,
                        wait->seconds / 60 % 60);
     }
-    if (l->concurrent && b->running >= l->concurrent) {
-        return err_set(info, ERR_LIMIT, "this API key may ask %u at a time: wait until an answer ends",
-                       l->concurrent);
+    if (l->concurrent && b->running + answers > l->concurrent) {
+        return err_set(info, ERR_LIMIT,
+                       "this API key may have %u answers at a time, and %u are under way: wait until one ends",
+                       l->concurrent, b->running);
     }
     if (l->requests_per_minute && b->level < RATELIMIT_MINUTE) {
         wait->seconds = ratelimit_seconds(
@@ -121,7 +126,7 @@ static err ratelimit_ask(const struct ratelimit_bucket *b, const struct keystore
 }
 
 err ratelimit_begin(struct ratelimit *r, const char *id, const struct keystore_limits *limits,
-                    uint64_t tokens_today, int64_t now, struct ratelimit_wait *wait,
+                    unsigned answers, uint64_t tokens_today, int64_t now, struct ratelimit_wait *wait,
                     struct errinfo *info)
 {
     pthread_mutex_lock(&r->lock);
@@ -129,22 +134,22 @@ err ratelimit_begin(struct ratelimit *r, const char *id, const struct keystore_l
     err e = b ? ERR_OK : ratelimit_add(r, id, now, &b, info);
     if (e == ERR_OK) {
         ratelimit_fill(b, limits->requests_per_minute, now);
-        e = ratelimit_ask(b, limits, tokens_today, now, wait, info);
+        e = ratelimit_ask(b, limits, answers, tokens_today, now, wait, info);
     }
     if (e == ERR_OK) {
         b->level -= RATELIMIT_MINUTE;
-        b->running++;
+        b->running += answers;
     }
     pthread_mutex_unlock(&r->lock);
     return e;
 }
 
-void ratelimit_end(struct ratelimit *r, const char *id)
+void ratelimit_end(struct ratelimit *r, const char *id, unsigned answers)
 {
     pthread_mutex_lock(&r->lock);
     struct ratelimit_bucket *b = ratelimit_find(r, id);
-    if (b && b->running > 0) {
-        b->running--;
+    if (b) {
+        b->running -= answers < b->running ? answers : b->running;
     }
     pthread_mutex_unlock(&r->lock);
 }

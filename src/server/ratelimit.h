@@ -1,5 +1,5 @@
 /* server/ratelimit.h: how much a key may ask now: requests per minute (a bucket that holds a minute's worth and
- * fills evenly), requests at a time, tokens a day. In memory: a restart forgets the minute, the day's tokens
+ * fills evenly), answers at a time, tokens a day. In memory: a restart forgets the minute, the day's tokens
  * are the caller's to look up (usagestore_today). Time in milliseconds since 1970; a clock that goes back fills
  * nothing.
  *
@@ -20,12 +20,13 @@ struct ratelimit_wait {
     bool day;         /* the day's tokens are used up; false: it asks too fast, or too much at a time */
 };
 
-/* A request of key `id` begins: ERR_OK, and it must be ended with ratelimit_end. ERR_LIMIT: not now; the
- * message says which limit, and *wait when to try again. ERR_NOMEM. */
+/* A request of key `id` for so many answers begins: ERR_OK, and it must be ended with ratelimit_end. ERR_LIMIT:
+ * not now; the message says which limit, and *wait when to try again. ERR_ARGUMENT: never so many.
+ * ERR_NOMEM. */
 ERR_MUST_USE err ratelimit_begin(struct ratelimit *r, const char *id, const struct keystore_limits *limits,
-                                 uint64_t tokens_today, int64_t now, struct ratelimit_wait *wait,
-                                 struct errinfo *info);
-void ratelimit_end(struct ratelimit *r, const char *id);
+                                 unsigned answers, uint64_t tokens_today, int64_t now,
+                                 struct ratelimit_wait *wait, struct errinfo *info);
+void ratelimit_end(struct ratelimit *r, const char *id, unsigned answers);
 
 /* The next key, from place *at on (0 at first), of which something runs; false: no more. */
 bool ratelimit_running(struct ratelimit *r, size_t *at, char id[VAULT_ID + 1]);

@@ -176,6 +176,7 @@ struct service_answer {
     struct service_answer *next, **link;
     struct exchange *exchange;
     char owner[sizeof((struct caller *)NULL)->owner];
+    size_t n; /* choices */
 };
 
 static void service_end_answers(struct service *s, const char *owner)
@@ -437,7 +438,7 @@ void service_forget(struct service *s, const char *owner)
     }
 }
 
-bool service_admit(struct service *s, const struct caller *who, struct apierror *e)
+bool service_admit(struct service *s, const struct caller *who, size_t n, struct apierror *e)
 {
     struct keystore_key key;
     struct errinfo info = {0};
@@ -456,7 +457,7 @@ bool service_admit(struct service *s, const struct caller *who, struct apierror 
         return apierror_set(e, 402, "insufficient_balance", NULL,
                             "the balance of this key is used up");
     }
-    result = result == ERR_OK ? ratelimit_begin(s->limits, who->owner, &key.limits, today,
+    result = result == ERR_OK ? ratelimit_begin(s->limits, who->owner, &key.limits, (unsigned)n, today,
                                                 service_now(), &wait, &info)
                               : result;
     if (result == ERR_OK) {
@@ -470,7 +471,7 @@ bool service_admit(struct service *s, const struct caller *who, struct apierror 
     return false;
 }
 
-void service_meter(struct service *s, const char *owner, const struct answering_usage *usage,
+void service_meter(struct service *s, const char *owner, size_t n, const struct answering_usage *usage,
                    bool whole)
 {
     const struct pricetable_tokens tokens = {usage->prompt, usage->cached, usage->completion};
@@ -482,7 +483,7 @@ void service_meter(struct service *s, const char *owner, const struct answering_
         (void)e; /* a full disk: the answer was given all the same */
     }
     if (strcmp(owner, "local") != 0) {
-        ratelimit_end(s->limits, owner);
+        ratelimit_end(s->limits, owner, (unsigned)n);
     }
 }
 
@@ -492,7 +493,7 @@ static void service_done(void *user, unsigned status, const struct answering_usa
     if (status) {
         metrics_request(a->service->metrics, status);
     }
-    service_meter(a->service, a->owner, usage, whole);
+    service_meter(a->service, a->owner, a->n, usage, whole);
     pthread_mutex_lock(&a->service->answers_lock);
     *a->link = a->next;
     if (a->next) {
@@ -524,7 +525,7 @@ void service_answer(struct service *s, struct exchange *x, struct question *take
     const struct caller *who = exchange_caller(x);
     struct apierror e = {0};
     struct service_answer *a = mem_calloc(1, sizeof *a);
-    if (!a || !service_admit(s, who, &e)) {
+    if (!a || !service_admit(s, who, take_q->n, &e)) {
         mem_free(a);
         question_free(take_q);
         if (!e.status) {
@@ -533,6 +534,7 @@ void service_answer(struct service *s, struct exchange *x, struct question *take
         service_refuse(s, x, &e, format->anthropic);
         return;
     }
+    a->n = take_q->n;
     service_begin(s, x, a);
     const struct wirereply_options o = {.format = format,
                                         .model = &s->model,

@@ -79,10 +79,11 @@ void service_caller(const struct keystore_key *key, struct caller *out);
 uint64_t service_page_partition(const struct service *s, const char *owner, bool temporary);
 /* Chats of that owner were deleted: what was kept of them goes, too. */
 void service_forget(struct service *s, const char *owner);
-/* May `who` ask for an answer now, by its limits and balance? If so, service_meter must follow. */
-bool service_admit(struct service *s, const struct caller *who, struct apierror *e);
-/* An answer is over: counted, and paid for. */
-void service_meter(struct service *s, const char *owner, const struct answering_usage *usage, bool whole);
+/* May `who` ask for n answers now, by its limits and balance? If so, service_meter must follow. */
+bool service_admit(struct service *s, const struct caller *who, size_t n, struct apierror *e);
+/* They are over: counted, and paid for. */
+void service_meter(struct service *s, const char *owner, size_t n, const struct answering_usage *usage,
+                   bool whole);
 /* A JSON document as the reply; takes it. */
 void service_reply(struct service *s, struct exchange *x, unsigned status, json_t *take_document);
 void service_refuse(struct service *s, struct exchange *x, const struct apierror *e, bool anthropic);

@@ -305,7 +305,7 @@ static void test_quotas(void **state)
     refused(&k, 429, "insufficient_quota", "rate_limit_error", service_now() % 86400000 > 86400000 - 60000);
     pagefixture_key(&f, "{'name':'poor','balance':'0'}", &k);
     refused(&k, 402, "insufficient_balance", "billing_error", true);
-    pagefixture_key(&f, "{'name':'one','limits':{'concurrent':1}}", &k);
+    pagefixture_key(&f, "{'name':'eight','limits':{'concurrent':8}}", &k); /* every choice counts */
     struct rawclient c = rawclient_open(f.port);
     servicefixture_begin(&c, "POST", "/v1/chat/completions", k.headers, "{" ENDLESS ",\"stream\":true}");
     assert_true(rawclient_until(&c, "data: ", RAWCLIENT_PATIENCE_MS));

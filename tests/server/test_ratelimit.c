@@ -32,9 +32,9 @@ static int tear_down(void **state)
 static err ask(const char *id, const struct keystore_limits *l, uint64_t today, int64_t now)
 {
     waits = (struct ratelimit_wait){0};
-    err e = ratelimit_begin(r, id, l, today, now, &waits, &info);
+    err e = ratelimit_begin(r, id, l, 1, today, now, &waits, &info);
     if (e == ERR_OK) {
-        ratelimit_end(r, id);
+        ratelimit_end(r, id, 1);
     }
     return e;
 }
@@ -90,20 +90,36 @@ static void so_many_at_a_time(void **state)
 {
     (void)state;
     const struct keystore_limits l = {.concurrent = 2};
-    assert_int_equal(ratelimit_begin(r, "a", &l, 0, 0, &waits, &info), ERR_OK);
-    assert_int_equal(ratelimit_begin(r, "a", &l, 0, 0, &waits, &info), ERR_OK);
-    assert_int_equal(ratelimit_begin(r, "a", &l, 0, 0, &waits, &info), ERR_LIMIT);
+    assert_int_equal(ratelimit_begin(r, "a", &l, 1, 0, 0, &waits, &info), ERR_OK);
+    assert_int_equal(ratelimit_begin(r, "a", &l, 1, 0, 0, &waits, &info), ERR_OK);
+    assert_int_equal(ratelimit_begin(r, "a", &l, 1, 0, 0, &waits, &info), ERR_LIMIT);
     assert_int_equal(waits.seconds, 1);
-    assert_non_null(strstr(info.message, "2 at a time"));
-    ratelimit_end(r, "a");
-    assert_int_equal(ratelimit_begin(r, "a", &l, 0, 0, &waits, &info), ERR_OK);
+    assert_non_null(strstr(info.message, "2 answers at a time"));
+    ratelimit_end(r, "a", 1);
+    assert_int_equal(ratelimit_begin(r, "a", &l, 1, 0, 0, &waits, &info), ERR_OK);
     for (int i = 0; i < 3; i++) {
         char id[20];
         snprintf(id, sizeof id, "other%d", i);
         assert_int_equal(ask(id, &l, 0, 100000000), ERR_OK); /* a's place is not given away */
     }
-    assert_int_equal(ratelimit_begin(r, "a", &l, 0, 100000000, &waits, &info), ERR_LIMIT);
-    ratelimit_end(r, "nobody");
+    assert_int_equal(ratelimit_begin(r, "a", &l, 1, 0, 100000000, &waits, &info), ERR_LIMIT);
+    ratelimit_end(r, "nobody", 1);
+}
+
+/* A request for several answers counts for as many. */
+static void every_answer_of_a_request_counts(void **state)
+{
+    (void)state;
+    const struct keystore_limits l = {.concurrent = 4}, less = {.concurrent = 1};
+    assert_int_equal(ratelimit_begin(r, "a", &l, 5, 0, 0, &waits, &info), ERR_ARGUMENT);
+    assert_non_null(strstr(info.message, "5 answers"));
+    assert_int_equal(ratelimit_begin(r, "a", &l, 3, 0, 0, &waits, &info), ERR_OK);
+    assert_int_equal(ratelimit_begin(r, "a", &l, 2, 0, 0, &waits, &info), ERR_LIMIT);
+    assert_non_null(strstr(info.message, "3 are under way"));
+    assert_int_equal(ratelimit_begin(r, "a", &l, 1, 0, 0, &waits, &info), ERR_OK);
+    assert_int_equal(ratelimit_begin(r, "a", &less, 1, 0, 0, &waits, &info), ERR_LIMIT); /* lowered since */
+    ratelimit_end(r, "a", 3);
+    assert_int_equal(ratelimit_begin(r, "a", &l, 3, 0, 0, &waits, &info), ERR_OK);
 }
 
 static void tokens_of_a_day(void **state)
@@ -126,7 +142,7 @@ static void no_limits_limit_nothing(void **state)
     (void)state;
     const struct keystore_limits l = {0};
     for (int i = 0; i < 10000; i++) {
-        assert_int_equal(ratelimit_begin(r, "a", &l, UINT64_MAX, 5, &waits, &info), ERR_OK);
+        assert_int_equal(ratelimit_begin(r, "a", &l, 1, UINT64_MAX, 5, &waits, &info), ERR_OK);
     }
 }
 
@@ -136,8 +152,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_minute_holds_so_many_requests), TEST(the_rate_holds_over_a_long_time),
-        TEST(a_clock_that_goes_back_gives_nothing), TEST(so_many_at_a_time), TEST(tokens_of_a_day),
-        TEST(no_limits_limit_nothing),
+        TEST(a_clock_that_goes_back_gives_nothing), TEST(so_many_at_a_time),
+        TEST(every_answer_of_a_request_counts), TEST(tokens_of_a_day), TEST(no_limits_limit_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
