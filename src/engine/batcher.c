@@ -235,7 +235,7 @@ static err batcher_begin(struct batcher *b, struct batcher_job *j, struct sessio
 }
 
 /* Who waits gets a free place, in turn; nobody overtakes the one whose memory is not free yet. */
-static void batcher_admit(struct batcher *b)
+static void batcher_give_places(struct batcher *b)
 {
     struct batcher_job *j;
     while (b->n_running < b->most_running && (j = batcher_next(b)) && j->bytes <= b->memory - b->reserved) {
@@ -494,11 +494,16 @@ err batcher_forget(struct batcher *b, uint64_t partition, struct errinfo *info)
     return b->disk ? prefixdisk_forget(b->disk, partition, info) : ERR_OK;
 }
 
+void batcher_admit(struct batcher *b)
+{
+    batcher_end_cancelled(b);
+    batcher_give_places(b);
+}
+
 void batcher_step(struct batcher *b)
 {
     struct engine *e = b->engine;
     struct errinfo info = {0};
-    batcher_end_cancelled(b);
     batcher_admit(b);
     if (b->n_running == 0) {
         return;

@@ -19,8 +19,9 @@
  * on a session of its own; else they differ by as much as chunks and batches do there (docs/numerics.md).
  * Nothing is guessed ahead (SESSION_SPECULATE_OFF).
  *
- * Thread rule: one thread at a time. The callbacks are called from within batcher_step and may call
- * batcher_cancel and batcher_answer_now, nothing else of the batcher. */
+ * Thread rule: one thread at a time. The callbacks are called from within batcher_step, batcher_admit and
+ * batcher_free; they may call batcher_cancel, batcher_answer_now and batcher_count, nothing else of the
+ * batcher. */
 #ifndef ENGINE_BATCHER_H
 #define ENGINE_BATCHER_H
 
@@ -80,6 +81,8 @@ void batcher_cancel(struct batcher_job *job);
  * in its options (generate_options.think_end; without it nothing happens). */
 void batcher_answer_now(struct batcher_job *job);
 
+/* What a step begins with: ends what was cancelled and gives free places to those whose turn it is. */
+void batcher_admit(struct batcher *b);
 /* One pass. What fails in it fails the jobs concerned, not the batcher. Nothing to do: returns at once. */
 void batcher_step(struct batcher *b);
 

@@ -42,7 +42,7 @@ struct enginethread {
     struct enginethread_stream *inbox, **inbox_end; /* the oldest first */
     struct enginethread_oblivion *oblivions;
     struct batcher_counts counts;
-    bool stopping;
+    bool stopping, submitting; /* the latter: a request is neither in the inbox nor in the batch */
 };
 
 /* ---- Streams. ---- */
@@ -73,6 +73,12 @@ static void enginethread_put(struct enginethread_stream *s, struct enginethread_
         s->hungry = false;
         s->is.notify(s->is.user);
     }
+}
+
+/* With the lock, from the engine's thread: what others see of the batch. */
+static void enginethread_count(struct enginethread *t)
+{
+    t->counts = batcher_count(t->batcher);
 }
 
 /* With the lock. The end; the stream goes if its reader has gone. */
@@ -139,6 +145,7 @@ static void enginethread_on_done(void *user, const struct generate_result *r, si
     struct enginethread_stream *s = user;
     struct enginethread *t = s->thread;
     pthread_mutex_lock(&t->lock);
+    enginethread_count(t);
     if (s->short_of_memory) {
         enginethread_finish(s, r, cached, ERR_NOMEM, "out of memory for the text of an answer");
     } else {
@@ -186,9 +193,12 @@ static void enginethread_attend(struct enginethread *t, struct enginethread_stre
         batcher_answer_now(s->job); /* what else could it want */
     } else if (!s->over) {
         bool hurried = s->hurried;
+        t->submitting = true;
         pthread_mutex_unlock(&t->lock);
         enginethread_submit(t, s, hurried);
         pthread_mutex_lock(&t->lock);
+        t->submitting = false;
+        enginethread_count(t);
     }
 }
 
@@ -206,24 +216,35 @@ static void enginethread_forget_all(struct enginethread *t)
     }
 }
 
+/* With the lock. The first of the inbox; NULL: it is empty. */
+static struct enginethread_stream *enginethread_unlist(struct enginethread *t)
+{
+    struct enginethread_stream *s = t->inbox;
+    if (s) {
+        s->listed = false;
+        t->inbox = s->next;
+        t->inbox_end = t->inbox ? t->inbox_end : &t->inbox;
+    }
+    return s;
+}
+
 /* What was asked since: new jobs, those in a hurry, those whose reader has gone. False: it is time to stop. */
 static bool enginethread_take(struct enginethread *t)
 {
     pthread_mutex_lock(&t->lock);
-    t->counts = batcher_count(t->batcher);
+    enginethread_count(t);
     while (!t->stopping && !t->inbox && !t->oblivions && t->counts.running + t->counts.waiting == 0) {
         pthread_cond_wait(&t->asked, &t->lock);
     }
-    struct enginethread_stream *list = t->inbox;
-    t->inbox = NULL;
-    t->inbox_end = &t->inbox;
     bool go_on = !t->stopping;
-    for (struct enginethread_stream *s = list, *next; s; s = next) {
-        next = s->next;
-        s->listed = false;
+    for (struct enginethread_stream *s; (s = enginethread_unlist(t));) {
         enginethread_attend(t, s);
     }
     enginethread_forget_all(t);
+    pthread_mutex_unlock(&t->lock);
+    batcher_admit(t->batcher);
+    pthread_mutex_lock(&t->lock);
+    enginethread_count(t);
     pthread_mutex_unlock(&t->lock);
     return go_on;
 }
@@ -355,6 +376,10 @@ struct batcher_counts enginethread_counts(struct enginethread *t)
 {
     pthread_mutex_lock(&t->lock);
     struct batcher_counts c = t->counts;
+    c.waiting += t->submitting;
+    for (const struct enginethread_stream *s = t->inbox; s; s = s->next) {
+        c.waiting += !s->job && !s->over && !s->closed;
+    }
     pthread_mutex_unlock(&t->lock);
     return c;
 }

@@ -64,7 +64,7 @@ void enginethread_close(struct enginethread_stream *s);
  * `notify` or `release`. ERR_IO. */
 ERR_MUST_USE err enginethread_forget(struct enginethread *t, uint64_t partition, struct errinfo *info);
 
-/* As of the last step. */
+/* As it is now: a request waits as soon as it is asked, and runs or is over as soon as that is so. */
 struct batcher_counts enginethread_counts(struct enginethread *t);
 
 #endif

@@ -5,11 +5,12 @@
 
 #include "base/mem.h"
 
-enum { METRICS_BUCKETS = 14, METRICS_CLASSES = 6 };
+enum { METRICS_BUCKETS = 20, METRICS_CLASSES = 6 };
 
 /* Upper bounds in seconds. */
 static const double metrics_bounds[METRICS_BUCKETS] = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,
-                                                       0.25,  0.5,    1,     2.5,  5,     10,   60};
+                                                       0.25,  0.5,    1,     2.5,  5,     10,   20,
+                                                       30,    60,     120,   300,  600,   1800};
 
 struct metrics_histogram {
     uint64_t counts[METRICS_BUCKETS + 1];

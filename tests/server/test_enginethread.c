@@ -216,6 +216,30 @@ static void test_what_is_refused_ends_with_its_reason(void **state)
     enginethread_stop(t);
 }
 
+/* A request counts from the moment it is asked to the moment its end can be read. */
+static void test_counts_do_not_lag(void **state)
+{
+    struct engine *e = *state;
+    struct enginethread *t = start(e, &(struct batcher_options){.running = 1});
+    int32_t ids[300];
+    enginefixture_tokens(e, ids, 300);
+    const struct enginethread_request r = {.tokens = ids, .n_tokens = 300, .options = {.max_tokens = 2}};
+    for (int round = 0; round < 20; round++) {
+        struct enginethread_stream *s[2] = {ask(t, &r), ask(t, &r)};
+        struct heard h = {0};
+        struct enginethread_event event;
+        struct batcher_counts c = enginethread_counts(t);
+        assert_true(c.running + c.waiting == 2 || enginethread_next(s[0], &event));
+        hear_all(s[0], &h);
+        hear_all(s[1], &h);
+        c = enginethread_counts(t);
+        assert_int_equal(c.running + c.waiting, 0);
+        enginethread_close(s[0]);
+        enginethread_close(s[1]);
+    }
+    enginethread_stop(t);
+}
+
 /* A reader that asks hears how far its prompt is, and may have its answer at once. */
 static void test_a_reader_may_be_in_a_hurry(void **state)
 {
@@ -342,6 +366,7 @@ int main(void)
         cmocka_unit_test(test_each_hears_what_it_would_alone),
         cmocka_unit_test(test_readers_may_go),
         cmocka_unit_test(test_what_is_refused_ends_with_its_reason),
+        cmocka_unit_test(test_counts_do_not_lag),
         cmocka_unit_test(test_a_reader_may_be_in_a_hurry),
         cmocka_unit_test(test_a_partition_is_forgotten),
         cmocka_unit_test(test_failing_allocations_are_said),
