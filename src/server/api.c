@@ -287,14 +287,14 @@ static const struct route_row api_rows[] = {
     {"POST", "/messages", API_CHAT, .api = true, .anthropic = true, .handle = api_messages},
     {"POST", "/messages/count_tokens", API_CHAT, .api = true, .anthropic = true,
      .handle = api_count_tokens},
-    {"POST", "/embeddings", API_CHAT, .api = true, .handle = api_embeddings},
-    {"GET", "/models", API_CHAT, .api = true, .handle = api_models},
-    {"GET", "/models/*", API_CHAT, .api = true, .handle = api_model},
+    {"POST", "/embeddings", API_CHAT, .quick = true, .api = true, .handle = api_embeddings},
+    {"GET", "/models", API_CHAT, .quick = true, .api = true, .handle = api_models},
+    {"GET", "/models/*", API_CHAT, .quick = true, .api = true, .handle = api_model},
     {"POST", "/tokenize", API_CHAT, .api = true, .handle = api_tokenize},
     {"POST", "/detokenize", API_CHAT, .api = true, .handle = api_detokenize},
-    {"GET", "/health", {.scope = CALLER_NOTHING}, .api = true, .handle = api_health},
-    {"GET", "/ready", {.scope = CALLER_NOTHING}, .handle = api_health},
-    {"GET", "/metrics", {.scope = CALLER_METRICS}, .handle = api_metrics},
+    {"GET", "/health", {.scope = CALLER_NOTHING}, .quick = true, .api = true, .handle = api_health},
+    {"GET", "/ready", {.scope = CALLER_NOTHING}, .quick = true, .handle = api_health},
+    {"GET", "/metrics", {.scope = CALLER_METRICS}, .quick = true, .handle = api_metrics},
 };
 
 const struct route_table *const *api_tables(size_t *n)

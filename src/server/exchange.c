@@ -61,6 +61,13 @@ const char *exchange_body(const struct exchange *x, size_t *len)
     return x->body.data ? x->body.data : "";
 }
 
+void exchange_defer(struct exchange *x, const char *owner, bool heavy)
+{
+    x->job.owner = owner;
+    x->job.heavy = heavy;
+    x->deferred = true;
+}
+
 /* ---- The reply. ---- */
 
 void exchange_add_header(struct exchange *x, const char *name, const char *value)

@@ -4,7 +4,8 @@
  * when it is whole. A source that has nothing yet costs no thread: whoever makes the next piece wakes the
  * exchange.
  *
- * Thread rule: handlers and sources of one exchange run one at a time, on any of the server's threads;
+ * Thread rule: handlers and sources of one exchange run one at a time, on any of the server's threads, and hold
+ * one that others wait for, but for a handler's call that was deferred;
  * exchange_wake and exchange_cut may be called from any thread until the source was closed. */
 #ifndef SERVER_EXCHANGE_H
 #define SERVER_EXCHANGE_H
@@ -26,6 +27,11 @@ const char *exchange_cookie(const struct exchange *x, const char *name); /* NULL
 /* How many headers of that name there are: two Host headers are an attack. */
 size_t exchange_header_count(const struct exchange *x, const char *name);
 const char *exchange_body(const struct exchange *x, size_t *len); /* NUL-terminated */
+
+/* From the handler's first call: the second one comes on a thread of the pool (worker.h), where it may take its
+ * time. `owner` is borrowed; a request with more than EXCHANGE_LIGHT bytes is heavy in any case. */
+enum { EXCHANGE_LIGHT = 32 << 10 };
+void exchange_defer(struct exchange *x, const char *owner, bool heavy);
 
 /* ---- the reply ---- */
 

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "server/exchange.h"
+#include "server/worker.h"
 
 struct httpserver;
 
@@ -23,6 +24,8 @@ struct exchange {
     struct strbuf body;
     size_t counted; /* of its bytes, among all bodies */
     struct caller *caller;
+    struct worker_job job;
+    bool deferred; /* to a worker */
 
     /* The reply. */
     unsigned status;

@@ -3,6 +3,7 @@
  * MHD's threads call httpserver_on_request for every part of a request, and again after each wake.
  * A source with nothing to say suspends its connection; MHD then neither reads it nor sees it end,
  * so a thread of ours looks after those connections, and after the ones that take too long to ask.
+ * A request that was deferred is handled by a worker; its connection is suspended meanwhile, too.
  */
 #include "server/httpserver.h"
 
@@ -33,6 +34,7 @@ struct httpserver {
     struct MHD_Daemon *daemon;
     struct httpserver_options is;
     char *cert, *key;
+    struct worker *worker;
     pthread_t watcher;
     pthread_mutex_t lock;
     pthread_cond_t changed; /* somebody came, or it is time to stop */
@@ -356,6 +358,35 @@ static enum MHD_Result httpserver_first(struct exchange *x)
     return x->replied && (body || !framed) ? httpserver_send(x) : MHD_YES;
 }
 
+/* On a worker. */
+static void httpserver_work(void *user)
+{
+    struct exchange *x = user;
+    struct httpserver *s = x->server;
+    pthread_mutex_lock(&s->lock);
+    bool stopping = s->stopping;
+    pthread_mutex_unlock(&s->lock);
+    if (stopping) {
+        exchange_reply(x, MHD_HTTP_SERVICE_UNAVAILABLE, NULL, NULL);
+    } else {
+        s->is.handle(s->is.user, x, true);
+    }
+    MHD_resume_connection(x->connection);
+}
+
+/* MHD calls again when it has been done. */
+static enum MHD_Result httpserver_hand_over(struct exchange *x)
+{
+    x->job.heavy = x->job.heavy || x->body.len > EXCHANGE_LIGHT;
+    x->job.work = httpserver_work;
+    x->job.user = x;
+    MHD_suspend_connection(x->connection);
+    if (!worker_give(x->server->worker, &x->job)) {
+        httpserver_work(x); /* to say that it is too late */
+    }
+    return MHD_YES;
+}
+
 static enum MHD_Result httpserver_on_request(void *user, struct MHD_Connection *c, const char *path,
                                              const char *method, const char *version,
                                              const char *data, size_t *n, void **state)
@@ -373,11 +404,14 @@ static enum MHD_Result httpserver_on_request(void *user, struct MHD_Connection *
         return e == ERR_OK ? MHD_YES : MHD_NO;
     }
     httpserver_phase(x, 0, false);
+    if (!x->replied && x->deferred) {
+        return httpserver_hand_over(x);
+    }
     if (!x->replied) {
         s->is.handle(s->is.user, x, true);
-        if (x->has_source) {
-            httpserver_watch(x);
-        }
+    }
+    if (x->has_source && !x->link) {
+        httpserver_watch(x);
     }
     return httpserver_send(x);
 }
@@ -453,8 +487,8 @@ static void httpserver_look_at_source(struct httpserver *s, struct exchange *x, 
 {
     const union MHD_ConnectionInfo *i =
         MHD_get_connection_info(x->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-    struct pollfd p = {.fd = i ? i->connect_fd : -1, .events = POLLRDHUP};
-    bool gone = poll(&p, 1, 0) > 0 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR));
+    struct pollfd p = {.fd = i ? i->connect_fd : -1}; /* who has only said all still reads */
+    bool gone = poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLERR));
     pthread_mutex_lock(&x->lock);
     if (x->gone == 0 && (gone || s->stopping)) {
         x->gone = now;
@@ -533,6 +567,7 @@ static err httpserver_daemon(struct httpserver *s, struct errinfo *info)
 
 static void httpserver_free(struct httpserver *s)
 {
+    worker_free(s->worker);
     pthread_cond_destroy(&s->changed);
     pthread_mutex_destroy(&s->lock);
     mem_free(s->cert);
@@ -567,12 +602,16 @@ static err httpserver_make(const struct httpserver_options *options, struct http
     }
     err e = options->tls_cert && (!s->cert || !s->key)
                 ? err_set(info, ERR_NOMEM, "out of memory for the HTTP server")
-                : httpserver_daemon(s, info);
+                : worker_start(&s->worker, info);
+    e = e == ERR_OK ? httpserver_daemon(s, info) : e;
     if (e == ERR_OK && pthread_create(&s->watcher, NULL, httpserver_watcher, s) != 0) {
         MHD_stop_daemon(s->daemon);
         e = err_set(info, ERR_IO, "the system refused a thread for the HTTP server");
     }
     if (e != ERR_OK) {
+        if (s->worker) {
+            worker_stop(s->worker);
+        }
         httpserver_free(s);
         return e;
     }
@@ -600,6 +639,7 @@ void httpserver_stop(struct httpserver *s)
     s->stopping = true;
     pthread_cond_signal(&s->changed);
     pthread_mutex_unlock(&s->lock);
+    worker_stop(s->worker); /* finishes what it is at; what waits is refused */
     pthread_join(s->watcher, NULL); /* returns when no source is left */
     MHD_stop_daemon(s->daemon);
     if (listener != MHD_INVALID_SOCKET) {

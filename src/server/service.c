@@ -356,6 +356,9 @@ void service_handle(void *user, struct exchange *x, bool whole)
     } else if (!whole) {
         if (!guard_admits(&s->is.guard, x, &match.row->need, &e)) {
             service_refuse(s, x, &e, match.row->anthropic);
+        } else if (!match.row->quick) {
+            const struct caller *who = exchange_caller(x);
+            exchange_defer(x, who ? who->owner : "", match.row->heavy);
         }
     } else {
         match.row->handle(s, x, &match);

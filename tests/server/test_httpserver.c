@@ -114,7 +114,12 @@ static void handle(void *user, struct exchange *x, bool whole)
     if (strcmp(path, "/refuse") == 0) {
         exchange_reply_static(x, 401, "text/plain", "no", 2);
     } else if (!whole) {
-        return;
+        if (strncmp(path, "/deferred", 9) == 0) {
+            exchange_defer(x, path, true);
+        }
+    } else if (strcmp(path, "/deferred/slow") == 0) {
+        usleep(300000);
+        exchange_reply_static(x, 200, "text/plain", "slow", 4);
     } else if (tap) {
         tap_open(&w->taps[atoi(tap) % TAPS], x);
     } else if (strcmp(path, "/split") == 0) {
@@ -569,15 +574,100 @@ static void test_a_reader_that_goes_ends_its_source(void **state)
     tap_pour(&w.taps[2], "begun", false);
     assert_true(rawclient_until(&c[2], "begun", 2000));
     usleep(300000); /* the floods have filled what the system takes */
-    shutdown(c[4].fd, SHUT_WR); /* does not read, says nothing, and is still there */
     for (int i = 0; i < 4; i++) {
         rawclient_close(&c[i]);
     }
-    for (int i = 0; i < 5; i++) {
-        assert_true(comes_true(&w.taps[i].closed, 1, i < 4 ? 1 : 2));
+    for (int i = 0; i < 2; i++) { /* what is written to them shows it, at the latest to keep them waiting */
+        tap_pour(&w.taps[i], ".", false);
+        tap_pour(&w.taps[i], ".", false);
+    }
+    for (int i = 0; i < 4; i++) {
+        assert_true(comes_true(&w.taps[i].closed, 1, 8));
     }
     rawclient_close(&c[4]);
     world_stop(&w);
+}
+
+/* "shutdown(SHUT_WR)" after the request is no farewell. */
+static void test_who_has_said_all_still_gets_an_answer(void **state)
+{
+    struct world w = {0};
+    (void)state;
+    world_start(&w, NULL, NULL);
+    static const char *const paths[] = {"/stream", "/document"};
+    for (int i = 0; i < 2; i++) {
+        struct rawclient c = open_tap(&w, paths[i], i);
+        shutdown(c.fd, SHUT_WR);
+        usleep(1200000);
+        tap_pour(&w.taps[i], "answer", true);
+        struct rawclient_reply r = rawclient_reply(&c);
+        assert_int_equal(r.status, 200);
+        assert_string_equal(r.body, "answer");
+        rawclient_free(&r);
+        rawclient_close(&c);
+    }
+    world_stop(&w);
+}
+
+/* Twelve requests that take 300 ms each hold up no other one, and none is lost. */
+static void test_deferred_work_holds_up_nobody(void **state)
+{
+    struct world w = {0};
+    (void)state;
+    world_start(&w, NULL, NULL);
+    enum { SLOW = 12 };
+    struct rawclient c[SLOW];
+    for (int i = 0; i < SLOW; i++) {
+        c[i] = rawclient_open(w.port);
+        rawclient_say(&c[i], "POST /deferred/slow HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi");
+    }
+    double worst = 0;
+    for (int i = 0; i < 30; i++) {
+        double since = progress_clock();
+        says(w.port, golden[0].request, 200, golden[0].body);
+        worst = progress_clock() - since > worst ? progress_clock() - since : worst;
+        usleep(20000);
+    }
+    assert_true(worst < 0.25);
+    for (int i = 0; i < SLOW; i++) {
+        struct rawclient_reply r = rawclient_reply(&c[i]);
+        assert_int_equal(r.status, 200);
+        assert_string_equal(r.body, "slow");
+        rawclient_free(&r);
+        rawclient_close(&c[i]);
+    }
+    struct rawclient tap = rawclient_open(w.port);
+    rawclient_say(&tap, "GET /deferred/stream?tap=0 HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_true(comes_true(&w.taps[0].opened, 1, 2));
+    tap_pour(&w.taps[0], "begun", false);
+    assert_true(rawclient_until(&tap, "begun", 2000));
+    tap_pour(&w.taps[0], "over", true);
+    struct rawclient_reply r = rawclient_reply(&tap);
+    assert_string_equal(r.body, "begunover");
+    rawclient_free(&r);
+    rawclient_close(&tap);
+    world_stop(&w);
+}
+
+/* Stopping waits for what is being done, and refuses what waits. */
+static void test_stopping_refuses_deferred_work(void **state)
+{
+    struct world w = {0};
+    (void)state;
+    world_start(&w, NULL, NULL);
+    struct rawclient c[3];
+    for (int i = 0; i < 3; i++) {
+        c[i] = rawclient_open(w.port);
+        rawclient_say(&c[i], "GET /deferred/slow HTTP/1.1\r\nHost: x\r\n\r\n");
+        usleep(50000);
+    }
+    world_stop(&w);
+    for (int i = 0; i < 3; i++) {
+        struct rawclient_reply r = rawclient_reply(&c[i]);
+        assert_true(r.status == 0 || r.status == (i == 0 ? 200 : 503));
+        rawclient_free(&r);
+        rawclient_close(&c[i]);
+    }
 }
 
 static void test_who_reads_slowly_holds_up_nobody(void **state)
@@ -660,7 +750,8 @@ static void test_wakes_come_at_any_moment(void **state)
     struct waker k = {.w = &w};
     pthread_t threads[2];
     (void)state;
-    world_start(&w, NULL, NULL);
+    const struct httpserver_options o = {.deadlines = {.keepalive = 0.2}}; /* shows who has gone */
+    world_start(&w, &o, NULL);
     for (size_t i = 0; i < 2; i++) {
         assert_int_equal(pthread_create(&threads[i], NULL, wake_all, &k), 0);
     }
@@ -800,6 +891,9 @@ int main(void)
         cmocka_unit_test(test_a_source_may_fail_before_its_first_byte),
         cmocka_unit_test(test_waiting_costs_nothing_and_keeps_alive),
         cmocka_unit_test(test_a_reader_that_goes_ends_its_source),
+        cmocka_unit_test(test_who_has_said_all_still_gets_an_answer),
+        cmocka_unit_test(test_deferred_work_holds_up_nobody),
+        cmocka_unit_test(test_stopping_refuses_deferred_work),
         cmocka_unit_test(test_who_reads_slowly_holds_up_nobody),
         cmocka_unit_test(test_stopping_ends_streams),
         cmocka_unit_test(test_wakes_come_at_any_moment),
