@@ -43,9 +43,10 @@ static err catalogue_line(struct catalogue *c, char *line, size_t number, struct
     e.source = catalogue_field(&line);
     const char *bytes = catalogue_field(&line);
     e.licence = catalogue_field(&line);
+    const char *format = catalogue_field(&line);
     e.note = catalogue_field(&line);
-    if (!e.name || !e.source || !bytes || !e.licence || !e.note || line) {
-        return err_set(info, ERR_CORRUPT, "catalogue line %zu does not have five fields", number);
+    if (!e.name || !e.source || !bytes || !e.licence || !format || !e.note || line) {
+        return err_set(info, ERR_CORRUPT, "catalogue line %zu does not have six fields", number);
     }
     e.estimated = *bytes == '~';
     char *end;
@@ -54,6 +55,10 @@ static err catalogue_line(struct catalogue *c, char *line, size_t number, struct
     if (!isdigit((unsigned char)bytes[e.estimated]) || *end || errno) {
         return err_set(info, ERR_CORRUPT, "catalogue line %zu: \"%s\" is no number of bytes", number,
                        bytes);
+    }
+    if (!chat_format_from_name(format, &e.format)) {
+        return err_set(info, ERR_CORRUPT, "catalogue line %zu: \"%s\" is no chat format", number,
+                       format);
     }
     if (!registry_name_ok(e.name) || catalogue_find(c, e.name)) {
         return err_set(info, ERR_CORRUPT, "catalogue line %zu: bad or repeated name \"%s\"", number,

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "text/chat.h"
 
 enum { CATALOGUE_MAX = 256 };
 
@@ -17,6 +18,7 @@ struct catalogue_entry { /* strings are owned by the catalogue */
     uint64_t bytes;
     bool estimated; /* bytes are computed, not read from the source */
     const char *licence;
+    enum chat_format format; /* what it can do with tools and thinking: text/chat.h */
     const char *note;
 };
 

@@ -116,12 +116,15 @@ static err cmd_list_here(bool json, struct errinfo *info)
 
 static json_t *cmd_list_entry_json(const struct catalogue_entry *x)
 {
-    return json_pack("{s:s, s:s, s:I, s:b, s:s, s:s}", "name", x->name, "source", x->source, "bytes",
-                     (json_int_t)x->bytes, "estimated", x->estimated, "licence", x->licence, "note",
+    return json_pack("{s:s, s:s, s:I, s:b, s:s, s:s, s:b, s:b, s:s}", "name", x->name, "source",
+                     x->source, "bytes", (json_int_t)x->bytes, "estimated", x->estimated, "licence",
+                     x->licence, "chat_format", chat_format_name(x->format), "can_think",
+                     chat_can_think(x->format), "can_call_tools", chat_can_call(x->format), "note",
                      x->note);
 }
 
-/* Name, size, licence and, where the line has room, what it is; else that below. A pipe has room. */
+/* Name, size, whether it knows tools, licence and, where the line has room, what it is; else that below. A
+ * pipe has room. */
 static void cmd_list_catalogue_print(const struct catalogue *c)
 {
     int name = 4, licence = 7, note = 4, columns = (int)terminal_columns(stdout);
@@ -132,14 +135,15 @@ static void cmd_list_catalogue_print(const struct catalogue *c)
         licence = widths[1] > licence ? widths[1] : licence;
         note = widths[2] > note ? widths[2] : note;
     }
-    bool wide = columns == 0 || name + licence + note + 17 <= columns;
-    printf("%-*s  %11s  %-*s  %s\n", name, "name", "size", wide ? licence : 0, "licence",
+    bool wide = columns == 0 || name + licence + note + 24 <= columns;
+    printf("%-*s  %11s  %-5s  %-*s  %s\n", name, "name", "size", "tools", wide ? licence : 0, "licence",
            wide ? "what it is" : "");
     for (size_t i = 0; i < c->n; i++) {
         const struct catalogue_entry *x = &c->entries[i];
         char size[32];
         snprintf(size, sizeof size, "%s%.2f GB", x->estimated ? "~" : "", (double)x->bytes / 1e9);
-        printf("%-*s  %11s  %-*s%s%s\n", name, x->name, size, wide ? licence : 0, x->licence,
+        printf("%-*s  %11s  %-5s  %-*s%s%s\n", name, x->name, size,
+               chat_can_call(x->format) ? "yes" : "-", wide ? licence : 0, x->licence,
                wide ? "  " : "\n    ", x->note);
     }
 }
@@ -160,7 +164,8 @@ static err cmd_list_catalogue(bool json, struct errinfo *info)
         e = cmd_list_print_json(array, info);
     } else {
         cmd_list_catalogue_print(c);
-        puts("\n~ estimated; fathom pull NAME --dry-run asks for the exact size");
+        puts("\n~ estimated; fathom pull NAME --dry-run asks for the exact size\n"
+             "tools: agents and tool calls need a model that knows them");
     }
     catalogue_close(c);
     return e;

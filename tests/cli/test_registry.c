@@ -349,11 +349,13 @@ static void the_catalogue_is_sound(void **state)
         assert_true(strncmp(e->source, "hf:", 3) == 0 || strncmp(e->source, "pypi:", 5) == 0);
         assert_true(e->bytes > 1000000);
     }
-    assert_non_null(catalogue_find(c, "smollm2"));
+    assert_int_equal(catalogue_find(c, "smollm2")->format, CHAT_SMOLLM2);
+    assert_true(chat_can_call(catalogue_find(c, "deepseek-v3.1")->format));
     assert_null(catalogue_find(c, "nothing"));
     catalogue_close(c);
-    const char *bad[] = {"a | b | 1 | c", "a | b | x | c | d", "a | b | 1 | c | d | e", "A | b | 1 | c | d",
-                         "a | b | 1 | c | d\na | b | 1 | c | d", "a | | 1 | c | d", "a|b|~|c|d"};
+    const char *bad[] = {"a | b | 1 | c | plain", "a | b | x | c | plain | d", "a | b | 1 | c | plain | d | e", "A | b | 1 | c | plain | d",
+                         "a | b | 1 | c | plain | d\na | b | 1 | c | plain | d", "a | | 1 | c | plain | d", "a|b|~|c|plain|d",
+                         "a | b | 1 | c | plane | d"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         static struct catalogue parsed;
         assert_int_equal(catalogue_parse(bad[i], strlen(bad[i]), &parsed, &info), ERR_CORRUPT);

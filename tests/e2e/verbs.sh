@@ -36,7 +36,7 @@ expect unknown_verb_suggests 2 '' 'did you mean "list"' "$fathom" lsit
 expect unknown_option_suggests 2 '' 'did you mean --json' "$fathom" list --jsn
 expect no_models_is_not_an_error 0 '' 'no models here yet' "$fathom" list
 expect json_is_json_when_empty 0 '^\[\]$' '' "$fathom" list --json
-expect catalogue_names_licences 0 'deepseek-r1 .*GB  MIT ' '' "$fathom" list --catalogue
+expect catalogue_names_licences 0 'deepseek-r1 .*GB  yes    MIT ' '' "$fathom" list --catalogue
 expect missing_default_says_how 1 '' 'Get it: ./run pull smollm2' "$fathom" run --prompt hello
 expect pull_of_it_says_the_same 2 '' 'Get it: ./run pull smollm2' "$fathom" pull smollm2
 expect missing_model_says_how 1 '' 'fathom pull deepseek-v2-lite' "$fathom" run deepseek-v2-lite --prompt hello
