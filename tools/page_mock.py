@@ -2,9 +2,11 @@
 """A stand-in for `fathom serve`, to work on the page without a model: the page's files and its interface, with
 answers made of words. Usage: tools/page_mock.py [--port 8099] [--rate 60] [--think 2] [--key KEY]
 
+With --key, KEY-member may only chat, KEY-admin may not, and KEY-broken is a session that no page can begin with.
+
 Everything is kept in memory. A prompt may steer the answer: "words 500" asks for that many words, "sample" for
 every kind of Markdown, "fail" for an answer that fails, "refuse" for a request that is refused, "slow prompt"
-for a long prefill, "drop" for connections that break every 40 events."""
+for a long prefill, "quota" for a key whose day is used up, "drop" for connections that break every 40 events."""
 
 import argparse
 import json
@@ -62,10 +64,13 @@ def now():
     return int(time.time() * 1000)
 
 
+ROLES = ("", "-member", "-admin", "-broken")
+
+
 class Refused(Exception):
-    def __init__(self, status, message, code=None):
+    def __init__(self, status, message, code=None, wait=None):
         super().__init__(message)
-        self.status, self.code = status, code
+        self.status, self.code, self.wait = status, code, wait
 
 
 class Answer:
@@ -146,7 +151,7 @@ class Store:
 
     def chat(self, ident):
         if ident not in self.chats:
-            raise Refused(404, "There is no such chat.")
+            raise Refused(404, f"there is no chat {ident}", "not_found")
         return self.chats[ident]
 
     def create(self, given):
@@ -185,6 +190,8 @@ class Store:
         if "refuse" in turn["content"]:
             raise Refused(400, f"The prompt has 40,000 tokens, the context {self.options.context:,}: "
                           "shorten it or begin a new chat.", "context_length_exceeded")
+        if "quota" in turn["content"]:
+            raise Refused(429, "this API key has used its 2000 tokens of today", "insufficient_quota", 62026)
         message = self.message(chat, parent=turn["parent"], content=turn["content"],
                                attachments=turn.get("attachments", []), think=turn["think"])
         chat["title"] = chat["title"] or (turn["content"] or "Files")[:60]
@@ -236,15 +243,20 @@ class Store:
         letters += sum(len(file["text"]) for file in prompt.get("attachments", []))
         return {"tokens": letters // 4 + 3 * len(path), "context": self.options.context}
 
-    def usage(self):
-        days = [{"day": time.strftime("%Y-%m-%d", time.gmtime(time.time() - 86400 * i)), "key": "local",
+    def usage(self, limited):
+        names = ["local"] + [key["id"] for key in self.keys]
+        days = [{"day": time.strftime("%Y-%m-%d", time.gmtime(time.time() - 86400 * i)),
+                 "key": names[i // 2 % len(names)],
                  "requests": 12 + i * 5 % 17, "prompt_tokens": 90000 + i * 7919 % 61000,
                  "cached_tokens": 60000 + i * 5003 % 29000, "completion_tokens": 21000 + i * 3001 % 18000,
                  "cost": f"0.0{31 + i}"} for i in range(0, 30, 2)]
         totals = {name: sum(day[name] for day in days)
                   for name in ("requests", "prompt_tokens", "cached_tokens", "completion_tokens")}
         totals["cost"] = "0.675"
-        return {"days": days, "models": [{"model": "deepseek-mock", **totals}], "currency": "USD", "totals": totals}
+        own = {"limits": {"tokens_per_day": 2000, "requests_per_minute": 0, "concurrent": 0}, "balance": None,
+               "tokens_today": 1234}
+        return {"days": days, "models": [{"model": "deepseek-mock", **totals}], "currency": "USD", "totals": totals,
+                **({"own": own} if limited else {})}
 
 
 def read_assets():
@@ -288,7 +300,8 @@ class Handler(BaseHTTPRequestHandler):
                 self.api(self.command, url.path.split("/")[2:], query, body)
         except Refused as error:
             self.reply(error.status, {"error": {"message": str(error), "type": "invalid_request_error",
-                                                "param": None, "code": error.code}})
+                                                "param": None, "code": error.code}},
+                       more=[("Retry-After", str(error.wait))] if error.wait else [])
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
 
@@ -296,40 +309,53 @@ class Handler(BaseHTTPRequestHandler):
 
     def asset(self, path):
         assets = read_assets()
-        if path not in assets:
+        found = path in assets
+        if not found and "text/html" not in (self.headers.get("Accept") or ""):
             raise Refused(404, "There is no such page.")
-        file, kind = assets[path]
-        self.reply(200, file.read_bytes(), kind)
+        file, kind = assets[path if found else "/"]
+        self.reply(200 if found else 404, file.read_bytes(), kind)
 
     @property
-    def signed_in(self):
-        options = self.server.store.options
-        return not options.key or f"session={options.key}" in (self.headers.get("Cookie") or "")
+    def role(self):
+        """Whose key it is, by its end: "", "-member" … None: nobody's."""
+        key = self.server.store.options.key
+        shown = re.search(r"session=([^;]*)", self.headers.get("Cookie") or "")
+        return next((role for role in ROLES if not key or (shown and shown[1] == key + role)), None)
 
     def api(self, method, path, query, body):
         store = self.server.store
         options = store.options
         # A file that is sent is not JSON.
         data = json.loads(body) if body and self.headers.get("Content-Type") == "application/json" else {}
+        role = self.role
+        admin, chat = role in ("", "-admin"), role in ("", "-member")
         match [method, *path]:
             case ["GET", "session"]:
-                session = {"key_required": bool(options.key), "signed_in": self.signed_in,
+                session = {"key_required": bool(options.key), "signed_in": role is not None,
                            "version": "0.0-mock", "limits": {
                                "context": options.context, "attachment_bytes": 4000000,
                                "message_bytes": 1000000, "pdf_bytes": 4000000}, "pdf": True}
-                if self.signed_in:
-                    session["owner"] = {"name": "local", "admin": True}
+                if role is not None and role != "-broken":
+                    session["owner"] = {"name": role or "local", "admin": admin, "chat": chat}
                     session["models"] = [{"id": "deepseek-mock", "context": options.context, "can_think": True,
                                           "can_skip_thinking": True, "parameters": 15706484224,
                                           "type": "Q4_K_M", "bytes": 10364416000}]
                 return self.reply(200, session)
             case ["POST", "login"]:
-                if data.get("key") != options.key:
+                if data.get("key") not in [options.key + role for role in ROLES]:
                     raise Refused(401, "This key is not known.")
-                cookie = f"session={options.key}; HttpOnly; SameSite=Strict; Path=/"
+                cookie = f"session={data['key']}; HttpOnly; SameSite=Strict; Path=/"
                 return self.reply(204, more=[("Set-Cookie", cookie)])
-        if not self.signed_in:
-            raise Refused(401, "Please sign in.")
+            case ["POST", "logout"]:
+                return self.reply(204, more=[("Set-Cookie", "session=; Path=/; Max-Age=0")])
+        if role is None:
+            raise Refused(401, "Please sign in.", "invalid_api_key")
+        if not {"keys": admin, "usage": admin or chat}.get(path[0], chat):
+            raise Refused(403, "this key lacks the scope", "missing_scope")
+        if path == ["extract"] and not body.startswith(b"%PDF"):
+            raise Refused(415, "Syntax Error: Couldn't read xref table", "no_text")
+        if path == ["usage"]:
+            return self.reply(200, store.usage(role == "-member"))
         with store.lock:
             reply = self.objects(store, method, path, query, data)
         if reply is None:
@@ -342,8 +368,6 @@ class Handler(BaseHTTPRequestHandler):
 
     def objects(self, store, method, path, query, data):
         match [method, *path]:
-            case ["POST", "logout"]:
-                return 204, None
             case ["GET", "chats"]:
                 return 200, store.find(query)
             case ["POST", "chats"]:
@@ -394,12 +418,14 @@ class Handler(BaseHTTPRequestHandler):
                        **data}
                 store.keys.append(key)
                 return 201, {**key, "key": "fathom-" + secrets.token_hex(20)}
+            case ["POST", "keys", ident, "renew"]:
+                key = next(one for one in store.keys if one["id"] == ident)
+                key["revoked"] = False
+                return 201, {**key, "key": "fathom-" + secrets.token_hex(20)}
             case [("PATCH" | "DELETE") as deed, "keys", ident]:
                 key = next(one for one in store.keys if one["id"] == ident)
                 key.update(data if deed == "PATCH" else {"revoked": True})
                 return (200, key) if deed == "PATCH" else (204, None)
-            case ["GET", "usage"]:
-                return 200, store.usage()
             case ["GET", "answers", _, "stream"]:
                 return None
         raise Refused(404, "There is no such thing.")

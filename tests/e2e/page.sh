@@ -38,7 +38,7 @@ export FATHOM_PAGE
     editing_makes_a_branch_and_the_tree_shows_both a_reload_in_the_middle_of_an_answer_loses_nothing \
     the_side_bar_renames_pins_moves_finds_and_deletes exports_come_and_imports_go \
     files_are_attached_and_long_pastes_too pdf_is_read_by_the_server what_is_too_long_is_not_sent \
-    settings_presets_and_temporary_chats hostile_text_stays_text keys_and_usage
+    a_chat_may_go_on_elsewhere settings_presets_and_temporary_chats hostile_text_stays_text keys_and_usage
 python3 tests/e2e/page_walk.py "$@" | sed 's/^\(\[.*\] \)\([a-z]\)/\1served_\2/'
 [ "${PIPESTATUS[0]}" -eq 0 ] || failed=1
 exit $failed

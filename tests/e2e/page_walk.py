@@ -4,6 +4,7 @@ with hostile text, with a thousand messages."""
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 from page_browser import Keys, Server, Skipped, case, run
@@ -46,6 +47,33 @@ def bring(b, turns, title):
     b.server.api("POST", "/api/import", conversation(turns, title))
     chats = b.server.api("GET", "/api/chats?limit=500")["chats"]
     return next(chat["id"] for chat in chats if chat["title"] == title)
+
+
+def empty_field(b):
+    b.one("#composer").send_keys(CONTROL, "a", Keys.NULL, Keys.DELETE)
+
+
+def come_back(b):
+    """As a person does who was in another window."""
+    time.sleep(1.1)  # the page looks once a second at most
+    b.js("window.dispatchEvent(new Event('focus'))")
+
+
+@contextmanager
+def keyed(b, key):
+    """Another server, which wants a key; signed in with one, if one is given."""
+    server = Server("--key", "fathom-secret")
+    base, b.server.base = b.server.base, server.base
+    try:
+        b.open()
+        if key:
+            b.one("input[type=password]").send_keys(key, Keys.ENTER)
+            b.wait(lambda: not b.all("[type=password]"), "the page")
+        yield
+    finally:
+        b.driver.delete_all_cookies()
+        b.server.base = base
+        server.close()
 
 
 def branch(b):
@@ -174,7 +202,7 @@ def what_is_refused_stays_in_the_field(b):
     b.open()
     field = b.one("#composer")
     field.send_keys("refuse this", Keys.ENTER)
-    b.wait(lambda: "40,000" in b.text(".composer-error"), "the reason")
+    b.wait(lambda: "too long for the context" in b.text(".composer-error"), "the reason")
     assert b.js("return document.querySelector('#composer').value") == "refuse this"
     assert b.js("return location.hash") == "#/"
     b.js("document.querySelector('#composer').value = ''")
@@ -296,7 +324,7 @@ def what_does_not_fit_can_go_to_a_new_chat(b):
     chat = bring(b, ["Begin", "Yes."], "Full")
     b.open(f"#/chat/{chat}")
     b.one("#composer").send_keys("refuse this", Keys.ENTER)
-    b.wait(lambda: "40,000" in b.text(".composer-error"), "the reason")
+    b.wait(lambda: "too long for the context" in b.text(".composer-error"), "the reason")
     b.click(".composer-error .button")
     b.wait(lambda: b.chat() is None and b.js("return document.querySelector('#composer').value") == "refuse this",
            "the text in a new chat")
@@ -311,10 +339,85 @@ def what_is_too_long_is_not_sent(b):
         document.querySelector("#composer").dispatchEvent(new ClipboardEvent("paste", { clipboardData: data,
             bubbles: true, cancelable: true }));""")
     b.wait(lambda: "too many" in b.text(".meter-words"), "the excess")
-    b.click(".send")
     b.wait(lambda: "tokens too long" in b.text(".composer-error"), "the words")
+    assert b.js("return document.querySelector('.send').disabled"), "it is known before it is sent"
+    b.one("#composer").send_keys("a", Keys.ENTER)
     assert b.chat() is None and "pasted-1.txt" in b.text(".composer .file-list")
     b.click(".composer .file-chip button")
+    b.wait(lambda: not b.text(".composer-error") and not b.js("return document.querySelector('.send').disabled"),
+           "it to be short enough")
+    empty_field(b)
+
+
+@case
+def a_draft_outlives_a_reload(b):
+    b.open()
+    b.one("#composer").send_keys("half a thought")
+    b.driver.refresh()
+    b.wait(lambda: b.all("#composer") and b.js("return document.querySelector('#composer').value") == "half a thought",
+           "the draft")
+    empty_field(b)
+    b.driver.refresh()
+    assert b.one("#composer").get_attribute("value") == "", "what is gone stays gone"
+
+
+@case
+def an_answer_that_ended_bars_nothing(b):
+    b.open()
+    b.send("words 4000")
+    b.one("#composer").send_keys("more", Keys.ENTER)
+    b.wait(lambda: "Stop it first" in b.text(".composer-error"), "the words")
+    b.keys(Keys.ESCAPE)
+    b.answered()
+    b.wait(lambda: not b.text(".composer-error"), "the bar to go")
+    empty_field(b)
+
+
+@case
+def a_chat_may_go_on_elsewhere(b):
+    chat = bring(b, ["Begin", "Yes."], "Two windows")
+    b.open(f"#/chat/{chat}")
+    b.wait(lambda: len(branch(b)) == 2, "the chat")
+
+    def elsewhere(text):
+        leaf = b.server.api("GET", f"/api/chats/{chat}")["messages"][-1]["id"]
+        b.server.api("POST", f"/api/chats/{chat}/messages", {"parent": leaf, "content": text, "think": "off"})
+
+    elsewhere("words 3 elsewhere")
+    come_back(b)
+    b.wait(lambda: len(branch(b)) == 4, "what is new")
+    assert "went on" in b.text(".toasts")
+    b.answered()
+    elsewhere("words 3 again")
+    b.one("#composer").send_keys("words 3 here", Keys.ENTER)
+    b.wait(lambda: "not sent yet" in b.text(".composer-error") and len(branch(b)) == 6, "it to be shown first")
+    b.answered()
+    b.click(".composer-error .button")
+    b.wait(lambda: len(branch(b)) == 8, "the turn behind it")
+    b.answered()
+    assert not b.all(".switcher"), "nothing forked"
+    b.server.api("DELETE", f"/api/chats/{chat}")
+    b.one("#composer").send_keys("kept")
+    come_back(b)
+    b.wait(lambda: "not here any more" in b.text(".composer-error"), "the words")
+    b.click(".composer-error .button")
+    b.wait(lambda: b.chat() is None and b.one("#composer").get_attribute("value") == "kept", "a new chat")
+    empty_field(b)
+
+
+@case
+def refusals_are_told_in_peoples_words(b):
+    only_mock(b)
+    b.open()
+    b.one("#composer").send_keys("quota", Keys.ENTER)
+    b.wait(lambda: "again in 17 h 13 min" in b.text(".composer-error"), "the hours")
+    empty_field(b)
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "fake.pdf").write_bytes(b"no PDF")
+        b.all(".composer input[type=file]")[0].send_keys(f"{folder}/fake.pdf")
+        b.wait(lambda: "fake.pdf: no text could be read" in b.text(".composer-error"), "the words")
+    b.driver.get(f"{b.server.base}/no/such/page")
+    b.wait(lambda: "nothing at this address" in b.text("h1"), "a page for people")
 
 
 @case
@@ -510,9 +613,76 @@ def keys_and_usage(b):
     b.js(f"{last}.querySelector('.danger-quiet').click()")
     b.click("dialog .danger")
     b.wait(lambda: "Revoked" in b.text(".sheet tbody"), "it revoked")
+    b.js(f"{last}.querySelector('[data-action=renew]').click()")
+    b.click("dialog .danger")
+    b.wait(lambda: b.text("[data-secret]").startswith("fathom-"), "a new key of the same owner")
+    b.keys(Keys.ESCAPE)
+    b.wait(lambda: "Revoked" not in b.text(".sheet tbody"), "it to be good again")
     b.open("#/usage")
     b.wait(lambda: b.all(".chart") and b.text(".totals"), "the chart")
     assert b.refused() == [], b.refused()
+
+
+@case
+def keys_on_a_narrow_screen_and_days_of_utc(b):
+    only_mock(b)
+    for name in ("Twin", "Twin"):
+        b.server.api("POST", "/api/keys", {"name": name, "scopes": ["chat"], "limits": {"tokens_per_day": 2000},
+                                           "balance": None, "expires": 1798009200000})  # 2026-12-23 07:00 UTC
+    b.open("#/keys")
+    b.wait(lambda: "Dec 23, 2026" in b.text(".sheet tbody"), "the day that fathom keys list says")
+    ids = b.js("return [...document.querySelectorAll('.sheet th small')].map((e) => e.textContent)")
+    assert len(set(ids)) == len(ids), "keys of one name are told apart"
+    b.click(".sheet > .button")
+    b.one("dialog input").send_keys("Shown")
+    next(e for e in b.all("dialog footer .button") if e.text == "Save").click()
+    b.wait(lambda: b.text("[data-secret]"), "the key")
+    lines = "return document.querySelector(arguments[0]).getClientRects().length"
+    assert b.js(lines, "[data-secret]") == 1, "a key on one line"
+    assert b.js("return document.querySelector('.secret .button').clientHeight") < 50
+    b.driver.back()
+    b.wait(lambda: not b.all("dialog"), "the way back to close the window")
+    b.size(360, 740, mobile=True)
+    try:
+        b.open("#/keys")
+        b.wait(lambda: "Twin" in b.text(".sheet tbody"), "the keys")
+        inside = b.js("""return [...document.querySelectorAll(".cell-buttons .button")].every((button) => {
+            const box = button.getBoundingClientRect();
+            return box.left >= 0 && box.right <= 360;
+        })""")
+        assert inside, "Change and Revoke are on the screen"
+        b.open("#/usage")
+        b.wait(lambda: b.all(".chart"), "the chart")
+        assert b.js("const box = document.querySelector('.chart-box');"
+                    " return box.scrollLeft + box.clientWidth >= box.scrollWidth - 2"), "the last days are in sight"
+        tables = b.js("return [...document.querySelectorAll('.table-box')].map((e) => e.textContent)")
+        assert "this machine" in tables[0] and "Twin (" in tables[0], "usage by key"
+        assert "Twin (" in b.text(".filters select") and "this machine" in b.text(".filters select")
+    finally:
+        b.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+@case
+def a_key_sees_what_it_may(b):
+    only_mock(b)
+    with keyed(b, "fathom-secret-admin"):
+        b.wait(lambda: b.text(".chat-heading") == "Keys" and b.all(".sheet"), "the keys")
+        assert "New chat" not in b.text(".sidebar") and "Usage" in b.text(".sidebar")
+        b.open("#/usage")
+        b.wait(lambda: b.all(".chart"), "the usage")
+        assert "Sign out" in b.text(".sidebar")
+        assert not b.text(".toasts") and b.refused() == [], b.refused()
+    with keyed(b, "fathom-secret-member"):
+        b.wait(lambda: b.all("#composer"), "the chat")
+        b.open("#/keys")
+        b.wait(lambda: "who administers" in b.text(".sheet"), "the words")
+        assert not b.all(".sheet .button")
+        b.open("#/usage")
+        b.wait(lambda: "1,234 of 2,000 tokens" in b.text(".own") and "766 left" in b.text(".own"), "what is left")
+    with keyed(b, "fathom-secret-broken"):
+        b.wait(lambda: "could not begin" in b.text("h1"), "the failure")
+        next(e for e in b.all("button") if e.text == "Sign out").click()
+        b.one("input[type=password]")
 
 
 @case
@@ -560,10 +730,7 @@ def nothing_is_found_by_axe(b):
 @case
 def signing_in(b):
     only_mock(b)
-    server = Server("--key", "fathom-secret")
-    base, b.server.base = b.server.base, server.base
-    try:
-        b.open()
+    with keyed(b, None):
         field = b.one("input[type=password]")
         field.send_keys("wrong", Keys.ENTER)
         b.wait(lambda: "not known" in b.text("#signin-error"), "the refusal")
@@ -578,9 +745,11 @@ def signing_in(b):
         b.click(".composer-error .button")
         b.wait(lambda: b.chat(), "the chat")
         b.answered()
-    finally:
-        b.server.base = base
-        server.close()
+        b.one("#composer").send_keys("mine")
+        next(e for e in b.all(".side-row") if "Sign out" in e.text).click()
+        b.one("input[type=password]").send_keys("fathom-secret-member", Keys.ENTER)
+        b.wait(lambda: b.all("#composer"), "the page")
+        assert b.one("#composer").get_attribute("value") == "", "a draft is its owner's"
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 // The server's interface: one function for each thing it does. Failures are ApiErrors with words for people.
 
-import { t } from "./strings.js";
+import { t, formatDuration } from "./strings.js";
 
 export class ApiError extends Error {
     constructor(status, error) {
@@ -9,6 +9,18 @@ export class ApiError extends Error {
         this.code = error.code ?? null;
         this.param = error.param ?? null;
     }
+}
+
+// What is said to people where the server's own words are for programs, by its code.
+const WORDS = { invalid_api_key: "error_signed_out", missing_scope: "error_scope",
+    insufficient_balance: "error_balance", insufficient_quota: "error_quota", rate_limit_exceeded: "error_rate",
+    overloaded: "error_rate", context_length_exceeded: "error_too_long", no_text: "error_no_text" };
+
+function wordsOf(path, error, response) {
+    const chat = error.code === "not_found" && /^\/api\/(chats|answers)\//.test(path);
+    const words = chat ? "no_such_chat" : WORDS[error.code];
+    const wait = formatDuration(1000 * (Number(response.headers.get("Retry-After")) || 1));
+    return words === undefined ? error : { ...error, message: t(words, { time: wait }) };
 }
 
 async function request(method, path, body, options = {}) {
@@ -35,8 +47,8 @@ async function request(method, path, body, options = {}) {
         window.dispatchEvent(new Event("signedout"));
     }
     if (!response.ok) {
-        throw new ApiError(response.status, reply?.error ?? { message: t("error_status",
-            { status: response.status }) });
+        throw new ApiError(response.status, wordsOf(path, reply?.error ?? { message: t("error_status",
+            { status: response.status }) }, response));
     }
     if (text !== "" && reply === null) {
         throw new ApiError(response.status, { message: t("error_not_json") });
@@ -79,6 +91,7 @@ export const api = {
     keys: async () => (await request("GET", "/api/keys")).keys,
     createKey: (key) => request("POST", "/api/keys", key),
     changeKey: (id, change) => request("PATCH", `/api/keys/${id}`, change),
+    renewKey: (id) => request("POST", `/api/keys/${id}/renew`, {}),
     revokeKey: (id) => request("DELETE", `/api/keys/${id}`),
     usage: (range) => request("GET", query("/api/usage", range)),
 };

@@ -66,7 +66,7 @@ export class Attachments {
             file.text = pdf ? (await api.extract(source)).text : await readText(source);
         } catch (error) {
             this.files = this.files.filter((one) => one !== file);
-            this.failed(error.message);
+            this.failed(error.code === "no_text" ? `${source.name}: ${error.message}` : error.message);
         }
         this.show();
     }

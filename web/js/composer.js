@@ -7,19 +7,30 @@ import { ContextMeter } from "./contextmeter.js";
 import { readPrefs, savePref } from "./prefs.js";
 import { t, formatNumber } from "./strings.js";
 
+const DRAFTS = "fathom-drafts";
+
+// What was written and not sent, as the last load of this tab left it.
+function readDrafts() {
+    try {
+        return new Map(JSON.parse(sessionStorage.getItem(DRAFTS)));
+    } catch {
+        return new Map();
+    }
+}
+
 export class Composer {
     // page: send({ content, attachments, parent }), stop(), answerNow(), editLast(), announcer, session
     constructor(page) {
         this.page = page;
         this.conversation = null;
-        this.drafts = new Map(); // conversation → { text, files }
+        this.drafts = readDrafts(); // conversation → { text, files }
         this.sending = false;
         this.field = h("textarea", { id: "composer", rows: "1", "aria-label": t("composer"),
             placeholder: t("composer_placeholder"), oninput: () => this.changed(),
             onkeydown: (event) => this.onkeydown(event), onpaste: (event) => this.onpaste(event) });
         this.attachments = new Attachments(page.session, { changed: () => this.changed(),
             failed: (words) => this.showError(words) });
-        this.meter = new ContextMeter();
+        this.meter = new ContextMeter(() => this.onmeter());
         this.picker = h("input", { type: "file", multiple: true, hidden: true, tabindex: "-1",
             "aria-label": t("attach"), onchange: () => this.pick() });
         this.button = h("button", { type: "submit", class: "send", "aria-label": t("send"), title: t("send") },
@@ -36,6 +47,8 @@ export class Composer {
         this.element = h("div", { class: "composer-area" }, this.error, this.form,
             h("p", { class: "composer-hint" }, t("composer_hint")));
         this.listenForDrops();
+        window.addEventListener("pagehide", () => this.keepDrafts());
+        document.addEventListener("visibilitychange", () => document.hidden && this.keepDrafts());
         window.addEventListener("beforeunload", (event) => {
             if (this.field.value.trim() !== "" || this.attachments.files.length > 0) {
                 event.preventDefault();
@@ -79,10 +92,9 @@ export class Composer {
 
     // Goes over to another chat: what was written for the one before waits there.
     show(conversation) {
-        if (this.conversation !== null) {
-            this.drafts.set(this.draftKey(), { text: this.field.value, files: this.attachments.files });
-        }
+        this.takeDraft();
         this.conversation = conversation;
+        this.meter.excess = 0;
         const draft = this.drafts.get(this.draftKey()) ?? { text: "", files: [] };
         this.field.value = draft.text;
         this.hideError();
@@ -90,8 +102,37 @@ export class Composer {
         const last = conversation.path().findLast((message) => message.think);
         this.thinking = last?.think ?? readPrefs().think;
         this.form.classList.toggle("is-temporary", conversation.chat.temporary);
-        this.showState();
-        this.meter.count(conversation, null);
+        this.changed();
+    }
+
+    // What is written now, among what waits elsewhere.
+    takeDraft() {
+        if (this.conversation !== null && this.hasContent) {
+            const files = this.attachments.files.filter((file) => file.text !== null);
+            this.drafts.set(this.draftKey(), { text: this.field.value, files });
+        } else if (this.conversation !== null) {
+            this.drafts.delete(this.draftKey());
+        }
+    }
+
+    // A reload, or a browser that needs the memory, takes nothing away. Files may be more than has room.
+    keepDrafts() {
+        this.takeDraft();
+        const texts = [...this.drafts].map(([key, { text }]) => [key, { text, files: [] }]);
+        for (const drafts of [[...this.drafts], texts]) {
+            try {
+                sessionStorage.setItem(DRAFTS, JSON.stringify(drafts));
+                return;
+            } catch { /* without the files, then */ }
+        }
+    }
+
+    // The next person at this screen is another one.
+    forget() {
+        this.drafts.clear();
+        this.field.value = "";
+        this.attachments.set([]);
+        sessionStorage.removeItem(DRAFTS);
     }
 
     draftKey() {
@@ -110,7 +151,11 @@ export class Composer {
             this.button.title = t(busy ? "stop_title" : "send");
         }
         this.now.hidden = live?.phase.name !== "thinking";
-        this.button.disabled = !busy && (this.sending || !this.hasContent || this.attachments.reading);
+        this.button.disabled = !busy && (this.sending || !this.hasContent || this.attachments.reading
+            || this.meter.excess > 0);
+        if (!busy) {
+            this.hideError("busy");
+        }
     }
 
     get hasContent() {
@@ -127,6 +172,17 @@ export class Composer {
             this.meter.count(this.conversation, this.attachments.reading ? null
                 : { content: this.field.value, attachments: this.attachments.list() });
         }
+    }
+
+    // What is too long is said before it is sent.
+    onmeter() {
+        const { excess } = this.meter;
+        if (excess > 0) {
+            this.showError(t("too_long", { n: formatNumber(excess) }), this.newChatAction(), "long");
+        } else {
+            this.hideError("long");
+        }
+        this.showState();
     }
 
     onkeydown(event) {
@@ -198,14 +254,10 @@ export class Composer {
 
     async submit() {
         if (this.busy) {
-            this.showError(t("busy"));
+            this.showError(t("busy"), null, "busy");
             return;
         }
-        if (this.sending || !this.hasContent || this.attachments.reading) {
-            return;
-        }
-        if (this.meter.excess > 0) {
-            this.showError(t("too_long", { n: formatNumber(this.meter.excess) }), this.newChatAction());
+        if (this.sending || !this.hasContent || this.attachments.reading || this.meter.excess > 0) {
             return;
         }
         this.hideError();
@@ -214,23 +266,35 @@ export class Composer {
         this.showState();
         const { conversation } = this;
         const key = this.draftKey();
-        const turn = { parent: conversation.path().at(-1)?.id ?? null, content: this.field.value,
-            attachments: this.attachments.list() };
+        const turn = { content: this.field.value, attachments: this.attachments.list() };
         try {
-            await this.page.send(turn);
+            if (await this.page.catchUp() > 0) {
+                this.showError(t("went_on_read"), { label: t("send"), onclick: () => this.submit() });
+                return;
+            }
+            if (this.conversation !== conversation) {
+                return;
+            }
+            await this.page.send({ ...turn, parent: conversation.path().at(-1)?.id ?? null });
             this.drafts.delete(key);
             if (this.conversation === conversation) {
                 this.field.value = "";
                 this.attachments.set([]);
             }
         } catch (error) {
-            const full = error.code === "context_length_exceeded" ? this.newChatAction() : null;
-            this.showError(error.message, full ?? { label: t("retry"), onclick: () => this.submit() });
+            const elsewhere = error.code === "context_length_exceeded" || error.status === 404;
+            this.showError(error.message, (elsewhere ? this.newChatAction() : null)
+                ?? { label: t("retry"), onclick: () => this.submit() });
         } finally {
             this.sending = false;
             this.field.readOnly = false;
             this.changed();
         }
+    }
+
+    // The chat was deleted in another window; what was written need not be.
+    showGone() {
+        this.showError(t("no_such_chat"), this.newChatAction());
     }
 
     // Where a chat has filled the context: what was written goes along to an empty one.
@@ -246,8 +310,9 @@ export class Composer {
         location.hash = "#/";
     }
 
-    // action: { label, onclick } or null, what can be done about it.
-    showError(words, action = null) {
+    // action: { label, onclick } or null, what can be done about it. cause: for hideError, when that is over.
+    showError(words, action = null, cause = null) {
+        this.cause = cause;
         this.error.replaceChildren(icon("alert"), h("span", null, words),
             action === null ? "" : h("button", { type: "button", class: "button", onclick: action.onclick },
                 action.label),
@@ -255,7 +320,11 @@ export class Composer {
         this.error.hidden = false;
     }
 
-    hideError() {
+    // cause: only an error of that cause.
+    hideError(cause = this.cause) {
+        if (this.cause !== cause) {
+            return;
+        }
         this.error.hidden = true;
         this.error.replaceChildren();
     }

@@ -8,7 +8,9 @@ const PAUSE_MS = 400;
 const AROUND = 2 * Math.PI * 8;
 
 export class ContextMeter {
-    constructor() {
+    // changed() once it is known how much the prompt takes.
+    constructor(changed) {
+        this.changed = changed;
         this.timer = null;
         this.control = null;
         this.excess = 0; // tokens that do not fit, once that is known for what is written now
@@ -23,8 +25,18 @@ export class ContextMeter {
     // draft: { content, attachments } or null for what is there already.
     count(conversation, draft) {
         clearTimeout(this.timer);
-        this.excess = 0;
+        if (conversation.path().length === 0 && !draft?.content && !draft?.attachments.length) {
+            this.control?.abort();
+            this.clear(); // nothing yet: what a template alone takes says nothing to people
+            return;
+        }
         this.timer = setTimeout(() => this.ask(conversation, draft), PAUSE_MS);
+    }
+
+    clear() {
+        this.element.hidden = true;
+        this.excess = 0;
+        this.changed();
     }
 
     async ask(conversation, draft) {
@@ -43,23 +55,26 @@ export class ContextMeter {
             this.control.signal));
         } catch (error) {
             if (error.name !== "AbortError") {
-                this.element.hidden = true;
+                this.clear();
             }
         }
     }
 
     show({ tokens, context }) {
-        this.excess = Math.max(0, tokens - context);
+        this.excess = Math.max(0, tokens + 1 - context); // an answer needs one at least
         const share = Math.min(tokens / context, 1);
         const label = t("context_used", { tokens: formatNumber(tokens), context: formatNumber(context),
             percent: Math.round((100 * tokens) / context) });
         this.element.hidden = false;
         this.element.title = label;
         this.element.setAttribute("aria-label", label);
-        this.element.classList.toggle("is-near", tokens > 0.8 * context && tokens <= context);
-        this.element.classList.toggle("is-over", tokens > context);
+        this.element.classList.toggle("is-near", tokens > 0.8 * context && this.excess === 0);
+        this.element.classList.toggle("is-over", this.excess > 0);
         this.ring.setAttribute("stroke-dasharray", `${share * AROUND} ${AROUND}`);
-        this.words.textContent = tokens > context ? t("context_over", { n: formatNumber(tokens - context) })
-            : `${formatCompact(tokens)} / ${formatCompact(context)}`;
+        this.words.replaceChildren(...(this.excess > 0
+            ? [t("context_over", { n: formatNumber(this.excess) })]
+            : [`${formatCompact(tokens)} / ${formatCompact(context)}`,
+                h("span", { class: "meter-unit" }, t("context_unit"))]));
+        this.changed();
     }
 }

@@ -14,6 +14,7 @@ export class Conversation extends EventTarget {
             forget_after_days: null,
             system: "", settings: {}, leaf: null, ...chat };
         this.lives = new Map();
+        this.asking = 0; // turns that the server has not taken yet
         this.tree = new MessageTree(messages);
         messages.filter((message) => message.state === "writing").forEach((message) => this.follow(message));
     }
@@ -54,6 +55,30 @@ export class Conversation extends EventTarget {
         this.lives.set(message.id, live);
     }
 
+    // Takes over what was done to the chat in another window or on another device. Gives how many messages
+    // came; where they go on from the shown branch, that branch has them now.
+    async refresh() {
+        const { chat, messages } = await api.chat(this.chat.id);
+        if (this.asking > 0) {
+            return 0; // what is new may be one's own
+        }
+        const shown = this.path().at(-1)?.id;
+        const fresh = messages.filter((message) => this.tree.get(message.id) === undefined)
+            .sort((a, b) => a.created - b.created);
+        fresh.forEach((message) => this.tree.add(message));
+        fresh.filter((message) => message.state === "writing").forEach((message) => this.follow(message));
+        Object.assign(this.chat, chat, { leaf: this.chat.leaf });
+        if (fresh.length > 0) {
+            this.last = chat.leaf;
+            if (shown === undefined || this.tree.path(chat.leaf).some((message) => message.id === shown)) {
+                this.chat.leaf = chat.leaf;
+            }
+            this.emit("branch");
+        }
+        this.emit("chat");
+        return fresh.length;
+    }
+
     // The server no longer streams this answer: what it has stored is what there is.
     async settle(message) {
         this.lives.delete(message.id);
@@ -79,6 +104,7 @@ export class Conversation extends EventTarget {
             Object.assign(this.chat, await api.createChat({ folder, system, settings, temporary, ...given }));
         }
         let reply;
+        this.asking++;
         try {
             const turn = { parent, content, think };
             reply = await api.send(this.chat.id, attachments.length > 0 ? { ...turn, attachments } : turn);
@@ -88,6 +114,8 @@ export class Conversation extends EventTarget {
                 this.chat.id = null;
             }
             throw error;
+        } finally {
+            this.asking--;
         }
         this.tree.add(reply.message);
         this.begin(reply.answer);
@@ -96,8 +124,13 @@ export class Conversation extends EventTarget {
 
     // Another answer to the same turn, beside the ones there are.
     async regenerate(message, think) {
-        const { answer } = await api.answer(this.chat.id, { parent: message.parent, think });
-        this.begin(answer);
+        this.asking++;
+        try {
+            const { answer } = await api.answer(this.chat.id, { parent: message.parent, think });
+            this.begin(answer);
+        } finally {
+            this.asking--;
+        }
     }
 
     begin(answer) {

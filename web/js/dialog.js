@@ -39,6 +39,11 @@ export function openDialog(title, contents, { wide = false, side = false, button
     });
 }
 
+// What was asked on one view is not asked on the next: the way back closes windows. Signing in still waits.
+export function closeDialogs() {
+    document.querySelectorAll("dialog:not(:has([type=password]))").forEach((dialog) => dialog.close());
+}
+
 export function confirmDialog(title, words, action) {
     return openDialog(title, h("p", null, words), { buttons: [{ label: t("cancel") },
         { label: action, result: true, kind: "danger" }] });

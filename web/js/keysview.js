@@ -4,11 +4,20 @@ import { h, icon } from "./dom.js";
 import { api } from "./api.js";
 import { copyText } from "./clipboard.js";
 import { confirmDialog, openDialog } from "./dialog.js";
-import { t, formatDate, formatNumber } from "./strings.js";
+import { t, formatDate, formatDay, formatNumber } from "./strings.js";
 
-const DAY = 86400000; // a key holds until the end of its last day
+const DAY = 86400000;
+const NAMED = 8; // characters of an id that tell keys apart
 const SCOPES = ["chat", "admin", "metrics"];
 const LIMITS = ["requests_per_minute", "tokens_per_day", "concurrent"];
+
+// The last day (UTC) on which a key opens something, and the moment after it.
+const lastDay = (expires) => new Date(expires - 1).toISOString().slice(0, 10);
+const endOf = (day) => Date.parse(day) + DAY;
+
+// What a key is called where another one may have the same name.
+export const keyName = (key, keys) => (keys.some((one) => one !== key && one.name === key.name)
+    ? `${key.name} (${key.id.slice(0, NAMED)})` : key.name);
 
 const limitsText = (limits) => LIMITS.filter((name) => limits?.[name])
     .map((name) => `${t(`limit_${name}`)}: ${formatNumber(limits[name])}`).join(", ") || t("no_limits");
@@ -23,7 +32,8 @@ function keyForm(key) {
     const balance = h("input", { class: "field", inputmode: "decimal", pattern: "-?[0-9]+([.][0-9]{1,9})?",
         placeholder: t("no_limit"), value: key?.balance ?? "" });
     const expires = h("input", { class: "field", type: "date",
-        value: key?.expires ? new Date(key.expires - DAY).toISOString().slice(0, 10) : "" });
+        value: key?.expires ? lastDay(key.expires) : "" });
+    const until = expires.value;
     const labelled = (words, field) => h("label", { class: "labelled" }, h("span", null, words), field);
     const error = h("p", { class: "field-error", role: "alert" });
     const form = h("form", { onsubmit: (event) => event.preventDefault() },
@@ -37,7 +47,7 @@ function keyForm(key) {
         scopes: scopes.filter((box) => box.checked).map((box) => box.value),
         limits: Object.fromEntries(limits.map((field, i) => [LIMITS[i], Number(field.value)])), // 0: none
         balance: balance.value.trim() || null,
-        expires: expires.value === "" ? null : Date.parse(expires.value) + DAY,
+        ...(expires.value === until ? {} : { expires: expires.value === "" ? null : endOf(expires.value) }),
     });
     return { form, error, read };
 }
@@ -61,7 +71,7 @@ function showSecret(secret) {
         copy.textContent = t("copied");
     } }, t("copy"));
     return openDialog(t("new_key"), [h("p", null, t("new_key_words")), h("p", { class: "secret" },
-        h("code", { "data-secret": "" }, secret), copy)]);
+        h("code", { "data-secret": "" }, secret), copy)], { wide: true });
 }
 
 export function keysView(page) {
@@ -74,22 +84,33 @@ export function keysView(page) {
         table.hidden = keys.length === 0;
         rows.replaceChildren(...keys.map(row));
     };
+    const cell = (name, text) => h("td", { "data-label": t(name) }, text); // narrow screens show cards
     const row = (key) => h("tr", { class: key.revoked ? "is-revoked" : null },
-        h("th", { scope: "row" }, key.name),
-        h("td", null, key.scopes.map((scope) => t(`scope_${scope}`)).join(", ")),
-        h("td", null, limitsText(key.limits)),
-        h("td", null, key.balance ?? "–"),
-        h("td", null, key.expires ? formatDate(key.expires - DAY) : t("never")),
-        h("td", null, key.created ? formatDate(key.created) : "–"),
-        h("td", null, key.last_used ? formatDate(key.last_used) : t("never")),
-        h("td", { class: "cell-buttons" }, key.revoked ? t("revoked") : [
-            h("button", { type: "button", class: "button", onclick: () => keyDialog(t("change_key"), key,
-                (fields) => api.changeKey(key.id, fields)).then(load).catch(failed) }, t("change")),
-            h("button", { type: "button", class: "button danger-quiet", onclick: async () => {
-                if (await confirmDialog(t("revoke"), t("revoke_words", { name: key.name }), t("revoke"))) {
-                    await api.revokeKey(key.id).then(load).catch(failed);
-                }
-            } }, t("revoke"))]));
+        h("th", { scope: "row" }, key.name, h("small", null, key.id.slice(0, NAMED))),
+        cell("scopes", key.scopes.map((scope) => t(`scope_${scope}`)).join(", ")),
+        cell("limits", limitsText(key.limits)),
+        cell("balance", key.balance ?? "–"),
+        cell("expires", key.expires ? formatDay(key.expires - 1) : t("never")),
+        cell("created", key.created ? formatDate(key.created) : "–"),
+        cell("last_used", key.last_used ? formatDate(key.last_used) : t("never")),
+        h("td", { class: "cell-buttons" }, key.revoked ? [h("span", null, t("revoked")),
+            button("renew", key, renew)] : [
+            button("change", key, (one) => keyDialog(t("change_key"), one,
+                (fields) => api.changeKey(one.id, fields)).then(load)),
+            button("renew", key, renew), button("revoke", key, revoke, "danger-quiet")]));
+    const button = (name, key, act, kind = "") => h("button", { type: "button", class: `button ${kind}`,
+        "data-action": name, onclick: () => act(key).catch(failed) }, t(name));
+    const revoke = async (key) => {
+        if (await confirmDialog(t("revoke"), t("revoke_words", { name: key.name }), t("revoke"))) {
+            await api.revokeKey(key.id).then(load);
+        }
+    };
+    const renew = async (key) => {
+        if (await confirmDialog(t("renew"), t("renew_words", { name: key.name }), t("renew"))) {
+            await showSecret((await api.renewKey(key.id)).key); // before the list: one's own old key opens none
+            await load();
+        }
+    };
     const create = async () => {
         const made = await keyDialog(t("new_key"), null, (fields) => api.createKey(fields));
         if (made?.key) {
@@ -99,7 +120,7 @@ export function keysView(page) {
     };
     const head = ["name", "scopes", "limits", "balance", "expires", "created", "last_used", "actions"];
     const table = h("div", { class: "table-box", tabindex: "0", role: "group", "aria-label": t("keys") },
-        h("table", null, h("thead", null, h("tr", null,
+        h("table", { class: "cards" }, h("thead", null, h("tr", null,
             head.map((name) => h("th", { scope: "col" }, t(name))))),
             rows));
     load().catch(failed);

@@ -22,6 +22,7 @@ export function openMenu(button, items) {
         button.setAttribute("aria-expanded", "false");
         document.removeEventListener("pointerdown", outside, true);
         window.removeEventListener("blur", close);
+        window.removeEventListener("hashchange", close);
         button.focus();
     }
     menu.addEventListener("keydown", (event) => {
@@ -46,5 +47,6 @@ export function openMenu(button, items) {
     button.setAttribute("aria-expanded", "true");
     document.addEventListener("pointerdown", outside, true);
     window.addEventListener("blur", close);
+    window.addEventListener("hashchange", close);
     entries[0].focus();
 }

@@ -9,7 +9,7 @@ import { ChatList } from "./chatlist.js";
 import { ChatView } from "./chatview.js";
 import { Composer } from "./composer.js";
 import { Conversation } from "./conversation.js";
-import { openDialog } from "./dialog.js";
+import { closeDialogs, openDialog } from "./dialog.js";
 import { keysView } from "./keysview.js";
 import { pageSettings } from "./pagesettings.js";
 import { readPrefs, savePref } from "./prefs.js";
@@ -21,12 +21,15 @@ import { usageView } from "./usageview.js";
 import { t, formatBytes, formatCompact } from "./strings.js";
 
 const TITLE = 80; // characters of the first turn that name a chat which the server gave no name
+const LOOK_MS = 1000; // between two looks whether a chat went on elsewhere
 const NARROW = "(max-width: 820px)";
 
 export class Page {
     constructor(session) {
         this.session = session;
+        this.chats = session.owner.chat; // a key may be for administration alone
         this.conversation = null;
+        this.looked = 0;
         this.announcer = new Announcer();
         this.toasts = new Toasts();
         this.list = new ChatList();
@@ -72,22 +75,41 @@ export class Page {
         installShortcuts(this);
         window.addEventListener("hashchange", () => this.route());
         window.addEventListener("signedout", () => this.signInAgain());
-        this.list.load().catch((error) => this.toasts.show(error.message));
+        for (const name of ["focus", "visibilitychange"]) {
+            window.addEventListener(name, () => this.look());
+        }
+        if (this.chats) {
+            this.list.load().catch((error) => this.toasts.show(error.message));
+        }
         await this.route();
     }
 
     async route() {
         const [, where = "", id, message] = location.hash.split("/");
         this.toggleSidebar(false, true);
-        if (where === "chat" && id) {
+        closeDialogs();
+        if (where === "keys" || where === "usage" || !this.chats) {
+            this.showSheet(where);
+        } else if (where === "chat" && id) {
             await this.openChat(id, message);
-        } else if (where === "keys" || where === "usage") {
-            this.leaveChat();
-            this.title.textContent = t(where);
-            document.title = `${t(where)} · Fathom`;
-            this.view.replaceChildren(where === "keys" ? keysView(this) : usageView(this));
         } else {
             this.showConversation(new Conversation({ temporary: where === "temporary" }));
+        }
+    }
+
+    // Keys or usage; who may see neither, or no chats, is told so.
+    showSheet(where) {
+        const { admin } = this.session.owner;
+        const name = where === "usage" ? "usage" : "keys";
+        const words = name === "keys" ? "keys_not_yours" : "usage_not_yours";
+        this.leaveChat();
+        this.title.textContent = t(name);
+        document.title = `${t(name)} · Fathom`;
+        if (admin || (name === "usage" && this.chats)) {
+            this.view.replaceChildren(name === "keys" ? keysView(this) : usageView(this));
+        } else {
+            this.view.replaceChildren(h("div", { class: "sheet" }, h("p", { class: "empty" },
+                t(this.chats ? words : "no_chats_yours"))));
         }
     }
 
@@ -123,6 +145,40 @@ export class Page {
             this.goTo(message);
             history.replaceState(null, "", `#/chat/${id}`);
         }
+    }
+
+    // A person comes back to the page: the chat may have gone on elsewhere.
+    async look() {
+        const now = Date.now();
+        if (document.hidden || now - this.looked < LOOK_MS) {
+            return;
+        }
+        this.looked = now;
+        const { conversation } = this;
+        try {
+            if (await this.catchUp() > 0) {
+                const here = conversation.path().some((message) => message.id === conversation.last);
+                this.toasts.show(t("went_on"), here ? null : { label: t("show"),
+                    onclick: () => conversation.select(conversation.last) });
+            }
+        } catch (error) {
+            if (error.status === 404) {
+                this.composer.showGone();
+            }
+        }
+    }
+
+    // Gives how many messages of the open chat came from elsewhere.
+    async catchUp() {
+        const { conversation } = this;
+        if (!conversation?.chat.id) {
+            return 0;
+        }
+        const count = await conversation.refresh();
+        if (count > 0) {
+            this.refreshList();
+        }
+        return this.conversation === conversation ? count : 0;
     }
 
     showConversation(conversation) {
@@ -268,12 +324,15 @@ export class Page {
     async signInAgain() {
         if (document.querySelector("dialog form [type=password]") === null) {
             await signinDialog();
-            this.refreshList();
+            if (this.chats) {
+                this.refreshList();
+            }
         }
     }
 
     async signOut() {
         await api.logout().catch(() => {});
+        this.composer.forget();
         location.hash = "#/";
         location.reload();
     }
@@ -296,6 +355,9 @@ export class Page {
     }
 
     focusSearch() {
+        if (!this.chats) {
+            return;
+        }
         const narrow = window.matchMedia(NARROW).matches;
         if (narrow ? !this.app.classList.contains("drawer-open") : this.app.classList.contains("no-sidebar")) {
             this.toggleSidebar(true);

@@ -54,9 +54,8 @@ export function pageSettings(page) {
                 () => location.reload()),
             toggle(t("show_stats"), "stats", () => page.conversation && page.chatView.show(page.conversation)),
             toggle(t("enter_sends"), "enterSends"), toggle(t("single_keys"), "singleKeys"),
-            h("h3", null, t("all_chats")),
-            h("div", { class: "button-row" }, button(t("export_all"),
-                () => download(api.exportPath(null, "json"))),
+            ...(page.chats ? [h("h3", null, t("all_chats")), h("div", { class: "button-row" },
+                button(t("export_all"), () => download(api.exportPath(null, "json"))),
                 button(t("import"), () => picker.click()), picker,
                 button(t("delete_all"), async () => {
                     if (await confirmDialog(t("delete_all"), t("delete_all_words"), t("delete_all"))) {
@@ -66,7 +65,7 @@ export function pageSettings(page) {
                         page.refreshList();
                         location.hash = "#/";
                     }
-                }, "danger-quiet")),
+                }, "danger-quiet"))] : []),
             h("div", { class: "settings-foot" }, button(t("shortcuts"), () => shortcutsDialog()),
                 h("small", null, `Fathom ${page.session.version}`)),
         ];

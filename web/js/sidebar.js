@@ -43,19 +43,18 @@ export class Sidebar {
         this.sentinel = h("div", { class: "list-end" });
         const scroller = h("div", { class: "sidebar-scroll" }, this.items, this.sentinel);
         const { session } = page;
-        const admin = session.owner?.admin === true;
+        const { admin, chat } = session.owner;
         const row = (name, label, href) => h("a", { class: "side-row", href }, icon(name),
             h("span", null, label));
         this.element = h("nav", { class: "sidebar", id: "sidebar", "aria-label": t("chats") },
             h("div", { class: "sidebar-top" }, h("a", { class: "brand", href: "#/" },
                 h("img", { src: "/icon.svg", alt: "", width: "26", height: "26" }), h("span", null, "Fathom")),
             iconButton("panel", t("hide_sidebar"), () => page.toggleSidebar())),
-            h("a", { class: "side-row", href: "#/" }, icon("compose"), h("span", null, t("new_chat"))),
-            h("a", { class: "side-row", href: "#/temporary" }, icon("ghost"),
-                h("span", null, t("temporary_chat"))),
-            h("div", { class: "search-box", role: "search" }, icon("search"), this.search), scroller,
+            ...(chat ? [row("compose", t("new_chat"), "#/"), row("ghost", t("temporary_chat"), "#/temporary"),
+                h("div", { class: "search-box", role: "search" }, icon("search"), this.search)] : []), scroller,
             h("div", { class: "sidebar-foot" },
-                admin ? row("key", t("keys"), "#/keys") : null, row("chart", t("usage"), "#/usage"),
+                admin ? row("key", t("keys"), "#/keys") : null,
+                admin || chat ? row("chart", t("usage"), "#/usage") : null,
                 h("button", { type: "button", class: "side-row", onclick: () => page.openSettings() },
                     icon("gear"),
                     h("span", null, t("settings"))),

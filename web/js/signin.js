@@ -37,5 +37,5 @@ export function signinView(entered) {
 }
 
 export function signinDialog() {
-    return openDialog(t("sign_in"), (close) => signinForm(close));
+    return openDialog(t("sign_in"), (close) => [h("p", null, t("error_signed_out")), signinForm(close)]);
 }

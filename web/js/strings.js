@@ -20,6 +20,7 @@ const tenths = new Intl.NumberFormat(locale, { maximumFractionDigits: 1 });
 const compact = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
 const dateTime = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "short" });
 const date = new Intl.DateTimeFormat(locale, { dateStyle: "medium" });
+const utcDate = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeZone: "UTC" });
 const month = new Intl.DateTimeFormat(locale, { month: "long", year: "numeric" });
 
 export const formatNumber = (n) => whole.format(n);
@@ -27,6 +28,7 @@ export const formatTenths = (n) => (n >= 100 ? whole : tenths).format(n);
 export const formatCompact = (n) => compact.format(n);
 export const formatDateTime = (ms) => dateTime.format(ms);
 export const formatDate = (ms) => date.format(ms);
+export const formatDay = (ms) => utcDate.format(ms); // of a day that is counted in UTC
 export const formatMonth = (ms) => month.format(ms);
 
 export function formatDuration(ms) {

@@ -2,11 +2,22 @@
 
 import { h, svg } from "./dom.js";
 import { api } from "./api.js";
-import { t, formatCompact, formatDate, formatNumber } from "./strings.js";
+import { keyName } from "./keysview.js";
+import { t, formatCompact, formatDay, formatDuration, formatNumber } from "./strings.js";
 
 const DAY = 86400000;
 const KINDS = ["cached_tokens", "fresh_tokens", "completion_tokens"];
 const isoDay = (ms) => new Date(ms).toISOString().slice(0, 10);
+
+const total = (sum) => KINDS.reduce((all, kind) => all + sum[kind], 0);
+
+function add(sum, one) {
+    sum.requests += one.requests;
+    sum.cached_tokens += one.cached_tokens;
+    sum.fresh_tokens += one.prompt_tokens - one.cached_tokens;
+    sum.completion_tokens += one.completion_tokens;
+    sum.cost += Number(one.cost ?? 0); // a decimal string
+}
 
 // The days from..to, each with the sums of what is given for it.
 export function sumDays(days, from, to) {
@@ -19,19 +30,26 @@ export function sumDays(days, from, to) {
     for (const one of days) {
         const sum = sums.get(one.day);
         if (sum !== undefined) {
-            sum.requests += one.requests;
-            sum.cached_tokens += one.cached_tokens;
-            sum.fresh_tokens += one.prompt_tokens - one.cached_tokens;
-            sum.completion_tokens += one.completion_tokens;
-            sum.cost += Number(one.cost ?? 0); // a decimal string
+            add(sum, one);
         }
     }
     return [...sums.values()];
 }
 
+// The same sums by key, the one with the most tokens first.
+export function sumKeys(days) {
+    const sums = new Map();
+    for (const one of days) {
+        const sum = sums.get(one.key) ?? { key: one.key, requests: 0, cached_tokens: 0, fresh_tokens: 0,
+            completion_tokens: 0, cost: 0 };
+        add(sum, one);
+        sums.set(one.key, sum);
+    }
+    return [...sums.values()].sort((a, b) => total(b) - total(a));
+}
+
 function chart(days) {
     const [width, height, left, foot] = [720, 220, 52, 24];
-    const total = (day) => KINDS.reduce((sum, kind) => sum + day[kind], 0);
     const most = Math.max(1, ...days.map(total));
     const step = (width - left) / days.length;
     const y = (value) => (height - foot) * (1 - value / most) + 8;
@@ -53,7 +71,7 @@ function chart(days) {
             below += day[kind];
         }
         const words = svg("title", {});
-        words.textContent = `${formatDate(Date.parse(day.day))}: ${formatNumber(total(day))}`;
+        words.textContent = `${formatDay(Date.parse(day.day))}: ${formatNumber(total(day))}`;
         bar.append(words);
         picture.append(bar);
         if (i % Math.ceil(days.length / 8) === 0) {
@@ -90,6 +108,23 @@ function totalsList(totals, currency) {
     Number(totals.cost) > 0 ? item(t("cost", { currency: currency ?? "" }), formatMoney(totals.cost)) : null);
 }
 
+// What one's own key may still use.
+function ownList(own) {
+    const item = (words, text, more) => h("div", null, h("dt", null, words), h("dd", null, text),
+        more ? h("dd", { class: "more" }, more) : null);
+    const { tokens_per_day: limit, requests_per_minute, concurrent } = own.limits;
+    const used = own.tokens_today;
+    const left = t("left_today", { left: formatNumber(Math.max(0, limit - used)),
+        time: formatDuration(DAY - (Date.now() % DAY)) });
+    const items = [
+        limit ? item(t("used_today"),
+            t("used_of", { used: formatNumber(used), limit: formatNumber(limit) }), left) : null,
+        requests_per_minute ? item(t("limit_requests_per_minute"), formatNumber(requests_per_minute)) : null,
+        concurrent ? item(t("limit_concurrent"), formatNumber(concurrent)) : null,
+        own.balance === null ? null : item(t("balance"), own.balance)].filter(Boolean);
+    return items.length === 0 ? "" : h("dl", { class: "totals own" }, items);
+}
+
 export function usageView(page) {
     const now = Date.now();
     const from = h("input", { class: "field", type: "date", value: isoDay(now - 29 * DAY),
@@ -99,30 +134,39 @@ export function usageView(page) {
         h("option", { value: "" }, t("all_keys")));
     const keyBox = h("label", { class: "labelled", hidden: true }, h("span", null, t("key")), key);
     const shown = h("div", { class: "usage" });
+    let keys = [];
+    const nameOf = (id) => {
+        const known = keys.find((one) => one.id === id);
+        return known ? keyName(known, keys) : id === "local" ? t("this_machine") : id;
+    };
     const load = async () => {
         try {
-            const { days, models, totals, currency } = await api.usage({ from: from.value, to: to.value,
+            const { days, models, totals, currency, own } = await api.usage({ from: from.value, to: to.value,
                 key: key.value });
             const summed = sumDays(days, from.value, to.value);
             const used = summed.filter((day) => day.requests > 0).reverse();
             const named = (models ?? []).map((one) => ({ ...one,
                 fresh_tokens: one.prompt_tokens - one.cached_tokens }));
-            shown.replaceChildren(totalsList(totals, currency),
-                h("div", { class: "chart-box" }, chart(summed)),
+            const box = h("div", { class: "chart-box" }, chart(summed));
+            const admin = page.session.owner.admin && key.value === "";
+            shown.replaceChildren(own ? ownList(own) : "", totalsList(totals, currency), box,
                 h("ul", { class: "legend" }, KINDS.map((kind) => h("li", { class: `key-${kind}` }, t(kind)))),
-                table(t("day"), (day) => formatDate(Date.parse(day.day)), used, currency),
+                admin && days.length > 0
+                    ? table(t("key"), (one) => nameOf(one.key), sumKeys(days), currency) : "",
+                table(t("day"), (day) => formatDay(Date.parse(day.day)), used, currency),
                 named.length > 0 ? table(t("model_used"), (one) => one.model, named, currency) : "");
+            box.scrollLeft = box.scrollWidth; // what is new is what people look for
         } catch (error) {
             shown.replaceChildren(h("p", { class: "field-error", role: "alert" }, error.message));
         }
     };
-    if (page.session.owner?.admin) {
-        api.keys().then((keys) => {
-            key.append(...keys.map((one) => h("option", { value: one.id }, one.name)));
-            keyBox.hidden = keys.length === 0;
-        }, () => {});
-    }
-    load();
+    const loadKeys = async () => {
+        keys = await api.keys();
+        key.append(h("option", { value: "local" }, t("this_machine")),
+            ...keys.map((one) => h("option", { value: one.id }, keyName(one, keys))));
+        keyBox.hidden = keys.length === 0;
+    };
+    (page.session.owner.admin ? loadKeys().catch(() => {}) : Promise.resolve()).then(load);
     return h("div", { class: "sheet" }, h("div", { class: "filters" },
         h("label", { class: "labelled" }, h("span", null, t("from")), from),
         h("label", { class: "labelled" }, h("span", null, t("to")), to), keyBox), shown);
