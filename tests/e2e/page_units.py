@@ -243,5 +243,19 @@ def both_languages_say_the_same_things(b):
     assert len(used) > 100
 
 
+@case
+def usage_is_summed_by_key_and_days_end_in_utc(b):
+    sums, day = b.module("""
+        const { sumKeys } = await import("/js/usageview.js");
+        const { formatDay } = await import("/js/strings.js");
+        const one = (key, n) => ({ day: "2026-11-23", key, requests: 1, prompt_tokens: 3 * n, cached_tokens: n,
+            completion_tokens: n, cost: "0.5" });
+        return [sumKeys([one("a", 1), one("b", 5), one("a", 2)]), formatDay(Date.UTC(2026, 11, 24) - 1)];""")
+    assert [one["key"] for one in sums] == ["b", "a"], sums
+    assert sums[1] == {"key": "a", "requests": 2, "cached_tokens": 3, "fresh_tokens": 6, "completion_tokens": 3,
+                       "cost": 1}, sums
+    assert day == "Dec 23, 2026", day
+
+
 if __name__ == "__main__":
     sys.exit(run(Server()))

@@ -101,7 +101,6 @@ export class Page {
     showSheet(where) {
         const { admin } = this.session.owner;
         const name = where === "usage" ? "usage" : "keys";
-        const words = name === "keys" ? "keys_not_yours" : "usage_not_yours";
         this.leaveChat();
         this.title.textContent = t(name);
         document.title = `${t(name)} · Fathom`;
@@ -109,7 +108,7 @@ export class Page {
             this.view.replaceChildren(name === "keys" ? keysView(this) : usageView(this));
         } else {
             this.view.replaceChildren(h("div", { class: "sheet" }, h("p", { class: "empty" },
-                t(this.chats ? words : "no_chats_yours"))));
+                t(this.chats ? "keys_not_yours" : "no_chats_yours"))));
         }
     }
 

@@ -229,7 +229,6 @@ export const english = {
     // keys and usage
     keys: "Keys",
     keys_not_yours: "Keys are for who administers this server.",
-    usage_not_yours: "Usage is for keys that may chat or administrate.",
     no_chats_yours: "This key may not chat. Sign out, and sign in with one that may.",
     keys_words: "Each key is an owner of its own chats, with its own limits. Its text is shown once only.",
     new_key: "New key",

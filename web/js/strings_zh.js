@@ -228,7 +228,6 @@ export const chinese = {
     // keys and usage
     keys: "密钥",
     keys_not_yours: "密钥由此服务器的管理者管理。",
-    usage_not_yours: "只有可对话或可管理的密钥才能查看用量。",
     no_chats_yours: "此密钥没有对话权限。请退出后使用其他密钥登录。",
     keys_words: "每个密钥拥有自己的对话和限额。密钥内容只显示一次。",
     new_key: "新密钥",
