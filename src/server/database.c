@@ -24,7 +24,11 @@ struct database {
     sqlite3 *handle;
     struct vault *vault;
     char *path; /* of the file; "memory" when there is none: for messages */
+    struct database *reader; /* NULL: none of its own */
+    bool reads;              /* it is one */
     pthread_mutex_t lock;
+    pthread_cond_t next;
+    uint64_t turn, turns; /* whose it is, and how many were given out: a mutex alone lets one pass all others */
     struct {
         const char *sql;
         sqlite3_stmt *statement;
@@ -304,6 +308,7 @@ static err database_init(const char *path, struct database **out, struct errinfo
         return database_nomem(info);
     }
     pthread_mutex_init(&d->lock, NULL);
+    pthread_cond_init(&d->next, NULL);
     d->path = mem_dup(path, strlen(path));
     if (!d->path) {
         database_close(d);
@@ -311,6 +316,25 @@ static err database_init(const char *path, struct database **out, struct errinfo
     }
     *out = d;
     return ERR_OK;
+}
+
+static err database_open_reader(struct database *d, struct errinfo *info)
+{
+    struct database *r = NULL;
+    TRY(database_init(d->path, &r, info));
+    d->reader = r;
+    r->reads = true;
+    int rc = sqlite3_open_v2(d->path, &r->handle, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
+    if (!r->handle) {
+        return database_nomem(info);
+    }
+    if (rc != SQLITE_OK) {
+        return database_error(r, rc, info);
+    }
+    sqlite3_extended_result_codes(r->handle, 1);
+    sqlite3_busy_timeout(r->handle, DATABASE_WAIT_MS);
+    return database_script(r, "PRAGMA query_only=ON; PRAGMA temp_store=MEMORY; PRAGMA trusted_schema=OFF;"
+                              "PRAGMA cell_size_check=ON; PRAGMA cache_size=-512", info);
 }
 
 static err database_finish(struct database *d, err e, struct database **out)
@@ -334,6 +358,7 @@ err database_open(const char *folder, const char *passphrase, struct database **
     e = e == ERR_OK ? database_open_vault(d, folder, passphrase, info) : e;
     e = e == ERR_OK ? database_make_file(d->path, info) : e;
     e = e == ERR_OK ? database_start(d, d->path, info) : e;
+    e = e == ERR_OK ? database_open_reader(d, info) : e;
     return database_finish(d, e, out);
 }
 
@@ -351,11 +376,13 @@ void database_close(struct database *d)
     if (!d) {
         return;
     }
+    database_close(d->reader);
     for (size_t i = 0; i < d->n_statements; i++) {
         sqlite3_finalize(d->statements[i].statement);
     }
     sqlite3_close(d->handle);
     vault_close(d->vault);
+    pthread_cond_destroy(&d->next);
     pthread_mutex_destroy(&d->lock);
     mem_free(d->path);
     mem_free(d);
@@ -366,6 +393,11 @@ struct vault *database_vault(const struct database *d)
     return d->vault;
 }
 
+struct database *database_reader(struct database *d)
+{
+    return d->reader ? d->reader : d;
+}
+
 sqlite3 *database_handle(const struct database *d)
 {
     return d->handle;
@@ -373,12 +405,30 @@ sqlite3 *database_handle(const struct database *d)
 
 /* ---- Transactions. ---- */
 
-err database_begin(struct database *d, struct errinfo *info)
+static void database_enter(struct database *d)
 {
     pthread_mutex_lock(&d->lock);
-    err e = database_script(d, "BEGIN IMMEDIATE", info);
+    uint64_t mine = d->turns++;
+    while (d->turn != mine) {
+        pthread_cond_wait(&d->next, &d->lock);
+    }
+    pthread_mutex_unlock(&d->lock);
+}
+
+static void database_leave(struct database *d)
+{
+    pthread_mutex_lock(&d->lock);
+    d->turn++;
+    pthread_cond_broadcast(&d->next);
+    pthread_mutex_unlock(&d->lock);
+}
+
+err database_begin(struct database *d, struct errinfo *info)
+{
+    database_enter(d);
+    err e = database_script(d, d->reads ? "BEGIN" : "BEGIN IMMEDIATE", info);
     if (e != ERR_OK) {
-        pthread_mutex_unlock(&d->lock);
+        database_leave(d);
     }
     return e;
 }
@@ -395,16 +445,16 @@ err database_end(struct database *d, err e, struct errinfo *info)
     if (!sqlite3_get_autocommit(d->handle)) {
         sqlite3_exec(d->handle, "ROLLBACK", NULL, NULL, NULL);
     }
-    pthread_mutex_unlock(&d->lock);
+    database_leave(d);
     return e;
 }
 
 err database_scrub(struct database *d, struct errinfo *info)
 {
-    pthread_mutex_lock(&d->lock);
+    database_enter(d);
     int rc = sqlite3_wal_checkpoint_v2(d->handle, "main", SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
     err e = rc == SQLITE_OK || (rc & 0xff) == SQLITE_BUSY ? ERR_OK : database_error(d, rc, info);
-    pthread_mutex_unlock(&d->lock);
+    database_leave(d);
     return e;
 }
 

@@ -8,8 +8,9 @@
  * A commit is on the disk before it returns (WAL, synchronous=FULL). Nothing goes to temporary files. Two
  * programs may have it open at once: one waits for the other's commit.
  *
- * Thread rule: a transaction belongs to the thread that began it, and others wait in database_begin. Everything
- * between database_begin and database_end is called by that thread alone. */
+ * Thread rule: a transaction belongs to the thread that began it, and others wait in database_begin, whose turns
+ * come in the order of their calls. Everything between database_begin and database_end is called by that thread
+ * alone. */
 #ifndef SERVER_DATABASE_H
 #define SERVER_DATABASE_H
 
@@ -39,6 +40,11 @@ ERR_MUST_USE err database_new(struct database **out, struct errinfo *info);
 void database_close(struct database *d); /* nobody may use it any more; NULL is fine */
 
 struct vault *database_vault(const struct database *d);
+
+/* The same database for short looks that wait for no writer, however long it takes: transactions of it see what
+ * was committed before they began, and write nothing. Goes with `d`. A database in memory has only the one
+ * handle: it gives itself. */
+struct database *database_reader(struct database *d);
 
 /* This handle is the only one, of all programs, that claims the folder, until file_unlock(*lock) or the
  * process's end: for what keeps in memory what it read (the chats, their index). ERR_IO while another has it.

@@ -4,8 +4,8 @@
  * requests together are over theirs (503, Retry-After), headers over theirs (431), a body whose end is said in
  * two ways or in one we do not know (400), what is no HTTP (400). A connection that does not finish its headers
  * in HTTPSERVER_HEADERS_S, its body in HTTPSERVER_BODY_S, or does not read its reply for HTTPSERVER_IDLE_S is
- * closed; so is one whose peer has gone, and its source with it: when writing to it fails, if only what keeps it
- * waiting (a peer that has closed its own direction may well read on).
+ * closed; so is one whose peer has gone, and its source with it: when writing to it fails, if only what keeps
+ * it waiting (a peer that has closed its own direction may well read on).
  *
  * Waiting costs no processor time but a look every quarter of a second while somebody is connected. */
 #ifndef SERVER_HTTPSERVER_H

@@ -1,6 +1,7 @@
 /* server/keystore.c: see keystore.h. */
 #include "server/keystore.h"
 
+#include <pthread.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,9 +12,18 @@
 enum { KEYSTORE_BYTES = 32, KEYSTORE_HASH = 32, KEYSTORE_AD = 64, KEYSTORE_USED_EVERY = 60000 };
 static const char KEYSTORE_PREFIX[] = "fathom-";
 
+struct keystore_use { /* when a key was last used, which is not written yet */
+    char id[VAULT_ID + 1];
+    int64_t when;
+};
+
 struct keystore {
     struct database *database;
+    struct database *reader; /* of the same, for those who wait for nothing */
     struct vault_key *names;
+    pthread_mutex_t lock;
+    struct keystore_use *uses; /* [n_uses] */
+    size_t n_uses;
 };
 
 #define KEYSTORE_COLUMNS                                                                                       \
@@ -32,6 +42,8 @@ err keystore_open(struct database *d, struct keystore **out, struct errinfo *inf
         return keystore_nomem(info);
     }
     s->database = d;
+    s->reader = database_reader(d);
+    pthread_mutex_init(&s->lock, NULL);
     err e = vault_key_new(&s->names, info);
     if (e != ERR_OK) {
         keystore_close(s);
@@ -45,7 +57,12 @@ err keystore_open(struct database *d, struct keystore **out, struct errinfo *inf
 void keystore_close(struct keystore *s)
 {
     if (s) {
+        struct errinfo info;
+        err e = keystore_write(s, &info);
+        (void)e; /* a disk that is full */
         vault_key_free(s->names);
+        pthread_mutex_destroy(&s->lock);
+        mem_free(s->uses);
         mem_free(s);
     }
 }
@@ -205,15 +222,14 @@ static err keystore_row(const struct keystore *s, sqlite3_stmt *st, struct keyst
     return ERR_OK;
 }
 
-/* Inside a transaction. */
-static err keystore_find(const struct keystore *s, const char *id, struct keystore_key *out,
+/* Inside a transaction of `d`: the database, or its reader. */
+static err keystore_find(const struct keystore *s, struct database *d, const char *id, struct keystore_key *out,
                          struct errinfo *info)
 {
     sqlite3_stmt *st;
     bool row = false;
-    TRY(database_query(s->database, &st, info, "SELECT " KEYSTORE_COLUMNS " FROM api_key WHERE id = ?1", "t",
-                       id));
-    TRY(database_next(s->database, st, &row, info));
+    TRY(database_query(d, &st, info, "SELECT " KEYSTORE_COLUMNS " FROM api_key WHERE id = ?1", "t", id));
+    TRY(database_next(d, st, &row, info));
     return row ? keystore_row(s, st, out, info)
                : err_set(info, ERR_NOTFOUND, "there is no key %.40s; see: fathom keys list", id);
 }
@@ -301,7 +317,7 @@ err keystore_patch(struct keystore *s, const char *id, const json_t *fields, str
 {
     struct keystore_key k = {0};
     TRY(database_begin(s->database, info));
-    err e = keystore_find(s, id, &k, info);
+    err e = keystore_find(s, s->database, id, &k, info);
     e = e == ERR_OK ? keystore_read(fields, &k, info) : e;
     e = e == ERR_OK ? keystore_update(s, &k, info) : e;
     TRY(database_end(s->database, e, info));
@@ -313,7 +329,7 @@ err keystore_revoke(struct keystore *s, const char *id, int64_t now, struct erri
 {
     struct keystore_key k;
     TRY(database_begin(s->database, info));
-    err e = keystore_find(s, id, &k, info);
+    err e = keystore_find(s, s->database, id, &k, info);
     e = e == ERR_OK
             ? database_run(s->database, info,
                            "UPDATE api_key SET revoked = coalesce(revoked, ?2) WHERE id = ?1", "ti", id, now)
@@ -333,7 +349,7 @@ err keystore_renew(struct keystore *s, const char *id, int64_t now, struct keyst
                          "UPDATE api_key SET hash = ?2, revoked = NULL,"
                          " expires = CASE WHEN expires > ?3 THEN expires END WHERE id = ?1",
                          "tbi", id, hash, sizeof hash, now);
-    e = e == ERR_OK ? keystore_find(s, id, &k, info) : e;
+    e = e == ERR_OK ? keystore_find(s, s->database, id, &k, info) : e;
     TRY(database_end(s->database, e, info));
     *key = k;
     memcpy(secret, made, sizeof made);
@@ -354,7 +370,7 @@ static err keystore_refuse(const struct keystore_key *k, int64_t now, struct err
     return keystore_good(k, now) ? ERR_OK : err_set(info, ERR_NOTFOUND, "this API key has expired");
 }
 
-/* Inside a transaction. The row is found by its hash, of which nobody can choose even one bit knowingly; what
+/* Inside a transaction of the reader. The row is found by its hash, of which nobody can choose even one bit knowingly; what
  * then decides is compared in constant time. */
 static err keystore_lookup(const struct keystore *s, const char *presented, int64_t now,
                            struct keystore_key *out, struct errinfo *info)
@@ -363,9 +379,9 @@ static err keystore_lookup(const struct keystore *s, const char *presented, int6
     sqlite3_stmt *st;
     bool row = false;
     keystore_hash(presented, hash);
-    TRY(database_query(s->database, &st, info, "SELECT " KEYSTORE_COLUMNS " FROM api_key WHERE hash = ?1", "b",
+    TRY(database_query(s->reader, &st, info, "SELECT " KEYSTORE_COLUMNS " FROM api_key WHERE hash = ?1", "b",
                        hash, sizeof hash));
-    TRY(database_next(s->database, st, &row, info));
+    TRY(database_next(s->reader, st, &row, info));
     if (!row || sqlite3_column_bytes(st, 11) != sizeof hash ||
         sodium_memcmp(sqlite3_column_blob(st, 11), hash, sizeof hash) != 0) {
         return err_set(info, ERR_NOTFOUND, "this API key is not known here");
@@ -374,20 +390,46 @@ static err keystore_lookup(const struct keystore *s, const char *presented, int6
     return keystore_refuse(out, now, info);
 }
 
-/* A disk that is full does not make the key a bad one. */
+/* Remembers that it was. Short of memory: it is not. */
 static void keystore_use(struct keystore *s, struct keystore_key *k, int64_t now)
 {
-    struct errinfo info;
     if (k->last_used != 0 && now >= k->last_used && now - k->last_used < KEYSTORE_USED_EVERY) {
         return;
     }
     k->last_used = now;
-    if (database_begin(s->database, &info) == ERR_OK) {
-        err e = database_run(s->database, &info, "UPDATE api_key SET last_used = ?2 WHERE id = ?1", "ti", k->id,
-                             now);
-        e = database_end(s->database, e, &info);
-        (void)e;
+    pthread_mutex_lock(&s->lock);
+    size_t at = 0;
+    while (at < s->n_uses && strcmp(s->uses[at].id, k->id) != 0) {
+        at++;
     }
+    struct keystore_use *uses = at < s->n_uses ? s->uses : mem_resize(s->uses, at + 1, sizeof *uses);
+    if (uses) {
+        s->uses = uses;
+        s->n_uses += at == s->n_uses;
+        memcpy(uses[at].id, k->id, sizeof k->id);
+        uses[at].when = now;
+    }
+    pthread_mutex_unlock(&s->lock);
+}
+
+err keystore_write(struct keystore *s, struct errinfo *info)
+{
+    pthread_mutex_lock(&s->lock);
+    struct keystore_use *uses = s->uses;
+    size_t n = s->n_uses;
+    s->uses = NULL;
+    s->n_uses = 0;
+    pthread_mutex_unlock(&s->lock);
+    err e = n > 0 ? database_begin(s->database, info) : ERR_OK;
+    if (n > 0 && e == ERR_OK) {
+        for (size_t i = 0; i < n && e == ERR_OK; i++) {
+            e = database_run(s->database, info, "UPDATE api_key SET last_used = ?2 WHERE id = ?1", "ti",
+                             uses[i].id, uses[i].when);
+        }
+        e = database_end(s->database, e, info);
+    }
+    mem_free(uses);
+    return e;
 }
 
 err keystore_check(struct keystore *s, const char *presented, int64_t now, struct keystore_key *key,
@@ -398,9 +440,9 @@ err keystore_check(struct keystore *s, const char *presented, int64_t now, struc
         strncmp(presented, KEYSTORE_PREFIX, strlen(KEYSTORE_PREFIX)) != 0) {
         return err_set(info, ERR_NOTFOUND, "this API key is not known here");
     }
-    TRY(database_begin(s->database, info));
+    TRY(database_begin(s->reader, info));
     err e = keystore_lookup(s, presented, now, &k, info);
-    TRY(database_end(s->database, e, info));
+    TRY(database_end(s->reader, e, info));
     keystore_use(s, &k, now);
     *key = k;
     return ERR_OK;
@@ -409,9 +451,9 @@ err keystore_check(struct keystore *s, const char *presented, int64_t now, struc
 err keystore_get(struct keystore *s, const char *id, struct keystore_key *key, struct errinfo *info)
 {
     struct keystore_key k = {0};
-    TRY(database_begin(s->database, info));
-    err e = keystore_find(s, id, &k, info);
-    TRY(database_end(s->database, e, info));
+    TRY(database_begin(s->reader, info));
+    err e = keystore_find(s, s->reader, id, &k, info);
+    TRY(database_end(s->reader, e, info));
     *key = k;
     return ERR_OK;
 }

@@ -64,8 +64,8 @@ ERR_MUST_USE err keystore_renew(struct keystore *s, const char *id, int64_t now,
                                 struct keystore_key *key, char secret[KEYSTORE_SECRET + 1],
                                 struct errinfo *info);
 
-/* Whose key `presented` is; marks it as used. ERR_NOTFOUND: of nobody, revoked or expired (the message tells,
- * and may be shown to who presented it). Scopes, limits and balance are for the caller to look at. */
+/* Whose key `presented` is; it counts as used, which keystore_write stores. ERR_NOTFOUND: of nobody, revoked or
+ * expired (the message tells, and may be shown to who presented it). Scopes, limits and balance are for the caller to look at. */
 ERR_MUST_USE err keystore_check(struct keystore *s, const char *presented, int64_t now,
                                 struct keystore_key *key, struct errinfo *info);
 ERR_MUST_USE err keystore_get(struct keystore *s, const char *id, struct keystore_key *key,
@@ -74,6 +74,8 @@ ERR_MUST_USE err keystore_get(struct keystore *s, const char *id, struct keystor
  * those that do). ERR_NOTFOUND. */
 ERR_MUST_USE err keystore_named(struct keystore *s, const char *word, struct keystore_key *key,
                                 struct errinfo *info);
+/* Stores when keys were used. Neither this nor anything else keeps keystore_check and keystore_get waiting. */
+ERR_MUST_USE err keystore_write(struct keystore *s, struct errinfo *info);
 /* Neither revoked nor expired. */
 bool keystore_good(const struct keystore_key *key, int64_t now);
 /* All, the oldest first; *keys is the caller's (mem_free). */

@@ -42,6 +42,7 @@ static void pagekeys_list(struct service *s, struct exchange *x, const struct ro
     struct keystore_key *keys;
     size_t n;
     (void)m;
+    service_settle(s);
     err e = keystore_list(s->keys, &keys, &n, &info);
     if (e != ERR_OK) {
         pagekeys_refuse(s, x, e, &info);
@@ -157,7 +158,7 @@ static json_t *pagekeys_own(struct service *s, const struct caller *who)
     struct errinfo info = {0};
     uint64_t today = 0;
     if (keystore_get(s->keys, who->owner, &key, &info) != ERR_OK ||
-        usagestore_today(s->usage, who->owner, service_now(), &today, &info) != ERR_OK) {
+        usagestore_today(s->usage, who->owner, service_now(), &today, NULL, &info) != ERR_OK) {
         return json_null();
     }
     json_t *own = keystore_json(&key);
@@ -203,6 +204,7 @@ static void pagekeys_balance(struct service *s, struct exchange *x, const struct
     struct errinfo info = {0};
     char amount[MONEY_TEXT];
     (void)m;
+    service_settle(s);
     if (!who->keyed || keystore_get(s->keys, who->owner, &key, &info) != ERR_OK || !key.limited) {
         service_reply(s, x, 200, json_pack("{s:b, s:[]}", "is_available", 1, "balance_infos"));
         return;

@@ -203,6 +203,15 @@ static void service_end_revoked(struct service *s)
     }
 }
 
+/* Every second, so that no answer waits for the disk. */
+void service_settle(struct service *s)
+{
+    struct errinfo info;
+    err e = usagestore_write(s->usage, &info);
+    e = e == ERR_OK ? keystore_write(s->keys, &info) : e;
+    (void)e; /* a full disk: the usage is kept, and written when there is room */
+}
+
 static void *service_keeper(void *user)
 {
     enum { SERVICE_FORGET_S = 3600 };
@@ -217,6 +226,7 @@ static void *service_keeper(void *user)
             forget = progress_clock() + SERVICE_FORGET_S;
         }
         service_end_revoked(s);
+        service_settle(s);
         pthread_mutex_lock(&s->keeper_lock);
         clock_gettime(CLOCK_REALTIME, &until);
         until.tv_sec += 1;
@@ -446,17 +456,17 @@ bool service_admit(struct service *s, const struct caller *who, size_t n, struct
     struct keystore_key key;
     struct errinfo info = {0};
     uint64_t today = 0;
+    int64_t owed = 0;
     struct ratelimit_wait wait;
     if (!who->keyed) {
         return true;
     }
-    err result = keystore_get(s->keys, who->owner, &key, &info);
-    result = result == ERR_OK ? usagestore_today(s->usage, who->owner, service_now(), &today, &info)
-                              : result;
+    err result = usagestore_today(s->usage, who->owner, service_now(), &today, &owed, &info);
+    result = result == ERR_OK ? keystore_get(s->keys, who->owner, &key, &info) : result;
     if (result == ERR_OK && !keystore_good(&key, service_now())) { /* since its headers came */
         return apierror_set(e, 401, "invalid_api_key", NULL, "this API key is no good any more");
     }
-    if (result == ERR_OK && key.limited && key.balance <= 0) {
+    if (result == ERR_OK && key.limited && key.balance <= owed) {
         return apierror_set(e, 402, "insufficient_balance", NULL,
                             "the balance of this key is used up");
     }
@@ -483,7 +493,7 @@ void service_meter(struct service *s, const char *owner, size_t n, const struct 
     if (usage->prompt > 0) {
         err e = usagestore_add(s->usage, owner, modelnames_own(s->names), &tokens, service_now(),
                                NULL, &info);
-        (void)e; /* a full disk: the answer was given all the same */
+        (void)e; /* short of memory: the answer was given all the same */
     }
     if (strcmp(owner, "local") != 0) {
         ratelimit_end(s->limits, owner, (unsigned)n);

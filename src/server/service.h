@@ -84,6 +84,8 @@ bool service_admit(struct service *s, const struct caller *who, size_t n, struct
 /* They are over: counted, and paid for. */
 void service_meter(struct service *s, const char *owner, size_t n, const struct answering_usage *usage,
                    bool whole);
+/* Stores what was counted since the last time: before balances are shown, by who may wait for the disk. */
+void service_settle(struct service *s);
 /* A JSON document as the reply; takes it. */
 void service_reply(struct service *s, struct exchange *x, unsigned status, json_t *take_document);
 void service_refuse(struct service *s, struct exchange *x, const struct apierror *e, bool anthropic);

@@ -1,6 +1,7 @@
 /* server/usagestore.c: see usagestore.h. */
 #include "server/usagestore.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -13,11 +14,26 @@ static const int64_t USAGESTORE_MS = 86400000;
 static const uint64_t USAGESTORE_TOKENS_MAX = 1ull << 40;
 static const char USAGESTORE_AD[] = "name of a model";
 
+struct usagestore_sum {
+    int64_t requests, prompt, cached, completion, cost;
+};
+
+struct usagestore_row { /* what a key used of a model on a day and is not written yet */
+    char key[VAULT_ID + 1], model[USAGESTORE_MODEL_MAX + 1];
+    int64_t day;
+    struct usagestore_sum sum;
+};
+
 struct usagestore {
     struct database *database;
+    struct database *reader;
     const struct pricetable *prices;
-    char currency[PRICETABLE_CURRENCY_MAX + 1];
     struct vault_key *names, *tags;
+    char currency[PRICETABLE_CURRENCY_MAX + 1];
+    pthread_mutex_t lock; /* of the rows */
+    struct usagestore_row *rows;
+    size_t n_rows;
+    pthread_mutex_t writing; /* held by who writes them */
 };
 
 static err usagestore_nomem(struct errinfo *info)
@@ -60,6 +76,9 @@ err usagestore_open(struct database *d, const struct pricetable *prices, struct 
     }
     s->database = d;
     s->prices = prices;
+    s->reader = database_reader(d);
+    pthread_mutex_init(&s->lock, NULL);
+    pthread_mutex_init(&s->writing, NULL);
     err e = vault_key_new(&s->names, info);
     e = e == ERR_OK ? vault_key_new(&s->tags, info) : e;
     e = e == ERR_OK ? usagestore_currency(s, info) : e;
@@ -76,8 +95,14 @@ err usagestore_open(struct database *d, const struct pricetable *prices, struct 
 void usagestore_close(struct usagestore *s)
 {
     if (s) {
+        struct errinfo info;
+        err e = usagestore_write(s, &info);
+        (void)e; /* a full disk: there is nobody left to try again */
         vault_key_free(s->names);
         vault_key_free(s->tags);
+        pthread_mutex_destroy(&s->lock);
+        pthread_mutex_destroy(&s->writing);
+        mem_free(s->rows);
         mem_free(s);
     }
 }
@@ -119,69 +144,172 @@ bool usagestore_parse_day(const char *text, int64_t *day)
 
 /* ---- Adding. ---- */
 
-static err usagestore_add_in(const struct usagestore *s, const char *key, const char *model, int64_t day,
-                             const struct pricetable_tokens *t, int64_t cost, struct errinfo *info)
+static int64_t usagestore_plus(int64_t a, int64_t b) /* neither is below 0 */
 {
-    unsigned char tag[VAULT_TAG], name[USAGESTORE_MODEL_MAX + VAULT_EXTRA];
-    size_t n = strlen(model);
-    vault_tag(s->tags, model, n, tag);
-    vault_seal(s->names, USAGESTORE_AD, model, n, name);
-    TRY(database_run(s->database, info,
-                     "INSERT INTO usage VALUES(?1, ?2, ?3, ?4, 1, ?5, ?6, ?7, ?8) ON CONFLICT DO UPDATE SET"
-                     " requests = requests + 1, prompt = prompt + ?5, cached = cached + ?6,"
-                     " completion = completion + ?7, cost = min(cost, 9223372036854775807 - ?8) + ?8",
-                     "tibbiiii", key, day, tag, sizeof tag, name, n + VAULT_EXTRA, (int64_t)t->prompt,
-                     (int64_t)t->cached, (int64_t)t->completion, cost));
-    return cost == 0 ? ERR_OK
-                     : database_run(s->database, info,
-                                    "UPDATE api_key SET balance ="
-                                    " max(balance, ?2 - 9223372036854775807) - ?2"
-                                    " WHERE id = ?1 AND balance IS NOT NULL",
-                                    "ti", key, cost);
+    return a < INT64_MAX - b ? a + b : INT64_MAX;
+}
+
+static void usagestore_sum_up(struct usagestore_sum *to, const struct usagestore_sum *x)
+{
+    to->requests = usagestore_plus(to->requests, x->requests);
+    to->prompt = usagestore_plus(to->prompt, x->prompt);
+    to->cached = usagestore_plus(to->cached, x->cached);
+    to->completion = usagestore_plus(to->completion, x->completion);
+    to->cost = usagestore_plus(to->cost, x->cost);
+}
+
+/* With the lock. */
+static err usagestore_note(struct usagestore *s, const char *key, const char *model, int64_t day,
+                           const struct usagestore_sum *sum)
+{
+    for (size_t i = 0; i < s->n_rows; i++) {
+        struct usagestore_row *r = &s->rows[i];
+        if (r->day == day && strcmp(r->key, key) == 0 && strcmp(r->model, model) == 0) {
+            usagestore_sum_up(&r->sum, sum);
+            return ERR_OK;
+        }
+    }
+    struct usagestore_row *rows = mem_resize(s->rows, s->n_rows + 1, sizeof *rows);
+    if (!rows) {
+        return ERR_NOMEM;
+    }
+    s->rows = rows;
+    struct usagestore_row *r = &rows[s->n_rows++];
+    *r = (struct usagestore_row){.day = day, .sum = *sum};
+    strncpy(r->key, key, sizeof r->key - 1);
+    strncpy(r->model, model, sizeof r->model - 1);
+    return ERR_OK;
 }
 
 err usagestore_add(struct usagestore *s, const char *key, const char *model,
                    const struct pricetable_tokens *tokens, int64_t now, int64_t *cost, struct errinfo *info)
 {
     if (tokens->cached > tokens->prompt || tokens->prompt > USAGESTORE_TOKENS_MAX ||
-        tokens->completion > USAGESTORE_TOKENS_MAX || strlen(model) > USAGESTORE_MODEL_MAX) {
+        tokens->completion > USAGESTORE_TOKENS_MAX || strlen(model) > USAGESTORE_MODEL_MAX ||
+        strlen(key) > VAULT_ID) {
         return err_set(info, ERR_ARGUMENT,
                        "usage that cannot be: %llu prompt tokens, %llu of them cached, %llu "
                        "completion tokens",
                        (unsigned long long)tokens->prompt, (unsigned long long)tokens->cached,
                        (unsigned long long)tokens->completion);
     }
-    int64_t price = pricetable_cost(s->prices, model, tokens);
-    TRY(database_begin(s->database, info));
-    err e = usagestore_add_in(s, key, model, usagestore_day(now), tokens, price, info);
-    TRY(database_end(s->database, e, info));
+    const struct usagestore_sum sum = {1, (int64_t)tokens->prompt, (int64_t)tokens->cached,
+                                       (int64_t)tokens->completion,
+                                       pricetable_cost(s->prices, model, tokens)};
+    pthread_mutex_lock(&s->lock);
+    err e = usagestore_note(s, key, model, usagestore_day(now), &sum);
+    pthread_mutex_unlock(&s->lock);
+    if (e != ERR_OK) {
+        return usagestore_nomem(info);
+    }
     if (cost) {
-        *cost = price;
+        *cost = sum.cost;
     }
     return ERR_OK;
 }
 
-err usagestore_today(struct usagestore *s, const char *key, int64_t now, uint64_t *tokens, struct errinfo *info)
+/* ---- Writing. ---- */
+
+static err usagestore_write_row(const struct usagestore *s, const struct usagestore_row *r, struct errinfo *info)
+{
+    unsigned char tag[VAULT_TAG], name[USAGESTORE_MODEL_MAX + VAULT_EXTRA];
+    size_t n = strlen(r->model);
+    const struct usagestore_sum *x = &r->sum;
+    vault_tag(s->tags, r->model, n, tag);
+    vault_seal(s->names, USAGESTORE_AD, r->model, n, name);
+    TRY(database_run(s->database, info,
+                     "INSERT INTO usage VALUES(?1, ?2, ?3, ?4, ?9, ?5, ?6, ?7, ?8) ON CONFLICT DO UPDATE SET"
+                     " requests = requests + ?9, prompt = prompt + ?5, cached = cached + ?6,"
+                     " completion = completion + ?7, cost = min(cost, 9223372036854775807 - ?8) + ?8",
+                     "tibbiiiii", r->key, r->day, tag, sizeof tag, name, n + VAULT_EXTRA, x->prompt, x->cached,
+                     x->completion, x->cost, x->requests));
+    return x->cost == 0 ? ERR_OK
+                        : database_run(s->database, info,
+                                       "UPDATE api_key SET balance ="
+                                       " max(balance, ?2 - 9223372036854775807) - ?2"
+                                       " WHERE id = ?1 AND balance IS NOT NULL",
+                                       "ti", r->key, x->cost);
+}
+
+static err usagestore_write_rows(const struct usagestore *s, const struct usagestore_row *rows, size_t n,
+                                 struct errinfo *info)
+{
+    TRY(database_begin(s->database, info));
+    err e = ERR_OK;
+    for (size_t i = 0; i < n && e == ERR_OK; i++) {
+        e = usagestore_write_row(s, &rows[i], info);
+    }
+    return database_end(s->database, e, info);
+}
+
+/* The rows stay where they are read until they are written; what came meanwhile stays then, too. */
+err usagestore_write(struct usagestore *s, struct errinfo *info)
+{
+    pthread_mutex_lock(&s->writing);
+    pthread_mutex_lock(&s->lock);
+    size_t n = s->n_rows;
+    struct usagestore_row *rows = n > 0 ? mem_calloc(n, sizeof *rows) : NULL;
+    if (rows) {
+        memcpy(rows, s->rows, n * sizeof *rows);
+    }
+    pthread_mutex_unlock(&s->lock);
+    err e = n == 0 ? ERR_OK : rows ? usagestore_write_rows(s, rows, n, info) : usagestore_nomem(info);
+    if (n > 0 && e == ERR_OK) {
+        pthread_mutex_lock(&s->lock);
+        size_t kept = 0;
+        for (size_t i = 0; i < s->n_rows; i++) {
+            struct usagestore_row *r = &s->rows[i];
+            if (i < n) {
+                r->sum.requests -= rows[i].sum.requests;
+                r->sum.prompt -= rows[i].sum.prompt;
+                r->sum.cached -= rows[i].sum.cached;
+                r->sum.completion -= rows[i].sum.completion;
+                r->sum.cost -= rows[i].sum.cost;
+            }
+            if (r->sum.requests > 0) {
+                s->rows[kept++] = *r;
+            }
+        }
+        s->n_rows = kept;
+        pthread_mutex_unlock(&s->lock);
+    }
+    mem_free(rows);
+    pthread_mutex_unlock(&s->writing);
+    return e;
+}
+
+err usagestore_today(struct usagestore *s, const char *key, int64_t now, uint64_t *tokens, int64_t *owed,
+                     struct errinfo *info)
 {
     sqlite3_stmt *st;
     bool row = false;
-    TRY(database_begin(s->database, info));
+    uint64_t n = 0;
+    int64_t cost = 0, day = usagestore_day(now);
+    pthread_mutex_lock(&s->lock); /* before the database: what is written in between counts twice */
+    for (size_t i = 0; i < s->n_rows; i++) {
+        const struct usagestore_row *r = &s->rows[i];
+        if (strcmp(r->key, key) == 0) {
+            n += r->day == day ? (uint64_t)(r->sum.prompt + r->sum.completion) : 0;
+            cost = usagestore_plus(cost, r->sum.cost);
+        }
+    }
+    pthread_mutex_unlock(&s->lock);
+    TRY(database_begin(s->reader, info));
     err e =
-        database_query(s->database, &st, info,
+        database_query(s->reader, &st, info,
                        "SELECT coalesce(sum(prompt + completion), 0) FROM usage WHERE key = ?1 AND day = ?2",
-                       "ti", key, usagestore_day(now));
-    e = e == ERR_OK ? database_next(s->database, st, &row, info) : e;
-    uint64_t n = row ? (uint64_t)sqlite3_column_int64(st, 0) : 0;
-    TRY(database_end(s->database, e, info));
+                       "ti", key, day);
+    e = e == ERR_OK ? database_next(s->reader, st, &row, info) : e;
+    n += row ? (uint64_t)sqlite3_column_int64(st, 0) : 0;
+    TRY(database_end(s->reader, e, info));
     *tokens = n;
+    if (owed) {
+        *owed = cost;
+    }
     return ERR_OK;
 }
 
 /* ---- Reports. ---- */
-
-struct usagestore_sum {
-    int64_t requests, prompt, cached, completion, cost;
-};
 
 /* The counts of a row, which stand in its columns from the third on. */
 static struct usagestore_sum usagestore_read(sqlite3_stmt *st)
@@ -246,11 +374,7 @@ static err usagestore_rows(const struct usagestore *s, sqlite3_stmt *st,
         json_decref(object);
         TRY(e);
         if (total) {
-            total->requests += x.requests;
-            total->prompt += x.prompt;
-            total->cached += x.cached;
-            total->completion += x.completion;
-            total->cost = x.cost < INT64_MAX - total->cost ? total->cost + x.cost : INT64_MAX;
+            usagestore_sum_up(total, &x);
         }
     }
 }
@@ -277,6 +401,7 @@ err usagestore_report(struct usagestore *s, const struct usagestore_query *query
                       struct errinfo *info)
 {
     struct usagestore_sum total = {0};
+    TRY(usagestore_write(s, info));
     json_t *days = json_array(), *models = json_array(), *document = NULL;
     err e = days && models ? database_begin(s->database, info) : usagestore_nomem(info);
     if (e == ERR_OK) {

@@ -2,6 +2,9 @@
  * cost. The balance of a key falls in the same step. Counts and days lie open in the database; names of models
  * are sealed. Amounts as in money.h. Errors besides those named: ERR_IO, ERR_CORRUPT, ERR_NOMEM.
  *
+ * What is added is counted in memory, at no time for who adds it, and stored by usagestore_write; a program that
+ * is killed loses what it had not written, a full disk loses nothing.
+ *
  * Thread rule: any function from any thread. */
 #ifndef SERVER_USAGESTORE_H
 #define SERVER_USAGESTORE_H
@@ -18,22 +21,27 @@ struct usagestore;
  * prices (NULL) it is for reports alone, in the currency that was kept ("": none was). */
 ERR_MUST_USE err usagestore_open(struct database *d, const struct pricetable *prices, struct usagestore **out,
                                  struct errinfo *info);
-void usagestore_close(struct usagestore *s); /* NULL is fine */
+void usagestore_close(struct usagestore *s); /* writes what is left; NULL is fine */
 
-/* One request of `key` (an id, or "local"): all or nothing. *cost (may be NULL) is what it cost. ERR_ARGUMENT:
+/* One request of `key` (an id, or "local"). *cost (may be NULL) is what it cost. ERR_ARGUMENT:
  * more cached tokens than prompt tokens, or a count over 2^40. */
 ERR_MUST_USE err usagestore_add(struct usagestore *s, const char *key, const char *model,
                                 const struct pricetable_tokens *tokens, int64_t now, int64_t *cost,
                                 struct errinfo *info);
-/* Tokens (prompt and completion) that `key` used on the day of `now`: what its limit counts. */
+/* Stores what was added since: all or nothing. */
+ERR_MUST_USE err usagestore_write(struct usagestore *s, struct errinfo *info);
+/* Tokens (prompt and completion) that `key` used on the day of `now`: what its limit counts; and what of its costs
+ * is not written yet, so that the balance in its record has still to fall by it (may be NULL). While it is just
+ * being written both may count it twice, never not at all. */
 ERR_MUST_USE err usagestore_today(struct usagestore *s, const char *key, int64_t now, uint64_t *tokens,
-                                  struct errinfo *info);
+                                  int64_t *owed, struct errinfo *info);
 
 struct usagestore_query {
     const char *key;     /* only this key's; NULL: all */
     int64_t first, last; /* days since 1970, both included */
 };
-/* {"days":[{"day":"2026-11-23","key","requests","prompt_tokens","cached_tokens","completion_tokens","cost"} …],
+/* With all that was added, which is written first:
+ * {"days":[{"day":"2026-11-23","key","requests","prompt_tokens","cached_tokens","completion_tokens","cost"} …],
  *  "models":[the same with "model", for all days],"totals":{the same counts},"currency"}: by day and key, by
  * model; cost is a decimal string. */
 ERR_MUST_USE err usagestore_report(struct usagestore *s, const struct usagestore_query *query, json_t **out,

@@ -1,7 +1,8 @@
 /* server/worker.h: a few threads for what would hold a thread of the HTTP server, and with it everybody, for
- * longer than a few milliseconds. Jobs are light or heavy: heavy ones are never at work on more than half of the
- * threads, and of one owner one at a time; light ones two at a time. So nobody fills the pool, and what is light
- * never waits for what is heavy, not even for an owner's own. Among those that may, the oldest goes first.
+ * longer than a few milliseconds. Jobs are light or heavy: heavy ones are never at work on more than half of
+ * the threads, and of one owner one at a time; light ones two at a time. So nobody fills the pool, and what is
+ * light never waits for what is heavy, not even for an owner's own. Among those that may, the oldest goes
+ * first.
  *
  * Thread rule: worker_give from any thread, also from within a job. */
 #ifndef SERVER_WORKER_H

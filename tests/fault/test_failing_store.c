@@ -68,7 +68,7 @@ static err with_keys(struct database *d)
     e = e == ERR_OK ? ratelimit_new(&limits, &info) : e;
     e = e == ERR_OK ? keystore_create(keys, named, 1, &key, secret, &info) : e;
     e = e == ERR_OK ? keystore_check(keys, secret, 2, &key, &info) : e;
-    e = e == ERR_OK ? ratelimit_begin(limits, key.id, &key.limits, 0, 2, &wait, &info) : e;
+    e = e == ERR_OK ? ratelimit_begin(limits, key.id, &key.limits, 1, 0, 2, &wait, &info) : e;
     e = e == ERR_OK ? usagestore_add(usage, key.id, "m", &(struct pricetable_tokens){5, 1, 2}, 3, NULL, &info) : e;
     e = e == ERR_OK ? usagestore_report(usage, &(struct usagestore_query){NULL, 0, 5}, &report, &info) : e;
     e = e == ERR_OK ? keystore_list(keys, &list, &n, &info) : e;

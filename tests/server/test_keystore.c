@@ -5,6 +5,9 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <unistd.h>
 
 #include "server/keystore.h"
 #include "server/storefixture.h"
@@ -43,6 +46,45 @@ static err patch(const char *fields)
     err e = keystore_patch(keys, key.id, in, &key, &f.info);
     json_decref(in);
     return e;
+}
+
+struct look {
+    pthread_t thread;
+    atomic_bool over;
+};
+
+static void *look_up(void *user)
+{
+    struct look *l = user;
+    struct keystore_key found;
+    struct errinfo info;
+    assert_int_equal(keystore_check(keys, secret, 5000, &found, &info), ERR_OK);
+    assert_int_equal(keystore_get(keys, key.id, &found, &info), ERR_OK);
+    l->over = true;
+    return NULL;
+}
+
+/* Who writes for long keeps no key waiting; when it was used is stored later. */
+static void a_key_is_checked_while_others_write(void **state)
+{
+    (void)state;
+    struct look l = {0};
+    struct keystore_key found;
+    assert_int_equal(create("{'name':'quick'}", 1000), ERR_OK);
+    assert_int_equal(database_begin(f.database, &f.info), ERR_OK);
+    assert_int_equal(pthread_create(&l.thread, NULL, look_up, &l), 0);
+    for (int i = 0; i < 500 && !l.over; i++) {
+        usleep(10000);
+    }
+    bool over = l.over;
+    assert_int_equal(database_end(f.database, ERR_OK, &f.info), ERR_OK);
+    pthread_join(l.thread, NULL);
+    assert_true(over);
+    assert_int_equal(keystore_get(keys, key.id, &found, &f.info), ERR_OK);
+    assert_int_equal(found.last_used, 0);
+    assert_int_equal(keystore_write(keys, &f.info), ERR_OK);
+    assert_int_equal(keystore_get(keys, key.id, &found, &f.info), ERR_OK);
+    assert_int_equal(found.last_used, 5000);
 }
 
 static void a_key_is_known_by_its_secret_alone(void **state)
@@ -251,7 +293,8 @@ static void a_disk_that_takes_nothing_refuses_no_key(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(a_key_is_known_by_its_secret_alone), TEST(two_keys_are_two),
+        TEST(a_key_is_known_by_its_secret_alone), TEST(a_key_is_checked_while_others_write),
+        TEST(two_keys_are_two),
         TEST(a_disk_that_takes_nothing_refuses_no_key),
         TEST(a_revoked_or_expired_key_opens_nothing),
         TEST(a_renewed_key_has_its_owner_and_another_secret), TEST(a_name_will_do_where_it_is_the_only_one),

@@ -80,9 +80,9 @@ static void sums_are_by_day_and_key_and_by_model(void **state)
     report("someone", 20780, 20780,
            "{'currency':'EUR','days':[],'models':[],'totals':{'requests':0,'prompt_tokens':0,'cached_tokens':0,"
            "'completion_tokens':0,'cost':'0'}}");
-    assert_int_equal(usagestore_today(usage, "local", 20780 * DAY + 77, &tokens, &f.info), ERR_OK);
+    assert_int_equal(usagestore_today(usage, "local", 20780 * DAY + 77, &tokens, NULL, &f.info), ERR_OK);
     assert_int_equal(tokens, 2500010);
-    assert_int_equal(usagestore_today(usage, "local", 20781 * DAY, &tokens, &f.info), ERR_OK);
+    assert_int_equal(usagestore_today(usage, "local", 20781 * DAY, &tokens, NULL, &f.info), ERR_OK);
     assert_int_equal(tokens, 0);
 }
 
@@ -95,16 +95,51 @@ static void a_balance_falls_with_use(void **state)
     assert_int_equal(keystore_create(keys, fields, 1, &k, secret, &f.info), ERR_OK);
     assert_int_equal(keystore_create(keys, free_of, 1, &none, secret, &f.info), ERR_OK);
     add(k.id, "big", 300000, 0, 0, 5);
+    assert_int_equal(usagestore_write(usage, &f.info), ERR_OK);
     assert_int_equal(keystore_get(keys, k.id, &k, &f.info), ERR_OK);
     assert_int_equal(k.balance, 700000000);
     add(k.id, "big", 0, 0, 1000000, 5);
     add(none.id, "big", 0, 0, 1000000, 5);
+    assert_int_equal(usagestore_write(usage, &f.info), ERR_OK);
     assert_int_equal(keystore_get(keys, k.id, &k, &f.info), ERR_OK);
     assert_int_equal(k.balance, -1300000000); /* the last one may go below */
     assert_int_equal(keystore_get(keys, none.id, &none, &f.info), ERR_OK);
     assert_false(none.limited);
     json_decref(fields);
     json_decref(free_of);
+}
+
+/* What is not written yet counts as well, and is owed; a disk that takes nothing loses nothing. */
+static void what_is_not_written_counts(void **state)
+{
+    (void)state;
+    uint64_t tokens = 0;
+    int64_t owed = 0;
+    struct errinfo info;
+    add("k", "big", 1000, 0, 500, 3 * DAY);
+    add("k", "big", 10, 0, 5, 3 * DAY + 1);
+    add("k", "big", 7, 0, 0, 4 * DAY);
+    assert_int_equal(usagestore_today(usage, "k", 3 * DAY, &tokens, &owed, &f.info), ERR_OK);
+    assert_int_equal(tokens, 1515);
+    assert_true(owed > 0);
+    int64_t all = owed;
+    sqlite3_exec(database_handle(f.database), "PRAGMA query_only=ON", NULL, NULL, NULL); /* refuses every write */
+    assert_int_not_equal(usagestore_write(usage, &info), ERR_OK);
+    sqlite3_exec(database_handle(f.database), "PRAGMA query_only=OFF", NULL, NULL, NULL);
+    assert_int_equal(usagestore_today(usage, "k", 3 * DAY, &tokens, &owed, &f.info), ERR_OK);
+    assert_int_equal(tokens, 1515);
+    assert_true(owed == all);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(usagestore_write(usage, &f.info), ERR_OK);
+        assert_int_equal(usagestore_today(usage, "k", 3 * DAY, &tokens, &owed, &f.info), ERR_OK);
+        assert_int_equal(tokens, 1515);
+        assert_true(owed == 0);
+    }
+    add("k", "big", 1, 0, 1, 3 * DAY);
+    usagestore_close(usage); /* writes what is left */
+    assert_int_equal(usagestore_open(f.database, &prices, &usage, &f.info), ERR_OK);
+    assert_int_equal(usagestore_today(usage, "k", 3 * DAY, &tokens, &owed, &f.info), ERR_OK);
+    assert_int_equal(tokens, 1517);
 }
 
 static void impossible_counts_are_refused(void **state)
@@ -140,6 +175,7 @@ static void names_of_models_are_in_no_file(void **state)
 {
     (void)state;
     add("local", "canaryBird", 1, 0, 1, 1);
+    assert_int_equal(usagestore_write(usage, &f.info), ERR_OK);
     assert_false(storefixture_grep(&f, "canaryBird", 10));
     assert_int_equal(storefixture_grep(&f, "local", 5), true);
 }
@@ -149,7 +185,8 @@ static void names_of_models_are_in_no_file(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(sums_are_by_day_and_key_and_by_model), TEST(a_balance_falls_with_use), TEST(impossible_counts_are_refused),
+        TEST(sums_are_by_day_and_key_and_by_model), TEST(a_balance_falls_with_use), TEST(what_is_not_written_counts),
+        TEST(impossible_counts_are_refused),
         TEST(days_are_read_and_written), TEST(names_of_models_are_in_no_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
