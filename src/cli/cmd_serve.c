@@ -147,7 +147,7 @@ static err cmd_serve_has_key(const struct cmd_serve *c, struct errinfo *info)
     mem_free(keys);
     return good ? ERR_OK
                 : err_set(info, ERR_ARGUMENT,
-                          "%s needs a key, and there is none: make one with `fathom keys create`",
+                          "%s needs a key, and there is none: make one with `fathom keys create --name me`",
                           c->lan ? "--lan" : "--require-key");
 }
 
