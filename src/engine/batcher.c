@@ -281,7 +281,7 @@ static size_t batcher_share(struct batcher *b, size_t *n_answers)
         *n_answers += j->reads;
         n_prompts += !j->reads && !j->restoring;
     }
-    size_t left = pacer_budget(&b->pacer, *n_answers, b->engine->chunk - *n_answers);
+    size_t left = pacer_budget(&b->pacer, *n_answers, n_prompts, b->engine->chunk - *n_answers);
     for (size_t i = 0; i < b->n_running && left > 0; i++) {
         struct batcher_job *j = b->running[i];
         if (j->reads == 0 && !j->restoring) {

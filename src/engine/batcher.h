@@ -5,8 +5,8 @@
  *
  * Fairness: a free place goes to the owner with the fewest jobs running, among those to whose turn it is (an
  * owner's jobs in order, owners one by one); prompts being read share what a step gives to prompts. That is
- * chosen from measured times (pacer.h) so that answers keep more than half of their pace: a long prompt stalls
- * no answer (chunked prefill).
+ * chosen from measured times (pacer.h) so that answers keep more than half of their pace, unless more prompts
+ * than answers wait: a long prompt stalls no answer (chunked prefill).
  * A job waits until its keys and values fit the memory beside the others'.
  *
  * Prefixes: keys and values of prompts and answers are kept (prefixtree.h) as long as nobody else needs their

@@ -5,24 +5,25 @@ enum {
     PACER_TILE = 16,    /* rows that matrix products take at once (tensor/cpu/matmul.h) */
     PACER_REFRESH = 16, /* steps with prompts, then one of answers alone, so that its time stays known */
 };
-#define PACER_SHARE 0.7   /* of the time of answers alone: what prompts may add to a step */
+#define PACER_SHARE 0.7   /* of the time of answers alone: what as many prompts may add to a step */
 #define PACER_WEIGHT 0.25 /* of the newest measurement */
 #define PACER_SLOWER 0.05 /* of one of answers alone that is above the others: most often a disturbance */
 #define PACER_LEAST 0.25  /* of the time of answers alone: what a piece is thought to add at least, so that the
                              next one is not much longer */
 #define PACER_MOST 2      /* … and what is a disturbance above it, and no debt of the prompts */
 
-size_t pacer_budget(const struct pacer *p, size_t n_answers, size_t room)
+size_t pacer_budget(struct pacer *p, size_t n_answers, size_t n_prompts, size_t room)
 {
     size_t tile = PACER_TILE - n_answers % PACER_TILE, n = tile;
     if (n_answers == 0) {
         return room;
     }
+    p->share = PACER_SHARE * (n_prompts > n_answers ? (double)n_prompts / (double)n_answers : 1);
     if (p->debt_s > 0 || p->beside == PACER_REFRESH) {
         return 0;
     }
     if (p->answers_s > 0 && p->token_s > 0) {
-        double most = PACER_SHARE * p->answers_s / p->token_s;
+        double most = p->share * p->answers_s / p->token_s;
         n = most < (double)room ? (size_t)most : room;
         n = n < tile ? tile : tile + (n - tile) / PACER_TILE * PACER_TILE;
     }
@@ -49,6 +50,6 @@ void pacer_learn(struct pacer *p, double seconds, size_t n_answers, size_t n_pro
     } else if (n_answers == 0 || p->answers_s > 0) {
         pacer_measure(&p->token_s, added / (double)n_prompt_tokens, PACER_WEIGHT);
     }
-    p->debt_s -= PACER_SHARE * p->answers_s;
+    p->debt_s -= p->share * p->answers_s;
     p->debt_s = p->debt_s > 0 && n_answers > 0 && p->answers_s > 0 ? p->debt_s : 0;
 }

@@ -1,5 +1,6 @@
 /* engine/pacer.h: how many tokens of prompts a step may read beside answers, so that the answers go on at more
- * than half of their pace. It learns from the times of steps.
+ * than half of their pace. Where more prompts than answers wait, their number counts: one answer does not hold
+ * up thirty that have none yet. It learns from the times of steps.
  *
  * Steps are not paid by the token: matrix products take rows in tiles, and the first tile may cost as much as
  * the answers alone. So a piece fills the tile at least; where that takes longer than prompts may, the steps
@@ -13,13 +14,14 @@ struct pacer {
     double answers_s; /* a step of answers alone; 0: unknown */
     double token_s;   /* what a prompt's token adds to it; 0: unknown */
     double debt_s;    /* what prompts took too much of late */
+    double share;     /* of the time of answers alone: what prompts may add to a step now */
     size_t beside;    /* steps with prompts since the last of answers alone */
 };
 
-/* Tokens of prompts beside n_answers answers, 0 … room. */
-size_t pacer_budget(const struct pacer *p, size_t n_answers, size_t room);
+/* Tokens of n_prompts prompts beside n_answers answers, 0 … room. */
+size_t pacer_budget(struct pacer *p, size_t n_answers, size_t n_prompts, size_t room);
 
-/* A step took so long. */
+/* The step that was asked for took so long. */
 void pacer_learn(struct pacer *p, double seconds, size_t n_answers, size_t n_prompt_tokens);
 
 #endif

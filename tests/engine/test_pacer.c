@@ -28,7 +28,7 @@ struct run {
     double mean, worst, tokens_per_s; /* steps with a prompt waiting, in units of one of answers alone */
 };
 
-static struct run run_of(const struct machine *m, size_t answers, size_t tokens, size_t room)
+static struct run run_of(const struct machine *m, size_t answers, size_t prompts, size_t tokens, size_t room)
 {
     struct pacer p = {0};
     struct rng r;
@@ -40,7 +40,7 @@ static struct run run_of(const struct machine *m, size_t answers, size_t tokens,
         pacer_learn(&p, seconds_of(m, answers, &r), answers, 0);
     }
     while (left > 0) {
-        size_t n = pacer_budget(&p, answers, room - answers);
+        size_t n = pacer_budget(&p, answers, prompts, room - answers);
         assert_true(n <= room - answers);
         n = n < left ? n : left;
         double t = seconds_of(m, answers + n, &r);
@@ -61,7 +61,7 @@ static void test_costs_by_the_row(void **state)
 {
     (void)state;
     const struct machine m = {0.010, 0.001, 0.014, 0.003, 0}; /* 5 rows cost as 4, and 16 more a fifth of that */
-    struct run r = run_of(&m, 4, 4000, 512);
+    struct run r = run_of(&m, 4, 1, 4000, 512);
     assert_true(r.mean > 1.3 && r.mean < 1.8 && r.worst < 2);
     assert_true(r.tokens_per_s > 1500);
 }
@@ -71,7 +71,7 @@ static void test_a_first_tile_that_costs_too_much(void **state)
 {
     (void)state;
     const struct machine m = {0.010, 0.0025, 0.042, 0.020, 0};
-    struct run r = run_of(&m, 4, 4000, 512);
+    struct run r = run_of(&m, 4, 1, 4000, 512);
     assert_true(r.mean < 1.8 && r.worst < 2.2);
     assert_true(r.tokens_per_s > 12 / (0.042 + 2 * 0.020));
 }
@@ -80,7 +80,7 @@ static void test_rows_that_cost_nothing(void **state)
 {
     (void)state;
     const struct machine m = {0.020, 0, 0.020, 0, 0};
-    struct run r = run_of(&m, 4, 8000, 512);
+    struct run r = run_of(&m, 4, 1, 8000, 512);
     assert_true(r.mean < 1.01);
     assert_true(r.tokens_per_s > 200 / 0.020);
 }
@@ -89,8 +89,17 @@ static void test_a_disturbed_machine(void **state)
 {
     (void)state;
     const struct machine m = {0.010, 0.0025, 0.042, 0.020, 5};
-    struct run r = run_of(&m, 4, 4000, 512);
+    struct run r = run_of(&m, 4, 1, 4000, 512);
     assert_true(r.mean / (1 + 5.0 / 16) < 1.8); /* the noise's own mean */
+}
+
+/* Thirty prompts beside two answers are read nearly as fast as they would be alone. */
+static void test_many_prompts_beside_few_answers(void **state)
+{
+    (void)state;
+    const struct machine m = {0.010, 0.001, 0.014, 0.003, 0};
+    struct run r = run_of(&m, 2, 30, 5000, 512);
+    assert_true(r.tokens_per_s > 0.7 * 512 / (0.014 + 31 * 0.003));
 }
 
 /* No answers: as much as there is room for. Unknown times: a tile. */
@@ -98,16 +107,16 @@ static void test_the_beginning(void **state)
 {
     (void)state;
     struct pacer p = {0};
-    assert_int_equal(pacer_budget(&p, 0, 512), 512);
-    assert_int_equal(pacer_budget(&p, 4, 508), 12);
-    assert_int_equal(pacer_budget(&p, 16, 496), 16);
-    assert_int_equal(pacer_budget(&p, 31, 481), 1);
-    assert_int_equal(pacer_budget(&p, 4, 3), 3);
-    assert_int_equal(pacer_budget(&p, 4, 0), 0);
+    assert_int_equal(pacer_budget(&p, 0, 1, 512), 512);
+    assert_int_equal(pacer_budget(&p, 4, 1, 508), 12);
+    assert_int_equal(pacer_budget(&p, 16, 1, 496), 16);
+    assert_int_equal(pacer_budget(&p, 31, 1, 481), 1);
+    assert_int_equal(pacer_budget(&p, 4, 1, 3), 3);
+    assert_int_equal(pacer_budget(&p, 4, 1, 0), 0);
     pacer_learn(&p, 1, 0, 512); /* prompts alone say what a token costs, not what answers do */
-    assert_int_equal(pacer_budget(&p, 4, 508), 12);
+    assert_int_equal(pacer_budget(&p, 4, 1, 508), 12);
     for (int i = 0; i < 40; i++) { /* nor do prompts beside answers */
-        size_t n = pacer_budget(&p, 4, 508);
+        size_t n = pacer_budget(&p, 4, 1, 508);
         pacer_learn(&p, 0.1, 4, n);
     }
     assert_true(p.answers_s > 0);
@@ -120,6 +129,7 @@ int main(void)
         cmocka_unit_test(test_a_first_tile_that_costs_too_much),
         cmocka_unit_test(test_rows_that_cost_nothing),
         cmocka_unit_test(test_a_disturbed_machine),
+        cmocka_unit_test(test_many_prompts_beside_few_answers),
         cmocka_unit_test(test_the_beginning),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
