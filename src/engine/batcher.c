@@ -12,6 +12,9 @@
 
 #define BATCHER_DISK_S 0.02  /* seconds that a step beside answers reads pages from disk */
 
+/* Tokens of a piece of a prompt at least: each piece reads all keys and values before it again. */
+enum { BATCHER_PIECE = 16 };
+
 struct batcher_job {
     struct batcher_request is; /* tokens: the job's own */
     size_t context;            /* positions reserved */
@@ -41,6 +44,7 @@ struct batcher {
     struct prefixname root;
     struct prefixdisk *disk; /* NULL: none */
     uint64_t turn; /* of the job that got the last place */
+    size_t first;  /* whose prompt is served first, modulo those that run: another one in each step */
     struct model_segment *segments; /* [most_running] */
     float *logits;                  /* [most_running, vocab_size] */
     struct pacer pacer;
@@ -269,7 +273,8 @@ static size_t batcher_unread(const struct batcher_job *j)
 }
 
 /* How much of each job's tokens: those that wait for pages none, answers one, prompts equal shares of the
- * budget, what one does not need to the next. Returns how many are prompts' tokens; *n_answers: jobs that read
+ * budget, what one does not need to the next; where it is small, some get a piece and others do in the next
+ * steps. Returns how many are prompts' tokens; *n_answers: jobs that read
  * one token. */
 static size_t batcher_share(struct batcher *b, size_t *n_answers)
 {
@@ -282,10 +287,12 @@ static size_t batcher_share(struct batcher *b, size_t *n_answers)
         n_prompts += !j->reads && !j->restoring;
     }
     size_t left = pacer_budget(&b->pacer, *n_answers, n_prompts, b->engine->chunk - *n_answers);
+    b->first++;
     for (size_t i = 0; i < b->n_running && left > 0; i++) {
-        struct batcher_job *j = b->running[i];
+        struct batcher_job *j = b->running[(b->first + i) % b->n_running];
         if (j->reads == 0 && !j->restoring) {
             size_t share = (left + n_prompts - 1) / n_prompts;
+            share = batcher_least(left, share < BATCHER_PIECE ? BATCHER_PIECE : share);
             j->reads = batcher_least(batcher_unread(j), share);
             left -= j->reads;
             given += j->reads;
