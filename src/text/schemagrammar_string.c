@@ -3,21 +3,46 @@
 
 #include "text/schemagrammar_data.h"
 
-static err schemagrammar_string_format(struct schemagrammar *s, const json_t *format,
-                                       struct strbuf *out)
+/* The formats, and how short and how long what their rules (schemagrammar.c) make is. */
+struct schemagrammar_string_known {
+    const char *name;
+    size_t min, max;
+};
+
+static const struct schemagrammar_string_known schemagrammar_string_formats[] = {
+    {"date", 10, 10},   {"time", 9, 21},      {"date-time", 20, 32}, {"uuid", 36, 36},
+    {"email", 5, 239},  {"hostname", 1, 223}, {"ipv4", 7, 15},       {"ipv6", 2, 39}};
+
+static const struct schemagrammar_string_known *schemagrammar_string_find(const char *name)
 {
-    static const char *const known[] = {"date",  "time",     "date-time", "uuid",
-                                        "email", "hostname", "ipv4",      "ipv6"};
-    const char *name = json_string_value(format);
-    for (size_t i = 0; name && i < sizeof known / sizeof *known; i++) {
-        if (strcmp(name, known[i]) == 0) {
-            return strbuf_puts(out, name);
+    const struct schemagrammar_string_known *f = schemagrammar_string_formats;
+    for (size_t i = 0; name && i < sizeof schemagrammar_string_formats / sizeof *f; i++) {
+        if (strcmp(name, f[i].name) == 0) {
+            return &f[i];
         }
     }
-    return schemagrammar_refuse(s, ERR_UNSUPPORTED,
-                                "\"format\": %.40s is not supported; known are date, time, "
-                                "date-time, uuid, email, hostname, ipv4, ipv6",
-                                name ? name : json_type_name(format));
+    return NULL;
+}
+
+/* Lengths beside a format are kept where every text of the format keeps them ("an email, and not empty"). */
+static err schemagrammar_string_format(struct schemagrammar *s, const json_t *format, size_t min,
+                                       size_t max, struct strbuf *out)
+{
+    const char *name = json_string_value(format);
+    const struct schemagrammar_string_known *f = schemagrammar_string_find(name);
+    if (!f) {
+        return schemagrammar_refuse(s, ERR_UNSUPPORTED,
+                                    "\"format\": %.40s is not supported; known are date, time, "
+                                    "date-time, uuid, email, hostname, ipv4, ipv6",
+                                    name ? name : json_type_name(format));
+    }
+    if (min > f->min || max < f->max) {
+        return schemagrammar_refuse(s, ERR_UNSUPPORTED,
+                                    "\"format\": %s beside this \"%s\" is not supported; what the "
+                                    "format makes has %zu to %zu characters",
+                                    name, min > f->min ? "minLength" : "maxLength", f->min, f->max);
+    }
+    return strbuf_puts(out, name);
 }
 
 static err schemagrammar_string_inside(struct schemagrammar *s, const json_t *schema,
@@ -25,16 +50,12 @@ static err schemagrammar_string_inside(struct schemagrammar *s, const json_t *sc
 {
     const json_t *format = json_object_get(schema, "format"),
                  *pattern = json_object_get(schema, "pattern");
-    bool length = json_object_get(schema, "minLength") || json_object_get(schema, "maxLength");
-    if ((format != NULL) + (pattern != NULL) + length > 1) {
+    const char *length = json_object_get(schema, "minLength")   ? "minLength"
+                         : json_object_get(schema, "maxLength") ? "maxLength"
+                                                                : NULL;
+    if (pattern && (format || length)) {
         return schemagrammar_refuse(s, ERR_UNSUPPORTED, "\"%s\" beside \"%s\" is not supported",
-                                    format ? "format" : "pattern",
-                                    !length                                ? "pattern"
-                                    : json_object_get(schema, "minLength") ? "minLength"
-                                                                           : "maxLength");
-    }
-    if (format) {
-        return schemagrammar_string_format(s, format, out);
+                                    format ? "format" : "pattern", format ? "pattern" : length);
     }
     if (pattern) {
         const char *text = json_string_value(pattern);
@@ -48,6 +69,9 @@ static err schemagrammar_string_inside(struct schemagrammar *s, const json_t *sc
     if (min > max) {
         return schemagrammar_refuse(s, ERR_ARGUMENT, "\"minLength\" %zu is above \"maxLength\" %zu",
                                     min, max);
+    }
+    if (format) {
+        return schemagrammar_string_format(s, format, min, max, out);
     }
     return max == SIZE_MAX ? strbuf_printf(out, "char{%zu,}", min)
                            : strbuf_printf(out, "char{%zu,%zu}", min, max);
