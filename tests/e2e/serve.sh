@@ -87,15 +87,15 @@ has serve_says_goodbye 'Fathom stops' "$(cat "$work/out")"
 
 # For others: where it is, and what whoever starts it should know.
 "$fathom" keys create --name anna --balance 5 --data "$work/data" >"$work/key" 2>&1
-"$fathom" serve "$model" --lan --host box.home --data "$work/data" --port 0 --cache 16 --threads 1 --sandbox off >"$work/out" 2>&1 &
+"$fathom" serve "$model" --lan --host box.home --data "$work/data" --port 0 --cache 16 --threads 1 --sandbox off >"$work/lan" 2>&1 &
 server=$!
 for _ in $(seq 200); do
-    grep -q 'Ctrl-C' "$work/out" && break
+    grep -q 'Ctrl-C' "$work/lan" 2>/dev/null && break
     sleep 0.05
 done
 kill "$server"
 wait "$server"
-said=$(cat "$work/out")
+said=$(cat "$work/lan")
 has others_find_it_by_its_name 'others .* http://box.home:[0-9]+' "$said"
 has it_warns_without_tls 'without TLS' "$said"
 has it_tells_of_chats_that_no_key_shows 'no key shows: 1.*' "$said"
