@@ -5,10 +5,14 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/progress.h"
 #include "server/chatfields.h"
 #include "server/chatsearch.h"
 #include "server/chatstore_data.h"
 #include "server/foreignchats.h"
+
+enum { CHATIMPORT_UNDONE = 64 /* chats taken back in one step */ };
+static const double CHATIMPORT_PORTION_S = 0.02; /* how long others wait */
 
 /* The messages of one chat of the file, in an order in which no message comes before its parent. */
 struct chatimport_order {
@@ -191,7 +195,7 @@ static void chatimport_leaf(struct chatrecord *r, const json_t *chat, const json
 }
 
 static err chatimport_tree(struct chatrecord_shelf *shelf, const char *owner, const json_t *from,
-                           struct chatimport_order *o, int64_t now, struct errinfo *info)
+                           struct chatimport_order *o, int64_t now, int64_t *number, struct errinfo *info)
 {
     const json_t *chat = json_object_get(from, "chat"), *messages = json_object_get(from, "messages");
     struct chatrecord r = {0};
@@ -211,13 +215,14 @@ static err chatimport_tree(struct chatrecord_shelf *shelf, const char *owner, co
         chatimport_leaf(&r, chat, messages, o, ids);
         e = chatrecord_touch(shelf, &r, info);
     }
+    *number = r.number;
     chatrecord_deinit(&r);
     mem_free(ids);
     return e;
 }
 
 static err chatimport_one(struct chatrecord_shelf *shelf, const char *owner, const json_t *from, int64_t now,
-                          struct errinfo *info)
+                          int64_t *number, struct errinfo *info)
 {
     const json_t *messages = json_object_get(from, "messages");
     struct chatimport_order o = {0};
@@ -228,7 +233,7 @@ static err chatimport_one(struct chatrecord_shelf *shelf, const char *owner, con
         return err_set(info, ERR_ARGUMENT, "more than 50000 messages");
     }
     TRY(chatimport_order_new(json_array_size(messages), &o, info));
-    err e = chatimport_tree(shelf, owner, from, &o, now, info);
+    err e = chatimport_tree(shelf, owner, from, &o, now, number, info);
     mem_free(o.parent);
     return e;
 }
@@ -256,24 +261,71 @@ static err chatimport_chats(const json_t *document, json_t **chats, struct errin
     return ERR_OK;
 }
 
+/* A portion of them, in one step. */
+static err chatimport_some(struct chatrecord_shelf *shelf, const char *owner, const json_t *chats, int64_t now,
+                           int64_t *numbers, size_t *done, struct errinfo *info)
+{
+    size_t at = *done;
+    TRY(database_begin(shelf->database, info));
+    double until = progress_clock() + CHATIMPORT_PORTION_S;
+    err e = ERR_OK;
+    while (e == ERR_OK && at < json_array_size(chats) && (at == *done || progress_clock() < until)) {
+        e = chatimport_one(shelf, owner, json_array_get(chats, at), now, &numbers[at], info);
+        at++;
+        e = e == ERR_ARGUMENT ? err_prefix(info, e, "chat %zu of the file: ", at) : e;
+    }
+    TRY(database_end(shelf->database, e, info));
+    *done = at;
+    return ERR_OK;
+}
+
+/* Takes back the first `n` chats that came in; what cannot be taken back stays. */
+static void chatimport_undo(struct chatrecord_shelf *shelf, const int64_t *numbers, size_t n)
+{
+    struct errinfo info;
+    err e = ERR_OK;
+    for (size_t i = 0; i < n && e == ERR_OK;) {
+        size_t to = i + CHATIMPORT_UNDONE < n ? i + CHATIMPORT_UNDONE : n;
+        e = database_begin(shelf->database, &info);
+        if (e == ERR_OK) {
+            for (; i < to && e == ERR_OK; i++) {
+                e = chatsearch_forget(shelf, numbers[i], &info);
+                e = e == ERR_OK ? chatrecord_delete(shelf, numbers[i], &info) : e;
+            }
+            e = database_end(shelf->database, e, &info);
+        }
+    }
+    e = n > 0 && e == ERR_OK ? database_scrub(shelf->database, &info) : e;
+    (void)e;
+}
+
+static err chatimport_all(struct chatrecord_shelf *shelf, const char *owner, const json_t *chats, int64_t now,
+                          struct errinfo *info)
+{
+    size_t count = json_array_size(chats), done = 0;
+    if (count > CHATIMPORT_CHATS_MAX) {
+        return err_set(info, ERR_LIMIT, "the file has %zu chats, at most %d are accepted", count,
+                       CHATIMPORT_CHATS_MAX);
+    }
+    int64_t *numbers = mem_calloc(count + 1, sizeof *numbers);
+    err e = numbers ? ERR_OK : chatrecord_nomem(info);
+    while (done < count && e == ERR_OK) {
+        e = chatimport_some(shelf, owner, chats, now, numbers, &done, info);
+    }
+    if (e != ERR_OK) {
+        chatimport_undo(shelf, numbers, done);
+    }
+    mem_free(numbers);
+    return e;
+}
+
 err chatimport_read(struct chatstore *s, const char *owner, const json_t *document, int64_t now, size_t *n,
                     struct errinfo *info)
 {
-    struct chatrecord_shelf *shelf = &s->shelves[CHATSTORE_DISK];
     json_t *chats = NULL;
     TRY(chatimport_chats(document, &chats, info));
     size_t count = json_array_size(chats);
-    err e = count <= CHATIMPORT_CHATS_MAX
-                ? database_begin(shelf->database, info)
-                : err_set(info, ERR_LIMIT, "the file has %zu chats, at most %d are accepted", count,
-                          CHATIMPORT_CHATS_MAX);
-    if (e == ERR_OK) {
-        for (size_t i = 0; i < count && e == ERR_OK; i++) {
-            e = chatimport_one(shelf, owner, json_array_get(chats, i), now, info);
-            e = e == ERR_ARGUMENT ? err_prefix(info, e, "chat %zu of the file: ", i + 1) : e;
-        }
-        e = database_end(shelf->database, e, info);
-    }
+    err e = chatimport_all(&s->shelves[CHATSTORE_DISK], owner, chats, now, info);
     json_decref(chats);
     if (e == ERR_OK) {
         *n = count;

@@ -10,7 +10,7 @@
 #include "server/chatsearch.h"
 #include "server/chatstore_data.h"
 
-enum { CHATSTORE_BATCH = 64 /* chats deleted in one step */ };
+enum { CHATSTORE_BATCH = 16 /* chats deleted in one step */ };
 static const int64_t CHATSTORE_DAY = 86400000;
 static const int64_t CHATSTORE_ALWAYS = INT64_MAX;
 

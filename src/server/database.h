@@ -8,9 +8,9 @@
  * A commit is on the disk before it returns (WAL, synchronous=FULL). Nothing goes to temporary files. Two
  * programs may have it open at once: one waits for the other's commit.
  *
- * Thread rule: a transaction belongs to the thread that began it, and others wait in database_begin, whose turns
- * come in the order of their calls. Everything between database_begin and database_end is called by that thread
- * alone. */
+ * Thread rule: a transaction belongs to the thread that began it, and others wait in database_begin, whose
+ * turns come in the order of their calls. Everything between database_begin and database_end is called by that
+ * thread alone. */
 #ifndef SERVER_DATABASE_H
 #define SERVER_DATABASE_H
 

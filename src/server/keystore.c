@@ -370,8 +370,8 @@ static err keystore_refuse(const struct keystore_key *k, int64_t now, struct err
     return keystore_good(k, now) ? ERR_OK : err_set(info, ERR_NOTFOUND, "this API key has expired");
 }
 
-/* Inside a transaction of the reader. The row is found by its hash, of which nobody can choose even one bit knowingly; what
- * then decides is compared in constant time. */
+/* Inside a transaction of the reader. The row is found by its hash, of which nobody can choose even one bit
+ * knowingly; what then decides is compared in constant time. */
 static err keystore_lookup(const struct keystore *s, const char *presented, int64_t now,
                            struct keystore_key *out, struct errinfo *info)
 {

@@ -65,7 +65,8 @@ ERR_MUST_USE err keystore_renew(struct keystore *s, const char *id, int64_t now,
                                 struct errinfo *info);
 
 /* Whose key `presented` is; it counts as used, which keystore_write stores. ERR_NOTFOUND: of nobody, revoked or
- * expired (the message tells, and may be shown to who presented it). Scopes, limits and balance are for the caller to look at. */
+ * expired (the message tells, and may be shown to who presented it). Scopes, limits and balance are for the
+ * caller to look at. */
 ERR_MUST_USE err keystore_check(struct keystore *s, const char *presented, int64_t now,
                                 struct keystore_key *key, struct errinfo *info);
 ERR_MUST_USE err keystore_get(struct keystore *s, const char *id, struct keystore_key *key,

@@ -210,7 +210,8 @@ err usagestore_add(struct usagestore *s, const char *key, const char *model,
 
 /* ---- Writing. ---- */
 
-static err usagestore_write_row(const struct usagestore *s, const struct usagestore_row *r, struct errinfo *info)
+static err usagestore_write_row(const struct usagestore *s, const struct usagestore_row *r,
+                                struct errinfo *info)
 {
     unsigned char tag[VAULT_TAG], name[USAGESTORE_MODEL_MAX + VAULT_EXTRA];
     size_t n = strlen(r->model);

@@ -2,8 +2,8 @@
  * cost. The balance of a key falls in the same step. Counts and days lie open in the database; names of models
  * are sealed. Amounts as in money.h. Errors besides those named: ERR_IO, ERR_CORRUPT, ERR_NOMEM.
  *
- * What is added is counted in memory, at no time for who adds it, and stored by usagestore_write; a program that
- * is killed loses what it had not written, a full disk loses nothing.
+ * What is added is counted in memory, at no time for who adds it, and stored by usagestore_write; a program
+ * that is killed loses what it had not written, a full disk loses nothing.
  *
  * Thread rule: any function from any thread. */
 #ifndef SERVER_USAGESTORE_H
@@ -30,9 +30,9 @@ ERR_MUST_USE err usagestore_add(struct usagestore *s, const char *key, const cha
                                 struct errinfo *info);
 /* Stores what was added since: all or nothing. */
 ERR_MUST_USE err usagestore_write(struct usagestore *s, struct errinfo *info);
-/* Tokens (prompt and completion) that `key` used on the day of `now`: what its limit counts; and what of its costs
- * is not written yet, so that the balance in its record has still to fall by it (may be NULL). While it is just
- * being written both may count it twice, never not at all. */
+/* Tokens (prompt and completion) that `key` used on the day of `now`: what its limit counts; and what of its
+ * costs is not written yet, so that the balance in its record has still to fall by it (may be NULL). While it
+ * is just being written both may count it twice, never not at all. */
 ERR_MUST_USE err usagestore_today(struct usagestore *s, const char *key, int64_t now, uint64_t *tokens,
                                   int64_t *owed, struct errinfo *info);
 

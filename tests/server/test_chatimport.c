@@ -5,6 +5,8 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <pthread.h>
+#include <stdatomic.h>
 
 #include "base/progress.h"
 #include "server/chatexport.h"
@@ -246,6 +248,56 @@ static void what_is_wrong_is_refused_whole(void **state)
     assert_string_equal(told("local"), "");
 }
 
+struct passer {
+    pthread_t thread;
+    atomic_bool stop;
+    size_t passed;
+};
+
+static void *pass_by(void *user)
+{
+    struct passer *p = user;
+    const struct chatstore_query query = {0};
+    while (!p->stop) {
+        struct errinfo info;
+        json_t *list = NULL;
+        assert_int_equal(chatstore_list(f.chats, "other", &query, &list, &info), ERR_OK);
+        json_decref(list);
+        p->passed++;
+    }
+    return NULL;
+}
+
+/* A long import lets others pass again and again; when its last chat is wrong, nothing of it is left. */
+static void a_long_import_comes_in_portions_or_not_at_all(void **state)
+{
+    (void)state;
+    enum { CHATS = 400 };
+    struct passer p = {0};
+    json_t *document = storefixture_json("{'format':'fathom-chats','version':1,'chats':[]}");
+    json_t *chats = json_object_get(document, "chats");
+    for (int i = 0; i < CHATS; i++) {
+        json_array_append_new(chats, storefixture_json("{'chat':{'title':'t'},'messages':[{'id':'a','role':'user',"
+                                                       "'content':'the quick brown fox'}]}"));
+    }
+    size_t n = 0;
+    assert_int_equal(pthread_create(&p.thread, NULL, pass_by, &p), 0);
+    double since = progress_clock();
+    err e = chatimport_read(f.chats, "local", document, 1, &n, &f.info);
+    double took = progress_clock() - since;
+    p.stop = true;
+    pthread_join(p.thread, NULL);
+    assert_int_equal(e, ERR_OK);
+    assert_int_equal(n, CHATS);
+    assert_true(p.passed >= (size_t)(took / 0.2)); /* portions are a tenth of that; the machine may be busy */
+    assert_int_equal(chatstore_delete_all(f.chats, "local", &f.info), ERR_OK);
+    json_array_append_new(chats, json_integer(5));
+    assert_int_equal(chatimport_read(f.chats, "local", document, 1, &n, &f.info), ERR_ARGUMENT);
+    assert_non_null(strstr(f.info.message, "chat 401"));
+    assert_string_equal(told("local"), "");
+    json_decref(document);
+}
+
 static void odd_fields_are_passed_over(void **state)
 {
     (void)state;
@@ -316,7 +368,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(what_is_exported_comes_back_the_same), TEST(markdown_is_the_branch_that_is_shown), TEST(llama_cpp_is_read),
-        TEST(open_webui_is_read), TEST(chatgpt_is_read), TEST(what_is_wrong_is_refused_whole), TEST(odd_fields_are_passed_over),
+        TEST(open_webui_is_read), TEST(chatgpt_is_read), TEST(what_is_wrong_is_refused_whole),
+        TEST(a_long_import_comes_in_portions_or_not_at_all), TEST(odd_fields_are_passed_over),
         TEST(ten_thousand_chats_are_searched_in_no_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
