@@ -14,10 +14,12 @@ enum {
 
 size_t pacer_budget(struct pacer *p, size_t n_answers, size_t n_prompts, size_t room)
 {
-    size_t tile = PACER_TILE - n_answers % PACER_TILE, n = tile;
+    size_t tile = PACER_TILE - n_answers % PACER_TILE;
     if (n_answers == 0) {
         return room;
     }
+    tile += tile < PACER_TILE / 2 ? PACER_TILE : 0; /* by one or two tokens a step a prompt never ends */
+    size_t n = tile;
     p->share = PACER_SHARE * (n_prompts > n_answers ? (double)n_prompts / (double)n_answers : 1);
     if (p->debt_s > 0 || p->beside == PACER_REFRESH) {
         return 0;

@@ -26,6 +26,7 @@ static double seconds_of(const struct machine *m, size_t rows, struct rng *r)
 
 struct run {
     double mean, worst, tokens_per_s; /* steps with a prompt waiting, in units of one of answers alone */
+    size_t steps;
 };
 
 static struct run run_of(const struct machine *m, size_t answers, size_t prompts, size_t tokens, size_t room)
@@ -51,6 +52,7 @@ static struct run run_of(const struct machine *m, size_t answers, size_t prompts
         out.worst = t / alone > out.worst ? t / alone : out.worst;
         assert_true(steps < 100000);
     }
+    out.steps = steps;
     out.mean = total / (double)steps / alone;
     out.tokens_per_s = (double)tokens / total;
     print_message("mean %.2f, worst %.2f, %.0f tokens/s\n", out.mean, out.worst, out.tokens_per_s);
@@ -74,6 +76,20 @@ static void test_a_first_tile_that_costs_too_much(void **state)
     struct run r = run_of(&m, 4, 1, 4000, 512);
     assert_true(r.mean < 1.8 && r.worst < 2.2);
     assert_true(r.tokens_per_s > 12 / (0.042 + 2 * 0.020));
+}
+
+/* However many answers there are, a short question beside them is read in few steps. */
+static void test_a_short_prompt_beside_many_answers(void **state)
+{
+    (void)state;
+    const struct machine machines[] = {{0.010, 0.001, 0.014, 0.003, 0}, {0.010, 0.0025, 0.042, 0.020, 0}};
+    for (size_t m = 0; m < 2; m++) {
+        for (size_t answers = 1; answers < 40; answers++) {
+            struct run r = run_of(&machines[m], answers, 1, 100, 512);
+            assert_true(r.steps <= 40);
+            assert_true(r.mean < 2);
+        }
+    }
 }
 
 static void test_rows_that_cost_nothing(void **state)
@@ -110,7 +126,8 @@ static void test_the_beginning(void **state)
     assert_int_equal(pacer_budget(&p, 0, 1, 512), 512);
     assert_int_equal(pacer_budget(&p, 4, 1, 508), 12);
     assert_int_equal(pacer_budget(&p, 16, 1, 496), 16);
-    assert_int_equal(pacer_budget(&p, 31, 1, 481), 1);
+    assert_int_equal(pacer_budget(&p, 31, 1, 481), 17);
+    assert_int_equal(pacer_budget(&p, 8, 1, 481), 8);
     assert_int_equal(pacer_budget(&p, 4, 1, 3), 3);
     assert_int_equal(pacer_budget(&p, 4, 1, 0), 0);
     pacer_learn(&p, 1, 0, 512); /* prompts alone say what a token costs, not what answers do */
@@ -127,6 +144,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_costs_by_the_row),
         cmocka_unit_test(test_a_first_tile_that_costs_too_much),
+        cmocka_unit_test(test_a_short_prompt_beside_many_answers),
         cmocka_unit_test(test_rows_that_cost_nothing),
         cmocka_unit_test(test_a_disturbed_machine),
         cmocka_unit_test(test_many_prompts_beside_few_answers),
