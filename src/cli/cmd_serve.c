@@ -351,7 +351,8 @@ int cmd_serve(int argc, char **argv)
         options_string("prices", "FILE", &c.prices,
                        "what tokens cost, for usage and balances (form: models/prices.txt)");
     rows[n++] = options_size("parallel", "N", 1, BATCHER_RUNNING_MAX, &c.parallel, "answers at a time (16)");
-    rows[n++] = options_size("queue", "N", 1, 1 << 16, &c.queue, "requests that may wait beside them (64)");
+    rows[n++] = options_size("queue", "N", 1, 1 << 16, &c.queue,
+                             "requests of one key that may wait beside them (64)");
     rows[n++] = options_size("cache", "MIB", 1, 1 << 30, &c.cache_mib,
                              "memory for keys and values (half of what is free)");
     rows[n++] = options_size("disk-cache", "MIB", 0, 1 << 30, &c.disk_mib,

@@ -2,12 +2,25 @@
  * and prompts are read in pieces beside them, all in one pass over the weights.
  *
  *     submit → waits → reads its prompt → makes its answer → done
+ *                ↑      (paused)                ↓
+ *                +------------------------------+
  *
- * Fairness: a free place goes to the owner with the fewest jobs running, among those to whose turn it is (an
- * owner's jobs in order, owners one by one); prompts being read share what a step gives to prompts. That is
- * chosen from measured times (pacer.h) so that answers keep more than half of their pace, unless more prompts
- * than answers wait: a long prompt stalls no answer (chunked prefill).
- * A job waits until its keys and values fit the memory beside the others'.
+ * Fairness: a place goes to the owner with the fewest jobs running, among those to whose turn it is (an owner's
+ * jobs in order, owners one by one); prompts being read share what a step gives to prompts. That is chosen from
+ * measured times (pacer.h) so that answers keep more than half of their pace, unless more prompts than answers
+ * wait: a long prompt stalls no answer (chunked prefill).
+ * Where no place is free, the owner with the most gives one up to an owner with two less, in the very next
+ * step: his latest job is paused. Where every owner has but one, an owner with none gets the place of one whose
+ * answer has come on by 64 tokens (up to 128: it ends with a page).
+ * Who has as many jobs waiting as waiting places are left is refused another.
+ *
+ * Memory: a job begins when there is room for its prompt and 256 tokens of its answer, and for as many of all
+ * that run; from there on it takes pages as it grows. Where they run out, the latest job of the owner with the
+ * most is paused. The oldest is never paused for that, and no job may come to need more than all memory: so
+ * each is done some time.
+ *
+ * A paused job's keys and values are kept like other prefixes, and given up like them if their memory is
+ * needed; when it goes on it reads what is not there any more.
  *
  * Prefixes: keys and values of prompts and answers are kept (prefixtree.h) as long as nobody else needs their
  * memory; a job that begins with the same tokens in the same partition reads only the rest.
@@ -16,8 +29,8 @@
  * found again; pages are read beside the answers, a little in each step.
  *
  * Results: in deterministic mode a job's tokens and probabilities are, bit for bit, those of session_generate
- * on a session of its own; else they differ by as much as chunks and batches do there (docs/numerics.md).
- * Nothing is guessed ahead (SESSION_SPECULATE_OFF).
+ * on a session of its own, however often it was paused; else they differ by as much as chunks and batches do
+ * there (docs/numerics.md). Nothing is guessed ahead (SESSION_SPECULATE_OFF).
  *
  * Thread rule: one thread at a time. The callbacks are called from within batcher_step, batcher_admit and
  * batcher_free; they may call batcher_cancel, batcher_answer_now and batcher_count, nothing else of the
@@ -38,7 +51,8 @@ struct batcher_job;
 
 struct batcher_options {
     size_t running; /* jobs at a time, up to BATCHER_RUNNING_MAX and the engine's chunk; 0: BATCHER_RUNNING */
-    size_t waiting; /* jobs that may wait beside them; 0: BATCHER_WAITING */
+    size_t waiting; /* jobs of one owner that may wait beside them, of all owners twice as many at most; 0:
+                       BATCHER_WAITING */
     size_t memory;  /* bytes for keys and values; 0: half of what is available now */
     const struct prefixdisk_options *disk; /* NULL: none. Needs sodium_init */
 };
@@ -71,8 +85,9 @@ ERR_MUST_USE err batcher_new(struct engine *e, const struct batcher_options *opt
 /* Jobs that are left end as cancelled. Returns when all prefixes are on disk, where there is one. */
 void batcher_free(struct batcher *b);
 
-/* Queues a job. ERR_ARGUMENT; ERR_CONTEXT when prompt and one token do not fit the model's context; ERR_NOMEM
- * when it would not fit the memory even alone; ERR_LIMIT when too many wait. Then `done` is not called. */
+/* Queues a job, whose answer ends at last where the model's context or all the memory does (SESSION_LENGTH).
+ * ERR_ARGUMENT; ERR_CONTEXT when prompt and one token do not fit one of the two; ERR_LIMIT when too many wait,
+ * or too many of that owner. Then `done` is not called. */
 ERR_MUST_USE err batcher_submit(struct batcher *b, const struct batcher_request *request,
                                 struct batcher_job **out, struct errinfo *info);
 /* The job ends in the next step. */
@@ -92,6 +107,7 @@ ERR_MUST_USE err batcher_forget(struct batcher *b, uint64_t partition, struct er
 
 struct batcher_counts {
     size_t running, waiting; /* jobs */
+    size_t paused;           /* of those that wait: they had begun */
     size_t memory, reserved; /* bytes for keys and values: in all, and of running jobs */
     size_t kept, on_disk;    /* bytes of prefixes; of their files */
 };

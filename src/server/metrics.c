@@ -129,6 +129,7 @@ static err metrics_gauges(const struct batcher_counts *now, size_t connections, 
     TRY(metrics_one(out, "running", "gauge", "Answers being made.", (double)now->running));
     TRY(metrics_one(out, "waiting", "gauge", "Requests that wait for a place.",
                     (double)now->waiting));
+    TRY(metrics_one(out, "paused", "gauge", "Of these: begun, and gave way to others.", (double)now->paused));
     TRY(metrics_one(out, "cache_bytes", "gauge", "Memory for keys and values.",
                     (double)now->memory));
     TRY(metrics_one(out, "cache_reserved_bytes", "gauge", "Of these: of running answers.",

@@ -7,7 +7,7 @@
 #include "formats/tempdir.h"
 #include "text/grammarmask.h"
 
-enum { MOST = 64 };
+enum { MOST = 512 };
 
 struct answer {
     struct batcher_job *job;
@@ -384,18 +384,19 @@ static void test_what_cannot_be_done_is_refused(void **state)
     size_t page = engine_cache_bytes_per_token(e) * 64;
     b = batcher(e, 1, 1, 2 * page);
     struct answer a = {0}, more[3] = {0};
-    const struct generate_options o = {.max_tokens = 10}, large = {.max_tokens = 126};
+    const struct generate_options o = {.max_tokens = 10};
     const struct sampling wrong = {.temperature = -1};
     int32_t *ids = calloc(engine_context_max(e), sizeof *ids);
     assert_int_equal(submit(b, &a, ids, 0, NULL, &o, 0, &info), ERR_ARGUMENT);
     assert_int_equal(submit(b, &a, ids, 3, &wrong, &o, 0, &info), ERR_ARGUMENT);
     assert_int_equal(submit(b, &a, ids, engine_context_max(e), NULL, &o, 0, &info), ERR_CONTEXT);
-    assert_int_equal(submit(b, &a, ids, 3, NULL, &large, 0, &info), ERR_NOMEM); /* 129 positions: 3 pages */
-    assert_non_null(strstr(info.message, "shorter answer"));
+    assert_int_equal(submit(b, &a, ids, 128, NULL, &o, 0, &info), ERR_CONTEXT); /* all of the memory */
+    assert_non_null(strstr(info.message, "has 128 tokens"));
+    assert_non_null(strstr(info.message, "holds 128"));
     must(submit(b, &more[0], ids, 3, NULL, &o, 0, &info), &info);
     must(submit(b, &more[1], ids, 3, NULL, &o, 0, &info), &info);
     assert_int_equal(submit(b, &a, ids, 3, NULL, &o, 0, &info), ERR_LIMIT);
-    assert_non_null(strstr(info.message, "2 requests are waiting"));
+    assert_non_null(strstr(info.message, "2 requests of yours are waiting"));
     ids[1] = -5; /* found when its turn comes */
     run_all(b);
     must(submit(b, &more[2], ids, 3, NULL, &o, 0, &info), &info);
@@ -406,6 +407,251 @@ static void test_what_cannot_be_done_is_refused(void **state)
     assert_int_equal(more[2].e, ERR_ARGUMENT);
     assert_non_null(strstr(more[2].message, "not in the vocabulary"));
     free(ids);
+    batcher_free(b);
+}
+
+/* Who waits leaves as many waiting places free as he has, for whoever comes. */
+static void test_nobody_fills_the_queue(void **state)
+{
+    struct engine *e = *state;
+    static const size_t most[] = {4, 2, 1, 1, 0}; /* of eight, by the owners in turn */
+    struct errinfo info = {0};
+    struct batcher *b = batcher(e, 1, 4, 0);
+    struct answer runs = {0}, a[5][8] = {0};
+    const struct generate_options o = {.max_tokens = 3};
+    int32_t ids[4];
+    enginefixture_tokens(e, ids, 4);
+    must(submit(b, &runs, ids, 4, NULL, &o, 0, &info), &info);
+    batcher_step(b);
+    for (uint64_t owner = 0; owner < 5; owner++) {
+        size_t n = 0;
+        while (n < 8 && submit(b, &a[owner][n], ids, 4, NULL, &o, owner, &info) == ERR_OK) {
+            n++;
+        }
+        assert_int_equal(n, most[owner]);
+        assert_non_null(strstr(info.message, owner == 0 ? "4 requests of yours" : "waiting already"));
+    }
+    run_all(b);
+    batcher_free(b);
+}
+
+/* What each gives alone, and what it gave: all of it, or as much as it came to. */
+static void assert_as_alone(struct engine *e, const struct answer *got, const int32_t *ids, size_t n,
+                            const struct sampling *sampling, const struct generate_options *o)
+{
+    struct answer alone = {0};
+    struct errinfo info = {0};
+    struct session *s = enginefixture_session(e, 0);
+    enginefixture_append(s, ids, n);
+    must(session_generate(s, sampling, o, on_token, &alone, NULL, &info), &info);
+    assert_true(got->n == alone.n || (got->n < alone.n && got->result.finish == SESSION_CANCELLED));
+    assert_memory_equal(got->ids, alone.ids, got->n * sizeof *got->ids);
+    assert_memory_equal(got->logprobs, alone.logprobs, got->n * sizeof *got->logprobs);
+    session_free(s);
+}
+
+/* All places are taken by long answers of one owner: another's first token comes with the step that reads its
+ * prompt, and who gave way goes on as if nothing had been. */
+static void test_a_newcomer_is_served_at_once(void **state)
+{
+    struct engine *e = *state;
+    enum { PLACES = 16, LONG = 100 };
+    struct errinfo info = {0};
+    struct batcher *b = batcher(e, PLACES, 0, 0);
+    static struct answer a[PLACES], other[2];
+    static struct sampling sampling[PLACES];
+    const struct generate_options o = {.max_tokens = LONG, .ignore_eos = true}, brief = {.max_tokens = 12, .ignore_eos = true};
+    int32_t ids[40];
+    memset(a, 0, sizeof a);
+    memset(other, 0, sizeof other);
+    enginefixture_tokens(e, ids, 40);
+    for (size_t i = 0; i < PLACES; i++) {
+        sampling[i] = (struct sampling){.temperature = 0.9f, .seed = i};
+        must(submit(b, &a[i], ids + i, 10, &sampling[i], &o, 1, &info), &info);
+    }
+    while (a[PLACES - 1].n < 9) {
+        batcher_step(b);
+    }
+    for (uint64_t i = 0; i < 2; i++) {
+        must(submit(b, &other[i], ids, 10 + i, NULL, &brief, 2 + i, &info), &info);
+    }
+    for (int steps = 0; other[0].n == 0 || other[1].n == 0; steps++) {
+        batcher_step(b);
+        assert_true(steps < 8);
+    }
+    struct batcher_counts c = batcher_count(b);
+    assert_int_equal(c.running, PLACES);
+    assert_int_equal(c.waiting, 2);
+    assert_int_equal(c.paused, 2);
+    size_t stands = a[PLACES - 1].n;
+    while (other[0].done + other[1].done < 2) {
+        assert_int_equal(a[PLACES - 1].n, stands); /* the latest of those who have most */
+        batcher_step(b);
+    }
+    assert_int_equal(batcher_count(b).paused, 2);
+    batcher_step(b);
+    assert_int_equal(batcher_count(b).paused, 0);
+    batcher_cancel(a[3].job);
+    run_all(b);
+    for (size_t i = 0; i < PLACES; i++) {
+        assert_int_equal(a[i].done, 1);
+        assert_int_equal(a[i].e, ERR_OK);
+        assert_int_equal(a[i].result.completion_tokens, a[i].n);
+        assert_true(i == 3 || a[i].n == LONG);
+        assert_as_alone(e, &a[i], ids + i, 10, &sampling[i], &o);
+    }
+    batcher_free(b);
+}
+
+/* One place, and three owners with long answers: each goes on a slice at a time. */
+static void test_owners_share_one_place(void **state)
+{
+    struct engine *e = *state;
+    enum { OWNERS = 3, LONG = 300 };
+    struct errinfo info = {0};
+    struct batcher *b = batcher(e, 1, 0, 0);
+    static struct answer a[OWNERS + 1];
+    const struct generate_options o = {.max_tokens = LONG, .ignore_eos = true};
+    int32_t ids[40];
+    size_t steps = 0;
+    memset(a, 0, sizeof a);
+    enginefixture_tokens(e, ids, 40);
+    for (size_t i = 0; i < OWNERS; i++) {
+        must(submit(b, &a[i], ids + i, 20, NULL, &o, i, &info), &info);
+    }
+    must(submit(b, &a[OWNERS], ids, 20, NULL, &o, 0, &info), &info);
+    for (; a[OWNERS - 1].n == 0; steps++) {
+        batcher_step(b);
+    }
+    assert_true(steps <= (OWNERS - 1) * 128 + 1);
+    assert_int_equal(a[OWNERS].n, 0); /* an owner's second waits for his first */
+    while (a[0].done == 0) {
+        batcher_step(b);
+        steps++;
+    }
+    assert_true(a[1].n > 0 && a[1].n + 128 > LONG / 2);
+    assert_true(a[2].n + 256 > a[1].n);
+    run_all(b);
+    for (size_t i = 0; i < OWNERS; i++) {
+        assert_int_equal(a[i].n, LONG);
+        assert_as_alone(e, &a[i], ids + i, 20, NULL, &o);
+    }
+    assert_as_alone(e, &a[OWNERS], ids, 20, NULL, &o);
+    batcher_free(b);
+}
+
+/* Memory for one and a half that come to their ends, and four that want to: it never runs out, the oldest is done first, and
+ * all are done. `owners`: of how many they are; some of what they had read is forgotten meanwhile. */
+static void run_short_of_memory(struct engine *e, uint64_t owners, const struct prefixdisk_options *disk, bool forget)
+{
+    enum { JOBS = 4, LONG = 400 };
+    struct errinfo info = {0};
+    struct batcher *b = NULL;
+    static struct answer a[JOBS];
+    const struct generate_options o = {.ignore_eos = true, .max_tokens = LONG};
+    size_t order = 0, paused = 0, page = engine_cache_bytes_per_token(e) * 64;
+    int32_t ids[200];
+    memset(a, 0, sizeof a);
+    enginefixture_tokens(e, ids, 200);
+    must(batcher_new(e, &(struct batcher_options){.running = 4, .memory = 12 * page, .disk = disk}, &b, &info), &info);
+    for (size_t i = 0; i < JOBS; i++) {
+        a[i].order = &order;
+        must(submit(b, &a[i], ids + 10 * i, 50 + i, NULL, &o, i % owners, &info), &info);
+    }
+    for (size_t steps = 0; order < JOBS; steps++) {
+        batcher_step(b);
+        struct batcher_counts c = batcher_count(b);
+        paused = c.paused > paused ? c.paused : paused;
+        assert_true(c.reserved <= c.memory && steps < 5000);
+        if (forget && steps == 200) {
+            must(batcher_forget(b, 0, &info), &info);
+        }
+    }
+    assert_true(paused > 0);
+    assert_true(owners > 1 || a[0].place == 1);
+    for (size_t i = 0; i < JOBS; i++) {
+        assert_int_equal(a[i].e, ERR_OK);
+        assert_int_equal(a[i].n, LONG);
+        assert_int_equal(a[i].cached, 0); /* what it was that made it is not found */
+        assert_as_alone(e, &a[i], ids + 10 * i, 50 + i, NULL, &o);
+    }
+    batcher_free(b);
+}
+
+static void test_answers_grow_until_memory_is_out(void **state)
+{
+    struct engine *e = *state;
+    struct tempdir dir;
+    for (uint64_t owners = 1; owners <= 4; owners++) {
+        run_short_of_memory(e, owners, NULL, owners == 2);
+    }
+    tempdir_make(&dir);
+    run_short_of_memory(e, 4, &(struct prefixdisk_options){.folder = dir.path, .bytes = 1 << 28, .key = {4}}, false);
+    tempdir_remove_all(dir.path);
+}
+
+/* Whatever comes and goes, on little memory and few places: the bits of a session alone. */
+static void test_a_crowd(void **state)
+{
+    struct engine *e = *state;
+    enum { JOBS = 24, TEXT = 300 };
+    struct errinfo info = {0};
+    struct batcher *b = batcher(e, 3, 64, 6 * engine_cache_bytes_per_token(e) * 64);
+    static struct answer a[JOBS];
+    static struct sampling sampling[JOBS];
+    static struct generate_options o[JOBS];
+    size_t first[JOBS], n[JOBS], paused = 0;
+    int32_t ids[TEXT];
+    struct rng r;
+    rng_seed(&r, 5);
+    memset(a, 0, sizeof a);
+    enginefixture_tokens(e, ids, TEXT);
+    for (size_t i = 0; i < JOBS; i++) {
+        first[i] = rng_u64(&r) % 3 * 20;
+        n[i] = 1 + rng_u64(&r) % 120;
+        sampling[i] = (struct sampling){.temperature = i % 3 ? 0.8f : 0, .seed = i, .presence_penalty = i % 2 ? 0.5f : 0};
+        o[i] = (struct generate_options){.max_tokens = 1 + rng_u64(&r) % 240, .ignore_eos = i % 4 != 0};
+        must(submit(b, &a[i], ids + first[i], n[i], &sampling[i], &o[i], rng_u64(&r) % 5, &info), &info);
+        for (size_t steps = rng_u64(&r) % 40; steps > 0; steps--) {
+            batcher_step(b);
+            struct batcher_counts c = batcher_count(b);
+            paused += c.paused;
+            assert_true(c.reserved <= c.memory);
+        }
+        if (i % 5 == 4 && a[i - 2].done == 0) {
+            batcher_cancel(a[i - 2].job);
+        }
+    }
+    run_all(b);
+    assert_true(paused > 0);
+    for (size_t i = 0; i < JOBS; i++) {
+        assert_int_equal(a[i].done, 1);
+        assert_int_equal(a[i].e, ERR_OK);
+        assert_as_alone(e, &a[i], ids + first[i], n[i], &sampling[i], &o[i]);
+    }
+    batcher_free(b);
+}
+
+/* An answer without a limit ends where the memory does. */
+static void test_an_answer_ends_with_the_memory(void **state)
+{
+    struct engine *e = *state;
+    struct errinfo info = {0};
+    struct batcher *b = batcher(e, 2, 0, 2 * engine_cache_bytes_per_token(e) * 64);
+    static struct answer a[2];
+    const struct generate_options o[2] = {{.ignore_eos = true}, {.ignore_eos = true, .max_tokens = 8192}};
+    int32_t ids[20];
+    memset(a, 0, sizeof a);
+    enginefixture_tokens(e, ids, 20);
+    for (size_t i = 0; i < 2; i++) {
+        must(submit(b, &a[i], ids, 20, NULL, &o[i], 0, &info), &info);
+    }
+    run_all(b);
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(a[i].e, ERR_OK);
+        assert_int_equal(a[i].n, 2 * 64 - 20);
+        assert_int_equal(a[i].result.finish, SESSION_LENGTH);
+    }
     batcher_free(b);
 }
 
@@ -649,6 +895,12 @@ int main(void)
         cmocka_unit_test(test_cancelled_jobs_end_at_once),
         cmocka_unit_test(test_what_cannot_be_done_is_refused),
         cmocka_unit_test(test_jobs_wait_for_memory),
+        cmocka_unit_test(test_nobody_fills_the_queue),
+        cmocka_unit_test(test_a_newcomer_is_served_at_once),
+        cmocka_unit_test(test_owners_share_one_place),
+        cmocka_unit_test(test_answers_grow_until_memory_is_out),
+        cmocka_unit_test(test_a_crowd),
+        cmocka_unit_test(test_an_answer_ends_with_the_memory),
         cmocka_unit_test(test_the_same_text_is_kept_once),
         cmocka_unit_test(test_prefixes_make_room_for_jobs),
         cmocka_unit_test(test_failing_allocations_end_jobs_and_nothing_else),
