@@ -635,6 +635,7 @@ def keys_on_a_narrow_screen_and_days_of_utc(b):
     assert len(set(ids)) == len(ids), "keys of one name are told apart"
     b.click(".sheet > .button")
     b.one("dialog input").send_keys("Shown")
+    b.one("dialog input[type=date]").send_keys("12312026")
     next(e for e in b.all("dialog footer .button") if e.text == "Save").click()
     b.wait(lambda: b.text("[data-secret]"), "the key")
     lines = "return document.querySelector(arguments[0]).getClientRects().length"
@@ -642,6 +643,8 @@ def keys_on_a_narrow_screen_and_days_of_utc(b):
     assert b.js("return document.querySelector('.secret .button').clientHeight") < 50
     b.driver.back()
     b.wait(lambda: not b.all("dialog"), "the way back to close the window")
+    shown = next(key for key in b.server.api("GET", "/api/keys")["keys"] if key["name"] == "Shown")
+    assert shown["expires"] == 1798761599999, "the last moment of that day, of UTC"
     b.size(360, 740, mobile=True)
     try:
         b.open("#/keys")

@@ -11,9 +11,9 @@ const NAMED = 8; // characters of an id that tell keys apart
 const SCOPES = ["chat", "admin", "metrics"];
 const LIMITS = ["requests_per_minute", "tokens_per_day", "concurrent"];
 
-// The last day (UTC) on which a key opens something, and the moment after it.
-const lastDay = (expires) => new Date(expires - 1).toISOString().slice(0, 10);
-const endOf = (day) => Date.parse(day) + DAY;
+// The day (UTC) in which a key ends, as fathom keys list says it, and the last moment of a day.
+const lastDay = (expires) => new Date(expires).toISOString().slice(0, 10);
+const endOf = (day) => Date.parse(day) + DAY - 1;
 
 // What a key is called where another one may have the same name.
 export const keyName = (key, keys) => (keys.some((one) => one !== key && one.name === key.name)
@@ -90,7 +90,7 @@ export function keysView(page) {
         cell("scopes", key.scopes.map((scope) => t(`scope_${scope}`)).join(", ")),
         cell("limits", limitsText(key.limits)),
         cell("balance", key.balance ?? "–"),
-        cell("expires", key.expires ? formatDay(key.expires - 1) : t("never")),
+        cell("expires", key.expires ? formatDay(key.expires) : t("never")),
         cell("created", key.created ? formatDate(key.created) : "–"),
         cell("last_used", key.last_used ? formatDate(key.last_used) : t("never")),
         h("td", { class: "cell-buttons" }, key.revoked ? [h("span", null, t("revoked")),
