@@ -156,6 +156,7 @@ struct grammarmask;
 
 struct generate_options {
     size_t max_tokens;         /* 0: to the end of the context */
+    size_t min_tokens;         /* no token ends the answer before so many; not with a grammar */
     /* What the answer must match (text/grammarmask.h), from where it stands; it is told of each token. Needs
      * a token that ends the answer (not ignore_eos). NULL: anything. */
     struct grammarmask *grammar;

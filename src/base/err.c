@@ -68,6 +68,7 @@ const char *err_name(err code)
     case ERR_IO: return "input/output error";
     case ERR_CORRUPT: return "corrupt file";
     case ERR_LIMIT: return "over a limit";
+    case ERR_BUSY: return "too much at once";
     case ERR_UNSUPPORTED: return "not supported";
     case ERR_ARGUMENT: return "bad argument";
     case ERR_NOTFOUND: return "not found";

@@ -13,6 +13,7 @@ typedef enum err {
     ERR_IO,          /* the system refused to read, write, map, rename ... */
     ERR_CORRUPT,     /* a file contradicts its own format */
     ERR_LIMIT,       /* well-formed, but larger than a stated cap */
+    ERR_BUSY,        /* too much at once; later it may well go */
     ERR_UNSUPPORTED, /* well-formed, known or unknown, but not something we run */
     ERR_ARGUMENT,    /* the caller (or the person at the command line) asked for the impossible */
     ERR_NOTFOUND,    /* no such file, model, tensor, key */

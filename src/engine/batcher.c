@@ -170,9 +170,9 @@ static err batcher_check_queue(const struct batcher *b, uint64_t owner, struct e
         return ERR_OK;
     }
     return left == 0
-               ? err_set(info, ERR_LIMIT, "%zu requests are waiting already, as many as may; try again later",
+               ? err_set(info, ERR_BUSY, "%zu requests are waiting already, as many as may; try again later",
                          b->n_waiting)
-               : err_set(info, ERR_LIMIT,
+               : err_set(info, ERR_BUSY,
                          "%zu requests of yours are waiting already; the %zu places that are left are for "
                          "others; try again later",
                          mine, left);

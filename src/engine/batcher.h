@@ -86,7 +86,7 @@ ERR_MUST_USE err batcher_new(struct engine *e, const struct batcher_options *opt
 void batcher_free(struct batcher *b);
 
 /* Queues a job, whose answer ends at last where the model's context or all the memory does (SESSION_LENGTH).
- * ERR_ARGUMENT; ERR_CONTEXT when prompt and one token do not fit one of the two; ERR_LIMIT when too many wait,
+ * ERR_ARGUMENT; ERR_CONTEXT when prompt and one token do not fit one of the two; ERR_BUSY when too many wait,
  * or too many of that owner. Then `done` is not called. */
 ERR_MUST_USE err batcher_submit(struct batcher *b, const struct batcher_request *request,
                                 struct batcher_job **out, struct errinfo *info);

@@ -29,6 +29,10 @@ static err generation_check(const struct session *s, const struct generate_optio
         return err_set(info, ERR_UNSUPPORTED, "an answer by a grammar needs a tokenizer and a token that ends "
                                               "the answer");
     }
+    if (o->grammar && o->min_tokens > 0) {
+        return err_set(info, ERR_UNSUPPORTED, "where an answer by a grammar ends, the grammar says; min_tokens "
+                                              "cannot");
+    }
     for (size_t i = 0; i < o->n_think_end; i++) {
         if (o->think_end[i] < 0 || (size_t)o->think_end[i] >= engine_vocab_size(s->engine)) {
             return err_set(info, ERR_ARGUMENT, "token %d, to end a think block, is not in the vocabulary",
@@ -89,17 +93,40 @@ static err generation_text(struct generation *g, int32_t id, bool is_stop)
     return stopper_push(&g->stopper, g->piece, len);
 }
 
+static void generation_allow(struct generation *g, int32_t id, bool may)
+{
+    if (id >= 0 && (size_t)id < engine_vocab_size(g->session->engine)) {
+        uint64_t bit = (uint64_t)1 << id % 64, *word = &g->allowed[id / 64];
+        *word = may ? *word | bit : *word & ~bit;
+    }
+}
+
+/* May the answer end here? */
+static void generation_allow_end(struct generation *g, bool may)
+{
+    const struct generate_options *o = g->options;
+    const struct tokenizer *t = engine_tokenizer(g->session->engine);
+    generation_allow(g, t ? tokenizer_eos(t) : -1, may);
+    for (size_t i = 0; i < o->n_stop_ids; i++) {
+        generation_allow(g, o->stop_ids[i], may);
+    }
+}
+
 err generation_begin(struct generation *g, struct session *s, const struct sampling *sampling,
                      const struct generate_options *options, struct errinfo *info)
 {
     TRY(sampling_check(sampling, engine_vocab_size(s->engine), info));
     TRY(generation_check(s, options, info));
     *g = (struct generation){.session = s, .sampling = sampling, .options = options};
-    if (options->grammar) {
+    if (options->grammar || options->min_tokens > 0) {
         g->allowed = mem_calloc((engine_vocab_size(s->engine) + 63) / 64, sizeof *g->allowed);
         if (!g->allowed) {
-            return err_set(info, ERR_NOMEM, "out of memory for an answer by a grammar");
+            return err_set(info, ERR_NOMEM, "out of memory for what an answer may say");
         }
+    }
+    if (options->min_tokens > 0) {
+        memset(g->allowed, 0xff, (engine_vocab_size(s->engine) + 63) / 64 * sizeof *g->allowed);
+        generation_allow_end(g, false);
     }
     g->finished = s->n_tokens == session_capacity(s); /* no room for even one */
     g->finish = SESSION_LENGTH;
@@ -132,16 +159,8 @@ static err generation_ends(struct generation *g, bool is_stop)
     return ERR_OK;
 }
 
-/* A token that ends the answer may come where the grammar may end, and nowhere else. */
-static void generation_allow_end(struct generation *g, int32_t id)
-{
-    if (id >= 0 && (size_t)id < engine_vocab_size(g->session->engine)) {
-        uint64_t bit = (uint64_t)1 << id % 64, *word = &g->allowed[id / 64];
-        *word = grammarmask_may_end(g->options->grammar) ? *word | bit : *word & ~bit;
-    }
-}
-
-/* What the grammar lets come next, into g->allowed. */
+/* What the grammar lets come next, into g->allowed; a token that ends the answer where the grammar may end, and
+ * nowhere else. */
 static err generation_allowed(struct generation *g, struct errinfo *info)
 {
     const struct tokenizer *t = engine_tokenizer(g->session->engine);
@@ -153,10 +172,7 @@ static err generation_allowed(struct generation *g, struct errinfo *info)
     for (size_t i = 0; i < words; i++) {
         g->allowed[i] = !bits ? UINT64_MAX : i < mine ? bits[i] : 0;
     }
-    generation_allow_end(g, tokenizer_eos(t));
-    for (size_t i = 0; i < o->n_stop_ids; i++) {
-        generation_allow_end(g, o->stop_ids[i]);
-    }
+    generation_allow_end(g, grammarmask_may_end(o->grammar));
     for (size_t i = 0; i < words; i++) {
         any |= g->allowed[i];
     }
@@ -187,7 +203,7 @@ static err generation_force(struct generation *g, int32_t *id, struct errinfo *i
         return ERR_OK;
     }
     int32_t next = o->think_end[o->n_think_end - g->forced];
-    err e = g->allowed ? grammarmask_accept(o->grammar, next, info) : ERR_OK;
+    err e = o->grammar ? grammarmask_accept(o->grammar, next, info) : ERR_OK;
     g->forced = e == ERR_OK ? g->forced - 1 : 0;
     *id = e == ERR_OK ? next : -1;
     return e == ERR_ARGUMENT ? ERR_OK : e;
@@ -196,11 +212,12 @@ static err generation_force(struct generation *g, int32_t *id, struct errinfo *i
 static err generation_sample(struct generation *g, int32_t *id, struct errinfo *info)
 {
     struct session *s = g->session;
-    struct sampler_past past = {s->tokens, s->n_tokens, s->n_tokens - s->answer_start, g->allowed};
-    TRY(g->allowed ? generation_allowed(g, info) : ERR_OK);
+    struct grammarmask *grammar = g->options->grammar;
+    TRY(grammar ? generation_allowed(g, info) : ERR_OK);
+    struct sampler_past past = {s->tokens, s->n_tokens, s->n_tokens - s->answer_start,
+                                grammar || g->made < g->options->min_tokens ? g->allowed : NULL};
     TRY(sampler_pick(s->engine->sampler, g->sampling, s->logits, &past, id, info));
-    return g->allowed && !generation_is_stop(g, *id) ? grammarmask_accept(g->options->grammar, *id, info)
-                                                     : ERR_OK;
+    return grammar && !generation_is_stop(g, *id) ? grammarmask_accept(grammar, *id, info) : ERR_OK;
 }
 
 /* The next token's id. */

@@ -23,7 +23,7 @@ struct generation {
     struct loopguard loopguard;
     char *piece; /* text of one token */
     size_t piece_cap;
-    uint64_t *allowed; /* [vocab_size bits] with a grammar: what may come next */
+    uint64_t *allowed; /* [vocab_size bits] with a grammar or min_tokens: what may come next */
     size_t made; /* tokens so far */
     size_t forced; /* of options' think_end: still to come, the last ones */
     bool finished;

@@ -45,7 +45,7 @@ struct answering {
     struct question *question;
     struct tokenizer_ids prompt, think_end;
     struct grammar *grammar;
-    int32_t stop_ids[FIM_STOP_MAX], shown_ids[CHAT_THINK_MAX + CHAT_CALL_MAX];
+    int32_t stop_ids[FIM_STOP_MAX + QUESTION_STOPS_MAX], shown_ids[CHAT_THINK_MAX + CHAT_CALL_MAX];
     struct answering_choice *choices; /* [question->n] */
     size_t n_over;
     double since;
@@ -178,6 +178,29 @@ static err answering_grammar(struct answering *a, struct errinfo *info)
     return calls ? answering_calls(a, info) : ERR_OK;
 }
 
+/* What is wrong with a grammar is wrong with the field that it came from. */
+static bool answering_bad_form(const struct question *q, err code, const struct errinfo *info,
+                               struct apierror *e)
+{
+    apierror_from(e, code, info);
+    if (e->status == 400) {
+        snprintf(e->param, sizeof e->param, "%s", q->form == QUESTION_FREE ? "tools" : q->form_at);
+    }
+    return false;
+}
+
+/* Where an answer by a grammar ends, the grammar says. */
+static bool answering_ends_by_itself(const struct question *q, struct apierror *e)
+{
+    const char *field = q->min_tokens     ? "min_tokens"
+                        : q->ignore_eos   ? "ignore_eos"
+                        : q->n_stop_ids ? "stop_token_ids"
+                                          : NULL;
+    return !field || apierror_set(e, 400, "invalid_value", field,
+                                  "%s cannot go with %s: where such an answer ends, its grammar says", field,
+                                  q->form == QUESTION_FREE ? "tools that are called by a grammar" : q->form_at);
+}
+
 static err answering_mask(struct answering *a, struct answering_choice *c, bool thinking,
                           struct errinfo *info)
 {
@@ -307,7 +330,9 @@ static void answering_set_error(struct answering *a, err code, const char *messa
 {
     struct errinfo info = {.code = code};
     snprintf(info.message, sizeof info.message, "%s", message);
-    if (a->error.status == 0) {
+    if (a->error.status == 0 && a->grammar && (code == ERR_LIMIT || code == ERR_UNSUPPORTED)) {
+        answering_bad_form(a->question, code, &info, &a->error);
+    } else if (a->error.status == 0) {
         apierror_from(&a->error, code, &info);
     }
 }
@@ -433,11 +458,12 @@ static void answering_drop(void *owned)
 
 static size_t answering_stops(struct answering *a)
 {
-    switch (a->question->kind) {
-    case QUESTION_CHAT: return chat_stop_ids(a->model->tokenizer, a->model->format, a->stop_ids);
-    case QUESTION_FILL: return fim_stop_ids(a->model->tokenizer, a->stop_ids);
-    default: return 0;
-    }
+    const struct question *q = a->question;
+    size_t n = q->kind == QUESTION_CHAT   ? chat_stop_ids(a->model->tokenizer, a->model->format, a->stop_ids)
+               : q->kind == QUESTION_FILL ? fim_stop_ids(a->model->tokenizer, a->stop_ids)
+                                          : 0;
+    memcpy(a->stop_ids + n, q->stop_ids, q->n_stop_ids * sizeof *q->stop_ids);
+    return n + q->n_stop_ids;
 }
 
 /* What ends its thinking, for whoever is in a hurry. */
@@ -469,6 +495,8 @@ static err answering_ask(struct answering *a, struct answering_choice *c,
         .n_tokens = a->prompt.len,
         .sampling = q->sampling,
         .options = {.max_tokens = q->max_tokens ? q->max_tokens : m->max_tokens,
+                    .min_tokens = q->min_tokens,
+                    .ignore_eos = q->ignore_eos,
                     .grammar = c->mask,
                     .stop = q->stop,
                     .n_stop = q->n_stop,
@@ -511,8 +539,14 @@ static bool answering_start(struct answering *a, const struct answering_asker *a
     }
     bool thinking = q->kind == QUESTION_CHAT &&
                     chat_opens_thinking(a->model->format, q->messages, q->n_messages, q->think);
-    err result = sampling_check(&q->sampling, engine_vocab_size(a->model->engine), &info);
-    result = result == ERR_OK ? answering_grammar(a, &info) : result;
+    err result = answering_grammar(a, &info);
+    if (result != ERR_OK) {
+        return answering_bad_form(q, result, &info, e);
+    }
+    if (a->grammar && !answering_ends_by_itself(q, e)) {
+        return false;
+    }
+    result = sampling_check(&q->sampling, engine_vocab_size(a->model->engine), &info);
     for (size_t i = 0; i < q->n && result == ERR_OK; i++) {
         a->choices[i].of = a;
         a->choices[i].index = i;

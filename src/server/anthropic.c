@@ -10,6 +10,7 @@
 #include "server/fields.h"
 #include "server/openaichat.h"
 #include "server/openaifields.h"
+#include "server/otherfields.h"
 
 struct anthropic_request {
     const char *model;
@@ -352,6 +353,7 @@ static bool anthropic_output(struct question *q, const json_t *output, struct ap
         return true;
     }
     q->form = QUESTION_SCHEMA;
+    q->form_at = "output_config.format";
     q->schema = json_object_get(format, "schema");
     return (strcmp(anthropic_type(format), "json_schema") == 0 && q->schema) ||
            apierror_set(e, 400, "invalid_value", "output_config.format",
@@ -376,7 +378,7 @@ bool anthropic_read(struct question *q, bool counting, struct apierror *e)
                                   .top_p = q->sampling.top_p > 0 ? (double)q->sampling.top_p : 1,
                                   .top_k = q->sampling.top_k};
     q->think = CHAT_NO_THINKING;
-    if (!fields_read(&FIELDS_OF(anthropic_rows), q->document, "", &r, &q->unknown, e)) {
+    if (!fields_read(&FIELDS_AND(anthropic_rows, &otherfields_of_chat), q->document, "", &r, &q->unknown, e)) {
         return false;
     }
     if (!r.max_tokens && !counting) {
@@ -387,5 +389,5 @@ bool anthropic_read(struct question *q, bool counting, struct apierror *e)
            (!r.choice || anthropic_choice(q, r.choice, e)) &&
            (!r.thinking || anthropic_thinking(q, r.thinking, e)) &&
            (!r.output || anthropic_output(q, r.output, e)) &&
-           (!r.stops || openaifields_stops(r.stops, "stop_sequences", q, e));
+           (!r.stops || openaifields_stops(r.stops, "stop_sequences", q, e)) && question_agrees(q, e);
 }

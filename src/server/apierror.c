@@ -28,10 +28,11 @@ bool apierror_from(struct apierror *e, err code, const struct errinfo *info)
     switch (code) {
     case ERR_CONTEXT:
         return apierror_set(e, 400, "context_length_exceeded", NULL, "%s", info->message);
-    case ERR_LIMIT:
+    case ERR_BUSY:
         apierror_set(e, 429, "overloaded", NULL, "%s", info->message);
         e->retry_after = 1;
         return false;
+    case ERR_LIMIT: /* of what was asked: asking again does not help */
     case ERR_ARGUMENT:
     case ERR_CORRUPT: return apierror_set(e, 400, "invalid_value", NULL, "%s", info->message);
     case ERR_UNSUPPORTED: return apierror_set(e, 400, "unsupported", NULL, "%s", info->message);

@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 const char *fields_item(char out[FIELDS_PATH], const char *where, size_t i)
@@ -93,10 +94,31 @@ static bool fields_array(const struct fields_row *r, const char *path, const jso
     return true;
 }
 
-/* Does it ask for something? */
-static bool fields_asks(const json_t *value)
+/* Is it what `word` [len] says? */
+static bool fields_says(const json_t *value, const char *word, size_t len)
 {
-    return !(json_is_false(value) || (json_is_array(value) && json_array_size(value) == 0) ||
+    char text[32], *end;
+    snprintf(text, sizeof text, "%.*s", (int)len, word);
+    if (json_is_string(value)) {
+        return strcmp(json_string_value(value), text) == 0;
+    }
+    if (json_is_boolean(value)) {
+        return strcmp(text, json_is_true(value) ? "true" : "false") == 0;
+    }
+    long number = strtol(text, &end, 10);
+    return json_is_number(value) && end > text && !*end && json_number_value(value) == (double)number;
+}
+
+/* Does it ask for something? */
+static bool fields_asks(const struct fields_row *r, const json_t *value)
+{
+    for (const char *w = r->neutral; w && *w; w += strcspn(w, "|"), w += *w == '|') {
+        if (fields_says(value, w, strcspn(w, "|"))) {
+            return false;
+        }
+    }
+    return r->neutral ||
+           !(json_is_false(value) || (json_is_array(value) && json_array_size(value) == 0) ||
              (json_is_string(value) && json_string_length(value) == 0) ||
              (json_is_object(value) && json_object_size(value) == 0));
 }
@@ -126,7 +148,7 @@ static bool fields_value(const struct fields_row *r, const char *path, const jso
     case FIELDS_ANY: *(const json_t **)to = value; return true;
     case FIELDS_IGNORED: return true;
     case FIELDS_REFUSED:
-        return !fields_asks(value) || apierror_set(e, 400, "unsupported_parameter", path,
+        return !fields_asks(r, value) || apierror_set(e, 400, "unsupported_parameter", path,
                                                    "%s is not supported: %s", path, r->why);
     }
     return true;
@@ -139,7 +161,7 @@ static const struct fields_row *fields_find(const struct fields *f, const char *
             return &f->rows[i];
         }
     }
-    return NULL;
+    return f->also ? fields_find(f->also, name) : NULL;
 }
 
 bool fields_ignore(const char *path, struct strbuf *unknown, struct apierror *e)

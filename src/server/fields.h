@@ -24,7 +24,8 @@ enum fields_type {
     FIELDS_OBJECT,  /* const json_t * */
     FIELDS_ANY,     /* const json_t * */
     FIELDS_IGNORED, /* known, without effect on the answer; reported like unknown ones */
-    FIELDS_REFUSED, /* known; `why` it cannot be had. null, false, "" and empty lists ask for nothing */
+    FIELDS_REFUSED, /* known; `why` it cannot be had. null asks for nothing; so do false, "", empty lists and
+                       objects, or, instead of these, what `neutral` says */
 };
 
 struct fields_row {
@@ -33,15 +34,17 @@ struct fields_row {
     size_t offset;
     double min, max; /* inclusive; both 0: any */
     const char *const *words; /* NULL-terminated */
-    const char *why;
+    const char *why, *neutral; /* "1", "true", "auto|deepseek": numbers, truths, strings */
     bool required;
 };
 
 struct fields {
     const struct fields_row *rows;
     size_t n;
+    const struct fields *also; /* names that the rows lack: FIELDS_IGNORED, FIELDS_REFUSED. May be NULL */
 };
-#define FIELDS_OF(table) ((struct fields){(table), sizeof(table) / sizeof *(table)})
+#define FIELDS_OF(table) FIELDS_AND(table, NULL)
+#define FIELDS_AND(table, also) ((struct fields){(table), sizeof(table) / sizeof *(table), (also)})
 
 /* Values of `object` go to `into`, which holds the defaults. `where` ("messages[2]"; "" for the request) goes
  * before the field's name in errors. Names that no row has are added to `unknown`, separated by ", " (NULL:

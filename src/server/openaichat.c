@@ -7,10 +7,11 @@
 
 #include "base/mem.h"
 #include "server/openaifields.h"
+#include "server/otherfields.h"
 
 struct openaichat_request {
     struct openaifields fields; /* first: its rows' offsets begin here */
-    const json_t *messages, *tools, *tool_choice, *response_format, *thinking;
+    const json_t *messages, *tools, *tool_choice, *thinking;
     const char *effort;
     int64_t top_logprobs;
     bool logprobs, parallel;
@@ -25,7 +26,6 @@ static const struct fields_row openaichat_rows[] = {
     {"tools", .type = FIELDS_ARRAY, .offset = OPENAICHAT_AT(tools), .max = QUESTION_TOOLS_MAX},
     {"tool_choice", .type = FIELDS_ANY, .offset = OPENAICHAT_AT(tool_choice)},
     {"parallel_tool_calls", .type = FIELDS_BOOL, .offset = OPENAICHAT_AT(parallel)},
-    {"response_format", .type = FIELDS_OBJECT, .offset = OPENAICHAT_AT(response_format)},
     {"thinking", .type = FIELDS_OBJECT, .offset = OPENAICHAT_AT(thinking)},
     {"reasoning_effort", .type = FIELDS_STRING, .offset = OPENAICHAT_AT(effort), .max = 32},
     {"logprobs", .type = FIELDS_BOOL, .offset = OPENAICHAT_AT(logprobs)},
@@ -272,6 +272,13 @@ bool openaichat_tool(struct question *q, const json_t *definition, const char *w
                             "%s is \"%.80s\"; expected 1 to 64 letters, digits, _ and -", path,
                             f.name);
     }
+    for (const struct chat_tool *t = q->tools; t < out; t++) {
+        if (strcmp(t->name, f.name) == 0) {
+            fields_path(path, where, "name");
+            return apierror_set(e, 400, "invalid_value", path,
+                                "%s is \"%.64s\", as that of another tool: which one is called?", path, f.name);
+        }
+    }
     q->strict = q->strict || f.strict;
     *out = (struct chat_tool){.name = f.name, .description = f.description};
     out->parameters = f.parameters ? question_json(q, f.parameters, e) : NULL;
@@ -302,14 +309,6 @@ static bool openaichat_tools(struct question *q, const json_t *tools, struct api
         if (!openaichat_tool(q, json_object_get(tool, "function"),
                              fields_path(path, where, "function"), &q->tools[i], e)) {
             return false;
-        }
-        for (size_t k = 0; k < i; k++) {
-            if (strcmp(q->tools[k].name, q->tools[i].name) == 0) {
-                fields_path(path, where, "function.name");
-                return apierror_set(e, 400, "invalid_value", path,
-                                    "%s is \"%.64s\", as that of tools[%zu]: which one is called?", path,
-                                    q->tools[i].name, k);
-            }
         }
     }
     q->n_tools = n;
@@ -348,34 +347,7 @@ static bool openaichat_choice(struct question *q, const json_t *choice, struct a
     return openaichat_choose(q, choice, named, "{\"type\":\"function\",\"function\":{\"name\":…}}", e);
 }
 
-/* ---- The answer's form, and thinking. ---- */
-
-static bool openaichat_form(struct question *q, const json_t *format, struct apierror *e)
-{
-    const char *type = json_string_value(json_object_get(format, "type"));
-    if (type && strcmp(type, "text") == 0) {
-        return true;
-    }
-    if (q->form == QUESTION_GRAMMAR) {
-        return apierror_set(e, 400, "invalid_value", "response_format",
-                            "an answer cannot have both a grammar and a response_format; give one");
-    }
-    if (type && strcmp(type, "json_object") == 0) {
-        q->form = QUESTION_JSON;
-        return true;
-    }
-    if (!type || strcmp(type, "json_schema") != 0) {
-        return apierror_set(
-            e, 422, "invalid_value", "response_format.type",
-            "response_format.type is \"%.40s\"; expected text, json_object or json_schema",
-            type ? type : "");
-    }
-    q->schema = json_object_get(json_object_get(format, "json_schema"), "schema");
-    q->form = QUESTION_SCHEMA;
-    return json_is_object(q->schema) || json_is_boolean(q->schema) ||
-           apierror_set(e, 400, "missing", "response_format.json_schema.schema",
-                        "response_format.json_schema.schema is missing");
-}
+/* ---- Thinking. ---- */
 
 bool openaichat_effort(struct question *q, const char *word, const char *path, struct apierror *e)
 {
@@ -419,11 +391,10 @@ static bool openaichat_thinking(struct question *q, const struct openaichat_requ
 bool openaichat_read(struct question *q, bool beta, struct apierror *e)
 {
     struct openaichat_request r = {.fields = openaifields_default(q), .parallel = true};
-    if (!fields_read(&FIELDS_OF(openaichat_rows), q->document, "", &r, &q->unknown, e) ||
+    if (!fields_read(&FIELDS_AND(openaichat_rows, &otherfields), q->document, "", &r, &q->unknown, e) ||
         !openaifields_apply(&r.fields, q, e) || !openaichat_messages(q, r.messages, beta, e) ||
         (r.tools && !openaichat_tools(q, r.tools, e)) ||
         (r.tool_choice && !openaichat_choice(q, r.tool_choice, e)) ||
-        (r.response_format && !openaichat_form(q, r.response_format, e)) ||
         !openaichat_thinking(q, &r, e)) {
         return false;
     }
@@ -431,14 +402,8 @@ bool openaichat_read(struct question *q, bool beta, struct apierror *e)
         return apierror_set(e, 400, "invalid_value", "top_logprobs",
                             "top_logprobs is only allowed with logprobs: true");
     }
-    if (q->form != QUESTION_FREE &&
-        (q->choice == QUESTION_REQUIRED || q->choice == QUESTION_NAMED)) {
-        return apierror_set(e, 400, "invalid_value", "response_format",
-                            "an answer that must be a call (tool_choice) cannot have a "
-                            "response_format or grammar too");
-    }
     q->logprobs = r.logprobs;
     q->top_logprobs = (int)r.top_logprobs;
     q->one_call = !r.parallel;
-    return true;
+    return question_agrees(q, e);
 }

@@ -17,6 +17,7 @@ struct openaifields openaifields_default(const struct question *q)
         .repetition_penalty = s->repetition_penalty > 0 ? (double)s->repetition_penalty : 1,
         .top_k = s->top_k,
         .seed = INT64_MIN, /* drawn */
+        .repeat_last_n = -1,
         .n = 1,
     };
 }
@@ -119,6 +120,83 @@ static bool openaifields_stream(const struct openaifields *f, struct question *q
     return true;
 }
 
+static bool openaifields_form(struct question *q, const json_t *format, struct apierror *e)
+{
+    const char *type = json_string_value(json_object_get(format, "type"));
+    if (type && strcmp(type, "text") == 0) {
+        return true;
+    }
+    if (q->form == QUESTION_GRAMMAR) {
+        return apierror_set(e, 400, "invalid_value", "response_format",
+                            "an answer cannot have both a grammar and a response_format; give one");
+    }
+    q->form_at = "response_format";
+    if (type && strcmp(type, "json_object") == 0) {
+        q->form = QUESTION_JSON;
+        return true;
+    }
+    if (!type || strcmp(type, "json_schema") != 0) {
+        return apierror_set(
+            e, 422, "invalid_value", "response_format.type",
+            "response_format.type is \"%.40s\"; expected text, json_object or json_schema",
+            type ? type : "");
+    }
+    q->schema = json_object_get(json_object_get(format, "json_schema"), "schema");
+    q->form = QUESTION_SCHEMA;
+    return json_is_object(q->schema) || json_is_boolean(q->schema) ||
+           apierror_set(e, 400, "missing", "response_format.json_schema.schema",
+                        "response_format.json_schema.schema is missing");
+}
+
+static bool openaifields_stop_ids(const json_t *ids, struct question *q, struct apierror *e)
+{
+    for (size_t i = 0; i < json_array_size(ids); i++) {
+        const json_t *id = json_array_get(ids, i);
+        char path[FIELDS_PATH];
+        if (!json_is_integer(id) || json_integer_value(id) < 0 || json_integer_value(id) > INT32_MAX) {
+            fields_item(path, "stop_token_ids", i);
+            return apierror_set(e, 400, "invalid_type", path, "%s is no token's number", path);
+        }
+        q->stop_ids[q->n_stop_ids++] = (int32_t)json_integer_value(id);
+    }
+    return true;
+}
+
+/* Where an answer ends. */
+static bool openaifields_end(const struct openaifields *f, struct question *q, struct apierror *e)
+{
+    q->min_tokens = (size_t)f->min_tokens;
+    q->ignore_eos = f->ignore_eos;
+    if (q->max_tokens > 0 && q->min_tokens > q->max_tokens) {
+        return apierror_set(e, 400, "invalid_value", "min_tokens", "min_tokens is %zu, max_tokens %zu",
+                            q->min_tokens, q->max_tokens);
+    }
+    if (f->stop_token_ids && json_array_size(f->stop_token_ids) > 0 && f->ignore_eos) {
+        return apierror_set(e, 400, "invalid_value", "stop_token_ids",
+                            "with ignore_eos no token ends an answer; leave out one of the two");
+    }
+    return (!f->stop || openaifields_stops(f->stop, "stop", q, e)) &&
+           (!f->stop_token_ids || openaifields_stop_ids(f->stop_token_ids, q, e));
+}
+
+/* Penalties, which here are for all that was said before. */
+static bool openaifields_penalties(const struct openaifields *f, struct sampling *s, struct apierror *e)
+{
+    bool two = f->repeat_penalty > 0 && f->repetition_penalty != 1 &&
+               f->repeat_penalty != f->repetition_penalty;
+    s->presence_penalty = (float)f->presence_penalty;
+    s->frequency_penalty = (float)f->frequency_penalty;
+    s->repetition_penalty = (float)(f->repeat_penalty > 0 ? f->repeat_penalty : f->repetition_penalty);
+    bool none = s->presence_penalty == 0 && s->frequency_penalty == 0 && s->repetition_penalty == 1;
+    return (!two || apierror_set(e, 400, "invalid_value", "repeat_penalty",
+                                 "repeat_penalty is %g and repetition_penalty %g: they mean the same; give one",
+                                 f->repeat_penalty, f->repetition_penalty)) &&
+           (none || f->repeat_last_n < 0 ||
+            apierror_set(e, 400, "unsupported_parameter", "repeat_last_n",
+                         "repeat_last_n is %lld; penalties are for the whole text here: -1",
+                         (long long)f->repeat_last_n));
+}
+
 bool openaifields_apply(const struct openaifields *f, struct question *q, struct apierror *e)
 {
     struct sampling *s = &q->sampling;
@@ -127,10 +205,7 @@ bool openaifields_apply(const struct openaifields *f, struct question *q, struct
     s->temperature = (float)f->temperature;
     s->top_p = (float)f->top_p;
     s->min_p = (float)f->min_p;
-    s->top_k = (int)f->top_k;
-    s->presence_penalty = (float)f->presence_penalty;
-    s->frequency_penalty = (float)f->frequency_penalty;
-    s->repetition_penalty = (float)f->repetition_penalty;
+    s->top_k = f->top_k > 0 ? (int)f->top_k : 0;
     if (f->seed == INT64_MIN) {
         randombytes_buf(&s->seed, sizeof s->seed);
     } else {
@@ -146,9 +221,11 @@ bool openaifields_apply(const struct openaifields *f, struct question *q, struct
     q->n = (size_t)f->n;
     if (f->grammar) {
         q->form = QUESTION_GRAMMAR;
+        q->form_at = "grammar";
         q->grammar = f->grammar;
     }
-    return (!f->stop || openaifields_stops(f->stop, "stop", q, e)) &&
+    return openaifields_penalties(f, s, e) && openaifields_end(f, q, e) &&
+           (!f->response_format || openaifields_form(q, f->response_format, e)) &&
            (!f->logit_bias || openaifields_bias(f->logit_bias, q, e)) &&
            openaifields_stream(f, q, e);
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "server/openaifields.h"
+#include "server/otherfields.h"
 
 struct openaitext_request {
     struct openaifields fields; /* first: its rows' offsets begin here */
@@ -23,6 +24,8 @@ static const struct fields_row openaitext_rows[] = {
     {"echo", .type = FIELDS_BOOL, .offset = OPENAITEXT_AT(echo)},
     {"logprobs", .type = FIELDS_INT, .offset = OPENAITEXT_AT(logprobs),
      .max = FATHOM_TOP_LOGPROBS_MAX},
+    {"add_special_tokens", .type = FIELDS_REFUSED, .neutral = "true",
+     .why = "a prompt that is a string begins as the model wants it; give tokens"},
     {"best_of", .type = FIELDS_INT, .offset = OPENAITEXT_AT(best_of), .min = 1, .max = 1},
 };
 
@@ -66,7 +69,7 @@ bool openaitext_read(struct question *q, struct apierror *e)
 {
     struct openaitext_request r = {.fields = openaifields_default(q), .logprobs = -1};
     q->kind = QUESTION_TEXT;
-    if (!fields_read(&FIELDS_OF(openaitext_rows), q->document, "", &r, &q->unknown, e) ||
+    if (!fields_read(&FIELDS_AND(openaitext_rows, &otherfields), q->document, "", &r, &q->unknown, e) ||
         !openaifields_apply(&r.fields, q, e) || !openaitext_prompt(q, r.prompt, e)) {
         return false;
     }

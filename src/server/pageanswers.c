@@ -216,7 +216,7 @@ static json_t *pageanswers_body(struct service *s, struct exchange *x, struct pa
     const char *bytes = exchange_body(x, &len);
     err result = json_parse(bytes, len, "the request", &body, &info);
     if (result != ERR_OK) {
-        apierror_from(&e, result == ERR_LIMIT ? ERR_ARGUMENT : result, &info);
+        apierror_from(&e, result, &info);
     } else if (fields_read(&FIELDS_OF(pageanswers_rows), body, "", out, NULL, &e)) {
         return body;
     }
@@ -491,7 +491,7 @@ static void pageanswers_count(struct service *s, struct exchange *x, const struc
     (void)m;
     err result = json_parse(bytes, len, "the request", &body, &info);
     if (result != ERR_OK) {
-        apierror_from(&e, result == ERR_LIMIT ? ERR_ARGUMENT : result, &info);
+        apierror_from(&e, result, &info);
     } else if (fields_read(&FIELDS_OF(pageanswers_count_rows), body, "", &c, NULL, &e)) {
         pageanswers_counted(s, exchange_caller(x)->owner, &c, &tokens, &e);
     }

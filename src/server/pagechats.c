@@ -40,7 +40,7 @@ static bool pagechats_body(struct service *s, struct exchange *x, json_t **out)
     const char *body = exchange_body(x, &len);
     err e = json_parse(body, len, "the request", out, &info);
     if (e != ERR_OK) {
-        apierror_from(&error, e == ERR_LIMIT ? ERR_ARGUMENT : e, &info);
+        apierror_from(&error, e, &info);
         service_refuse(s, x, &error, false);
     }
     return e == ERR_OK;
@@ -190,7 +190,6 @@ static void pagechats_import(struct service *s, struct exchange *x, const struct
     (void)m;
     if (pagechats_body(s, x, &document)) {
         err e = chatimport_read(s->chats, pagechats_owner(x), document, service_now(), &n, &info);
-        e = e == ERR_LIMIT ? ERR_ARGUMENT : e;
         pagechats_done(s, x, e, 201,
                        e == ERR_OK ? json_pack("{s:I}", "chats", (json_int_t)n) : NULL, &info);
         json_decref(document);

@@ -15,7 +15,7 @@ static void pagekeys_refuse(struct service *s, struct exchange *x, err e,
                             const struct errinfo *info)
 {
     struct apierror error;
-    apierror_from(&error, e == ERR_LIMIT ? ERR_ARGUMENT : e, info);
+    apierror_from(&error, e, info);
     service_refuse(s, x, &error, false);
 }
 

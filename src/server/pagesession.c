@@ -240,8 +240,9 @@ static enum exchange_more pagesession_pdf_pull(void *user, struct exchange *x, s
     if (p->result == ERR_OK) {
         p->result = wirereply_json(out, json_pack("{s:s%}", "text", p->text, p->len));
     } else {
-        apierror_set(&e, p->result == ERR_LIMIT ? 413 : 415, "no_text", NULL, "%s",
-                     p->info.message);
+        bool busy = p->result == ERR_BUSY;
+        apierror_set(&e, busy ? 429 : p->result == ERR_LIMIT ? 413 : 415, busy ? "overloaded" : "no_text", NULL,
+                     "%s", p->info.message);
         exchange_fail(x, e.status, "application/json");
         p->result = apierror_text(&e, false, out);
     }

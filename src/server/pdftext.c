@@ -249,7 +249,7 @@ static err pdftext_take(struct pdftext *p, size_t *out, struct errinfo *info)
     }
     return e == ERR_OK
                ? e
-               : err_set(info, ERR_LIMIT, "%d other PDF files are being read; try again in a moment",
+               : err_set(info, ERR_BUSY, "%d other PDF files are being read; try again in a moment",
                          PDFTEXT_WORKERS);
 }
 

@@ -34,7 +34,7 @@ ERR_MUST_USE err pdftext_start(const struct pdfworker_limits *limits, struct pdf
 void pdftext_stop(struct pdftext *p);
 
 /* The text, UTF-8 with a form feed after each page, owned by the caller (mem_free), *len bytes and a NUL.
- * Errors a person understands: ERR_LIMIT (too large, too slow, too much text, too many waiting),
+ * Errors a person understands: ERR_LIMIT (too large, too slow, too much text), ERR_BUSY (too many waiting),
  * ERR_CORRUPT (no PDF), ERR_UNSUPPORTED (a password, or no text in it), ERR_IO (the reader failed),
  * ERR_NOMEM. */
 ERR_MUST_USE err pdftext_read(struct pdftext *p, const void *bytes, size_t n, char **text, size_t *len,

@@ -86,6 +86,14 @@ bool question_think(struct question *q, enum chat_thinking think, const char *fi
     return true;
 }
 
+bool question_agrees(const struct question *q, struct apierror *e)
+{
+    bool call = q->choice == QUESTION_REQUIRED || q->choice == QUESTION_NAMED;
+    return !call || q->form == QUESTION_FREE ||
+           apierror_set(e, 400, "invalid_value", q->form_at,
+                        "an answer that must be a call (tool_choice) cannot have a form (%s) too", q->form_at);
+}
+
 bool question_parse(struct question *q, const char *body, size_t len, struct apierror *e)
 {
     struct errinfo info = {0};

@@ -52,10 +52,15 @@ struct question {
     size_t max_tokens;        /* 0: the server's default */
     const char *stop[QUESTION_STOPS_MAX];
     size_t n_stop;
+    int32_t stop_ids[QUESTION_STOPS_MAX];
+    size_t n_stop_ids;
+    size_t min_tokens; /* no token ends it before so many */
+    bool ignore_eos;   /* none ever does */
     size_t n;         /* answers */
     bool logprobs;
     int top_logprobs;
     enum question_form form;
+    const char *form_at;  /* which field of the request says so */
     const json_t *schema; /* QUESTION_SCHEMA */
     const char *grammar;  /* QUESTION_GRAMMAR, GBNF */
 
@@ -81,6 +86,9 @@ char *question_json(struct question *q, const json_t *value, struct apierror *e)
 /* It is to think so, says `field` of the request. In every wire format that is a wish: a model that cannot
  * think, or cannot leave it, goes on as it does, and the field is listed as one without effect. False: *e. */
 bool question_think(struct question *q, enum chat_thinking think, const char *field, struct apierror *e);
+
+/* Does what is asked go together, in whatever format it came? Every reader asks at its end. */
+bool question_agrees(const struct question *q, struct apierror *e);
 
 /* The body as a JSON object, parsed into q->document. */
 bool question_parse(struct question *q, const char *body, size_t len, struct apierror *e);

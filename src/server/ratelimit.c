@@ -105,21 +105,21 @@ static err ratelimit_ask(const struct ratelimit_bucket *b, const struct keystore
     if (l->tokens_per_day && tokens_today >= l->tokens_per_day) {
         wait->day = true;
         wait->seconds = ratelimit_seconds(RATELIMIT_DAY - now % RATELIMIT_DAY);
-        return err_set(info, ERR_LIMIT,
+        return err_set(info, ERR_BUSY,
                        "this API key has used its %llu tokens of today; a new day begins in %u h %u min "
                        "(at midnight UTC)",
                        (unsigned long long)l->tokens_per_day, wait->seconds / 3600,
                        wait->seconds / 60 % 60);
     }
     if (l->concurrent && b->running + answers > l->concurrent) {
-        return err_set(info, ERR_LIMIT,
+        return err_set(info, ERR_BUSY,
                        "this API key may have %u answers at a time, and %u are under way: wait until one ends",
                        l->concurrent, b->running);
     }
     if (l->requests_per_minute && b->level < RATELIMIT_MINUTE) {
         wait->seconds = ratelimit_seconds(
             (RATELIMIT_MINUTE - b->level + l->requests_per_minute - 1) / l->requests_per_minute);
-        return err_set(info, ERR_LIMIT, "this API key may ask %u times a minute: try again in %u s",
+        return err_set(info, ERR_BUSY, "this API key may ask %u times a minute: try again in %u s",
                        l->requests_per_minute, wait->seconds);
     }
     return ERR_OK;

@@ -20,7 +20,7 @@ struct ratelimit_wait {
     bool day;         /* the day's tokens are used up; false: it asks too fast, or too much at a time */
 };
 
-/* A request of key `id` for so many answers begins: ERR_OK, and it must be ended with ratelimit_end. ERR_LIMIT:
+/* A request of key `id` for so many answers begins: ERR_OK, and it must be ended with ratelimit_end. ERR_BUSY:
  * not now; the message says which limit, and *wait when to try again. ERR_ARGUMENT: never so many.
  * ERR_NOMEM. */
 ERR_MUST_USE err ratelimit_begin(struct ratelimit *r, const char *id, const struct keystore_limits *limits,

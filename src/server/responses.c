@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "server/fields.h"
 #include "server/openaichat.h"
+#include "server/otherfields.h"
 
 struct responses_request {
     const char *model, *instructions, *user;
@@ -281,6 +282,7 @@ static bool responses_form(struct question *q, const json_t *text, struct apierr
     if (!format || json_is_null(format) || responses_is(format, "text")) {
         return true;
     }
+    q->form_at = "text.format";
     if (responses_is(format, "json_object")) {
         q->form = QUESTION_JSON;
         return true;
@@ -297,7 +299,7 @@ bool responses_read(struct question *q, struct apierror *e)
     struct responses_request r = {.temperature = (double)q->sampling.temperature,
                                   .top_p = q->sampling.top_p > 0 ? (double)q->sampling.top_p : 1,
                                   .parallel = true};
-    if (!fields_read(&FIELDS_OF(responses_rows), q->document, "", &r, &q->unknown, e)) {
+    if (!fields_read(&FIELDS_AND(responses_rows, &otherfields_of_chat), q->document, "", &r, &q->unknown, e)) {
         return false;
     }
     q->model = r.model ? r.model : "";
@@ -314,5 +316,5 @@ bool responses_read(struct question *q, struct apierror *e)
     return responses_input(q, &r, e) && (!r.tools || responses_tools(q, r.tools, e)) &&
            (!r.choice || responses_choice(q, r.choice, e)) &&
            (!r.text || responses_form(q, r.text, e)) &&
-           (!effort || openaichat_effort(q, effort, "reasoning.effort", e));
+           (!effort || openaichat_effort(q, effort, "reasoning.effort", e)) && question_agrees(q, e);
 }

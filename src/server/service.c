@@ -477,7 +477,7 @@ bool service_admit(struct service *s, const struct caller *who, size_t n, struct
         return true;
     }
     apierror_from(e, result, &info);
-    if (result == ERR_LIMIT) { /* the key's own, not the server's */
+    if (result == ERR_BUSY) { /* the key's own, not the server's */
         e->code = wait.day ? "insufficient_quota" : "rate_limit_exceeded";
         e->retry_after = wait.seconds;
     }

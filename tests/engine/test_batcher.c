@@ -395,7 +395,7 @@ static void test_what_cannot_be_done_is_refused(void **state)
     assert_non_null(strstr(info.message, "holds 128"));
     must(submit(b, &more[0], ids, 3, NULL, &o, 0, &info), &info);
     must(submit(b, &more[1], ids, 3, NULL, &o, 0, &info), &info);
-    assert_int_equal(submit(b, &a, ids, 3, NULL, &o, 0, &info), ERR_LIMIT);
+    assert_int_equal(submit(b, &a, ids, 3, NULL, &o, 0, &info), ERR_BUSY);
     assert_non_null(strstr(info.message, "2 requests of yours are waiting"));
     ids[1] = -5; /* found when its turn comes */
     run_all(b);

@@ -111,6 +111,24 @@ static void test_stop_ids_and_ignore_eos(void **state)
     session_free(s);
 }
 
+/* Neither the model's end nor a stop id comes before min_tokens are made; then as ever. */
+static void test_an_answer_does_not_end_too_early(void **state)
+{
+    const int32_t space = ' ';
+    for (size_t least = 1; least <= 30; least += 7) {
+        struct talk k = {0};
+        struct session *s = say(*state, "hello", 100);
+        const struct generate_options o = {.min_tokens = least, .max_tokens = 40, .stop_ids = &space, .n_stop_ids = 1};
+        struct generate_result r = reply(s, &o, &k);
+        assert_true(r.completion_tokens > least || r.finish == SESSION_LENGTH);
+        for (size_t i = 0; i < k.calls && i < least; i++) {
+            assert_true(k.tokens[i].id != space && k.tokens[i].id != tokenizer_eos(engine_tokenizer(*state)));
+        }
+        assert_true(least > 6 || strcmp(k.text, "Hello!") == 0);
+        session_free(s);
+    }
+}
+
 static void test_a_cut_character_comes_with_the_continuation(void **state)
 {
     struct talk k = {0};
@@ -418,6 +436,7 @@ int main(void)
         cmocka_unit_test(test_the_answer_ends_at_eos),
         cmocka_unit_test(test_stop_strings_cut_anywhere),
         cmocka_unit_test(test_stop_ids_and_ignore_eos),
+        cmocka_unit_test(test_an_answer_does_not_end_too_early),
         cmocka_unit_test(test_a_cut_character_comes_with_the_continuation),
         cmocka_unit_test(test_a_full_context_is_length),
         cmocka_unit_test(test_an_endless_answer_is_a_loop),

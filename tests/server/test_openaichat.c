@@ -40,6 +40,19 @@ static void test_every_field_arrives(void **state)
     question_free(q);
 }
 
+static void test_fields_of_other_servers_that_are_had(void **state)
+{
+    (void)state;
+    struct question *q = questioncase_good(
+        plain, ASK(",\"top_k\":-1,\"min_tokens\":3,\"max_tokens\":3,\"stop_token_ids\":[7,0],\"repeat_penalty\":1.5,\"repeat_last_n\":-1"));
+    assert_true(q->sampling.top_k == 0 && q->min_tokens == 3 && !q->ignore_eos && q->sampling.repetition_penalty == 1.5f);
+    assert_true(q->n_stop_ids == 2 && q->stop_ids[0] == 7 && q->stop_ids[1] == 0 && q->unknown.len == 0);
+    question_free(q);
+    q = questioncase_good(plain, ASK(",\"ignore_eos\":true,\"stop_token_ids\":[],\"repeat_last_n\":64,\"repeat_penalty\":1"));
+    assert_true(q->ignore_eos && q->n_stop_ids == 0 && q->sampling.repetition_penalty == 1);
+    question_free(q);
+}
+
 static void test_what_is_left_out_is_the_servers(void **state)
 {
     static const char *const same[] = {ASK(""), ASK(",\"temperature\":null,\"top_p\":null,\"n\":null,\"stop\":null,\"tools\":null,\"logit_bias\":null,"
@@ -194,7 +207,16 @@ static void test_what_is_wrong_is_named(void **state)
         {ASK(",\"temperature\":-0.01"), 422, "temperature"},
         {ASK(",\"temperature\":\"1\""), 400, "temperature"},
         {ASK(",\"top_p\":1.01"), 422, "top_p"},
-        {ASK(",\"top_k\":-1"), 422, "top_k"},
+        {ASK(",\"top_k\":-2"), 422, "top_k"},
+        {ASK(",\"min_tokens\":-1"), 422, "min_tokens"},
+        {ASK(",\"min_tokens\":9,\"max_tokens\":8"), 400, "min_tokens"},
+        {ASK(",\"ignore_eos\":1"), 400, "ignore_eos"},
+        {ASK(",\"stop_token_ids\":[1,\"a\"]"), 400, "stop_token_ids[1]"},
+        {ASK(",\"stop_token_ids\":[-1]"), 400, "stop_token_ids[0]"},
+        {ASK(",\"stop_token_ids\":[1],\"ignore_eos\":true"), 400, "stop_token_ids"},
+        {ASK(",\"stop_token_ids\":[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17]"), 422, "stop_token_ids"},
+        {ASK(",\"repeat_penalty\":1.1,\"repetition_penalty\":1.2"), 400, "repeat_penalty"},
+        {ASK(",\"repeat_penalty\":1.1,\"repeat_last_n\":64"), 400, "repeat_last_n"},
         {ASK(",\"presence_penalty\":2.1"), 422, "presence_penalty"},
         {ASK(",\"repetition_penalty\":0"), 422, "repetition_penalty"},
         {ASK(",\"seed\":1.5"), 400, "seed"},
@@ -317,6 +339,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_field_arrives),
+        cmocka_unit_test(test_fields_of_other_servers_that_are_had),
         cmocka_unit_test(test_what_is_left_out_is_the_servers),
         cmocka_unit_test(test_conversations),
         cmocka_unit_test(test_tools_and_choices),

@@ -20,6 +20,9 @@ static void test_prompts(void **state)
     assert_true(q->kind == QUESTION_FILL && q->echo && q->stream && q->max_tokens == 5);
     assert_string_equal(q->suffix, "b");
     question_free(q);
+    q = questioncase_good(openaitext_read, "{\"prompt\":\"a\",\"response_format\":{\"type\":\"json_object\"},\"add_special_tokens\":true}");
+    assert_true(q->form == QUESTION_JSON && q->unknown.len == 0);
+    question_free(q);
     q = questioncase_good(openaitext_read, "{\"prompt\":\"a\",\"suffix\":null,\"logprobs\":20,\"zeal\":1}");
     assert_true(q->kind == QUESTION_TEXT && q->top_logprobs == 20);
     assert_string_equal(q->unknown.data, "zeal");
@@ -47,6 +50,8 @@ static void test_what_is_wrong_is_named(void **state)
         {"{\"prompt\":\"a\",\"logprobs\":true}", 400, "logprobs"},
         {"{\"prompt\":\"a\",\"logprobs\":21}", 422, "logprobs"},
         {"{\"prompt\":\"a\",\"logprobs\":-1}", 422, "logprobs"},
+        {"{\"prompt\":\"a\",\"add_special_tokens\":false}", 400, "add_special_tokens"},
+        {"{\"prompt\":\"a\",\"response_format\":{\"type\":\"xml\"}}", 422, "response_format.type"},
         {"{\"prompt\":\"a\",\"best_of\":2}", 422, "best_of"},
         {"{\"prompt\":\"a\",\"temperature\":3}", 422, "temperature"},
         {"{\"prompt\":\"a\",\"stream_options\":{}}", 400, "stream_options"},

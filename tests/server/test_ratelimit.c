@@ -47,19 +47,19 @@ static void a_minute_holds_so_many_requests(void **state)
     for (int i = 0; i < 6; i++) {
         assert_int_equal(ask("a", &l, 0, t), ERR_OK);
     }
-    assert_int_equal(ask("a", &l, 0, t), ERR_LIMIT);
+    assert_int_equal(ask("a", &l, 0, t), ERR_BUSY);
     assert_int_equal(waits.seconds, 10);
     assert_false(waits.day);
     assert_non_null(strstr(info.message, "6 times a minute"));
     assert_int_equal(ask("b", &l, 0, t), ERR_OK); /* another's minute */
-    assert_int_equal(ask("a", &l, 0, t + 9999), ERR_LIMIT);
+    assert_int_equal(ask("a", &l, 0, t + 9999), ERR_BUSY);
     assert_int_equal(waits.seconds, 1);
     assert_int_equal(ask("a", &l, 0, t + 10000), ERR_OK); /* what Retry-After said, holds */
-    assert_int_equal(ask("a", &l, 0, t + 10000), ERR_LIMIT);
+    assert_int_equal(ask("a", &l, 0, t + 10000), ERR_BUSY);
     for (int i = 0; i < 6; i++) { /* never more than a minute's worth */
         assert_int_equal(ask("a", &l, 0, t + 3600000), ERR_OK);
     }
-    assert_int_equal(ask("a", &l, 0, t + 3600000), ERR_LIMIT);
+    assert_int_equal(ask("a", &l, 0, t + 3600000), ERR_BUSY);
 }
 
 static void the_rate_holds_over_a_long_time(void **state)
@@ -78,12 +78,12 @@ static void a_clock_that_goes_back_gives_nothing(void **state)
     (void)state;
     const struct keystore_limits l = {.requests_per_minute = 1};
     assert_int_equal(ask("a", &l, 0, 500000), ERR_OK);
-    assert_int_equal(ask("a", &l, 0, 100000), ERR_LIMIT);
-    assert_int_equal(ask("a", &l, 0, 130000), ERR_LIMIT);
+    assert_int_equal(ask("a", &l, 0, 100000), ERR_BUSY);
+    assert_int_equal(ask("a", &l, 0, 130000), ERR_BUSY);
     assert_int_equal(waits.seconds, 30);
     assert_int_equal(ask("a", &l, 0, 160000), ERR_OK);
     assert_int_equal(ask("a", &l, 0, INT64_MAX), ERR_OK);
-    assert_int_equal(ask("a", &l, 0, INT64_MIN / 2), ERR_LIMIT);
+    assert_int_equal(ask("a", &l, 0, INT64_MIN / 2), ERR_BUSY);
 }
 
 static void so_many_at_a_time(void **state)
@@ -92,7 +92,7 @@ static void so_many_at_a_time(void **state)
     const struct keystore_limits l = {.concurrent = 2};
     assert_int_equal(ratelimit_begin(r, "a", &l, 1, 0, 0, &waits, &info), ERR_OK);
     assert_int_equal(ratelimit_begin(r, "a", &l, 1, 0, 0, &waits, &info), ERR_OK);
-    assert_int_equal(ratelimit_begin(r, "a", &l, 1, 0, 0, &waits, &info), ERR_LIMIT);
+    assert_int_equal(ratelimit_begin(r, "a", &l, 1, 0, 0, &waits, &info), ERR_BUSY);
     assert_int_equal(waits.seconds, 1);
     assert_non_null(strstr(info.message, "2 answers at a time"));
     ratelimit_end(r, "a", 1);
@@ -102,7 +102,7 @@ static void so_many_at_a_time(void **state)
         snprintf(id, sizeof id, "other%d", i);
         assert_int_equal(ask(id, &l, 0, 100000000), ERR_OK); /* a's place is not given away */
     }
-    assert_int_equal(ratelimit_begin(r, "a", &l, 1, 0, 100000000, &waits, &info), ERR_LIMIT);
+    assert_int_equal(ratelimit_begin(r, "a", &l, 1, 0, 100000000, &waits, &info), ERR_BUSY);
     ratelimit_end(r, "nobody", 1);
 }
 
@@ -114,10 +114,10 @@ static void every_answer_of_a_request_counts(void **state)
     assert_int_equal(ratelimit_begin(r, "a", &l, 5, 0, 0, &waits, &info), ERR_ARGUMENT);
     assert_non_null(strstr(info.message, "5 answers"));
     assert_int_equal(ratelimit_begin(r, "a", &l, 3, 0, 0, &waits, &info), ERR_OK);
-    assert_int_equal(ratelimit_begin(r, "a", &l, 2, 0, 0, &waits, &info), ERR_LIMIT);
+    assert_int_equal(ratelimit_begin(r, "a", &l, 2, 0, 0, &waits, &info), ERR_BUSY);
     assert_non_null(strstr(info.message, "3 are under way"));
     assert_int_equal(ratelimit_begin(r, "a", &l, 1, 0, 0, &waits, &info), ERR_OK);
-    assert_int_equal(ratelimit_begin(r, "a", &less, 1, 0, 0, &waits, &info), ERR_LIMIT); /* lowered since */
+    assert_int_equal(ratelimit_begin(r, "a", &less, 1, 0, 0, &waits, &info), ERR_BUSY); /* lowered since */
     ratelimit_end(r, "a", 3);
     assert_int_equal(ratelimit_begin(r, "a", &l, 3, 0, 0, &waits, &info), ERR_OK);
 }
@@ -128,11 +128,11 @@ static void tokens_of_a_day(void **state)
     const struct keystore_limits l = {.tokens_per_day = 100};
     const int64_t day = 86400000;
     assert_int_equal(ask("a", &l, 99, 20000 * day), ERR_OK);
-    assert_int_equal(ask("a", &l, 100, 20000 * day + 1000), ERR_LIMIT);
+    assert_int_equal(ask("a", &l, 100, 20000 * day + 1000), ERR_BUSY);
     assert_int_equal(waits.seconds, 86399);
     assert_true(waits.day);
     assert_non_null(strstr(info.message, "23 h 59 min"));
-    assert_int_equal(ask("a", &l, 100, 20001 * day - 1), ERR_LIMIT);
+    assert_int_equal(ask("a", &l, 100, 20001 * day - 1), ERR_BUSY);
     assert_int_equal(waits.seconds, 1);
     assert_int_equal(ask("a", &l, 0, 20001 * day), ERR_OK);
 }

@@ -266,6 +266,9 @@ static void test_answers(void **state)
     answers(&chat, "{" HELLO ",\"temperature\":0,\"max_completion_tokens\":3}", FINISH, "length");
     answers(&chat, "{" HELLO ",\"temperature\":0,\"logit_bias\":{\"90\":100},\"max_tokens\":3}", CONTENT, "ZZZ");
     answers(&chat, "{" HELLO ",\"grammar\":\"root ::= \\\"ab\\\"\"}", CONTENT, "ab");
+    answers(&chat, "{" HELLO ",\"temperature\":0,\"stop_token_ids\":[32]}", CONTENT, "Hello!");
+    answers(&chat, "{" HELLO ",\"temperature\":0,\"min_tokens\":30,\"max_tokens\":30}", FINISH, "length");
+    answers(&chat, "{" HELLO ",\"temperature\":0,\"ignore_eos\":true,\"max_tokens\":30}", FINISH, "length");
     answers(&chat,
             "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"hel\"},"
             "{\"type\":\"text\",\"text\":\"lo\"}]}],\"temperature\":0}",
@@ -443,6 +446,8 @@ static void test_what_this_model_cannot_do_is_said(void **state)
             "invalid_value", "response_format");
     refused(&chat, CHAT, "{" HELLO ",\"model\":\"llama\"}", 404, "model_not_found", "\"tiny\"");
     refused(&chat, CHAT, "{\"messages\":[{\"role\":\"assistant\",\"content\":\"x\"}]}", 400, "invalid_value", "assistant");
+    refused(&chat, CHAT, "{" HELLO ",\"min_tokens\":1,\"response_format\":{\"type\":\"json_object\"}}", 400, "invalid_value", "min_tokens");
+    refused(&chat, CHAT, "{" HELLO "," TOOLS ",\"tool_choice\":\"required\",\"ignore_eos\":true}", 400, "invalid_value", "ignore_eos");
     refused(&chat, TEXT, "{\"prompt\":[300]}", 422, "out_of_range", "258");
     refused(&chat, TEXT, "{\"prompt\":\"a\",\"suffix\":\"b\"}", 400, "unsupported", "middle");
     refused(&chat, TEXT, "{\"prompt\":\"\"}", 400, "invalid_value", "empty");
@@ -453,6 +458,35 @@ static void test_what_this_model_cannot_do_is_said(void **state)
     refused(&chat, CHAT, "[]", 400, "invalid_type", "object");
     refused(&chat, CHAT, "{" HELLO ",\"n\":1,\"n\":2}", 400, "invalid_json", "");
     refused(&chat, CHAT, "{" HELLO ",\"temperature\":1e400}", 400, "invalid_json", "");
+}
+
+/* A form too large is the request's fault, whenever it shows: clients that heed 429 would ask again and again. */
+static void test_forms_too_large_are_no_overload(void **state)
+{
+    static const struct {
+        const char *path, *more, *param;
+    } rows[] = {{CHAT, "\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"schema\":{\"type\":\"string\","
+                       "\"minLength\":70000}}}", "response_format"},
+                {CHAT, "\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"schema\":{\"type\":\"string\","
+                       "\"pattern\":\"a{0,100000}\"}}}", "response_format"},
+                {CHAT, "\"grammar\":\"root ::= \\\"a\\\"{1,1000000}\"", "grammar"},
+                {CHAT, "\"grammar\":\"root ::= (\"", "grammar"},
+                {CHAT, "\"temperature\":0,\"logit_bias\":{\"97\":100},\"grammar\":\"root ::= a* [a-z]*\\na ::= [a-z]? [a-z]? "
+                       "a? a?\"", "grammar"},
+                {CHAT, "\"tool_choice\":\"required\",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\","
+                       "\"parameters\":{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"string\",\"minLength\":70000}}}}}]",
+                 "tools"}};
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char body[1000];
+        int status;
+        snprintf(body, sizeof body, "{" HELLO ",%s}", rows[i].more);
+        json_t *d = servicefixture_post(&chat, rows[i].path, body, &status);
+        if (status != 400 || strcmp(servicefixture_text(d, "error.param"), rows[i].param) != 0) {
+            fail_msg("%s → %d %s %s", body, status, servicefixture_text(d, "error.param"), servicefixture_text(d, "error.message"));
+        }
+        json_decref(d);
+    }
 }
 
 static void test_fields_without_effect_are_named_in_a_header(void **state)
@@ -632,6 +666,7 @@ int main(void)
         cmocka_unit_test(test_probabilities),
         cmocka_unit_test(test_usage),
         cmocka_unit_test(test_what_this_model_cannot_do_is_said),
+        cmocka_unit_test(test_forms_too_large_are_no_overload),
         cmocka_unit_test(test_fields_without_effect_are_named_in_a_header),
         cmocka_unit_test(test_a_reader_that_goes_frees_its_place),
         cmocka_unit_test(test_replies_are_counted_by_their_status),
