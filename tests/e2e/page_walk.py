@@ -756,4 +756,5 @@ def signing_in(b):
 
 
 if __name__ == "__main__":
-    sys.exit(run(Server("--rate", "200", "--think", "0.6")))
+    # A context that holds a chat of a thousand messages.
+    sys.exit(run(Server("--rate", "200", "--think", "0.6", "--context", "100000")))
