@@ -3,9 +3,9 @@
  * up thirty that have none yet. It learns from the times of steps.
  *
  * Steps are not paid by the token: matrix products take rows in tiles, and the first tile may cost as much as
- * the answers alone. So a piece fills the tile at least, and the next one where little is left of it; where that
- * takes longer than prompts may, the steps after it leave prompts out until the time is made up for. A zeroed
- * struct knows nothing yet. */
+ * the answers alone. So a piece fills the tile at least, and the next one where little is left of it; where
+ * that takes longer than prompts may, the steps after it leave prompts out until the time is made up for. A
+ * zeroed struct knows nothing yet. */
 #ifndef ENGINE_PACER_H
 #define ENGINE_PACER_H
 
