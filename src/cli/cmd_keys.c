@@ -328,7 +328,7 @@ int cmd_keys(int argc, char **argv)
         options_size("tokens-per-day", "N", 0, (size_t)1 << 50, &c.tokens_per_day,
                      "create: prompt and answer tokens of a day, UTC (0: no limit)"),
         options_size("concurrent", "N", 0, 10000, &c.concurrent,
-                     "create: requests at a time (0: no limit)"),
+                     "create: answers at a time, each choice of a request one (0: no limit)"),
         options_string("balance", "AMOUNT", &c.balance,
                        "create: what may be spent, like 12.50; prices are those of serve --prices"),
         options_size("expires-days", "N", 0, 36500, &c.expires_days,

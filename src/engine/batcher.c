@@ -309,7 +309,7 @@ static void batcher_pause(struct batcher *b, struct batcher_job *j, uint64_t tur
     batcher_keep(b, j);
     kvcache_empty(&j->session->kv);
     batcher_unlist(b, j);
-    j->runs = false;
+    j->runs = j->restoring = false;
     j->paused = true;
     j->since = progress_clock() - j->since;
     j->turn = 0;

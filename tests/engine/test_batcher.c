@@ -843,25 +843,31 @@ static void test_prefixes_make_room_for_jobs(void **state)
 static void test_failing_allocations_end_jobs_and_nothing_else(void **state)
 {
     struct engine *e = *state;
-    int32_t ids[30];
-    enginefixture_tokens(e, ids, 30);
+    int32_t ids[70];
+    enginefixture_tokens(e, ids, 70);
     const struct generate_options o = {.max_tokens = 3};
     size_t before = mem_alive();
     for (size_t k = 1;; k++) {
         struct errinfo info = {0};
         struct batcher *b;
-        struct answer a[2] = {0};
+        static struct answer a[3];
         int submitted = 0, ended = 0, failed = 0;
+        size_t paused = 0;
+        memset(a, 0, sizeof a);
         mem_fault(k, 0);
-        err r = batcher_new(e, &(struct batcher_options){.memory = 1 << 30}, &b, &info);
+        err r = batcher_new(e, &(struct batcher_options){.running = 2, .memory = 1 << 30}, &b, &info);
         for (size_t i = 0; r == ERR_OK && i < 2; i++) {
-            submitted += submit(b, &a[i], ids, 30, NULL, &o, 0, &info) == ERR_OK;
+            submitted += submit(b, &a[i], ids, 70, NULL, &o, 0, &info) == ERR_OK;
         }
         for (int i = 0; r == ERR_OK && i < 20; i++) {
             batcher_step(b);
+            paused += batcher_count(b).paused;
+            if (i == 0) { /* another, to whom one gives way */
+                submitted += submit(b, &a[2], ids + 1, 1, NULL, &o, 1, &info) == ERR_OK;
+            }
         }
         mem_fault(0, 0);
-        for (size_t i = 0; i < 2; i++) {
+        for (size_t i = 0; i < 3; i++) {
             ended += a[i].done;
             failed += a[i].e != ERR_OK;
             assert_true(a[i].e == ERR_OK || a[i].e == ERR_NOMEM);
@@ -871,8 +877,8 @@ static void test_failing_allocations_end_jobs_and_nothing_else(void **state)
             batcher_free(b);
         }
         assert_int_equal(mem_alive(), before);
-        if (r == ERR_OK && submitted == 2 && failed == 0) {
-            assert_true(k > 10);
+        if (r == ERR_OK && submitted == 3 && failed == 0 && k > 120) {
+            assert_true(paused > 0);
             break;
         }
     }
