@@ -35,7 +35,7 @@ struct answering_choice {
     struct enginethread_stream *stream;
     struct answerparser *parser; /* NULL: plain text */
     struct grammarmask *mask;
-    bool reasoning, called, over, short_of_memory;
+    bool reasoning, calling, called, over, short_of_memory;
     struct answering_token *tokens, **tokens_end; /* not yet given out */
     struct answering_usage usage;
 };
@@ -227,7 +227,7 @@ static struct answering_item *answering_item(struct answering_choice *c, enum an
     memcpy(i->text, text, len);
     i->event =
         (struct answering_event){.kind = kind, .choice = c->index, .text = i->text, .len = len};
-    if (kind == ANSWERING_REASONING || kind == ANSWERING_CONTENT) {
+    if (kind >= ANSWERING_REASONING && kind <= ANSWERING_CALL_BROKEN) {
         i->tokens = c->tokens;
         i->event.tokens = c->tokens;
         c->tokens = NULL;
@@ -284,6 +284,7 @@ static void answering_on_part(void *user, const struct answerparser_event *part)
     struct answering_item *i = answering_item(c, kinds[part->kind], part->text, part->len);
     c->reasoning = c->reasoning && part->kind == ANSWERPARSER_REASONING;
     c->called = (c->called || part->kind == ANSWERPARSER_CALL_END);
+    c->calling = part->kind == ANSWERPARSER_CALL || (c->calling && part->kind == ANSWERPARSER_ARGUMENTS);
     if (i && part->kind >= ANSWERPARSER_CALL) {
         i->event.call = part->call;
         i->event.id = part->kind == ANSWERPARSER_CALL ? answering_call_id(c) : NULL;
@@ -341,9 +342,12 @@ static void answering_choice_over(struct answering_choice *c, const struct engin
 {
     struct answering *a = c->of;
     enum answerparser_ending ending = ANSWERPARSER_COMPLETE;
-    bool cut = end->result.finish != SESSION_STOP;
+    bool cut = end->result.finish != SESSION_STOP || end->result.stop;
     if (c->parser && end->e == ERR_OK) {
         c->short_of_memory |= answerparser_finish(c->parser, cut, &ending) != ERR_OK;
+    }
+    if (c->calling && end->result.stop) { /* a stop string is for texts: what it cut in two is no call */
+        answering_item(c, ANSWERING_CALL_BROKEN, "", 0);
     }
     c->over = true;
     a->n_over++;

@@ -36,7 +36,7 @@ enum answering_kind {
     ANSWERING_CALL,      /* text: the function's name; id */
     ANSWERING_ARGUMENTS, /* JSON, in pieces */
     ANSWERING_CALL_END,
-    ANSWERING_CALL_BROKEN, /* it is none after all; its text follows as content */
+    ANSWERING_CALL_BROKEN, /* it is none after all; its text follows as content, unless a stop string cut it */
     ANSWERING_DONE,        /* this choice is whole: finish */
     ANSWERING_END,         /* all are, or error says what went wrong: the last event */
 };

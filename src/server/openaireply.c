@@ -77,7 +77,7 @@ static err openaireply_call_chunk(const struct wirereply *r, const struct answer
                                     "name", e->text, e->len, "arguments", "")
                         : json_pack("{s:[{s:i, s:{s:s%}}]}", "tool_calls", "index", (int)e->call,
                                     "function", "arguments", e->text, e->len);
-    return openaireply_chunk(r, e->choice, delta, NULL, NULL, out);
+    return openaireply_with_tokens(r, e, delta, "content", NULL, out);
 }
 
 static err openaireply_end(const struct wirereply *r, const struct answering_event *e,
@@ -102,6 +102,9 @@ static err openaireply_event(struct wirereply *r, const struct answering_event *
     case ANSWERING_CONTENT: return openaireply_text(r, e, out);
     case ANSWERING_CALL:
     case ANSWERING_ARGUMENTS: return openaireply_call_chunk(r, e, out);
+    case ANSWERING_CALL_END:
+    case ANSWERING_CALL_BROKEN:
+        return e->tokens ? openaireply_with_tokens(r, e, json_object(), "content", NULL, out) : ERR_OK;
     case ANSWERING_DONE:
         return openaireply_with_tokens(r, e, json_object(), "content",
                                        openaireply_finish(&r->choices[e->choice]), out);
@@ -188,4 +191,5 @@ const struct wirereply_format openaireply_chat = {
     .begin = openaireply_begin,
     .event = openaireply_event,
     .whole = openaireply_whole,
+    .call_logprobs = true,
 };

@@ -148,6 +148,10 @@ static err wirereply_add_logprobs(struct wirereply *r, json_t **list,
 static err wirereply_collect(struct wirereply *r, const struct answering_event *e)
 {
     struct wirereply_choice *c = &r->choices[e->choice];
+    bool call = e->kind >= ANSWERING_CALL && e->kind <= ANSWERING_CALL_BROKEN;
+    if (call && r->format->call_logprobs) {
+        TRY(wirereply_add_logprobs(r, &c->content_logprobs, e->tokens));
+    }
     switch (e->kind) {
     case ANSWERING_REASONING:
         TRY(wirereply_add_logprobs(r, &c->reasoning_logprobs, e->tokens));

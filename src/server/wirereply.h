@@ -32,6 +32,7 @@ struct wirereply_format {
     err (*event)(struct wirereply *r, const struct answering_event *e, struct strbuf *out); /* of a stream */
     err (*whole)(struct wirereply *r, struct strbuf *out); /* the document */
     bool anthropic;          /* its errors */
+    bool call_logprobs;      /* tokens of calls are listed among the content's */
     const char *error_event; /* what an error in a stream is called; NULL: nothing */
 };
 

@@ -212,6 +212,8 @@ static void test_a_stream_says_what_the_document_says(void **state)
         "{" HELLO ",\"temperature\":2,\"seed\":3,\"response_format\":{\"type\":\"json_object\"},\"max_tokens\":60}",
         "{" HELLO ",\"temperature\":0,\"grammar\":\"root ::= \\\"yes\\\" | \\\"no\\\"\"}",
         "{" HELLO "," TOOLS ",\"tool_choice\":\"required\",\"temperature\":1,\"seed\":1,\"max_tokens\":300}",
+        "{" HELLO "," TOOLS ",\"tool_choice\":\"required\",\"temperature\":1,\"seed\":1,\"max_tokens\":300,\"logprobs\":true}",
+        "{" HELLO "," TOOLS ",\"tool_choice\":\"required\",\"temperature\":1,\"seed\":1,\"max_tokens\":20,\"logprobs\":true}",
         "{" HELLO "," TOOLS ",\"tool_choice\":\"none\",\"temperature\":0,\"max_tokens\":20}",
         "{" HELLO "," TOOLS ",\"temperature\":0,\"max_tokens\":20}",
     };
@@ -337,6 +339,42 @@ static void test_forms_are_kept(void **state)
             json_decref(d);
         }
     }
+}
+
+/* A stop string inside a call: no marks of it are shown, and half a call is none. */
+static void test_a_stop_string_leaves_no_half_calls(void **state)
+{
+    static const char *const stops[] = {"{", "name", "arguments", "n"};
+    (void)state;
+    for (size_t i = 0; i < sizeof stops / sizeof *stops; i++) {
+        char body[1000];
+        snprintf(body, sizeof body, "{" HELLO "," TOOLS ",\"tool_choice\":\"required\",\"seed\":1,\"stop\":\"%s\"}", stops[i]);
+        json_t *d = ask(&chat, CHAT, body);
+        servicefixture_says(d, FINISH, "stop");
+        assert_string_equal(servicefixture_text(d, CONTENT), "");
+        assert_int_equal(json_array_size(servicefixture_at(d, "choices.0.message.tool_calls")), 0);
+        json_decref(d);
+    }
+}
+
+/* Tokens of a call have probabilities, too: what they say is the call as the model wrote it. */
+static void test_probabilities_of_calls(void **state)
+{
+    (void)state;
+    json_t *d = ask(&chat, CHAT, "{" HELLO "," TOOLS ",\"tool_choice\":\"required\",\"parallel_tool_calls\":false,\"seed\":1,"
+                                 "\"max_tokens\":300,\"logprobs\":true}"), *token;
+    struct strbuf text = {0};
+    size_t i;
+    servicefixture_says(d, FINISH, "tool_calls");
+    json_array_foreach((json_t *)servicefixture_at(d, "choices.0.logprobs.content"), i, token)
+    {
+        assert_int_equal(strbuf_puts(&text, servicefixture_text(token, "token")), ERR_OK);
+    }
+    assert_non_null(text.data);
+    assert_non_null(strstr(text.data, servicefixture_text(d, "choices.0.message.tool_calls.0.function.name")));
+    assert_non_null(strstr(text.data, "arguments"));
+    strbuf_deinit(&text);
+    json_decref(d);
 }
 
 static void test_probabilities(void **state)
@@ -663,6 +701,8 @@ int main(void)
         cmocka_unit_test(test_answers),
         cmocka_unit_test(test_seeds_repeat),
         cmocka_unit_test(test_forms_are_kept),
+        cmocka_unit_test(test_a_stop_string_leaves_no_half_calls),
+        cmocka_unit_test(test_probabilities_of_calls),
         cmocka_unit_test(test_probabilities),
         cmocka_unit_test(test_usage),
         cmocka_unit_test(test_what_this_model_cannot_do_is_said),
