@@ -199,6 +199,10 @@ static bool openaichat_message(struct question *q, const json_t *value, size_t i
         return apierror_set(e, 400, "missing", path, "%s is missing: which call does this answer?",
                             path);
     }
+    if (out->role == CHAT_TOOL &&
+        !question_called(q->messages, i, out->call_id, fields_path(path, where, "tool_call_id"), e)) {
+        return false;
+    }
     if (m.prefix && (!beta || !last || out->role != CHAT_ASSISTANT)) {
         fields_path(path, where, "prefix");
         return apierror_set(

@@ -1,6 +1,8 @@
 /* server/question.c: see question.h. */
 #include "server/question.h"
 
+#include <string.h>
+
 #include "base/mem.h"
 #include "server/fields.h"
 
@@ -84,6 +86,21 @@ bool question_think(struct question *q, enum chat_thinking think, const char *fi
     }
     q->think = think;
     return true;
+}
+
+bool question_called(const struct chat_message *messages, size_t n, const char *call_id, const char *path,
+                     struct apierror *e)
+{
+    for (size_t i = n; i > 0; i--) {
+        for (size_t k = 0; k < messages[i - 1].n_calls; k++) {
+            const char *id = messages[i - 1].calls[k].id;
+            if (!id || strcmp(id, call_id) == 0) {
+                return true;
+            }
+        }
+    }
+    return apierror_set(e, 400, "invalid_value", path, "%s is \"%.80s\": no call before has that id", path,
+                        call_id);
 }
 
 bool question_agrees(const struct question *q, struct apierror *e)

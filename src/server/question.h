@@ -87,6 +87,10 @@ char *question_json(struct question *q, const json_t *value, struct apierror *e)
  * think, or cannot leave it, goes on as it does, and the field is listed as one without effect. False: *e. */
 bool question_think(struct question *q, enum chat_thinking think, const char *field, struct apierror *e);
 
+/* Is `call_id` that of a call among messages [n], as a tool's result says? Calls without an id match any. */
+bool question_called(const struct chat_message *messages, size_t n, const char *call_id, const char *path,
+                     struct apierror *e);
+
 /* Does what is asked go together, in whatever format it came? Every reader asks at its end. */
 bool question_agrees(const struct question *q, struct apierror *e);
 

@@ -176,6 +176,9 @@ static bool responses_output(struct question *q, const json_t *item, const char 
         return apierror_set(e, 400, "missing", path, "%s is missing: which call does this answer?",
                             path);
     }
+    if (!question_called(q->messages, q->n_messages - 1, m->call_id, fields_path(path, where, "call_id"), e)) {
+        return false;
+    }
     fields_path(path, where, "output");
     return responses_text(q, json_object_get(item, "output"), path, &m->content, e);
 }

@@ -200,6 +200,7 @@ static void test_what_is_wrong_is_named(void **state)
         {SAY("{\"role\":\"user\",\"content\":[{\"type\":\"text\"}]}"), 400, "messages[0].content[0]"},
         {SAY("{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"a\"},{\"type\":\"image_url\"}]}"), 400, "messages[0].content[1]"},
         {SAY(USER ",{\"role\":\"tool\",\"content\":\"x\"}"), 400, "messages[1].tool_call_id"},
+        {SAY(USER ",{\"role\":\"tool\",\"tool_call_id\":\"c\",\"content\":\"x\"}"), 400, "messages[1].tool_call_id"},
         {SAY(USER ",{\"role\":\"assistant\",\"tool_calls\":[{}]}"), 400, "messages[1].tool_calls[0]"},
         {SAY(USER ",{\"role\":\"assistant\",\"tool_calls\":[{\"function\":{\"name\":\"f\",\"arguments\":{}}}]}"), 400, "messages[1].tool_calls[0]"},
         {SAY(USER ",{\"role\":\"assistant\",\"content\":\"x\",\"prefix\":true}"), 400, "messages[1].prefix"},

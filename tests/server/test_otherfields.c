@@ -132,11 +132,21 @@ static void test_tools_and_forms_go_together_or_not(void **state)
             "tools[2].name");
 }
 
+static void test_results_are_those_of_calls(void **state)
+{
+    static const struct questioncase_bad bad = {
+        "{\"input\":[{\"type\":\"function_call\",\"call_id\":\"a\",\"name\":\"f\",\"arguments\":\"{}\"},"
+        "{\"type\":\"function_call_output\",\"call_id\":\"b\",\"output\":\"x\"}]}", 400, "input[1].call_id"};
+    (void)state;
+    questioncase_refused(responses_read, &bad, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_is_refused_and_passes_when_neutral),
         cmocka_unit_test(test_what_asks_for_something),
+        cmocka_unit_test(test_results_are_those_of_calls),
         cmocka_unit_test(test_tools_and_forms_go_together_or_not),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

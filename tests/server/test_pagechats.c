@@ -61,7 +61,12 @@ static void test_a_life(void **state)
     pagefixture_do(&f, "", 400, "PATCH", path, "{'colour':'red'}");
     pagefixture_do(&f, "", 400, "POST", "/api/chats", "{'title':5}");
     pagefixture_do(&f, "", 400, "POST", "/api/chats", "[");
-    pagefixture_do(&f, "", 400, "GET", "/api/chats?limit=501", "");
+    static const char *const limits[] = {"501", "0", "-1", "1e3", "", "99999999999999999999"};
+    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
+        char query[100];
+        snprintf(query, sizeof query, "/api/chats?limit=%s", limits[i]);
+        pagefixture_do(&f, "", 400, "GET", query, "");
+    }
     pagefixture_do(&f, "", 400, "DELETE", "/api/chats", "");
     pagefixture_do(&f, "", 204, "DELETE", path, "");
     pagefixture_do(&f, "", 404, "GET", path, "");
