@@ -382,7 +382,20 @@ static bool openaichat_thinking(struct question *q, const struct openaichat_requ
     if (!r->thinking) {
         return true;
     }
-    const char *type = json_string_value(json_object_get(r->thinking, "type"));
+    struct openaichat_think {
+        const json_t *type; /* looked at below */
+        int64_t budget;
+    } t = {0};
+    static const struct fields_row rows[] = {
+        {"type", .type = FIELDS_ANY, .offset = offsetof(struct openaichat_think, type)},
+        {"budget_tokens", .type = FIELDS_INT, .offset = offsetof(struct openaichat_think, budget), .min = 1,
+         .max = 0x1p40},
+    };
+    if (!fields_read(&FIELDS_OF(rows), r->thinking, "thinking", &t, &q->unknown, e)) {
+        return false;
+    }
+    q->think_tokens = (size_t)t.budget;
+    const char *type = json_string_value(t.type);
     if (!type || (strcmp(type, "enabled") != 0 && strcmp(type, "disabled") != 0)) {
         return apierror_set(e, 422, "invalid_value", "thinking.type",
                             "thinking.type is \"%.40s\"; expected enabled or disabled",

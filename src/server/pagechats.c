@@ -60,7 +60,8 @@ static void pagechats_list(struct service *s, struct exchange *x, const struct r
                                           .limit = limit ? strtoul(limit, NULL, 10) : 0};
     bool number = limit && *limit && !limit[strspn(limit, "0123456789")];
     err e = limit && (!number || query.limit < 1 || query.limit > CHATSTORE_LIST_MAX)
-                ? err_set(&info, ERR_ARGUMENT, "limit is \"%.40s\"; expected 1 to %d", limit, CHATSTORE_LIST_MAX)
+                ? err_set(&info, ERR_ARGUMENT, "limit is \"%.40s\"; expected 1 to %d", limit,
+                          CHATSTORE_LIST_MAX)
                 : chatstore_list(s->chats, pagechats_owner(x), &query, &out, &info);
     pagechats_done(s, x, e, 200, out, &info);
 }

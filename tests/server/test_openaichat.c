@@ -48,6 +48,9 @@ static void test_fields_of_other_servers_that_are_had(void **state)
     assert_true(q->sampling.top_k == 0 && q->min_tokens == 3 && !q->ignore_eos && q->sampling.repetition_penalty == 1.5f);
     assert_true(q->n_stop_ids == 2 && q->stop_ids[0] == 7 && q->stop_ids[1] == 0 && q->unknown.len == 0);
     question_free(q);
+    q = questioncase_good(plain, ASK(",\"thinking\":{\"type\":\"disabled\",\"budget_tokens\":9,\"zeal\":1}"));
+    assert_true(q->think_tokens == 9 && strstr(q->unknown.data, "thinking.zeal"));
+    question_free(q);
     q = questioncase_good(plain, ASK(",\"ignore_eos\":true,\"stop_token_ids\":[],\"repeat_last_n\":64,\"repeat_penalty\":1"));
     assert_true(q->ignore_eos && q->n_stop_ids == 0 && q->sampling.repetition_penalty == 1);
     question_free(q);
@@ -271,6 +274,7 @@ static void test_what_is_wrong_is_named(void **state)
         {ASK(",\"grammar\":\"root ::= \\\"a\\\"\",\"response_format\":{\"type\":\"json_object\"}"), 400, "response_format"},
         {ASK(",\"thinking\":true"), 400, "thinking"},
         {ASK(",\"thinking\":{}"), 422, "thinking.type"},
+        {ASK(",\"thinking\":{\"type\":\"enabled\",\"budget_tokens\":0}"), 422, "thinking.budget_tokens"},
         {ASK(",\"reasoning_effort\":\"much\""), 422, "reasoning_effort"},
         {ASK(",\"functions\":[{\"name\":\"f\"}]"), 400, "functions"},
         {ASK(",\"function_call\":\"auto\""), 400, "function_call"},
