@@ -613,7 +613,7 @@ static void batcher_end_cancelled(struct batcher *b)
     }
 }
 
-err batcher_forget(struct batcher *b, uint64_t partition, struct errinfo *info)
+void batcher_forget(struct batcher *b, uint64_t partition)
 {
     for (size_t i = 0; i < b->n_running; i++) {
         b->running[i]->forgotten |= b->running[i]->is.partition == partition;
@@ -622,6 +622,10 @@ err batcher_forget(struct batcher *b, uint64_t partition, struct errinfo *info)
         b->waiting[i]->forgotten |= b->waiting[i]->is.partition == partition;
     }
     prefixtree_forget(b->prefixes, partition);
+}
+
+err batcher_forget_disk(struct batcher *b, uint64_t partition, struct errinfo *info)
+{
     return b->disk ? prefixdisk_forget(b->disk, partition, info) : ERR_OK;
 }
 

@@ -101,9 +101,11 @@ void batcher_admit(struct batcher *b);
 /* One pass. What fails in it fails the jobs concerned, not the batcher. Nothing to do: returns at once. */
 void batcher_step(struct batcher *b);
 
-/* Forgets all that was kept of a partition, in memory and on disk; what its jobs have read so far or will read
- * is not kept either. ERR_IO: a file could not be removed. */
-ERR_MUST_USE err batcher_forget(struct batcher *b, uint64_t partition, struct errinfo *info);
+/* Forgets all that was kept of a partition in memory; what its jobs have read so far or will read is not kept
+ * either. */
+void batcher_forget(struct batcher *b, uint64_t partition);
+/* And then on disk, from any thread, as it takes its time. ERR_IO: a file could not be removed. */
+ERR_MUST_USE err batcher_forget_disk(struct batcher *b, uint64_t partition, struct errinfo *info);
 
 struct batcher_counts {
     size_t running, waiting; /* jobs */

@@ -46,6 +46,7 @@ struct prefixdisk {
     struct prefixdisk_item *first, **last, *writing; /* writing: in no list */
     size_t n_waiting;
     bool started, stopping;
+    bool forgetting; /* somebody removes files: nothing is written meanwhile */
 };
 
 /* ---- paths ---- */
@@ -212,7 +213,7 @@ static void *prefixdisk_run(void *user)
     struct prefixdisk *d = user;
     pthread_mutex_lock(&d->lock);
     for (;;) {
-        while (!d->first && !d->stopping) {
+        while ((!d->first || d->forgetting) && !d->stopping) {
             pthread_cond_wait(&d->work, &d->lock);
         }
         struct prefixdisk_item *i = d->first;
@@ -376,6 +377,10 @@ err prefixdisk_forget(struct prefixdisk *d, uint64_t partition, struct errinfo *
     char path[PREFIXDISK_PATH_MAX];
     const struct prefixname folder = prefixname_folder(d->is.key, partition);
     pthread_mutex_lock(&d->lock);
+    while (d->forgetting) {
+        pthread_cond_wait(&d->wrote, &d->lock);
+    }
+    d->forgetting = true;
     prefixdisk_forget_queue(d, &folder);
     for (struct prefixindex_file *f = d->index.oldest, *newer; f; f = newer) {
         newer = f->newer;
@@ -383,9 +388,14 @@ err prefixdisk_forget(struct prefixdisk *d, uint64_t partition, struct errinfo *
             prefixindex_remove(&d->index, f);
         }
     }
+    pthread_mutex_unlock(&d->lock);
     prefixdisk_folder_path(d, &folder, path);
     err e = folder_remove(path, info);
     e = e == ERR_OK ? file_sync_folder(d->is.folder, info) : e;
+    pthread_mutex_lock(&d->lock);
+    d->forgetting = false;
+    pthread_cond_broadcast(&d->wrote);
+    pthread_cond_signal(&d->work);
     pthread_mutex_unlock(&d->lock);
     return e;
 }

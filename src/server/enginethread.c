@@ -29,8 +29,6 @@ struct enginethread_stream {
 struct enginethread_oblivion {
     struct enginethread_oblivion *next;
     uint64_t partition;
-    struct errinfo *info;
-    err e;
     bool done;
 };
 
@@ -209,7 +207,7 @@ static void enginethread_forget_all(struct enginethread *t)
     while ((o = t->oblivions)) {
         t->oblivions = o->next;
         pthread_mutex_unlock(&t->lock);
-        o->e = batcher_forget(t->batcher, o->partition, o->info);
+        batcher_forget(t->batcher, o->partition);
         pthread_mutex_lock(&t->lock);
         o->done = true;
         pthread_cond_broadcast(&t->answered);
@@ -360,7 +358,7 @@ void enginethread_close(struct enginethread_stream *s)
 
 err enginethread_forget(struct enginethread *t, uint64_t partition, struct errinfo *info)
 {
-    struct enginethread_oblivion o = {.partition = partition, .info = info};
+    struct enginethread_oblivion o = {.partition = partition};
     pthread_mutex_lock(&t->lock);
     o.next = t->oblivions;
     t->oblivions = &o;
@@ -369,7 +367,7 @@ err enginethread_forget(struct enginethread *t, uint64_t partition, struct errin
         pthread_cond_wait(&t->answered, &t->lock);
     }
     pthread_mutex_unlock(&t->lock);
-    return o.e;
+    return batcher_forget_disk(t->batcher, partition, info); /* here: removing files would hold up every answer */
 }
 
 struct batcher_counts enginethread_counts(struct enginethread *t)

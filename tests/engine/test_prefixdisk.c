@@ -411,7 +411,8 @@ static void test_a_restart_goes_on_where_it_was(void **state)
         assert_same(&first, &again);
         assert_int_equal(again.cached, 0);
         struct errinfo info = {0};
-        must(batcher_forget(b, 1, &info), &info);
+        batcher_forget(b, 1);
+        must(batcher_forget_disk(b, 1, &info), &info);
         assert_int_equal(batcher_count(b).kept, 0);
         assert_int_equal(ask(b, ids, 200, 1).cached, 0);
         batcher_free(b);
