@@ -6,8 +6,8 @@
  *     <folder>/<partition, hashed>/<prefixname>: magic, length, sealed(sum of name and rows, rows)
  *
  * Writing happens in a thread of its own; what comes faster than the disk takes it is left out.
- * Thread rule: one thread at a time, but for prefixdisk_forget, which may be called from any beside it and keeps
- * it waiting for nothing; the codec's `seal` is called from the writing thread. */
+ * Thread rule: one thread at a time, but for prefixdisk_forget, which may be called from any beside it and
+ * keeps it waiting for nothing; the codec's `seal` is called from the writing thread. */
 #ifndef ENGINE_PREFIXDISK_H
 #define ENGINE_PREFIXDISK_H
 

@@ -14,7 +14,7 @@
 #include "text/schemagrammar.h"
 #include "text/toolgrammar.h"
 
-enum { ANSWERING_ID = 32 };
+enum { ANSWERING_ID = 32, ANSWERING_SMALL = 32 << 10 /* bytes that are soon counted */ };
 _Static_assert((int)CHAT_STOP_MAX <= (int)FIM_STOP_MAX, "one list serves both");
 
 struct answering_item {
@@ -149,6 +149,39 @@ bool answering_encode(const struct answering_model *m, const struct question *q,
         result = tokenizer_encode(m->tokenizer, q->text, strlen(q->text), false, out, &info);
     }
     return answering_failed(e, result, &info);
+}
+
+/* Tokens that the question has at least. Of a conversation what users said counts, which no format cuts but for
+ * the blanks around it. */
+static size_t answering_least(const struct answering_model *m, const struct question *q, size_t *bytes)
+{
+    const char *texts[] = {q->kind == QUESTION_CHAT || q->tokens ? NULL : q->text, q->suffix};
+    size_t least = 0;
+    *bytes = 0;
+    for (size_t i = 0; i < 2 + (q->kind == QUESTION_CHAT ? q->n_messages : 0); i++) {
+        const char *text = i < 2                                    ? texts[i]
+                           : q->messages[i - 2].role == CHAT_USER ? q->messages[i - 2].content
+                                                                  : NULL;
+        text = text ? text + strspn(text, " \t\r\n") : "";
+        size_t n = strlen(text);
+        while (n > 0 && strchr(" \t\r\n", text[n - 1])) {
+            n--;
+        }
+        *bytes += n;
+        least += n < ANSWERING_SMALL ? 0 : tokenizer_least(m->tokenizer, text, n);
+    }
+    return least;
+}
+
+/* What can never fit is refused before its tokens are counted, which takes a second for ten million bytes. */
+static bool answering_may_fit(const struct answering_model *m, const struct question *q, struct apierror *e)
+{
+    size_t bytes, least = answering_least(m, q, &bytes), limit = engine_context_max(m->engine);
+    return least < limit ||
+           apierror_set(e, 400, "context_length_exceeded", NULL,
+                        "the prompt has at least %zu tokens (%zu bytes of text); this model's context of %zu "
+                        "must hold it and at least one more",
+                        least, bytes, limit);
 }
 
 /* ---- What it must look like. ---- */
@@ -538,7 +571,7 @@ static bool answering_start(struct answering *a, const struct answering_asker *a
 {
     const struct question *q = a->question;
     struct errinfo info = {0};
-    if (!answering_encode(a->model, q, &a->prompt, e)) {
+    if (!answering_may_fit(a->model, q, e) || !answering_encode(a->model, q, &a->prompt, e)) {
         return false;
     }
     bool thinking = q->kind == QUESTION_CHAT &&

@@ -73,11 +73,27 @@ static void api_responses(struct service *s, struct exchange *x, const struct ro
     service_answer(s, x, q, &responsesreply_format);
 }
 
+/* Counting is a request like others, but costs nothing. What it may take at once is bounded. */
+static bool api_may_count(struct service *s, const struct exchange *x, struct apierror *e)
+{
+    enum { API_COUNT_MAX = 4 << 20 };
+    size_t len;
+    exchange_body(x, &len);
+    if (len > API_COUNT_MAX) {
+        return apierror_set(e, 413, "too_large", NULL,
+                            "the request has %zu bytes; tokens are counted in at most %d at once: send it in "
+                            "parts",
+                            len, API_COUNT_MAX);
+    }
+    return service_admit(s, exchange_caller(x), 1, e);
+}
+
 static void api_count_tokens(struct service *s, struct exchange *x, const struct route_match *m)
 {
     struct apierror e = {0};
     struct tokenizer_ids ids = {0};
-    struct question *q = service_question(s, x, &e);
+    bool may = api_may_count(s, x, &e);
+    struct question *q = may ? service_question(s, x, &e) : NULL;
     (void)m;
     if (q && anthropic_read(q, true, &e) && service_names(s, q, &e) &&
         answering_encode(&s->model, q, &ids, &e)) {
@@ -87,6 +103,9 @@ static void api_count_tokens(struct service *s, struct exchange *x, const struct
     }
     tokenizer_ids_deinit(&ids);
     question_free(q);
+    if (may) {
+        service_release(s, exchange_caller(x)->owner, 1);
+    }
 }
 
 static void api_embeddings(struct service *s, struct exchange *x, const struct route_match *m)
@@ -177,7 +196,8 @@ static void api_tokenize(struct service *s, struct exchange *x, const struct rou
     struct tokenizer_ids ids = {0};
     struct errinfo info = {0};
     const struct tokenizer *t = s->model.tokenizer;
-    struct question *q = service_question(s, x, &e);
+    bool may = api_may_count(s, x, &e);
+    struct question *q = may ? service_question(s, x, &e) : NULL;
     (void)m;
     if (q && api_tokenize_read(q->document, &r, &e)) {
         err result = r.special && tokenizer_bos(t) >= 0 ? tokenizer_ids_push(&ids, tokenizer_bos(t))
@@ -199,6 +219,9 @@ static void api_tokenize(struct service *s, struct exchange *x, const struct rou
     }
     tokenizer_ids_deinit(&ids);
     question_free(q);
+    if (may) {
+        service_release(s, exchange_caller(x)->owner, 1);
+    }
 }
 
 static const struct fields_row api_detokenize_rows[] = {
@@ -241,7 +264,8 @@ static void api_detokenize(struct service *s, struct exchange *x, const struct r
     struct apierror e = {0};
     const json_t *tokens = NULL;
     struct strbuf text = {0};
-    struct question *q = service_question(s, x, &e);
+    bool may = api_may_count(s, x, &e);
+    struct question *q = may ? service_question(s, x, &e) : NULL;
     (void)m;
     if (q &&
         fields_read(&FIELDS_OF(api_detokenize_rows), q->document, "", &tokens, &q->unknown, &e) &&
@@ -254,6 +278,9 @@ static void api_detokenize(struct service *s, struct exchange *x, const struct r
     }
     strbuf_deinit(&text);
     question_free(q);
+    if (may) {
+        service_release(s, exchange_caller(x)->owner, 1);
+    }
 }
 
 /* ---- The server itself. ---- */

@@ -367,7 +367,8 @@ err enginethread_forget(struct enginethread *t, uint64_t partition, struct errin
         pthread_cond_wait(&t->answered, &t->lock);
     }
     pthread_mutex_unlock(&t->lock);
-    return batcher_forget_disk(t->batcher, partition, info); /* here: removing files would hold up every answer */
+    /* Here, as removing files would hold up every answer. */
+    return batcher_forget_disk(t->batcher, partition, info);
 }
 
 struct batcher_counts enginethread_counts(struct enginethread *t)

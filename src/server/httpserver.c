@@ -8,6 +8,7 @@
 #include "server/httpserver.h"
 
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -262,29 +263,36 @@ static enum MHD_Result httpserver_send(struct exchange *x)
     return x->ended ? httpserver_send_whole(x) : httpserver_send_stream(x);
 }
 
-static void httpserver_refuse(struct exchange *x, unsigned status, const char *words, size_t limit,
-                              const char *code)
+/* The message has nothing in it that JSON would escape. */
+static void httpserver_refuse(struct exchange *x, unsigned status, const char *code, const char *message)
 {
     struct strbuf body = {0};
     err e = strbuf_printf(&body,
-                          "{\"error\":{\"message\":\"%s this server's limit of %zu bytes\",\"type\":\"%s\","
-                          "\"param\":null,\"code\":\"%s\"}}",
-                          words, limit, apierror_type(status), code);
+                          "{\"error\":{\"message\":\"%s\",\"type\":\"%s\",\"param\":null,\"code\":\"%s\"}}",
+                          message, apierror_type(status), code);
     (void)e; /* an empty one then */
     exchange_reply(x, status, "application/json", &body);
 }
 
+static void httpserver_over(struct exchange *x, unsigned status, const char *code, const char *what,
+                            size_t limit)
+{
+    char message[160];
+    snprintf(message, sizeof message, "%s over this server's limit of %zu bytes", what, limit);
+    httpserver_refuse(x, status, code, message);
+}
+
 static void httpserver_too_large(struct exchange *x)
 {
-    httpserver_refuse(x, MHD_HTTP_CONTENT_TOO_LARGE, "the request's body is over", x->server->is.body_max,
-                      "too_large");
+    httpserver_over(x, MHD_HTTP_CONTENT_TOO_LARGE, "too_large", "the request's body is",
+                    x->server->is.body_max);
 }
 
 static void httpserver_too_many(struct exchange *x)
 {
     exchange_add_header(x, MHD_HTTP_HEADER_RETRY_AFTER, "5");
-    httpserver_refuse(x, MHD_HTTP_SERVICE_UNAVAILABLE, "the bodies of all requests are over",
-                      x->server->is.bodies_max, "too_many");
+    httpserver_over(x, MHD_HTTP_SERVICE_UNAVAILABLE, "too_many", "the bodies of all requests are",
+                    x->server->is.bodies_max);
 }
 
 /* Counts further bytes of a body, or (`n` 0) none of it any more. False: all bodies are too much together. */
@@ -322,14 +330,13 @@ static enum MHD_Result httpserver_on_header(void *user, enum MHD_ValueKind kind,
 {
     bool *good = user;
     (void)kind;
-    (void)value;
-    *good = *good && *name && !strpbrk(name, " \t\"(),/:;<=>?@[\\]{}");
+    *good = *good && *name && !strpbrk(name, " \t\"(),/:;<=>?@[\\]{}") && (!value || !strpbrk(value, "\r\n"));
     return MHD_YES;
 }
 
 /* Is it clear where the body ends? What a proxy in front reads differently than we do is an attack, as is a
- * header of a name that is none ("Content-Length :"), which MHD lets pass. */
-static bool httpserver_framed(const struct exchange *x)
+ * header of a name that is none ("Content-Length :"), which MHD lets pass, or chunks in HTTP/1.0. */
+static bool httpserver_framed(const struct exchange *x, const char *version)
 {
     const char *coding = exchange_header(x, MHD_HTTP_HEADER_TRANSFER_ENCODING);
     bool good = true;
@@ -337,16 +344,33 @@ static bool httpserver_framed(const struct exchange *x)
     return good &&
            exchange_header_count(x, MHD_HTTP_HEADER_CONTENT_LENGTH) +
                    exchange_header_count(x, MHD_HTTP_HEADER_TRANSFER_ENCODING) <= 1 &&
-           (!coding || strcasecmp(coding, "chunked") == 0);
+           (!coding || (strcasecmp(coding, "chunked") == 0 && strcmp(version, MHD_HTTP_VERSION_1_0) != 0));
 }
 
-static enum MHD_Result httpserver_first(struct exchange *x)
+/* What is no good in a request whose headers have come; it is refused then. */
+static bool httpserver_wrong(struct exchange *x, const char *version, bool odd)
+{
+    const char *expect = exchange_header(x, MHD_HTTP_HEADER_EXPECT);
+    if (!httpserver_framed(x, version)) {
+        httpserver_refuse(x, MHD_HTTP_BAD_REQUEST, "bad_framing",
+                          "it is not clear where this request ends: one Content-Length, or chunks in HTTP/1.1");
+    } else if (odd) {
+        httpserver_refuse(x, MHD_HTTP_BAD_REQUEST, "bad_path",
+                          "a path with %00 or %2F in it is none of this server");
+    } else if (expect && strcasecmp(expect, "100-continue") != 0) {
+        httpserver_refuse(x, MHD_HTTP_EXPECTATION_FAILED, "expectation_failed",
+                          "this server meets no expectation but 100-continue");
+    }
+    return x->replied;
+}
+
+static enum MHD_Result httpserver_first(struct exchange *x, const char *version, bool odd)
 {
     const char *length = exchange_header(x, MHD_HTTP_HEADER_CONTENT_LENGTH);
-    bool framed = httpserver_framed(x);
+    bool wrong = httpserver_wrong(x, version, odd);
     httpserver_phase(x, progress_clock(), true);
-    if (!framed) {
-        exchange_reply(x, MHD_HTTP_BAD_REQUEST, NULL, NULL);
+    if (wrong) {
+        exchange_add_header(x, MHD_HTTP_HEADER_CONNECTION, "close");
     } else if (length && strtoull(length, NULL, 10) > x->server->is.body_max) {
         httpserver_too_large(x);
     } else {
@@ -355,7 +379,7 @@ static enum MHD_Result httpserver_first(struct exchange *x)
     /* A reply that is sent now ends the connection: what follows is a body that nobody reads, or might be
      * taken for a request. Without a body it goes on when MHD calls again. */
     bool body = exchange_header(x, MHD_HTTP_HEADER_TRANSFER_ENCODING) || (length && strcmp(length, "0") != 0);
-    return x->replied && (body || !framed) ? httpserver_send(x) : MHD_YES;
+    return x->replied && (body || wrong) ? httpserver_send(x) : MHD_YES;
 }
 
 /* On a worker. */
@@ -387,16 +411,31 @@ static enum MHD_Result httpserver_hand_over(struct exchange *x)
     return MHD_YES;
 }
 
+/* The state of a request, before it has any, whose path MHD would decode to another one than it seems to be. */
+static const char httpserver_odd;
+
+static void *httpserver_on_uri(void *user, const char *uri, struct MHD_Connection *c)
+{
+    (void)user;
+    (void)c;
+    for (const char *p = uri; *p && *p != '?'; p++) {
+        if (strncmp(p, "%00", 3) == 0 || strncasecmp(p, "%2f", 3) == 0) {
+            return (void *)&httpserver_odd;
+        }
+    }
+    return NULL;
+}
+
 static enum MHD_Result httpserver_on_request(void *user, struct MHD_Connection *c, const char *path,
                                              const char *method, const char *version,
                                              const char *data, size_t *n, void **state)
 {
     struct httpserver *s = user;
     struct exchange *x = *state;
-    (void)version;
-    if (!x) {
+    if (!x || *state == &httpserver_odd) {
+        bool odd = x;
         *state = x = httpserver_exchange(s, c, method, path);
-        return x ? httpserver_first(x) : MHD_NO;
+        return x ? httpserver_first(x, version, odd) : MHD_NO;
     }
     if (*n > 0) {
         err e = httpserver_take_body(x, data, *n);
@@ -423,7 +462,7 @@ static void httpserver_on_completed(void *user, struct MHD_Connection *c, void *
     (void)user;
     (void)c;
     (void)why;
-    if (x) {
+    if (x && *state != &httpserver_odd) {
         httpserver_phase(x, progress_clock(), false);
         httpserver_forget(x);
         *state = NULL;
@@ -431,6 +470,24 @@ static void httpserver_on_completed(void *user, struct MHD_Connection *c, void *
 }
 
 /* ---- Connections. ---- */
+
+/* With the lock, when somebody comes: nearly full, the one goes that has said nothing for longest. */
+static void httpserver_make_room(struct httpserver *s)
+{
+    struct httpserver_peer *oldest = NULL;
+    if (s->n_peers <= s->is.connections - s->is.connections / 8) {
+        return;
+    }
+    for (struct httpserver_peer *p = s->peers; p; p = p->next) {
+        if (p->since > 0 && !p->body && !p->shut && (!oldest || p->since < oldest->since)) {
+            oldest = p;
+        }
+    }
+    if (oldest) {
+        oldest->shut = true;
+        shutdown(oldest->fd, SHUT_RDWR);
+    }
+}
 
 static void httpserver_on_connection(void *user, struct MHD_Connection *c, void **context,
                                      enum MHD_ConnectionNotificationCode what)
@@ -452,6 +509,7 @@ static void httpserver_on_connection(void *user, struct MHD_Connection *c, void 
             }
             s->peers = p;
             s->n_peers++;
+            httpserver_make_room(s);
             pthread_cond_signal(&s->changed);
             pthread_mutex_unlock(&s->lock);
         }
@@ -548,8 +606,9 @@ static err httpserver_daemon(struct httpserver *s, struct errinfo *info)
     s->daemon = MHD_start_daemon(
         flags, 0, NULL, NULL, httpserver_on_request, s, MHD_OPTION_LISTEN_SOCKET, s->is.listener,
         MHD_OPTION_NOTIFY_COMPLETED, httpserver_on_completed, s, MHD_OPTION_NOTIFY_CONNECTION,
-        httpserver_on_connection, s, MHD_OPTION_THREAD_POOL_SIZE, (unsigned)HTTPSERVER_THREADS,
-        MHD_OPTION_CONNECTION_LIMIT, (unsigned)HTTPSERVER_CONNECTIONS,
+        httpserver_on_connection, s, MHD_OPTION_URI_LOG_CALLBACK, httpserver_on_uri, NULL,
+        MHD_OPTION_THREAD_POOL_SIZE, (unsigned)HTTPSERVER_THREADS,
+        MHD_OPTION_CONNECTION_LIMIT, s->is.connections,
         MHD_OPTION_PER_IP_CONNECTION_LIMIT, s->is.per_address, MHD_OPTION_CONNECTION_TIMEOUT,
         s->is.deadlines.idle, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
         (size_t)HTTPSERVER_HEADERS_MAX, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_ARRAY, tls,
@@ -585,6 +644,7 @@ static err httpserver_make(const struct httpserver_options *options, struct http
     s->is = *options;
     s->is.body_max = options->body_max ? options->body_max : HTTPSERVER_BODY_MAX;
     s->is.bodies_max = options->bodies_max ? options->bodies_max : HTTPSERVER_BODIES_MAX;
+    s->is.connections = options->connections ? options->connections : HTTPSERVER_CONNECTIONS;
     struct httpserver_deadlines *d = &s->is.deadlines;
     d->headers = d->headers > 0 ? d->headers : HTTPSERVER_HEADERS_S;
     d->body = d->body > 0 ? d->body : HTTPSERVER_BODY_S;

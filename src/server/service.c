@@ -484,6 +484,13 @@ bool service_admit(struct service *s, const struct caller *who, size_t n, struct
     return false;
 }
 
+void service_release(struct service *s, const char *owner, size_t n)
+{
+    if (strcmp(owner, "local") != 0) {
+        ratelimit_end(s->limits, owner, (unsigned)n);
+    }
+}
+
 void service_meter(struct service *s, const char *owner, size_t n, const struct answering_usage *usage,
                    bool whole)
 {
@@ -495,9 +502,7 @@ void service_meter(struct service *s, const char *owner, size_t n, const struct 
                                NULL, &info);
         (void)e; /* short of memory: the answer was given all the same */
     }
-    if (strcmp(owner, "local") != 0) {
-        ratelimit_end(s->limits, owner, (unsigned)n);
-    }
+    service_release(s, owner, n);
 }
 
 static void service_done(void *user, unsigned status, const struct answering_usage *usage, bool whole)

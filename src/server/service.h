@@ -79,11 +79,13 @@ void service_caller(const struct keystore_key *key, struct caller *out);
 uint64_t service_page_partition(const struct service *s, const char *owner, bool temporary);
 /* Chats of that owner were deleted: what was kept of them goes, too. */
 void service_forget(struct service *s, const char *owner);
-/* May `who` ask for n answers now, by its limits and balance? If so, service_meter must follow. */
+/* May `who` ask for n answers now, by its limits and balance? If so, service_meter must follow, or
+ * service_release for what is over and cost nothing. */
 bool service_admit(struct service *s, const struct caller *who, size_t n, struct apierror *e);
 /* They are over: counted, and paid for. */
 void service_meter(struct service *s, const char *owner, size_t n, const struct answering_usage *usage,
                    bool whole);
+void service_release(struct service *s, const char *owner, size_t n);
 /* Stores what was counted since the last time: before balances are shown, by who may wait for the disk. */
 void service_settle(struct service *s);
 /* A JSON document as the reply; takes it. */

@@ -422,3 +422,17 @@ void tokenizer_merge_at(const struct tokenizer *t, size_t rank, struct tokenizer
     *left = tokenizer_piece_at(t, t->merges[2 * rank]);
     *right = tokenizer_piece_at(t, t->merges[2 * rank + 1]);
 }
+
+size_t tokenizer_least(const struct tokenizer *t, const char *text, size_t len)
+{
+    enum { TOKENIZER_COMPOSED = 3 }; /* bytes that normalising may make one: the Kelvin sign and some others */
+    size_t longest = 1, kept = 0;
+    for (size_t id = 0; id < t->n; id++) {
+        size_t n = t->plain_at[id + 1] - t->plain_at[id];
+        longest = n > longest && !tokenizer_is_added(t, (int32_t)id) ? n : longest;
+    }
+    for (size_t i = 0; i < len; i++) {
+        kept += t->byte_ids[(unsigned char)text[i]] >= 0;
+    }
+    return kept / longest / (t->nfc ? TOKENIZER_COMPOSED : 1);
+}

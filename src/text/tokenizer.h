@@ -110,6 +110,9 @@ void tokenizer_ids_deinit(struct tokenizer_ids *ids);
 ERR_MUST_USE err tokenizer_encode(const struct tokenizer *t, const char *text, size_t len,
                                   bool specials, struct tokenizer_ids *out, struct errinfo *info);
 
+/* No text of these bytes has fewer tokens without added ones: what is certain before they are counted. */
+size_t tokenizer_least(const struct tokenizer *t, const char *text, size_t len);
+
 /* Bytes of one id: plain bytes for normal tokens, the token's text for added ones. The bytes may be
  * an incomplete UTF-8 sequence. Borrowed from the tokenizer; "" (len 0) for ids out of range. */
 struct tokenizer_piece tokenizer_bytes(const struct tokenizer *t, int32_t id);

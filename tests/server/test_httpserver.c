@@ -330,6 +330,58 @@ static void test_what_is_no_http_is_refused(void **state)
     world_stop(&w);
 }
 
+static void test_what_reads_in_two_ways_is_refused(void **state)
+{
+    static const struct {
+        const char *request;
+        int status;
+    } cases[] = {
+        {"GET /a%00b HTTP/1.1\r\nHost: x\r\n\r\n", 400}, {"GET /a%2fb HTTP/1.1\r\nHost: x\r\n\r\n", 400},
+        {"GET /%2F HTTP/1.1\r\nHost: x\r\n\r\n", 400}, {"GET /a?q=%2F HTTP/1.1\r\nHost: x\r\n\r\n", 200},
+        {"GET /a%20b HTTP/1.1\r\nHost: x\r\n\r\n", 200},
+        {"POST /a HTTP/1.0\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n", 400},
+        {"POST /a HTTP/1.1\r\nHost: x\r\nExpect: foo\r\nContent-Length: 2\r\n\r\nhi", 417},
+        {"GET /a HTTP/1.1\r\nHost: x\r\nExpect: foo\r\n\r\n", 417},
+        {"POST /a%2f HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi", 400},
+    };
+    struct world w = {0};
+    (void)state;
+    world_start(&w, NULL, NULL);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct rawclient_reply r = rawclient_ask(w.port, cases[i].request);
+        if (r.status != cases[i].status || (r.status != 200 && !strstr(r.body, "{\"error\":{\"message\":"))) {
+            fail_msg("%s → %s%s", cases[i].request, r.head, r.body);
+        }
+        rawclient_free(&r);
+    }
+    world_stop(&w);
+}
+
+/* Nearly full, a newcomer is served, and the one that has been silent for longest goes. */
+static void test_silent_ones_make_room(void **state)
+{
+    enum { ROOM = 64, SILENT = 200 };
+    struct world w = {0};
+    (void)state;
+    const struct httpserver_options o = {.connections = ROOM};
+    world_start(&w, &o, NULL);
+    struct rawclient c[SILENT];
+    for (int i = 0; i < SILENT; i++) {
+        c[i] = rawclient_open(w.port);
+        if (i % 20 == 0) {
+            says(w.port, golden[0].request, 200, golden[0].body);
+        }
+    }
+    double since = progress_clock();
+    says(w.port, golden[0].request, 200, golden[0].body);
+    assert_true(progress_clock() - since < 3);
+    assert_true(rawclient_ends(&c[0], 2000));
+    for (int i = 0; i < SILENT; i++) {
+        rawclient_close(&c[i]);
+    }
+    world_stop(&w);
+}
+
 static void test_bodies_over_the_cap_are_refused(void **state)
 {
     struct world w = {0};
@@ -882,6 +934,8 @@ int main(void)
         cmocka_unit_test(test_a_connection_takes_many_requests),
         cmocka_unit_test(test_what_is_framed_in_two_ways_is_refused),
         cmocka_unit_test(test_what_is_no_http_is_refused),
+        cmocka_unit_test(test_what_reads_in_two_ways_is_refused),
+        cmocka_unit_test(test_silent_ones_make_room),
         cmocka_unit_test(test_bodies_over_the_cap_are_refused),
         cmocka_unit_test(test_refusals_reach_who_sends_much),
         cmocka_unit_test(test_headers_have_a_limit),

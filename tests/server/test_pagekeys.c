@@ -321,6 +321,38 @@ static void test_quotas(void **state)
     assert_int_equal(status, 200);
 }
 
+/* Counting tokens is a request; it costs nothing, and takes no more at once than it can chew. */
+static void test_counting_has_limits(void **state)
+{
+    static const char *const asks[][2] = {
+        {"/tokenize", "{'content':'hello'}"}, {"/v1/detokenize", "{'tokens':[1,2]}"},
+        {"/v1/messages/count_tokens", "{'model':'default','messages':[{'role':'user','content':'hello'}]}"}};
+    struct pagefixture_key k;
+    (void)state;
+    pagefixture_key(&f, "{'name':'counts','limits':{'requests_per_minute':3,'concurrent':1}}", &k);
+    for (int i = 0; i < 6; i++) {
+        pagefixture_do(&f, k.headers, i < 3 ? 200 : 429, "POST", asks[i % 3][0], asks[i % 3][1]);
+    }
+    pagefixture_key(&f, "{'name':'long'}", &k);
+    enum { LONG = 5 << 20 };
+    char *text = malloc(LONG + 100), *end = text + sprintf(text, "{\"content\":\"");
+    memset(end, 'a', LONG);
+    strcpy(end + LONG, "\"}");
+    struct rawclient_reply r = servicefixture_raw(&f, "POST", "/tokenize", k.headers, text);
+    assert_int_equal(r.status, 413);
+    assert_non_null(strstr(r.body, "4194304"));
+    rawclient_free(&r);
+    end = text + sprintf(text, "{\"messages\":[{\"role\":\"user\",\"content\":\"");
+    memset(end, 'a', LONG);
+    strcpy(end + LONG, "\"}]}");
+    r = servicefixture_raw(&f, "POST", "/v1/chat/completions", k.headers, text);
+    assert_int_equal(r.status, 400);
+    assert_non_null(strstr(r.body, "context_length_exceeded"));
+    assert_non_null(strstr(r.body, "at least")); /* before any token was counted */
+    rawclient_free(&r);
+    free(text);
+}
+
 /* A key that is revoked while its answers run ends them, streams, documents and those of the page. */
 static void test_a_revoked_key_ends_its_answers(void **state)
 {
@@ -407,7 +439,7 @@ int main(void)
         cmocka_unit_test(test_signing_in_and_out),
         cmocka_unit_test(test_keys_without_chats),
         cmocka_unit_test(test_keys_and_usage),
-        cmocka_unit_test(test_quotas),
+        cmocka_unit_test(test_quotas), cmocka_unit_test(test_counting_has_limits),
         cmocka_unit_test(test_a_revoked_key_ends_its_answers),
         cmocka_unit_test(test_nobody_learns_what_another_asked),
     };

@@ -96,6 +96,9 @@ static void compare_all(const char *dir, const char *cases)
         assert_true(read_case(&c, width, &g));
         ids.len = 0;
         assert_int_equal(tokenizer_encode(t, g.text, g.len, g.specials, &ids, &info), ERR_OK);
+        if (!g.specials) {
+            assert_true(tokenizer_least(t, g.text, g.len) <= ids.len);
+        }
         if (!same_ids(&g, width, &ids) && wrong++ < 10) {
             show_difference(&g, width, &ids);
         }
