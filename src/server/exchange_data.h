@@ -26,6 +26,7 @@ struct exchange {
     struct caller *caller;
     struct worker_job job;
     bool deferred; /* to a worker */
+    bool watched;  /* among the server's exchanges with a source */
 
     /* The reply. */
     unsigned status;

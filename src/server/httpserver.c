@@ -205,6 +205,7 @@ static void httpserver_watch(struct exchange *x)
 {
     struct httpserver *s = x->server;
     x->since = x->last = progress_clock();
+    x->watched = true;
     pthread_mutex_lock(&s->lock);
     x->gone = s->stopping ? x->since : 0;
     x->next = s->waiting;
@@ -449,7 +450,7 @@ static enum MHD_Result httpserver_on_request(void *user, struct MHD_Connection *
     if (!x->replied) {
         s->is.handle(s->is.user, x, true);
     }
-    if (x->has_source && !x->link) {
+    if (x->has_source && !x->watched) {
         httpserver_watch(x);
     }
     return httpserver_send(x);

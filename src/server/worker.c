@@ -10,7 +10,7 @@ struct worker_thread {
     struct worker *of;
     pthread_t thread;
     bool busy, heavy;
-    const char *owner;
+    char owner[WORKER_OWNER]; /* a copy: the job may be gone before its work has returned */
 };
 
 struct worker {
@@ -29,7 +29,7 @@ static bool worker_may(const struct worker *w, const struct worker_job *job)
     for (size_t i = 0; i < w->n_threads; i++) {
         const struct worker_thread *t = &w->threads[i];
         heavy += t->busy && t->heavy;
-        own += t->busy && t->heavy == job->heavy && strcmp(t->owner, job->owner) == 0;
+        own += t->busy && t->heavy == job->heavy && strncmp(t->owner, job->owner, WORKER_OWNER - 1) == 0;
     }
     return job->heavy ? heavy < WORKER_HEAVY && own < WORKER_OWNER_HEAVY : own < WORKER_OWNER_LIGHT;
 }
@@ -62,7 +62,8 @@ static void *worker_run(void *user)
         }
         self->busy = true;
         self->heavy = job->heavy;
-        self->owner = job->owner;
+        memset(self->owner, 0, sizeof self->owner);
+        strncpy(self->owner, job->owner, WORKER_OWNER - 1);
         pthread_mutex_unlock(&w->lock);
         job->work(job->user);
         pthread_mutex_lock(&w->lock);

@@ -13,13 +13,14 @@
 #include <stdbool.h>
 
 enum { WORKER_THREADS = 4, WORKER_HEAVY = 2, WORKER_OWNER_HEAVY = 1, WORKER_OWNER_LIGHT = 2 };
+enum { WORKER_OWNER = 64 };
 
 struct worker;
 
 /* Its memory is the giver's, until `work` is called. */
 struct worker_job {
     struct worker_job *next; /* the worker's */
-    const char *owner;       /* borrowed until `work` has returned */
+    const char *owner;       /* borrowed until `work` is called; tells by its first WORKER_OWNER bytes */
     bool heavy;
     void (*work)(void *user);
     void *user;
