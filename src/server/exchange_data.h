@@ -44,6 +44,8 @@ struct exchange {
     pthread_mutex_t lock;
     bool woken, suspended;
     double gone; /* since when: its reader, or the server stops; 0: neither */
+    bool silent; /* its reader says no more: it reads on, or has gone */
+    bool ask;    /* which of both: by sending something */
     double last; /* when something was sent last; MHD's thread alone writes it */
     double since; /* when it came whole */
     struct exchange *next, **link; /* among the server's exchanges with a source */

@@ -139,10 +139,14 @@ static void httpserver_sent(struct exchange *x)
 static bool httpserver_overdue(struct exchange *x)
 {
     double now = progress_clock(), keepalive = x->server->is.deadlines.keepalive;
+    pthread_mutex_lock(&x->lock);
+    bool ask = x->ask;
+    x->ask = false;
+    pthread_mutex_unlock(&x->lock);
     if (!x->streaming) {
-        return now - x->since >= keepalive;
+        return ask || now - x->since >= keepalive;
     }
-    if (now - x->last < keepalive) {
+    if (!ask && now - x->last < keepalive) {
         return false;
     }
     httpserver_sent(x);
@@ -546,7 +550,7 @@ static void httpserver_look_at_source(struct httpserver *s, struct exchange *x, 
 {
     const union MHD_ConnectionInfo *i =
         MHD_get_connection_info(x->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-    struct pollfd p = {.fd = i ? i->connect_fd : -1}; /* who has only said all still reads */
+    struct pollfd p = {.fd = i ? i->connect_fd : -1, .events = POLLRDHUP};
     bool gone = poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLERR));
     pthread_mutex_lock(&x->lock);
     if (x->gone == 0 && (gone || s->stopping)) {
@@ -554,7 +558,9 @@ static void httpserver_look_at_source(struct httpserver *s, struct exchange *x, 
     } else if (x->gone > 0 && now - x->gone > httpserver_patience_s) {
         shutdown(p.fd, SHUT_RDWR); /* MHD waits for it to take what is ready, and it never will */
     }
-    bool due = x->suspended && (x->gone > 0 || now - x->last >= s->is.deadlines.keepalive);
+    x->ask = x->ask || ((p.revents & POLLRDHUP) && !x->silent);
+    x->silent = x->silent || (p.revents & POLLRDHUP);
+    bool due = x->suspended && (x->gone > 0 || x->ask || now - x->last >= s->is.deadlines.keepalive);
     pthread_mutex_unlock(&x->lock);
     if (due) {
         exchange_wake(x);
