@@ -374,7 +374,8 @@ static void test_a_revoked_key_ends_its_answers(void **state)
     assert_null(strstr(r.body, "[DONE]"));
     rawclient_free(&r);
     r = rawclient_reply(&whole);
-    if (r.status != 0 && r.status != 503 && r.status != 401) { /* 401: it came after */
+    /* 401: it came after; 200, cut: a keep-alive had been sent */
+    if (r.status != 0 && r.status != 503 && r.status != 401 && (r.status != 200 || r.whole)) {
         fail_msg("%d %d after %.1f s: %.200s", r.status, r.whole, progress_clock() - from, r.body);
     }
     rawclient_free(&r);
