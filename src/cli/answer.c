@@ -36,8 +36,8 @@ struct answer_view answer_view_default(void)
 static void answer_end_thinking(struct answer_stream *s)
 {
     if (s->thinking) {
-        terminaltext_print(&s->reasoning, "\n\n", 2);
         fputs(s->view->dim ? "\033[0m" : "", s->view->reasoning);
+        terminaltext_print(&s->reasoning, "\n\n", 2);
         fflush(s->view->reasoning);
         s->thinking = false;
     }
