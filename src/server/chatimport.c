@@ -11,7 +11,6 @@
 #include "server/chatstore_data.h"
 #include "server/foreignchats.h"
 
-enum { CHATIMPORT_UNDONE = 64 /* chats taken back in one step */ };
 static const double CHATIMPORT_PORTION_S = 0.02; /* how long others wait */
 
 /* The messages of one chat of the file, in an order in which no message comes before its parent. */
@@ -279,24 +278,29 @@ static err chatimport_some(struct chatrecord_shelf *shelf, const char *owner, co
     return ERR_OK;
 }
 
+/* Some of the last chats of [*n], in one step. */
+static err chatimport_undo_some(struct chatrecord_shelf *shelf, const int64_t *numbers, size_t *n,
+                                struct errinfo *info)
+{
+    size_t left = *n, room = DATABASE_DELETED;
+    bool whole;
+    TRY(database_begin_delete(shelf->database, info));
+    err e = ERR_OK;
+    while (left > 0 && room > 0 && e == ERR_OK) {
+        e = chatsearch_forget(shelf, numbers[left - 1], info);
+        e = e == ERR_OK ? chatrecord_delete(shelf, numbers[left - 1], &room, &whole, info) : e;
+        left -= e == ERR_OK && whole;
+    }
+    TRY(database_end(shelf->database, e, info));
+    *n = left;
+    return database_scrub(shelf->database, info);
+}
+
 /* Takes back the first `n` chats that came in; what cannot be taken back stays. */
 static void chatimport_undo(struct chatrecord_shelf *shelf, const int64_t *numbers, size_t n)
 {
     struct errinfo info;
-    err e = ERR_OK;
-    for (size_t i = 0; i < n && e == ERR_OK;) {
-        size_t to = i + CHATIMPORT_UNDONE < n ? i + CHATIMPORT_UNDONE : n;
-        e = database_begin(shelf->database, &info);
-        if (e == ERR_OK) {
-            for (; i < to && e == ERR_OK; i++) {
-                e = chatsearch_forget(shelf, numbers[i], &info);
-                e = e == ERR_OK ? chatrecord_delete(shelf, numbers[i], &info) : e;
-            }
-            e = database_end(shelf->database, e, &info);
-        }
-    }
-    e = n > 0 && e == ERR_OK ? database_scrub(shelf->database, &info) : e;
-    (void)e;
+    while (n > 0 && chatimport_undo_some(shelf, numbers, &n, &info) == ERR_OK) {}
 }
 
 static err chatimport_all(struct chatrecord_shelf *shelf, const char *owner, const json_t *chats, int64_t now,

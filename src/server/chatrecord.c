@@ -218,10 +218,56 @@ err chatrecord_touch(struct chatrecord_shelf *shelf, const struct chatrecord *r,
                         r->number, r->updated, r->leaf);
 }
 
-err chatrecord_delete(struct chatrecord_shelf *shelf, int64_t number, struct errinfo *info)
+/* A row's bytes of the log, with those of its indexes. */
+static void chatrecord_fill(sqlite3_stmt *row, int column, size_t *room)
 {
-    TRY(database_key_erase(shelf->database, number, info));
-    return database_run(shelf->database, info, "DELETE FROM chat WHERE number = ?1", "i", number);
+    enum { CHATRECORD_PAGES = 2 << 12 };
+    size_t bytes = (size_t)sqlite3_column_int64(row, column) + CHATRECORD_PAGES;
+    *room -= bytes < *room ? bytes : *room;
+}
+
+/* The last message of the chat for which there is room; *whole: none follows it. */
+static err chatrecord_delete_to(struct database *d, int64_t chat, size_t *room, int64_t *last, bool *whole,
+                                struct errinfo *info)
+{
+    sqlite3_stmt *st;
+    bool row = true;
+    *last = 0;
+    TRY(database_query(d, &st, info,
+                       "SELECT number, length(body) FROM message WHERE chat = ?1 ORDER BY number", "i", chat));
+    TRY(database_next(d, st, &row, info));
+    while (row && *room > 0) {
+        *last = sqlite3_column_int64(st, 0);
+        chatrecord_fill(st, 1, room);
+        TRY(database_next(d, st, &row, info));
+    }
+    sqlite3_reset(st);
+    *whole = !row;
+    return ERR_OK;
+}
+
+static err chatrecord_delete_row(struct database *d, int64_t number, size_t *room, struct errinfo *info)
+{
+    sqlite3_stmt *st;
+    bool row = false;
+    TRY(database_query(d, &st, info, "DELETE FROM chat WHERE number = ?1 RETURNING length(head)", "i", number));
+    TRY(database_next(d, st, &row, info));
+    if (row) {
+        chatrecord_fill(st, 0, room);
+        TRY(database_next(d, st, &row, info));
+    }
+    return ERR_OK;
+}
+
+err chatrecord_delete(struct chatrecord_shelf *shelf, int64_t number, size_t *room, bool *whole,
+                      struct errinfo *info)
+{
+    struct database *d = shelf->database;
+    int64_t last;
+    TRY(database_key_erase(d, number, info));
+    TRY(chatrecord_delete_to(d, number, room, &last, whole, info));
+    TRY(database_run(d, info, "DELETE FROM message WHERE chat = ?1 AND number <= ?2", "ii", number, last));
+    return *whole ? chatrecord_delete_row(d, number, room, info) : ERR_OK;
 }
 
 /* ---- What is made of them. ---- */

@@ -307,28 +307,33 @@ err chatstore_list(struct chatstore *s, const char *owner, const struct chatstor
 
 /* ---- Deleting. ---- */
 
-/* Inside a transaction: the chat's words, key and rows. */
-static err chatstore_drop(struct chatrecord_shelf *shelf, int64_t number, struct errinfo *info)
+/* Inside a transaction: the chat's words, key and rows, as chatrecord_delete. */
+static err chatstore_drop(struct chatrecord_shelf *shelf, int64_t number, size_t *room, bool *whole,
+                          struct errinfo *info)
 {
     TRY(chatsearch_forget(shelf, number, info));
-    return chatrecord_delete(shelf, number, info);
+    return chatrecord_delete(shelf, number, room, whole, info);
+}
+
+static err chatstore_delete_from(struct chatrecord_shelf *shelf, const char *owner, const char *id,
+                                 struct errinfo *info)
+{
+    for (bool whole = false; !whole;) {
+        size_t room = DATABASE_DELETED;
+        int64_t number = 0;
+        TRY(database_begin_delete(shelf->database, info));
+        err e = chatrecord_number(shelf, owner, id, &number, info);
+        e = e == ERR_OK ? chatstore_drop(shelf, number, &room, &whole, info) : e;
+        TRY(database_end(shelf->database, e, info));
+        TRY(database_scrub(shelf->database, info));
+    }
+    return ERR_OK;
 }
 
 err chatstore_delete(struct chatstore *s, const char *owner, const char *id, struct errinfo *info)
 {
-    err e = ERR_NOTFOUND;
-    for (size_t i = 0; i < CHATSTORE_SHELVES && e == ERR_NOTFOUND; i++) {
-        struct chatrecord_shelf *shelf = &s->shelves[i];
-        int64_t number = 0;
-        TRY(database_begin(shelf->database, info));
-        e = chatrecord_number(shelf, owner, id, &number, info);
-        e = e == ERR_OK ? chatstore_drop(shelf, number, info) : e;
-        e = database_end(shelf->database, e, info);
-        if (e == ERR_OK) {
-            return database_scrub(shelf->database, info);
-        }
-    }
-    return e;
+    err e = chatstore_delete_from(&s->shelves[CHATSTORE_DISK], owner, id, info);
+    return e == ERR_NOTFOUND ? chatstore_delete_from(&s->shelves[CHATSTORE_MEMORY], owner, id, info) : e;
 }
 
 /* Which chats go: all of an owner, or (NULL) those that a rule says; `days` 0: only their own rules. */
@@ -352,13 +357,14 @@ static err chatstore_query_going(struct database *d, const struct chatstore_goin
         "iiii", g->now, CHATSTORE_DAY, g->days, (int64_t)CHATSTORE_BATCH);
 }
 
-/* Some of them, inside a transaction. */
+/* Some of them, inside a transaction: *n are gone, *more may be left. */
 static err chatstore_drop_some(struct chatrecord_shelf *shelf, const struct chatstore_going *g, size_t *n,
-                               struct errinfo *info)
+                               bool *more, struct errinfo *info)
 {
     int64_t numbers[CHATSTORE_BATCH];
+    size_t found = 0, room = DATABASE_DELETED;
     sqlite3_stmt *st;
-    bool row = true;
+    bool row = true, whole = true;
     *n = 0;
     TRY(chatstore_query_going(shelf->database, g, &st, info));
     while (true) {
@@ -366,11 +372,13 @@ static err chatstore_drop_some(struct chatrecord_shelf *shelf, const struct chat
         if (!row) {
             break;
         }
-        numbers[(*n)++] = sqlite3_column_int64(st, 0);
+        numbers[found++] = sqlite3_column_int64(st, 0);
     }
-    for (size_t i = 0; i < *n; i++) {
-        TRY(chatstore_drop(shelf, numbers[i], info));
+    for (size_t i = 0; i < found && room > 0; i++) {
+        TRY(chatstore_drop(shelf, numbers[i], &room, &whole, info));
+        *n += whole;
     }
+    *more = found == CHATSTORE_BATCH || *n < found;
     return ERR_OK;
 }
 
@@ -378,13 +386,14 @@ static err chatstore_drop_some(struct chatrecord_shelf *shelf, const struct chat
 static err chatstore_drop_all(struct chatrecord_shelf *shelf, const struct chatstore_going *g, size_t *total,
                               struct errinfo *info)
 {
-    size_t n = CHATSTORE_BATCH, before = *total;
-    while (n == CHATSTORE_BATCH) {
-        TRY(database_begin(shelf->database, info));
-        TRY(database_end(shelf->database, chatstore_drop_some(shelf, g, &n, info), info));
+    for (bool more = true; more;) {
+        size_t n;
+        TRY(database_begin_delete(shelf->database, info));
+        TRY(database_end(shelf->database, chatstore_drop_some(shelf, g, &n, &more, info), info));
+        TRY(database_scrub(shelf->database, info));
         *total += n;
     }
-    return *total > before ? database_scrub(shelf->database, info) : ERR_OK;
+    return ERR_OK;
 }
 
 err chatstore_delete_all(struct chatstore *s, const char *owner, struct errinfo *info)

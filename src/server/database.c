@@ -26,6 +26,8 @@ struct database {
     char *path; /* of the file; "memory" when there is none: for messages */
     struct database *reader; /* NULL: none of its own */
     bool reads;              /* it is one */
+    int spare;               /* the file of the spare room; -1: none */
+    bool spent;              /* it was given up */
     pthread_mutex_t lock;
     pthread_cond_t next;
     uint64_t turn, turns; /* whose it is, and how many were given out: a mutex alone lets one pass all others */
@@ -199,6 +201,31 @@ static err database_make_file(const char *path, struct errinfo *info)
     return ERR_OK;
 }
 
+/* The spare room, as far as the disk has it: where it is full already, the next scrub tries again. */
+static void database_keep_spare(struct database *d)
+{
+    if (d->spare >= 0 && d->spent) {
+        d->spent = posix_fallocate(d->spare, 0, DATABASE_SPARE) != 0;
+    }
+    if (d->spare >= 0 && d->spent) {
+        (void)!ftruncate(d->spare, 0); /* a part of it would only be in others' way */
+    }
+}
+
+static err database_open_spare(struct database *d, struct errinfo *info)
+{
+    struct strbuf path = {0};
+    if (strbuf_printf(&path, "%s-spare", d->path) != ERR_OK) {
+        strbuf_deinit(&path);
+        return database_nomem(info);
+    }
+    d->spare = open(path.data, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    d->spent = true;
+    database_keep_spare(d);
+    strbuf_deinit(&path);
+    return ERR_OK;
+}
+
 /* The keys of `folder`: made with the first database, never beside one that others sealed. */
 static err database_open_vault(struct database *d, const char *folder, const char *passphrase,
                                struct errinfo *info)
@@ -307,6 +334,7 @@ static err database_init(const char *path, struct database **out, struct errinfo
     if (!d) {
         return database_nomem(info);
     }
+    d->spare = -1;
     pthread_mutex_init(&d->lock, NULL);
     pthread_cond_init(&d->next, NULL);
     d->path = mem_dup(path, strlen(path));
@@ -359,6 +387,7 @@ err database_open(const char *folder, const char *passphrase, struct database **
     e = e == ERR_OK ? database_make_file(d->path, info) : e;
     e = e == ERR_OK ? database_start(d, d->path, info) : e;
     e = e == ERR_OK ? database_open_reader(d, info) : e;
+    e = e == ERR_OK ? database_open_spare(d, info) : e;
     return database_finish(d, e, out);
 }
 
@@ -382,6 +411,9 @@ void database_close(struct database *d)
     }
     sqlite3_close(d->handle);
     vault_close(d->vault);
+    if (d->spare >= 0) {
+        close(d->spare);
+    }
     pthread_cond_destroy(&d->next);
     pthread_mutex_destroy(&d->lock);
     mem_free(d->path);
@@ -433,6 +465,13 @@ err database_begin(struct database *d, struct errinfo *info)
     return e;
 }
 
+err database_begin_delete(struct database *d, struct errinfo *info)
+{
+    TRY(database_begin(d, info));
+    d->spent = d->spent || (d->spare >= 0 && ftruncate(d->spare, 0) == 0);
+    return ERR_OK;
+}
+
 err database_end(struct database *d, err e, struct errinfo *info)
 {
     for (size_t i = 0; i < d->n_statements; i++) {
@@ -445,6 +484,9 @@ err database_end(struct database *d, err e, struct errinfo *info)
     if (!sqlite3_get_autocommit(d->handle)) {
         sqlite3_exec(d->handle, "ROLLBACK", NULL, NULL, NULL);
     }
+    if (e != ERR_OK) {
+        database_keep_spare(d);
+    }
     database_leave(d);
     return e;
 }
@@ -454,6 +496,7 @@ err database_scrub(struct database *d, struct errinfo *info)
     database_enter(d);
     int rc = sqlite3_wal_checkpoint_v2(d->handle, "main", SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
     err e = rc == SQLITE_OK || (rc & 0xff) == SQLITE_BUSY ? ERR_OK : database_error(d, rc, info);
+    database_keep_spare(d);
     database_leave(d);
     return e;
 }

@@ -4,6 +4,7 @@
  *     ${XDG_DATA_HOME:-~/.local/share}/fathom/store/      mode 0700
  *         fathom.key     the master key; who copies the chats without it copies noise
  *         fathom.db      the database, with fathom.db-wal and -shm beside it while it is open; all mode 0600
+ *         fathom.db-spare  nothing: room on the disk that deleting may use when there is no other
  *
  * A commit is on the disk before it returns (WAL, synchronous=FULL). Nothing goes to temporary files. Two
  * programs may have it open at once: one waits for the other's commit.
@@ -22,7 +23,11 @@
 #include "base/err.h"
 #include "server/vault.h"
 
-enum { DATABASE_SCHEMA = 1 /* the version this program writes */ };
+enum {
+    DATABASE_SCHEMA = 1, /* the version this program writes */
+    DATABASE_SPARE = 8 << 20,
+    DATABASE_DELETED = 1 << 20,
+};
 
 struct database;
 
@@ -59,6 +64,10 @@ ERR_MUST_USE err database_check(struct database *d, struct errinfo *info);
 
 /* Waits for its turn, then begins. On an error there is nothing to end. */
 ERR_MUST_USE err database_begin(struct database *d, struct errinfo *info);
+/* The same, for what a full disk must not keep anybody from: deleting, revoking. Its log may fill the spare
+ * room, which database_scrub takes back. What is deleted is overwritten, so the log holds all of it: no more
+ * than DATABASE_DELETED bytes belong in one transaction, or a single row that is larger. */
+ERR_MUST_USE err database_begin_delete(struct database *d, struct errinfo *info);
 /* Commits when `e` is ERR_OK, else undoes everything and returns e (info stays as it is). */
 ERR_MUST_USE err database_end(struct database *d, err e, struct errinfo *info);
 /* Outside of any transaction, after deleting: nothing of what is gone stays in the log beside the file. While

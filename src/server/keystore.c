@@ -328,13 +328,14 @@ err keystore_patch(struct keystore *s, const char *id, const json_t *fields, str
 err keystore_revoke(struct keystore *s, const char *id, int64_t now, struct errinfo *info)
 {
     struct keystore_key k;
-    TRY(database_begin(s->database, info));
+    TRY(database_begin_delete(s->database, info));
     err e = keystore_find(s, s->database, id, &k, info);
     e = e == ERR_OK
             ? database_run(s->database, info,
                            "UPDATE api_key SET revoked = coalesce(revoked, ?2) WHERE id = ?1", "ti", id, now)
             : e;
-    return database_end(s->database, e, info);
+    TRY(database_end(s->database, e, info));
+    return database_scrub(s->database, info);
 }
 
 err keystore_renew(struct keystore *s, const char *id, int64_t now, struct keystore_key *key,

@@ -6,8 +6,12 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 #include "server/chatexport.h"
 #include "server/chatimport.h"
@@ -183,6 +187,87 @@ static void a_full_disk_loses_nothing(void **state)
     free(other);
 }
 
+static void fill_disk(const char *path)
+{
+    static const char zeros[4096];
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    while (write(fd, zeros, sizeof zeros) > 0) {}
+    close(fd);
+}
+
+static off_t spare_room(struct storefixture *on)
+{
+    struct stat st;
+    assert_int_equal(stat(tempdir_file(&on->dir, "fathom.db-spare"), &st), 0);
+    return (off_t)st.st_blocks * 512;
+}
+
+/* What people want to be rid of goes, however large it is, and the room that this took is kept for the next time. */
+static void a_full_disk_keeps_nobody_from_deleting(void **state)
+{
+    (void)state;
+    enum { LARGE = 1 << 20, MESSAGES = 12, SMALL = 20 }; /* more than the spare room */
+    static char text[LARGE + 1];
+    struct storefixture on = {.durable = true};
+    tempdir_make(&on.dir);
+    if (unshare(CLONE_NEWNS) != 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+        mount("none", on.dir.path, "tmpfs", 0, "size=48m,mode=0700") != 0) {
+        tempdir_remove_all(on.dir.path);
+        print_message("no small disk can be made here\n");
+        skip();
+    }
+    storefixture_open(&on);
+    assert_true(spare_room(&on) >= DATABASE_SPARE);
+    memset(text, 'x', LARGE);
+    char *large = storefixture_chat(&on, "local", "{'title':'large'}", 1), *parent = NULL, *small[SMALL];
+    for (int i = 0; i < MESSAGES; i++) {
+        char *next = storefixture_talk(&on, "local", large, parent, "more", text, 2);
+        free(parent);
+        parent = next;
+    }
+    struct keystore *keys = NULL;
+    struct keystore_key key;
+    char secret[KEYSTORE_SECRET + 1];
+    json_t *named = storefixture_json("{'name':'n'}");
+    assert_int_equal(keystore_open(on.database, &keys, &info), ERR_OK);
+    assert_int_equal(keystore_create(keys, named, 1, &key, secret, &info), ERR_OK);
+    for (int i = 0; i < SMALL; i++) {
+        small[i] = storefixture_chat(&on, "local", "{'title':'small'}", 1);
+        text[LARGE / 8] = '\0';
+        free(storefixture_talk(&on, "local", small[i], NULL, "more", text, 2));
+    }
+    assert_int_equal(database_scrub(on.database, &info), ERR_OK); /* no room in the log either */
+    fill_disk(tempdir_file(&on.dir, "filler"));
+    json_t *chat = NULL;
+    assert_int_equal(chatstore_create(on.chats, "local", fields, 1, &chat, &info), ERR_IO);
+    assert_non_null(strstr(info.message, "full"));
+    assert_int_equal(keystore_revoke(keys, key.id, 2, &info), ERR_OK);
+    assert_int_equal(keystore_check(keys, secret, 3, &key, &info), ERR_NOTFOUND);
+    const char *const go[] = {small[0], large, small[1]};
+    for (size_t i = 0; i < 3; i++) {
+        if (chatstore_delete(on.chats, "local", go[i], &info) != ERR_OK) {
+            fail_msg("chat %zu: %s", i, info.message);
+        }
+        assert_true(spare_room(&on) >= DATABASE_SPARE);
+    }
+    assert_int_equal(chatstore_delete(on.chats, "local", large, &info), ERR_NOTFOUND);
+    assert_int_equal(chatstore_delete_all(on.chats, "local", &info), ERR_OK);
+    assert_true(spare_room(&on) >= DATABASE_SPARE);
+    assert_int_equal(chatstore_delete(on.chats, "local", small[SMALL - 1], &info), ERR_NOTFOUND);
+    assert_int_equal(database_check(on.database, &on.info), ERR_OK);
+    keystore_close(keys);
+    json_decref(named);
+    storefixture_close(&on);
+    assert_int_equal(umount2(on.dir.path, MNT_DETACH), 0);
+    tempdir_remove_all(on.dir.path);
+    for (int i = 0; i < SMALL; i++) {
+        free(small[i]);
+    }
+    free(parent);
+    free(large);
+}
+
 static void no_room_at_the_first_start_is_told(void **state)
 {
     (void)state;
@@ -216,6 +301,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_allocation_may_fail),
         cmocka_unit_test(a_full_disk_loses_nothing),
+        cmocka_unit_test(a_full_disk_keeps_nobody_from_deleting),
         cmocka_unit_test(no_room_at_the_first_start_is_told),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -96,8 +96,8 @@ static void everything_is_for_its_owner_alone(void **state)
     mode_t before = umask(0);
     struct database *d = open_it();
     assert_int_equal(mode("."), 0700);
-    static const char *const files[] = {"fathom.key", "fathom.db", "fathom.db-wal", "fathom.db-shm"};
-    for (size_t i = 0; i < 4; i++) {
+    static const char *const files[] = {"fathom.key", "fathom.db", "fathom.db-wal", "fathom.db-shm", "fathom.db-spare"};
+    for (size_t i = 0; i < 5; i++) {
         assert_int_equal(mode(files[i]), 0600);
     }
     database_close(d);
