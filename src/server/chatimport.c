@@ -8,6 +8,7 @@
 #include "base/progress.h"
 #include "server/chatfields.h"
 #include "server/chatsearch.h"
+#include "server/chatsettings.h"
 #include "server/chatstore_data.h"
 #include "server/foreignchats.h"
 
@@ -86,8 +87,18 @@ static bool chatimport_sort(struct chatimport_order *o)
 
 /* ---- One chat. ---- */
 
+/* Of settings those that a turn takes. What is no object is for chatfields_apply to refuse. */
+static err chatimport_settings(json_t *fields, size_t *left_out, struct errinfo *info)
+{
+    const json_t *settings = json_object_get(fields, "settings");
+    json_t *taken = json_is_object(settings) ? chatsettings_taken(settings, left_out) : NULL;
+    return !json_is_object(settings) || json_object_set_new(fields, "settings", taken) == 0
+               ? ERR_OK
+               : chatrecord_nomem(info);
+}
+
 /* The fields that a person may set, and none of the others. */
-static err chatimport_fields(const json_t *chat, struct chatrecord *r, struct errinfo *info)
+static err chatimport_fields(const json_t *chat, struct chatrecord *r, size_t *left_out, struct errinfo *info)
 {
     static const char *const names[] = {"title", "folder", "pinned", "system", "settings", "forget_after_days"};
     json_t *fields = json_object();
@@ -98,6 +109,7 @@ static err chatimport_fields(const json_t *chat, struct chatrecord *r, struct er
             e = chatrecord_nomem(info);
         }
     }
+    e = e == ERR_OK ? chatimport_settings(fields, left_out, info) : e;
     e = e == ERR_OK ? chatfields_apply(r, fields, false, info) : e;
     json_decref(fields);
     return e;
@@ -194,7 +206,8 @@ static void chatimport_leaf(struct chatrecord *r, const json_t *chat, const json
 }
 
 static err chatimport_tree(struct chatrecord_shelf *shelf, const char *owner, const json_t *from,
-                           struct chatimport_order *o, int64_t now, int64_t *number, struct errinfo *info)
+                           struct chatimport_order *o, int64_t now, int64_t *number, size_t *left_out,
+                           struct errinfo *info)
 {
     const json_t *chat = json_object_get(from, "chat"), *messages = json_object_get(from, "messages");
     struct chatrecord r = {0};
@@ -205,7 +218,7 @@ static err chatimport_tree(struct chatrecord_shelf *shelf, const char *owner, co
     char(*ids)[VAULT_ID + 1] = mem_calloc(o->n + 1, sizeof *ids);
     err e =
         ids ? chatrecord_new(shelf, chatimport_time(chat, "created", now), &r, info) : chatrecord_nomem(info);
-    e = e == ERR_OK ? chatimport_fields(chat, &r, info) : e;
+    e = e == ERR_OK ? chatimport_fields(chat, &r, left_out, info) : e;
     e = e == ERR_OK ? chatrecord_insert(shelf, owner, &r, info) : e;
     e = e == ERR_OK ? chatsearch_chat(shelf, &r, info) : e;
     e = e == ERR_OK ? chatimport_messages(shelf, &r, messages, o, ids, now, info) : e;
@@ -221,7 +234,7 @@ static err chatimport_tree(struct chatrecord_shelf *shelf, const char *owner, co
 }
 
 static err chatimport_one(struct chatrecord_shelf *shelf, const char *owner, const json_t *from, int64_t now,
-                          int64_t *number, struct errinfo *info)
+                          int64_t *number, size_t *left_out, struct errinfo *info)
 {
     const json_t *messages = json_object_get(from, "messages");
     struct chatimport_order o = {0};
@@ -232,7 +245,7 @@ static err chatimport_one(struct chatrecord_shelf *shelf, const char *owner, con
         return err_set(info, ERR_ARGUMENT, "more than 50000 messages");
     }
     TRY(chatimport_order_new(json_array_size(messages), &o, info));
-    err e = chatimport_tree(shelf, owner, from, &o, now, number, info);
+    err e = chatimport_tree(shelf, owner, from, &o, now, number, left_out, info);
     mem_free(o.parent);
     return e;
 }
@@ -262,19 +275,20 @@ static err chatimport_chats(const json_t *document, json_t **chats, struct errin
 
 /* A portion of them, in one step. */
 static err chatimport_some(struct chatrecord_shelf *shelf, const char *owner, const json_t *chats, int64_t now,
-                           int64_t *numbers, size_t *done, struct errinfo *info)
+                           int64_t *numbers, struct chatimport_count *done, struct errinfo *info)
 {
-    size_t at = *done;
+    size_t at = done->chats;
     TRY(database_begin(shelf->database, info));
     double until = progress_clock() + CHATIMPORT_PORTION_S;
     err e = ERR_OK;
-    while (e == ERR_OK && at < json_array_size(chats) && (at == *done || progress_clock() < until)) {
-        e = chatimport_one(shelf, owner, json_array_get(chats, at), now, &numbers[at], info);
+    while (e == ERR_OK && at < json_array_size(chats) && (at == done->chats || progress_clock() < until)) {
+        e = chatimport_one(shelf, owner, json_array_get(chats, at), now, &numbers[at], &done->settings_left_out,
+                           info);
         at++;
         e = e == ERR_ARGUMENT ? err_prefix(info, e, "chat %zu of the file: ", at) : e;
     }
     TRY(database_end(shelf->database, e, info));
-    *done = at;
+    done->chats = at;
     return ERR_OK;
 }
 
@@ -304,35 +318,35 @@ static void chatimport_undo(struct chatrecord_shelf *shelf, const int64_t *numbe
 }
 
 static err chatimport_all(struct chatrecord_shelf *shelf, const char *owner, const json_t *chats, int64_t now,
-                          struct errinfo *info)
+                          struct chatimport_count *done, struct errinfo *info)
 {
-    size_t count = json_array_size(chats), done = 0;
+    size_t count = json_array_size(chats);
     if (count > CHATIMPORT_CHATS_MAX) {
         return err_set(info, ERR_LIMIT, "the file has %zu chats, at most %d are accepted", count,
                        CHATIMPORT_CHATS_MAX);
     }
     int64_t *numbers = mem_calloc(count + 1, sizeof *numbers);
     err e = numbers ? ERR_OK : chatrecord_nomem(info);
-    while (done < count && e == ERR_OK) {
-        e = chatimport_some(shelf, owner, chats, now, numbers, &done, info);
+    while (done->chats < count && e == ERR_OK) {
+        e = chatimport_some(shelf, owner, chats, now, numbers, done, info);
     }
     if (e != ERR_OK) {
-        chatimport_undo(shelf, numbers, done);
+        chatimport_undo(shelf, numbers, done->chats);
     }
     mem_free(numbers);
     return e;
 }
 
-err chatimport_read(struct chatstore *s, const char *owner, const json_t *document, int64_t now, size_t *n,
-                    struct errinfo *info)
+err chatimport_read(struct chatstore *s, const char *owner, const json_t *document, int64_t now,
+                    struct chatimport_count *out, struct errinfo *info)
 {
+    struct chatimport_count done = {0};
     json_t *chats = NULL;
     TRY(chatimport_chats(document, &chats, info));
-    size_t count = json_array_size(chats);
-    err e = chatimport_all(&s->shelves[CHATSTORE_DISK], owner, chats, now, info);
+    err e = chatimport_all(&s->shelves[CHATSTORE_DISK], owner, chats, now, &done, info);
     json_decref(chats);
     if (e == ERR_OK) {
-        *n = count;
+        *out = done;
     }
     return e;
 }

@@ -7,11 +7,15 @@
 
 enum { CHATIMPORT_CHATS_MAX = 50000, CHATIMPORT_MESSAGES_MAX = 50000 /* of a chat */ };
 
+struct chatimport_count {
+    size_t chats, settings_left_out; /* those that no turn would take */
+};
+
 /* All chats of the document, in portions between which others get their turn. When one of them is wrong, or the
- * disk is full, those that had come in are taken back: all or none, unless the program ends in the middle. *n
+ * disk is full, those that had come in are taken back: all or none, unless the program ends in the middle. *out
  * counts them. ERR_ARGUMENT: none of these formats, or which chat is wrong and why; ERR_LIMIT; others as in
  * chatstore.h. */
 ERR_MUST_USE err chatimport_read(struct chatstore *s, const char *owner, const json_t *document, int64_t now,
-                                 size_t *n, struct errinfo *info);
+                                 struct chatimport_count *out, struct errinfo *info);
 
 #endif

@@ -7,10 +7,10 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "server/chatsettings.h"
 #include "server/chattree.h"
 #include "server/fields.h"
 #include "server/liveanswer.h"
-#include "server/openaifields.h"
 #include "server/service.h"
 
 /* The temperature of another answer where the first was the likeliest, as the terminal's /retry has it. */
@@ -35,20 +35,6 @@ static const struct fields_row pageanswers_rows[] = {
      .max = CHATTREE_ATTACHMENTS_MAX},
     {"settings", .type = FIELDS_OBJECT, .offset = PAGEANSWERS_IN(settings)},
     {"think", .type = FIELDS_WORD, .offset = PAGEANSWERS_IN(think), .words = pageanswers_thinks},
-};
-
-/* The settings of a chat, or of one turn of it; the same names as OpenAI's. */
-static const struct fields_row pageanswers_setting_rows[] = {
-    OPENAIFIELDS_ROW(temperature, .type = FIELDS_NUMBER, .max = 2),
-    OPENAIFIELDS_ROW(top_p, .type = FIELDS_NUMBER, .max = 1),
-    OPENAIFIELDS_ROW(min_p, .type = FIELDS_NUMBER, .max = 1),
-    OPENAIFIELDS_ROW(top_k, .type = FIELDS_INT, .max = 1 << 20),
-    OPENAIFIELDS_ROW(presence_penalty, .type = FIELDS_NUMBER, .min = -2, .max = 2),
-    OPENAIFIELDS_ROW(frequency_penalty, .type = FIELDS_NUMBER, .min = -2, .max = 2),
-    OPENAIFIELDS_ROW(repetition_penalty, .type = FIELDS_NUMBER, .min = 0.01, .max = 10),
-    OPENAIFIELDS_ROW(seed, .type = FIELDS_INT, .min = -0x1p53, .max = 0x1p53),
-    OPENAIFIELDS_ROW(max_tokens, .type = FIELDS_INT, .min = 1, .max = 0x1p40),
-    OPENAIFIELDS_ROW(stop, .type = FIELDS_ANY),
 };
 
 /* ---- A branch as a question. ---- */
@@ -120,18 +106,6 @@ static bool pageanswers_messages(struct question *q, const char *system, const j
     return true;
 }
 
-static bool pageanswers_settings(struct question *q, const json_t *of_chat, const json_t *of_turn,
-                                 struct apierror *e)
-{
-    struct openaifields f = openaifields_default(q);
-    const struct fields rows = FIELDS_OF(pageanswers_setting_rows);
-    if ((of_chat && !fields_read(&rows, of_chat, "settings", &f, NULL, e)) ||
-        (of_turn && !fields_read(&rows, of_turn, "settings", &f, NULL, e))) {
-        return false;
-    }
-    return openaifields_apply(&f, q, e);
-}
-
 static void pageanswers_think(const struct service *s, struct question *q, int think)
 {
     static const enum chat_thinking meant[] = {CHAT_NO_THINKING, CHAT_THINKING, CHAT_THINKING_MAX};
@@ -160,7 +134,7 @@ static struct question *pageanswers_question(struct service *s, const char *owne
             apierror_set(e, 503, "out_of_memory", NULL, "out of memory for the prompt");
         } else if (pageanswers_messages(q, pageanswers_string(record, "system"), branch, extra,
                                         e)) {
-            pageanswers_settings(q, json_object_get(record, "settings"), settings, e);
+            chatsettings_apply(q, json_object_get(record, "settings"), settings, e);
         }
     }
     json_decref(whole);

@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "server/chatexport.h"
 #include "server/chatimport.h"
+#include "server/chatsettings.h"
 #include "server/service.h"
 
 static const char *pagechats_owner(const struct exchange *x)
@@ -46,6 +47,18 @@ static bool pagechats_body(struct service *s, struct exchange *x, json_t **out)
     return e == ERR_OK;
 }
 
+/* Whether what holds settings has such that a turn takes, or none; false: the reply names what is wrong. */
+static bool pagechats_settings(struct service *s, struct exchange *x, const json_t *holder, const char *where)
+{
+    const json_t *settings = json_object_get(holder, "settings");
+    struct apierror error;
+    if (!settings || chatsettings_check(settings, where, &error)) {
+        return true;
+    }
+    service_refuse(s, x, &error, false);
+    return false;
+}
+
 /* ---- Chats. ---- */
 
 static void pagechats_list(struct service *s, struct exchange *x, const struct route_match *m)
@@ -71,11 +84,11 @@ static void pagechats_create(struct service *s, struct exchange *x, const struct
     struct errinfo info = {0};
     json_t *fields = NULL, *out = NULL;
     (void)m;
-    if (pagechats_body(s, x, &fields)) {
+    if (pagechats_body(s, x, &fields) && pagechats_settings(s, x, fields, "settings")) {
         err e = chatstore_create(s->chats, pagechats_owner(x), fields, service_now(), &out, &info);
         pagechats_done(s, x, e, 201, out, &info);
-        json_decref(fields);
     }
+    json_decref(fields);
 }
 
 static void pagechats_get(struct service *s, struct exchange *x, const struct route_match *m)
@@ -90,11 +103,11 @@ static void pagechats_patch(struct service *s, struct exchange *x, const struct 
 {
     struct errinfo info = {0};
     json_t *fields = NULL, *out = NULL;
-    if (pagechats_body(s, x, &fields)) {
+    if (pagechats_body(s, x, &fields) && pagechats_settings(s, x, fields, "settings")) {
         err e = chatstore_patch(s->chats, pagechats_owner(x), m->parts[0], fields, &out, &info);
         pagechats_done(s, x, e, 200, out, &info);
-        json_decref(fields);
     }
+    json_decref(fields);
 }
 
 static void pagechats_delete(struct service *s, struct exchange *x, const struct route_match *m)
@@ -186,13 +199,15 @@ static void pagechats_export_all(struct service *s, struct exchange *x, const st
 static void pagechats_import(struct service *s, struct exchange *x, const struct route_match *m)
 {
     struct errinfo info = {0};
+    struct chatimport_count n = {0};
     json_t *document = NULL;
-    size_t n = 0;
     (void)m;
     if (pagechats_body(s, x, &document)) {
         err e = chatimport_read(s->chats, pagechats_owner(x), document, service_now(), &n, &info);
-        pagechats_done(s, x, e, 201,
-                       e == ERR_OK ? json_pack("{s:I}", "chats", (json_int_t)n) : NULL, &info);
+        json_t *counted = e == ERR_OK ? json_pack("{s:I, s:I}", "chats", (json_int_t)n.chats,
+                                                  "settings_left_out", (json_int_t)n.settings_left_out)
+                                      : NULL;
+        pagechats_done(s, x, e, 201, counted, &info);
         json_decref(document);
     }
 }
@@ -208,18 +223,27 @@ static void pagechats_presets(struct service *s, struct exchange *x, const struc
     pagechats_done(s, x, e, 200, out, &info);
 }
 
-static void pagechats_put_presets(struct service *s, struct exchange *x,
-                                  const struct route_match *m)
+static bool pagechats_presets_settings(struct service *s, struct exchange *x, const json_t *presets)
+{
+    bool good = true;
+    for (size_t i = 0; i < json_array_size(presets) && good; i++) {
+        char where[40];
+        snprintf(where, sizeof where, "presets[%zu].settings", i);
+        good = pagechats_settings(s, x, json_array_get(presets, i), where);
+    }
+    return good;
+}
+
+static void pagechats_put_presets(struct service *s, struct exchange *x, const struct route_match *m)
 {
     struct errinfo info = {0};
     json_t *body = NULL;
     (void)m;
-    if (pagechats_body(s, x, &body)) {
-        err e = chatstore_put_presets(s->chats, pagechats_owner(x),
-                                      json_object_get(body, "presets"), &info);
+    if (pagechats_body(s, x, &body) && pagechats_presets_settings(s, x, json_object_get(body, "presets"))) {
+        err e = chatstore_put_presets(s->chats, pagechats_owner(x), json_object_get(body, "presets"), &info);
         pagechats_done(s, x, e, 204, NULL, &info);
-        json_decref(body);
     }
+    json_decref(body);
 }
 
 #define PAGECHATS_NEED                                                                             \

@@ -33,6 +33,7 @@ static err with_chats(struct chatstore *s)
 {
     json_t *chat = NULL, *both = NULL, *message = NULL, *list = NULL, *all = NULL;
     char *text = NULL;
+    struct chatimport_count counted;
     size_t n = 0;
     err e = chatstore_create(s, "local", fields, 1, &chat, &info);
     const char *id = e == ERR_OK ? json_string_value(json_object_get(chat, "id")) : "";
@@ -44,7 +45,7 @@ static err with_chats(struct chatstore *s)
     e = e == ERR_OK ? chatstore_list(s, "local", &(struct chatstore_query){.search = "general"}, &list, &info) : e;
     e = e == ERR_OK ? chatexport_json(s, "local", NULL, &all, &info) : e;
     e = e == ERR_OK ? chatexport_markdown(s, "local", id, &text, &info) : e;
-    e = e == ERR_OK ? chatimport_read(s, "other", others, 4, &n, &info) : e;
+    e = e == ERR_OK ? chatimport_read(s, "other", others, 4, &counted, &info) : e;
     e = e == ERR_OK ? chatstore_delete(s, "local", id, &info) : e;
     e = e == ERR_OK ? chatowner_change(s, "other", "third", &n, &info) : e;
     e = e == ERR_OK ? chatstore_delete_all(s, "third", &info) : e;

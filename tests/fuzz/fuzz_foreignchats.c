@@ -56,7 +56,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     json_t *document = NULL, *chats = NULL;
     struct chatstore *store = fuzz_store();
-    size_t n = 0;
+    struct chatimport_count n;
     if (json_parse((const char *)data, size, "fuzz", &document, NULL) != ERR_OK) {
         return 0;
     }

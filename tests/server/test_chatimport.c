@@ -38,15 +38,18 @@ static json_t *export_of(const char *owner, const char *id)
     return document;
 }
 
+static size_t left_out; /* settings of the last import */
+
 static size_t import(const char *owner, const char *text)
 {
     json_t *document = storefixture_json(text);
-    size_t n = 0;
+    struct chatimport_count n = {0};
     if (chatimport_read(f.chats, owner, document, 77, &n, &f.info) != ERR_OK) {
         fail_msg("%s: %s", f.info.message, text);
     }
     json_decref(document);
-    return n;
+    left_out = n.settings_left_out;
+    return n.chats;
 }
 
 /* Ids become numbers in the order they are met, so that two exports can be compared. */
@@ -101,9 +104,9 @@ static void what_is_exported_comes_back_the_same(void **state)
     free(storefixture_chat(&f, "local", "{'title':'kept to itself','temporary':true}", 4));
     json_t *all = export_of("local", NULL);
     assert_int_equal(json_array_size(json_object_get(all, "chats")), 2);
-    size_t n = 0;
+    struct chatimport_count n = {0};
     assert_int_equal(chatimport_read(f.chats, "other", all, 99, &n, &f.info), ERR_OK);
-    assert_int_equal(n, 2);
+    assert_int_equal(n.chats, 2);
     json_t *back = export_of("other", NULL);
     char *a = without_ids(all), *b = without_ids(back);
     assert_string_equal(a, b);
@@ -219,6 +222,26 @@ static void chatgpt_is_read(void **state)
     assert_int_equal(import("b", "[]"), 0);
 }
 
+/* Settings that every turn would be refused for are left out, and counted. */
+static void settings_that_no_turn_takes_stay_behind(void **state)
+{
+    (void)state;
+    assert_int_equal(import("a", "{'format':'fathom-chats','version':1,'chats':[{'chat':{'title':'x','settings':{'temperature':9,"
+                                 "'top_p':0.5,'seed':3,'colour':'red','stop':['a','']}},'messages':[]},"
+                                 "{'chat':{'settings':{'top_p':1,'stop':'b','min_p':null}},'messages':[]}]}"), 2);
+    assert_int_equal(left_out, 3);
+    json_t *all = export_of("a", NULL), *first = storefixture_json("{'top_p':0.5,'seed':3}");
+    json_t *second = storefixture_json("{'top_p':1,'stop':'b','min_p':null}");
+    for (size_t i = 0; i < 2; i++) {
+        const json_t *chat = json_object_get(json_array_get(json_object_get(all, "chats"), i), "chat");
+        const json_t *settings = json_object_get(chat, "settings");
+        assert_true(json_equal(settings, json_string_length(json_object_get(chat, "title")) ? first : second));
+    }
+    json_decref(second);
+    json_decref(first);
+    json_decref(all);
+}
+
 static void what_is_wrong_is_refused_whole(void **state)
 {
     (void)state;
@@ -238,7 +261,7 @@ static void what_is_wrong_is_refused_whole(void **state)
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         json_t *document = storefixture_json(bad[i].text);
-        size_t n = 0;
+        struct chatimport_count n = {0};
         assert_int_equal(chatimport_read(f.chats, "local", document, 1, &n, &f.info), ERR_ARGUMENT);
         if (!strstr(f.info.message, bad[i].says)) {
             fail_msg("%s: %s", bad[i].text, f.info.message);
@@ -280,7 +303,7 @@ static void a_long_import_comes_in_portions_or_not_at_all(void **state)
         json_array_append_new(chats, storefixture_json("{'chat':{'title':'t'},'messages':[{'id':'a','role':'user',"
                                                        "'content':'the quick brown fox'}]}"));
     }
-    size_t n = 0;
+    struct chatimport_count n = {0};
     assert_int_equal(pthread_create(&p.thread, NULL, pass_by, &p), 0);
     double since = progress_clock();
     err e = chatimport_read(f.chats, "local", document, 1, &n, &f.info);
@@ -288,7 +311,7 @@ static void a_long_import_comes_in_portions_or_not_at_all(void **state)
     p.stop = true;
     pthread_join(p.thread, NULL);
     assert_int_equal(e, ERR_OK);
-    assert_int_equal(n, CHATS);
+    assert_int_equal(n.chats, CHATS);
     assert_true(p.passed >= (size_t)(took / 0.2)); /* portions are a tenth of that; the machine may be busy */
     assert_int_equal(chatstore_delete_all(f.chats, "local", &f.info), ERR_OK);
     json_array_append_new(chats, json_integer(5));
@@ -343,7 +366,7 @@ static void ten_thousand_chats_are_searched_in_no_time(void **state)
         json_array_append_new(chats, json_pack("{s:{s:s}, s:o}", "chat", "title", words[i % 10], "messages", messages));
     }
     json_t *document = json_pack("{s:s, s:o}", "format", "fathom-chats", "chats", chats);
-    size_t n = 0;
+    struct chatimport_count n = {0};
     assert_int_equal(chatimport_read(f.chats, "local", document, 1, &n, &f.info), ERR_OK);
     json_decref(document);
     static const char *const asked[] = {"number77", "的", "量子", "the", "t", "th", "history apple", "zebra 天气", "number9", "nothing"};
@@ -368,7 +391,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(what_is_exported_comes_back_the_same), TEST(markdown_is_the_branch_that_is_shown), TEST(llama_cpp_is_read),
-        TEST(open_webui_is_read), TEST(chatgpt_is_read), TEST(what_is_wrong_is_refused_whole),
+        TEST(open_webui_is_read), TEST(chatgpt_is_read), TEST(settings_that_no_turn_takes_stay_behind), TEST(what_is_wrong_is_refused_whole),
         TEST(a_long_import_comes_in_portions_or_not_at_all), TEST(odd_fields_are_passed_over),
         TEST(ten_thousand_chats_are_searched_in_no_time),
     };

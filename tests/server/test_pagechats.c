@@ -89,7 +89,7 @@ static void test_there_and_back(void **state)
     json_t *d = servicefixture_parse(text, strlen(text));
     struct rawclient_reply r = servicefixture_raw(&f, "POST", "/api/import", "", text);
     assert_int_equal(r.status, 201);
-    assert_string_equal(r.body, "{\"chats\":1}");
+    assert_string_equal(r.body, "{\"chats\":1,\"settings_left_out\":0}");
     rawclient_free(&r);
     json_t *back = pagefixture_ask(&f, "", 200, "GET", "/api/export", "");
     static const char *const same[] = {"title", "system", "settings", "pinned", "folder"};
@@ -130,6 +130,53 @@ static void test_presets(void **state)
     pagefixture_do(&f, "", 400, "PUT", "/api/presets", "{'presets':[{'name':'c'}]}");
     pagefixture_do(&f, "", 400, "PUT", "/api/presets", "{}");
     pagefixture_do(&f, "", 204, "PUT", "/api/presets", "{'presets':[]}");
+}
+
+static const char *param(const struct rawclient_reply *r, char out[80])
+{
+    json_t *d = servicefixture_parse(r->body, r->len);
+    snprintf(out, 80, "%s", servicefixture_text(d, "error.param"));
+    json_decref(d);
+    return out;
+}
+
+/* What a turn would be refused for is refused when it is to be stored, with the same words. */
+static void test_settings_are_looked_at_when_they_are_stored(void **state)
+{
+    static const struct {
+        const char *settings, *wrong;
+        int status;
+    } rows[] = {
+        {"{\"temperature\":9}", "temperature", 422}, {"{\"top_p\":-0.1}", "top_p", 422}, {"{\"min_p\":\"a\"}", "min_p", 400},
+        {"{\"max_tokens\":0}", "max_tokens", 422}, {"{\"colour\":1}", "colour", 400}, {"{\"stop\":[\"a\",\"\"]}", "stop[1]", 400},
+        {"{\"seed\":1e300}", "seed", 400}, {"5", "", 400}};
+    char path[200], at[80], expected[80], body[200], *id = pagefixture_chat(&f, "", "{'settings':{'temperature':1}}");
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const struct {
+            const char *method, *path, *body, *where;
+        } asks[] = {
+            {"POST", pagefixture_path(path, "chats", id, "/messages"), "{\"content\":\"a\",\"settings\":%s}", "settings"},
+            {"POST", "/api/chats", "{\"settings\":%s}", "settings"},
+            {"PUT", "/api/presets", "{\"presets\":[{\"name\":\"b\",\"system\":\"\",\"settings\":{}},"
+             "{\"name\":\"c\",\"system\":\"\",\"settings\":%s}]}", "presets[1].settings"}};
+        for (size_t k = 0; k < 3; k++) {
+            snprintf(body, sizeof body, asks[k].body, rows[i].settings);
+            struct rawclient_reply r = servicefixture_raw(&f, asks[k].method, asks[k].path, "", body);
+            snprintf(expected, sizeof expected, "%s%s%s", asks[k].where, *rows[i].wrong ? "." : "", rows[i].wrong);
+            assert_int_equal(r.status, rows[i].status);
+            assert_string_equal(param(&r, at), expected);
+            rawclient_free(&r);
+        }
+        snprintf(body, sizeof body, "{\"title\":\"other\",\"settings\":%s}", rows[i].settings);
+        pagefixture_do(&f, "", rows[i].status, "PATCH", pagefixture_path(path, "chats", id, ""), body);
+    }
+    json_t *d = pagefixture_ask(&f, "", 200, "GET", pagefixture_path(path, "chats", id, ""), "");
+    servicefixture_says(d, "chat.title", ""); /* nothing of it was stored */
+    assert_int_equal(json_integer_value(servicefixture_at(d, "chat.settings.temperature")), 1);
+    json_decref(d);
+    assert_int_equal(listed(""), 1);
+    free(id);
 }
 
 /* Bodies that wait for their ends: together they may not be over the cap; what was taken up is given back. */
@@ -191,6 +238,7 @@ int main(void)
         cmocka_unit_test_teardown(test_a_life, forget_all),
         cmocka_unit_test_teardown(test_there_and_back, forget_all),
         cmocka_unit_test(test_presets),
+        cmocka_unit_test_teardown(test_settings_are_looked_at_when_they_are_stored, forget_all),
         cmocka_unit_test_teardown(test_all_bodies_together, forget_all),
     };
     return cmocka_run_group_tests(tests, open_service, close_service);

@@ -28,8 +28,9 @@ function toggle(label, name, changed = () => {}) {
 
 async function importFile(page, file) {
     try {
-        const { chats } = await api.importChats(file);
-        page.toasts.show(t("imported", { n: formatNumber(chats) }));
+        const { chats, settings_left_out: left } = await api.importChats(file);
+        page.toasts.show(t("imported", { n: formatNumber(chats) })
+            + (left > 0 ? ` ${t("settings_left_out", { n: formatNumber(left) })}` : ""));
     } catch (error) {
         page.toasts.show(t("import_failed", { error: error.message }));
     }

@@ -35,7 +35,7 @@ export class SamplingForm {
         this.numbers.forEach(({ name, field }) => {
             field.value = settings[name] ?? "";
         });
-        this.stop.value = (settings.stop ?? []).join("\n");
+        this.stop.value = [settings.stop ?? []].flat().join("\n");
     }
 
     get settings() {

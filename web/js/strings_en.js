@@ -205,6 +205,7 @@ export const english = {
     export_all: "Export all",
     import: "Import",
     imported: "Imported chats: {n}",
+    settings_left_out: "(settings left out, as no answer can be made with them: {n})",
     import_failed: "The file could not be imported: {error}",
     delete_all: "Delete all chats",
     delete_all_words: "Every chat of yours on this server will be deleted. This cannot be undone.",

@@ -204,6 +204,7 @@ export const chinese = {
     export_all: "全部导出",
     import: "导入",
     imported: "已导入对话：{n}",
+    settings_left_out: "（有 {n} 项设置无法用于回答，未导入）",
     import_failed: "无法导入此文件：{error}",
     delete_all: "删除全部对话",
     delete_all_words: "您在此服务器上的所有对话都将被删除，且无法撤销。",
