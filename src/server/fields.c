@@ -197,8 +197,11 @@ bool fields_read(const struct fields *f, const json_t *object, const char *where
     json_object_foreach((json_t *)object, name, value)
     {
         const struct fields_row *r = fields_find(f, name);
+        if (json_is_null(value)) {
+            continue;
+        }
         fields_path(path, where, name);
-        if (r && !json_is_null(value) && !fields_value(r, path, value, into, e)) {
+        if (r && !fields_value(r, path, value, into, e)) {
             return false;
         }
         if ((!r || r->type == FIELDS_IGNORED) && !fields_ignore(path, unknown, e)) {

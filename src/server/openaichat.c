@@ -8,12 +8,14 @@
 #include "base/mem.h"
 #include "server/openaifields.h"
 #include "server/otherfields.h"
+#include "server/thinkfields.h"
 
 struct openaichat_request {
     struct openaifields fields; /* first: its rows' offsets begin here */
-    const json_t *messages, *tools, *tool_choice, *thinking;
-    const char *effort;
+    struct thinkfields think;
+    const json_t *messages, *tools, *tool_choice;
     int64_t top_logprobs;
+    int verbosity;
     bool logprobs, parallel;
 };
 
@@ -26,8 +28,8 @@ static const struct fields_row openaichat_rows[] = {
     {"tools", .type = FIELDS_ARRAY, .offset = OPENAICHAT_AT(tools), .max = QUESTION_TOOLS_MAX},
     {"tool_choice", .type = FIELDS_ANY, .offset = OPENAICHAT_AT(tool_choice)},
     {"parallel_tool_calls", .type = FIELDS_BOOL, .offset = OPENAICHAT_AT(parallel)},
-    {"thinking", .type = FIELDS_OBJECT, .offset = OPENAICHAT_AT(thinking)},
-    {"reasoning_effort", .type = FIELDS_STRING, .offset = OPENAICHAT_AT(effort), .max = 32},
+    THINKFIELDS_ROWS(OPENAICHAT_AT(think)),
+    {"verbosity", .type = FIELDS_WORD, .offset = OPENAICHAT_AT(verbosity), .words = question_verbosities},
     {"logprobs", .type = FIELDS_BOOL, .offset = OPENAICHAT_AT(logprobs)},
     {"top_logprobs", .type = FIELDS_INT, .offset = OPENAICHAT_AT(top_logprobs),
      .max = FATHOM_TOP_LOGPROBS_MAX},
@@ -146,7 +148,8 @@ static bool openaichat_calls(struct question *q, const json_t *calls, const char
     }
     for (size_t i = 0; i < n; i++) {
         char path[FIELDS_PATH];
-        if (!openaichat_call(json_array_get(calls, i), fields_item(path, where, i), &list[i], e)) {
+        if (!openaichat_call(json_array_get(calls, i), fields_item(path, where, i), &list[i], e) ||
+            !question_call(q, list[i].id, e)) {
             return false;
         }
     }
@@ -200,7 +203,7 @@ static bool openaichat_message(struct question *q, const json_t *value, size_t i
                             path);
     }
     if (out->role == CHAT_TOOL &&
-        !question_called(q->messages, i, out->call_id, fields_path(path, where, "tool_call_id"), e)) {
+        !question_called(q, out->call_id, fields_path(path, where, "tool_call_id"), e)) {
         return false;
     }
     if (m.prefix && (!beta || !last || out->role != CHAT_ASSISTANT)) {
@@ -351,59 +354,7 @@ static bool openaichat_choice(struct question *q, const json_t *choice, struct a
     return openaichat_choose(q, choice, named, "{\"type\":\"function\",\"function\":{\"name\":…}}", e);
 }
 
-/* ---- Thinking. ---- */
-
-bool openaichat_effort(struct question *q, const char *word, const char *path, struct apierror *e)
-{
-    static const struct {
-        const char *word;
-        enum chat_thinking think;
-    } efforts[] = {{"none", CHAT_NO_THINKING}, {"minimal", CHAT_THINKING_LOW},
-                   {"low", CHAT_THINKING_LOW}, {"medium", CHAT_THINKING},
-                   {"high", CHAT_THINKING},    {"xhigh", CHAT_THINKING},
-                   {"max", CHAT_THINKING_MAX}, {"ultra", CHAT_THINKING_MAX}};
-    for (size_t i = 0; i < sizeof efforts / sizeof *efforts; i++) {
-        if (strcmp(word, efforts[i].word) == 0) {
-            return question_think(q, efforts[i].think, path, e);
-        }
-    }
-    return apierror_set(
-        e, 422, "invalid_value", path,
-        "%s is \"%.40s\"; expected none, minimal, low, medium, high, xhigh, max or ultra", path,
-        word);
-}
-
-static bool openaichat_thinking(struct question *q, const struct openaichat_request *r,
-                                struct apierror *e)
-{
-    if (r->effort && !openaichat_effort(q, r->effort, "reasoning_effort", e)) {
-        return false;
-    }
-    if (!r->thinking) {
-        return true;
-    }
-    struct openaichat_think {
-        const json_t *type; /* looked at below */
-        int64_t budget;
-    } t = {0};
-    static const struct fields_row rows[] = {
-        {"type", .type = FIELDS_ANY, .offset = offsetof(struct openaichat_think, type)},
-        {"budget_tokens", .type = FIELDS_INT, .offset = offsetof(struct openaichat_think, budget), .min = 1,
-         .max = 0x1p40},
-    };
-    if (!fields_read(&FIELDS_OF(rows), r->thinking, "thinking", &t, &q->unknown, e)) {
-        return false;
-    }
-    q->think_tokens = (size_t)t.budget;
-    const char *type = json_string_value(t.type);
-    if (!type || (strcmp(type, "enabled") != 0 && strcmp(type, "disabled") != 0)) {
-        return apierror_set(e, 422, "invalid_value", "thinking.type",
-                            "thinking.type is \"%.40s\"; expected enabled or disabled",
-                            type ? type : "");
-    }
-    enum chat_thinking on = q->think == CHAT_NO_THINKING ? CHAT_THINKING : q->think;
-    return question_think(q, type[0] == 'd' ? CHAT_NO_THINKING : on, "thinking", e);
-}
+/* ---- The request. ---- */
 
 bool openaichat_read(struct question *q, bool beta, struct apierror *e)
 {
@@ -412,7 +363,7 @@ bool openaichat_read(struct question *q, bool beta, struct apierror *e)
         !openaifields_apply(&r.fields, q, e) || !openaichat_messages(q, r.messages, beta, e) ||
         (r.tools && !openaichat_tools(q, r.tools, e)) ||
         (r.tool_choice && !openaichat_choice(q, r.tool_choice, e)) ||
-        !openaichat_thinking(q, &r, e)) {
+        !thinkfields_apply(&r.think, q, e) || !question_verbosity(q, r.verbosity, "verbosity", e)) {
         return false;
     }
     if (r.top_logprobs > 0 && !r.logprobs) {

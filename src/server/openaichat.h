@@ -20,7 +20,5 @@ bool openaichat_leave_tool(struct question *q, const char *where, const char *ty
  * own; `form` says where, for the message. */
 bool openaichat_choose(struct question *q, const json_t *choice, const char *named, const char *form,
                        struct apierror *e);
-/* A word for how hard to think. */
-bool openaichat_effort(struct question *q, const char *word, const char *path, struct apierror *e);
 
 #endif

@@ -11,6 +11,7 @@
 #define OTHERFIELDS_TOKENS "tokens come as they are here"
 #define OTHERFIELDS_LENGTH "use max_tokens"
 #define OTHERFIELDS_REASONING "reasoning always comes apart from the content here"
+#define OTHERFIELDS_BUDGET "use thinking, with budget_tokens"
 #define OTHERFIELDS_CUT "a prompt is never cut here"
 #define OTHERFIELDS_ADAPTER "this server has one model, without adapters"
 #define OTHERFIELDS_CHAT "chat completions take it, this format does not"
@@ -106,7 +107,9 @@ static const struct fields_row otherfields_rows[] = {
     OTHERFIELDS_NO("separate_reasoning", "true", OTHERFIELDS_REASONING),
     OTHERFIELDS_NO("stream_reasoning", "true", OTHERFIELDS_REASONING),
     OTHERFIELDS_NO("reasoning_format", "auto|deepseek", OTHERFIELDS_REASONING),
-    OTHERFIELDS_NO("reasoning_budget", "-1", "use thinking, with budget_tokens"),
+    OTHERFIELDS_NO("reasoning_budget", "-1", OTHERFIELDS_BUDGET),
+    OTHERFIELDS_NO("thinking_budget_tokens", "-1", OTHERFIELDS_BUDGET),
+    OTHERFIELDS_NO("thinking_token_budget", "-1", OTHERFIELDS_BUDGET),
     OTHERFIELDS_NO("thinking_forced_open", NULL, OTHERFIELDS_TEMPLATE),
     OTHERFIELDS_NO("parse_tool_calls", "true", "calls always come apart from the content here"),
     OTHERFIELDS_NO("verbosity", "medium", "these models have no such setting; ask for it in words"),
@@ -147,6 +150,7 @@ static const struct fields_row otherfields_of_chat_rows[] = {
     OTHERFIELDS_NO("enable_thinking", "", OTHERFIELDS_CHAT),
     OTHERFIELDS_NO("thinking_budget", "", OTHERFIELDS_CHAT),
     OTHERFIELDS_NO("reasoning_effort", NULL, OTHERFIELDS_CHAT),
+    OTHERFIELDS_NO("reasoning", NULL, OTHERFIELDS_CHAT),
     OTHERFIELDS_NO("functions", NULL, "the old form of tools; use tools"),
     OTHERFIELDS_NO("prediction", NULL, OTHERFIELDS_CHAT),
 };

@@ -32,6 +32,7 @@ void question_free(struct question *q)
         }
         mem_free(q->owned);
         strbuf_deinit(&q->unknown);
+        json_decref(q->calls);
         json_decref(q->document);
         mem_free(q);
     }
@@ -88,19 +89,34 @@ bool question_think(struct question *q, enum chat_thinking think, const char *fi
     return true;
 }
 
-bool question_called(const struct chat_message *messages, size_t n, const char *call_id, const char *path,
-                     struct apierror *e)
+const char *const question_verbosities[] = {"medium", "low", "high", NULL};
+
+bool question_verbosity(struct question *q, int verbosity, const char *field, struct apierror *e)
 {
-    for (size_t i = n; i > 0; i--) {
-        for (size_t k = 0; k < messages[i - 1].n_calls; k++) {
-            const char *id = messages[i - 1].calls[k].id;
-            if (!id || strcmp(id, call_id) == 0) {
-                return true;
-            }
-        }
+    return verbosity == 0 || fields_ignore(field, &q->unknown, e);
+}
+
+bool question_call(struct question *q, const char *id, struct apierror *e)
+{
+    if (!id) {
+        q->any_call = true;
+        return true;
     }
-    return apierror_set(e, 400, "invalid_value", path, "%s is \"%.80s\": no call before has that id", path,
-                        call_id);
+    q->calls = q->calls ? q->calls : json_object();
+    return json_object_set_new_nocheck(q->calls, id, json_true()) == 0 || question_no_memory(e);
+}
+
+void question_forget_calls(struct question *q)
+{
+    json_object_clear(q->calls);
+    q->any_call = false;
+}
+
+bool question_called(const struct question *q, const char *call_id, const char *path, struct apierror *e)
+{
+    return q->any_call || json_object_get(q->calls, call_id) ||
+           apierror_set(e, 400, "invalid_value", path,
+                        "%s is \"%.80s\": no call that it could answer has that id", path, call_id);
 }
 
 bool question_agrees(const struct question *q, struct apierror *e)

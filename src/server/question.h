@@ -67,6 +67,8 @@ struct question {
     bool stream, usage; /* usage: wanted in the stream too */
     const char *user;   /* whose prefixes it may share, beside the key; NULL: nobody's in particular */
 
+    json_t *calls;         /* whose results may follow: an object, ids are its keys; NULL: none yet */
+    bool any_call;         /* one without an id is among them */
     struct strbuf unknown; /* fields without effect, for a header */
     json_t *document;      /* the request, which the strings above lie in */
     void **owned;          /* and what was made for it */
@@ -87,9 +89,18 @@ char *question_json(struct question *q, const json_t *value, struct apierror *e)
  * think, or cannot leave it, goes on as it does, and the field is listed as one without effect. False: *e. */
 bool question_think(struct question *q, enum chat_thinking think, const char *field, struct apierror *e);
 
-/* Is `call_id` that of a call among messages [n], as a tool's result says? Calls without an id match any. */
-bool question_called(const struct chat_message *messages, size_t n, const char *call_id, const char *path,
-                     struct apierror *e);
+/* How much it is to say, says `field` of the request: an index of question_verbosities, of which medium, the
+ * first, asks for nothing. A wish too, which no model here knows how to follow: the others are listed.
+ * False: *e. */
+extern const char *const question_verbosities[]; /* NULL-terminated */
+bool question_verbosity(struct question *q, int verbosity, const char *field, struct apierror *e);
+
+/* The conversation has a call of that id; NULL: of none, so that any result may be its own. False: *e. */
+bool question_call(struct question *q, const char *id, struct apierror *e);
+/* No result that follows belongs to the calls so far. */
+void question_forget_calls(struct question *q);
+/* Is `call_id`, which `path` of the request has, that of such a call, as a tool's result says? False: *e. */
+bool question_called(const struct question *q, const char *call_id, const char *path, struct apierror *e);
 
 /* Does what is asked go together, in whatever format it came? Every reader asks at its end. */
 bool question_agrees(const struct question *q, struct apierror *e);

@@ -11,6 +11,7 @@
 #include "server/fields.h"
 #include "server/openaichat.h"
 #include "server/otherfields.h"
+#include "server/thinkfields.h"
 
 struct responses_request {
     const char *model, *instructions, *user;
@@ -77,6 +78,15 @@ static bool responses_is(const json_t *item, const char *type)
 static bool responses_text(struct question *q, const json_t *content, const char *where,
                            const char **out, struct apierror *e)
 {
+    if (json_is_string(content)) {
+        *out = json_string_value(content);
+        return true;
+    }
+    if (!json_is_array(content)) {
+        return apierror_set(e, 400, "invalid_type", where,
+                            "%s is %s; expected a string or a list of parts", where,
+                            json_type_name(content));
+    }
     struct strbuf text = {0};
     err result = strbuf_puts(&text, "");
     for (size_t i = 0; i < json_array_size(content) && result == ERR_OK; i++) {
@@ -92,19 +102,9 @@ static bool responses_text(struct question *q, const json_t *content, const char
         }
         result = strbuf_puts(&text, piece);
     }
-    if (json_is_string(content)) {
-        strbuf_deinit(&text);
-        *out = json_string_value(content);
-        return true;
-    }
     char *joined = NULL;
-    result = result == ERR_OK && json_is_array(content) ? strbuf_take(&text, &joined) : result;
+    result = result == ERR_OK ? strbuf_take(&text, &joined) : result;
     strbuf_deinit(&text);
-    if (!json_is_array(content)) {
-        return apierror_set(e, 400, "invalid_type", where,
-                            "%s is %s; expected a string or a list of parts", where,
-                            json_type_name(content));
-    }
     *out = question_keep(q, joined, e);
     return *out != NULL;
 }
@@ -120,23 +120,22 @@ static struct chat_message *responses_assistant(struct question *q, bool fresh)
     return last;
 }
 
-static bool responses_call(struct question *q, const json_t *item, const char *where, size_t most,
+/* `next`: room for the calls that come. Those of one message lie one behind the other. */
+static bool responses_call(struct question *q, const json_t *item, const char *where, struct chat_call **next,
                            struct apierror *e)
 {
     struct chat_message *m = responses_assistant(q, false);
-    if (!m->calls) {
-        m->calls = question_alloc(q, most, sizeof *m->calls, e);
-        if (!m->calls) {
-            return false;
-        }
-    }
-    struct chat_call *c = (struct chat_call *)&m->calls[m->n_calls++];
+    struct chat_call *c = (*next)++;
     c->id = responses_string(item, "call_id");
     c->name = responses_string(item, "name");
     c->arguments = responses_string(item, "arguments");
-    return (c->id && c->name && c->arguments) ||
-           apierror_set(e, 400, "missing", where, "%s lacks call_id, name or arguments (strings)",
-                        where);
+    m->calls = m->calls ? m->calls : c;
+    m->n_calls++;
+    if (!c->id || !c->name || !c->arguments) {
+        return apierror_set(e, 400, "missing", where, "%s lacks call_id, name or arguments (strings)",
+                            where);
+    }
+    return question_call(q, c->id, e);
 }
 
 static bool responses_message(struct question *q, const json_t *item, const char *where,
@@ -176,7 +175,7 @@ static bool responses_output(struct question *q, const json_t *item, const char 
         return apierror_set(e, 400, "missing", path, "%s is missing: which call does this answer?",
                             path);
     }
-    if (!question_called(q->messages, q->n_messages - 1, m->call_id, fields_path(path, where, "call_id"), e)) {
+    if (!question_called(q, m->call_id, fields_path(path, where, "call_id"), e)) {
         return false;
     }
     fields_path(path, where, "output");
@@ -195,7 +194,7 @@ static bool responses_reasoning_item(struct question *q, const json_t *item, con
     return responses_text(q, content, path, &responses_assistant(q, true)->reasoning, e);
 }
 
-static bool responses_item(struct question *q, const json_t *item, size_t i, size_t n,
+static bool responses_item(struct question *q, const json_t *item, size_t i, struct chat_call **next,
                            struct apierror *e)
 {
     char where[FIELDS_PATH];
@@ -205,7 +204,7 @@ static bool responses_item(struct question *q, const json_t *item, size_t i, siz
         return responses_message(q, item, where, e);
     }
     if (responses_is(item, "function_call")) {
-        return responses_call(q, item, where, n, e);
+        return responses_call(q, item, where, next, e);
     }
     if (responses_is(item, "function_call_output")) {
         return responses_output(q, item, where, e);
@@ -243,12 +242,13 @@ static bool responses_input(struct question *q, const struct responses_request *
                             "input is %s; expected a string, or a list of 1 to %d items",
                             json_type_name(r->input), QUESTION_MESSAGES_MAX);
     }
-    for (size_t i = 0; i < n; i++) {
-        if (!responses_item(q, json_array_get(r->input, i), i, n, e)) {
+    struct chat_call *calls = question_alloc(q, n, sizeof *calls, e);
+    for (size_t i = 0; i < n && calls; i++) {
+        if (!responses_item(q, json_array_get(r->input, i), i, &calls, e)) {
             return false;
         }
     }
-    return true;
+    return calls != NULL;
 }
 
 /* ---- The rest. ---- */
@@ -279,10 +279,9 @@ static bool responses_choice(struct question *q, const json_t *choice, struct ap
     return openaichat_choose(q, choice, named, "{\"type\":\"function\",\"name\":…}", e);
 }
 
-static bool responses_form(struct question *q, const json_t *text, struct apierror *e)
+static bool responses_form(struct question *q, const json_t *format, struct apierror *e)
 {
-    const json_t *format = json_object_get(text, "format");
-    if (!format || json_is_null(format) || responses_is(format, "text")) {
+    if (!format || responses_is(format, "text")) {
         return true;
     }
     q->form_at = "text.format";
@@ -295,6 +294,41 @@ static bool responses_form(struct question *q, const json_t *text, struct apierr
     return (responses_is(format, "json_schema") && q->schema) ||
            apierror_set(e, 422, "invalid_value", "text.format",
                         "text.format is none of text, json_object, json_schema with a schema");
+}
+
+static bool responses_said(struct question *q, const json_t *text, struct apierror *e)
+{
+    struct responses_said {
+        const json_t *format;
+        int verbosity;
+    } s = {0};
+    static const struct fields_row rows[] = {
+        {"format", .type = FIELDS_OBJECT, .offset = offsetof(struct responses_said, format)},
+        {"verbosity", .type = FIELDS_WORD, .offset = offsetof(struct responses_said, verbosity),
+         .words = question_verbosities},
+    };
+    return fields_read(&FIELDS_OF(rows), text, "text", &s, &q->unknown, e) && responses_form(q, s.format, e) &&
+           question_verbosity(q, s.verbosity, "text.verbosity", e);
+}
+
+/* Reasoning comes whole here, never as a summary; auto leaves that to the server. */
+static bool responses_reasoning(struct question *q, const json_t *reasoning, struct apierror *e)
+{
+    static const char *const summaries[] = {"auto", "concise", "detailed", NULL};
+    struct responses_reasoning {
+        const char *effort;
+        int summary;
+    } r = {0};
+    static const struct fields_row rows[] = {
+        {"effort", .type = FIELDS_STRING, .offset = offsetof(struct responses_reasoning, effort), .max = 32},
+        {"summary", .type = FIELDS_WORD, .offset = offsetof(struct responses_reasoning, summary),
+         .words = summaries},
+    };
+    enum chat_thinking think = CHAT_THINKING;
+    return fields_read(&FIELDS_OF(rows), reasoning, "reasoning", &r, &q->unknown, e) &&
+           (r.summary == 0 || fields_ignore("reasoning.summary", &q->unknown, e)) &&
+           (!r.effort || (thinkfields_effort(r.effort, "reasoning.effort", &think, e) &&
+                          question_think(q, think, "reasoning.effort", e)));
 }
 
 bool responses_read(struct question *q, struct apierror *e)
@@ -315,9 +349,7 @@ bool responses_read(struct question *q, struct apierror *e)
     q->top_logprobs = (int)r.top_logprobs;
     q->one_call = !r.parallel;
     randombytes_buf(&q->sampling.seed, sizeof q->sampling.seed);
-    const char *effort = responses_string(r.reasoning, "effort");
     return responses_input(q, &r, e) && (!r.tools || responses_tools(q, r.tools, e)) &&
-           (!r.choice || responses_choice(q, r.choice, e)) &&
-           (!r.text || responses_form(q, r.text, e)) &&
-           (!effort || openaichat_effort(q, effort, "reasoning.effort", e)) && question_agrees(q, e);
+           (!r.choice || responses_choice(q, r.choice, e)) && (!r.text || responses_said(q, r.text, e)) &&
+           (!r.reasoning || responses_reasoning(q, r.reasoning, e)) && question_agrees(q, e);
 }

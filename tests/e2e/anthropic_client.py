@@ -104,6 +104,12 @@ def what_agents_ask_beyond_the_model_is_listed():
     assert raw.parse().content and raw.headers["x-fathom-ignored"] == "tools[0] (web_search_20250305), thinking"
 
 
+def members_without_effect_are_listed():
+    raw = client.messages.with_raw_response.create(**request({"max_tokens": 1, "messages": [
+        {"role": "user", "content": [{"type": "text", "text": "hello", "cache_control": {"type": "ephemeral"}}]}]}))
+    assert raw.headers["x-fathom-ignored"] == "messages[0].content[0].cache_control"
+
+
 def errors_have_its_form():
     raises(anthropic.NotFoundError, client.messages.batches.create, requests=[])
     twice = client.with_options(base_url=URL + "/v1")
@@ -134,10 +140,16 @@ def tools_must_be_called():
                         {"role": "user", "content": [{"type": "tool_result", "tool_use_id": uses[0].id,
                                                       "content": "done"}]}]
         assert ask(messages=back, tools=TOOLS, max_tokens=4).usage.output_tokens > 0
+        back[-1]["content"][0]["is_error"] = True
+        told = client.messages.count_tokens(model="default", messages=back, tools=TOOLS).input_tokens
+        back[-1]["content"][0] |= {"is_error": False, "content": "Error: done"}
+        assert told == client.messages.count_tokens(model="default", messages=back, tools=TOOLS).input_tokens
+        back[-1]["content"][0]["tool_use_id"] = "toolu_of_nobody"
+        assert "tool_use_id" in raises(anthropic.BadRequestError, ask, messages=back, tools=TOOLS)
 
 
 CHATS = [documents_and_streams_say_the_same, counting_is_what_is_read, lengths_and_stops, a_beginning_goes_on,
          blocks_are_texts, what_cannot_be_is_refused, what_agents_ask_beyond_the_model_is_listed,
-         errors_have_its_form]
+         members_without_effect_are_listed, errors_have_its_form]
 sys.exit(cases.run(f"anthropic_{KIND}", {"chat": CHATS + [tools_must_be_called],
                                          "think": [thoughts_are_kept_apart], "tools": [tools_must_be_called]}[KIND]))

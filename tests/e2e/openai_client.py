@@ -239,6 +239,28 @@ def thoughts_are_kept_apart():
     assert quick.choices[0].message.content == "It is 5."
 
 
+def thinking_is_asked_for_in_many_words():
+    for off in ({"enable_thinking": False}, {"reasoning": {"enabled": False}}, {"reasoning": {"effort": "none"}},
+                {"chat_template_kwargs": {"thinking": False}}):
+        message = chat(messages=[{"role": "user", "content": "sum"}], max_tokens=60, extra_body=off).choices[0].message
+        assert message.content == "It is 5." and not getattr(message, "reasoning_content", None), (off, message)
+    cut = chat(messages=[{"role": "user", "content": "sum"}], max_tokens=60, extra_body={"thinking_budget": 2})
+    assert cut.choices[0].message.reasoning_content == "Tw" and cut.choices[0].message.content, cut
+    for wrong, param in (({"enable_thinking": "no"}, "enable_thinking"),
+                         ({"reasoning": {"exclude": True}}, "reasoning.exclude"),
+                         ({"chat_template_kwargs": {"date": "today"}}, "chat_template_kwargs.date"),
+                         ({"enable_thinking": True, "thinking": {"type": "disabled"}}, "enable_thinking")):
+        raises(openai.BadRequestError, param, chat, extra_body=wrong)
+    raises(openai.UnprocessableEntityError, "thinking_budget", chat, extra_body={"thinking_budget": 0})
+
+
+def results_are_those_of_calls():
+    call = {"id": "call_1", "type": "function", "function": {"name": "one", "arguments": "{}"}}
+    raises(openai.BadRequestError, "messages[2].tool_call_id", chat, tools=TOOLS, messages=HELLO + [
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "call_2", "content": "done"}])
+
+
 def metric(name):
     text = urllib.request.urlopen(URL + "/metrics").read().decode()
     return float(re.search(rf"^fathom_{name} (\S+)$", text, re.M).group(1))
@@ -276,7 +298,7 @@ def main():
     common = [documents_and_streams_say_the_same, choices, seeds_repeat, stops, probabilities, biases, json_objects, schemas,
               models, wrong_fields, text_completions, unknown_fields_are_named]
     own = {"smollm2": [tools_are_refused_by_name, a_stream_left_frees_its_place, twenty_at_once, asked_asynchronously],
-           "chat": [tools_must_be_called], "think": [thoughts_are_kept_apart], "tools": [tools_must_be_called]}[KIND]
+           "chat": [tools_must_be_called], "think": [thoughts_are_kept_apart, thinking_is_asked_for_in_many_words, results_are_those_of_calls], "tools": [tools_must_be_called]}[KIND]
     cases = own if KIND in ("think", "tools") else common + own
     failed = 0
     for case in cases:

@@ -77,6 +77,13 @@ def hosts_tools_are_left_out_and_named():
     assert "web_search" in raw.headers["x-fathom-ignored"]
 
 
+def wishes_are_listed():
+    raw = client.responses.with_raw_response.create(model="default", input="hello", max_output_tokens=1,
+                                                    text={"verbosity": "low"}, reasoning={"summary": "detailed"})
+    assert raw.headers["x-fathom-ignored"] == "text.verbosity, reasoning.summary"
+    raises(openai.UnprocessableEntityError, text={"verbosity": "some"})
+
+
 def thoughts_are_items():
     r = ask(reasoning={"effort": "high"}, max_output_tokens=2000)
     assert r.output[0].type == "reasoning" and r.output[0].content[0].text
@@ -100,9 +107,11 @@ def tools_must_be_called():
                 {"type": "function_call", "call_id": call.call_id, "name": call.name, "arguments": call.arguments},
                 {"type": "function_call_output", "call_id": call.call_id, "output": "done"}]
         assert ask(input=back, tools=TOOLS, max_output_tokens=4).usage.output_tokens > 0
+        back[2]["call_id"] = "call_of_nobody"
+        raises(openai.BadRequestError, input=back, tools=TOOLS)
 
 
 CHATS = [documents_and_streams_say_the_same, lengths_are_said, conversations_are_sent_whole, json_by_schema,
-         hosts_tools_are_left_out_and_named]
+         hosts_tools_are_left_out_and_named, wishes_are_listed]
 sys.exit(cases.run(f"responses_{KIND}", {"chat": CHATS + [tools_must_be_called],
                                          "think": [thoughts_are_items], "tools": [tools_must_be_called]}[KIND]))

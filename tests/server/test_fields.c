@@ -144,7 +144,7 @@ static void test_values_arrive(void **state)
 
 static void test_unknown_and_ignored_fields_are_named(void **state)
 {
-    static const char text[] = "{\"zeal\":1,\"ignored\":2,\"a\\nb\":3}";
+    static const char text[] = "{\"zeal\":1,\"absent\":null,\"ignored\":2,\"a\\nb\":3}";
     struct values v = {0};
     struct strbuf unknown = {0};
     struct apierror e = {0};

@@ -51,6 +51,9 @@ static void test_fields_of_other_servers_that_are_had(void **state)
     q = questioncase_good(plain, ASK(",\"thinking\":{\"type\":\"disabled\",\"budget_tokens\":9,\"zeal\":1}"));
     assert_true(q->think_tokens == 9 && strstr(q->unknown.data, "thinking.zeal"));
     question_free(q);
+    q = questioncase_good(plain, ASK(",\"verbosity\":\"low\""));
+    assert_string_equal(q->unknown.data, "verbosity");
+    question_free(q);
     q = questioncase_good(plain, ASK(",\"ignore_eos\":true,\"stop_token_ids\":[],\"repeat_last_n\":64,\"repeat_penalty\":1"));
     assert_true(q->ignore_eos && q->n_stop_ids == 0 && q->sampling.repetition_penalty == 1);
     question_free(q);
@@ -89,6 +92,10 @@ static void test_conversations(void **state)
     assert_string_equal(q->messages[2].calls[0].arguments, "{}");
     assert_string_equal(q->messages[3].call_id, "c1");
     assert_string_equal(q->unknown.data, "messages[1].name");
+    question_free(q);
+    q = questioncase_good(plain, "{\"messages\":[{\"role\":\"assistant\",\"tool_calls\":[{\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]},"
+                                 "{\"role\":\"tool\",\"tool_call_id\":\"any\",\"content\":\"t\"}]}"); /* of a call without an id */
+    assert_string_equal(q->messages[1].call_id, "any");
     question_free(q);
     q = questioncase_good(beta, "{\"messages\":[" USER ",{\"role\":\"assistant\",\"content\":\"{\",\"prefix\":true}]}");
     assert_true(q->messages[1].open);
@@ -204,6 +211,8 @@ static void test_what_is_wrong_is_named(void **state)
         {SAY("{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"a\"},{\"type\":\"image_url\"}]}"), 400, "messages[0].content[1]"},
         {SAY(USER ",{\"role\":\"tool\",\"content\":\"x\"}"), 400, "messages[1].tool_call_id"},
         {SAY(USER ",{\"role\":\"tool\",\"tool_call_id\":\"c\",\"content\":\"x\"}"), 400, "messages[1].tool_call_id"},
+        {SAY("{\"role\":\"assistant\",\"tool_calls\":[{\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]},"
+             "{\"role\":\"tool\",\"tool_call_id\":\"b\",\"content\":\"x\"}"), 400, "messages[1].tool_call_id"},
         {SAY(USER ",{\"role\":\"assistant\",\"tool_calls\":[{}]}"), 400, "messages[1].tool_calls[0]"},
         {SAY(USER ",{\"role\":\"assistant\",\"tool_calls\":[{\"function\":{\"name\":\"f\",\"arguments\":{}}}]}"), 400, "messages[1].tool_calls[0]"},
         {SAY(USER ",{\"role\":\"assistant\",\"content\":\"x\",\"prefix\":true}"), 400, "messages[1].prefix"},
@@ -273,7 +282,9 @@ static void test_what_is_wrong_is_named(void **state)
         {ASK(",\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"schema\":5}}"), 400, "response_format.json_schema.schema"},
         {ASK(",\"grammar\":\"root ::= \\\"a\\\"\",\"response_format\":{\"type\":\"json_object\"}"), 400, "response_format"},
         {ASK(",\"thinking\":true"), 400, "thinking"},
-        {ASK(",\"thinking\":{}"), 422, "thinking.type"},
+        {ASK(",\"thinking\":{}"), 400, "thinking.type"},
+        {ASK(",\"verbosity\":\"some\""), 422, "verbosity"},
+        {ASK(",\"verbosity\":1"), 400, "verbosity"},
         {ASK(",\"thinking\":{\"type\":\"enabled\",\"budget_tokens\":0}"), 422, "thinking.budget_tokens"},
         {ASK(",\"reasoning_effort\":\"much\""), 422, "reasoning_effort"},
         {ASK(",\"functions\":[{\"name\":\"f\"}]"), 400, "functions"},

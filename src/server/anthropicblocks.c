@@ -1,0 +1,287 @@
+/* server/anthropicblocks.c: see anthropicblocks.h. */
+#include "server/anthropicblocks.h"
+
+#include <stddef.h>
+#include <string.h>
+
+#include "server/fields.h"
+
+static const char *anthropicblocks_type(const json_t *block)
+{
+    const char *type = json_string_value(json_object_get(block, "type"));
+    return type ? type : "";
+}
+
+static bool anthropicblocks_no_memory(struct apierror *e)
+{
+    return apierror_set(e, 503, "out_of_memory", NULL, "out of memory reading the request");
+}
+
+/* What the blocks have, each of them some. */
+struct anthropicblocks_fields {
+    const char *type, *text, *thinking, *signature, *id, *name;
+    const json_t *input, *content;
+    bool is_error;
+};
+
+#define ANTHROPICBLOCKS_AT(field) offsetof(struct anthropicblocks_fields, field)
+#define ANTHROPICBLOCKS_ANY \
+    {"type", .type = FIELDS_STRING, .offset = ANTHROPICBLOCKS_AT(type)}, \
+    {"cache_control", .type = FIELDS_IGNORED}
+
+static const struct fields_row anthropicblocks_text_rows[] = {
+    ANTHROPICBLOCKS_ANY,
+    {"text", .type = FIELDS_STRING, .offset = ANTHROPICBLOCKS_AT(text), .required = true},
+    {"citations", .type = FIELDS_IGNORED}, /* of what was said before */
+};
+
+static bool anthropicblocks_say(struct question *q, const json_t *block, const char *where,
+                                const char *before, struct strbuf *to, struct apierror *e)
+{
+    struct anthropicblocks_fields f = {0};
+    return fields_read(&FIELDS_OF(anthropicblocks_text_rows), block, where, &f, &q->unknown, e) &&
+           (strbuf_printf(to, "%s%s", before, f.text) == ERR_OK || anthropicblocks_no_memory(e));
+}
+
+static bool anthropicblocks_texts(struct question *q, const json_t *list, const char *where, struct strbuf *to,
+                                  struct apierror *e)
+{
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *block = json_array_get(list, i);
+        char path[FIELDS_PATH];
+        fields_item(path, where, i);
+        if (strcmp(anthropicblocks_type(block), "text") != 0) {
+            return apierror_set(e, 400, "unsupported", path,
+                                "%s is of type \"%.40s\"; this server reads text alone here", path,
+                                anthropicblocks_type(block));
+        }
+        if (!anthropicblocks_say(q, block, path, i ? "\n\n" : "", to, e)) {
+            return false;
+        }
+    }
+    return strbuf_puts(to, "") == ERR_OK || anthropicblocks_no_memory(e);
+}
+
+static const char *anthropicblocks_kept(struct question *q, struct strbuf *text, struct apierror *e)
+{
+    char *taken = NULL;
+    err result = strbuf_take(text, &taken);
+    return question_keep(q, result == ERR_OK ? taken : NULL, e);
+}
+
+/* A string, or a list of text blocks, joined by empty lines. */
+static bool anthropicblocks_text(struct question *q, const json_t *value, const char *where, const char **out,
+                                 struct apierror *e)
+{
+    struct strbuf text = {0};
+    if (json_is_string(value)) {
+        *out = json_string_value(value);
+        return true;
+    }
+    if (!json_is_array(value)) {
+        return apierror_set(e, 400, "invalid_type", where,
+                            "%s is %s; expected a string or a list of text blocks", where,
+                            json_type_name(value));
+    }
+    *out = anthropicblocks_texts(q, value, where, &text, e) ? anthropicblocks_kept(q, &text, e) : NULL;
+    strbuf_deinit(&text);
+    return *out != NULL;
+}
+
+/* ---- Blocks. ---- */
+
+/* What one message of theirs becomes. */
+struct anthropicblocks_turn {
+    struct chat_message *next; /* where the next message of ours goes */
+    struct strbuf text, reasoning;
+    struct chat_call *calls;
+    size_t n_calls;
+    bool assistant;
+};
+
+/* No prompt format has a place for a result's failure, so it is said in words, as programs do. */
+static bool anthropicblocks_fail(struct question *q, struct chat_message *m, struct apierror *e)
+{
+    struct strbuf text = {0};
+    err result = strbuf_printf(&text, "Error%s%s", *m->content ? ": " : "", m->content);
+    m->content = result == ERR_OK ? anthropicblocks_kept(q, &text, e) : NULL;
+    strbuf_deinit(&text);
+    return m->content || anthropicblocks_no_memory(e);
+}
+
+static bool anthropicblocks_result(struct question *q, const json_t *block, const char *where,
+                                   struct anthropicblocks_turn *t, struct apierror *e)
+{
+    static const struct fields_row rows[] = {
+        ANTHROPICBLOCKS_ANY,
+        {"tool_use_id", .type = FIELDS_STRING, .offset = ANTHROPICBLOCKS_AT(id), .required = true},
+        {"content", .type = FIELDS_ANY, .offset = ANTHROPICBLOCKS_AT(content)},
+        {"is_error", .type = FIELDS_BOOL, .offset = ANTHROPICBLOCKS_AT(is_error)},
+    };
+    struct anthropicblocks_fields f = {0};
+    struct chat_message *m = t->next++;
+    char path[FIELDS_PATH];
+    if (!fields_read(&FIELDS_OF(rows), block, where, &f, &q->unknown, e) ||
+        !question_called(q, f.id, fields_path(path, where, "tool_use_id"), e)) {
+        return false;
+    }
+    *m = (struct chat_message){.role = CHAT_TOOL, .content = "", .call_id = f.id};
+    fields_path(path, where, "content");
+    return (!f.content || anthropicblocks_text(q, f.content, path, &m->content, e)) &&
+           (!f.is_error || anthropicblocks_fail(q, m, e));
+}
+
+static bool anthropicblocks_use(struct question *q, const json_t *block, const char *where,
+                                struct anthropicblocks_turn *t, struct apierror *e)
+{
+    static const struct fields_row rows[] = {
+        ANTHROPICBLOCKS_ANY,
+        {"id", .type = FIELDS_STRING, .offset = ANTHROPICBLOCKS_AT(id), .required = true},
+        {"name", .type = FIELDS_STRING, .offset = ANTHROPICBLOCKS_AT(name), .required = true},
+        {"input", .type = FIELDS_OBJECT, .offset = ANTHROPICBLOCKS_AT(input), .required = true},
+    };
+    struct anthropicblocks_fields f = {0};
+    if (!fields_read(&FIELDS_OF(rows), block, where, &f, &q->unknown, e)) {
+        return false;
+    }
+    struct chat_call *c = &t->calls[t->n_calls++];
+    *c = (struct chat_call){.id = f.id, .name = f.name, .arguments = question_json(q, f.input, e)};
+    return c->arguments && question_call(q, c->id, e);
+}
+
+static bool anthropicblocks_thought(struct question *q, const json_t *block, const char *where,
+                                    struct anthropicblocks_turn *t, struct apierror *e)
+{
+    static const struct fields_row rows[] = {
+        ANTHROPICBLOCKS_ANY,
+        {"thinking", .type = FIELDS_STRING, .offset = ANTHROPICBLOCKS_AT(thinking), .required = true},
+        {"signature", .type = FIELDS_STRING, .offset = ANTHROPICBLOCKS_AT(signature)}, /* ours is empty */
+    };
+    struct anthropicblocks_fields f = {0};
+    return fields_read(&FIELDS_OF(rows), block, where, &f, &q->unknown, e) &&
+           (strbuf_puts(&t->reasoning, f.thinking) == ERR_OK || anthropicblocks_no_memory(e));
+}
+
+static bool anthropicblocks_block(struct question *q, const json_t *block, const char *where,
+                                  struct anthropicblocks_turn *t, struct apierror *e)
+{
+    const char *type = anthropicblocks_type(block);
+    if (strcmp(type, "text") == 0) {
+        return anthropicblocks_say(q, block, where, "", &t->text, e);
+    }
+    if (t->assistant && strcmp(type, "thinking") == 0) {
+        return anthropicblocks_thought(q, block, where, t, e);
+    }
+    if (t->assistant && strcmp(type, "tool_use") == 0) {
+        return anthropicblocks_use(q, block, where, t, e);
+    }
+    if (!t->assistant && strcmp(type, "tool_result") == 0) {
+        return anthropicblocks_result(q, block, where, t, e);
+    }
+    return apierror_set(e, 400, "unsupported", where, "%s is of type \"%.40s\"; %s", where, type,
+                        t->assistant ? "the assistant's are text, thinking and tool_use"
+                                     : "this server reads text and tool_result alone");
+}
+
+static bool anthropicblocks_turn(struct question *q, const json_t *content, const char *where,
+                                 struct anthropicblocks_turn *t, struct apierror *e)
+{
+    size_t n = json_array_size(content);
+    const struct chat_message *first = t->next;
+    t->calls = question_alloc(q, n, sizeof *t->calls, e);
+    if (!t->calls) {
+        return false;
+    }
+    for (size_t i = 0; i < n; i++) {
+        char path[FIELDS_PATH];
+        if (!anthropicblocks_block(q, json_array_get(content, i), fields_item(path, where, i), t, e)) {
+            return false;
+        }
+    }
+    if (t->text.len > 0 || t->assistant || t->next == first) {
+        struct chat_message *m = t->next++;
+        m->role = t->assistant ? CHAT_ASSISTANT : CHAT_USER;
+        m->calls = t->calls;
+        m->n_calls = t->n_calls;
+        m->reasoning = t->reasoning.len > 0 ? anthropicblocks_kept(q, &t->reasoning, e) : NULL;
+        m->content = anthropicblocks_kept(q, &t->text, e);
+        return m->content && (t->reasoning.len == 0 || m->reasoning);
+    }
+    return true;
+}
+
+static bool anthropicblocks_message(struct question *q, const json_t *message, size_t i,
+                                    struct chat_message **next, struct apierror *e)
+{
+    static const char *const roles[] = {"user", "assistant", NULL};
+    struct anthropicblocks_envelope {
+        const json_t *content;
+        int role;
+    } m = {0};
+    static const struct fields_row rows[] = {
+        {"role", .type = FIELDS_WORD, .offset = offsetof(struct anthropicblocks_envelope, role), .words = roles,
+         .required = true},
+        {"content", .type = FIELDS_ANY, .offset = offsetof(struct anthropicblocks_envelope, content),
+         .required = true},
+    };
+    char where[FIELDS_PATH], path[FIELDS_PATH];
+    if (!fields_read(&FIELDS_OF(rows), message, fields_item(where, "messages", i), &m, &q->unknown, e)) {
+        return false;
+    }
+    struct anthropicblocks_turn t = {.next = *next, .assistant = m.role == 1};
+    if (t.assistant && t.next > q->messages && t.next[-1].role != CHAT_ASSISTANT) {
+        question_forget_calls(q); /* a new turn: results are of its calls */
+    }
+    fields_path(path, where, "content");
+    if (json_is_string(m.content)) {
+        *t.next++ = (struct chat_message){.role = t.assistant ? CHAT_ASSISTANT : CHAT_USER,
+                                          .content = json_string_value(m.content)};
+        *next = t.next;
+        return true;
+    }
+    if (!json_is_array(m.content)) {
+        return apierror_set(e, 400, "invalid_type", path,
+                            "%s is %s; expected a string or a list of blocks", path,
+                            json_type_name(m.content));
+    }
+    bool ok = anthropicblocks_turn(q, m.content, path, &t, e);
+    strbuf_deinit(&t.text);
+    strbuf_deinit(&t.reasoning);
+    *next = t.next;
+    return ok;
+}
+
+/* Most messages of ours that theirs can become. */
+static size_t anthropicblocks_count(const json_t *messages)
+{
+    size_t n = 1;
+    for (size_t i = 0; i < json_array_size(messages); i++) {
+        n += 1 + json_array_size(json_object_get(json_array_get(messages, i), "content"));
+    }
+    return n;
+}
+
+bool anthropicblocks_read(struct question *q, const json_t *system, const json_t *messages, struct apierror *e)
+{
+    q->messages = question_alloc(q, anthropicblocks_count(messages), sizeof *q->messages, e);
+    if (!q->messages) {
+        return false;
+    }
+    struct chat_message *next = q->messages;
+    if (system) {
+        next->role = CHAT_SYSTEM;
+        if (!anthropicblocks_text(q, system, "system", &next->content, e)) {
+            return false;
+        }
+        next++;
+    }
+    for (size_t i = 0; i < json_array_size(messages); i++) {
+        if (!anthropicblocks_message(q, json_array_get(messages, i), i, &next, e)) {
+            return false;
+        }
+    }
+    q->n_messages = (size_t)(next - q->messages);
+    struct chat_message *last = &q->messages[q->n_messages - 1];
+    last->open = last->role == CHAT_ASSISTANT; /* theirs is the beginning of the answer */
+    return true;
+}
