@@ -8,7 +8,7 @@ endif
 OPT     ?= -O3
 # clang: a loop that -O1 does not vectorise is no defect (-Wno-pass-failed).
 WARN    := -Wall -Wextra -Wconversion -Wno-sign-conversion -Wshadow -Wvla -Wstrict-prototypes -Wno-pass-failed -Werror
-PKGS    := jansson libpcre2-8 libutf8proc libcurl libedit libsodium libzstd inih libmicrohttpd sqlite3 libseccomp
+PKGS    := jansson libpcre2-8 libutf8proc libcurl libedit libsodium libzstd inih libmicrohttpd gnutls sqlite3 libseccomp
 CFLAGS  += -std=c11 -D_GNU_SOURCE $(OPT) -g -fno-math-errno -fno-trapping-math -ffp-contract=off $(WARN) \
            -Iinclude -Isrc -MMD -MP \
            $(shell pkg-config --cflags $(PKGS))
@@ -97,9 +97,6 @@ $(BUILD)/gen/webassets_table.c: web/assets.list tools/embed_web.sh $(shell tools
 $(BUILD)/obj/gen/%.o: $(BUILD)/gen/%.c
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -fopenmp -c -o $@ $<
-
-# What libmicrohttpd speaks TLS with, spoken by a test itself.
-%/tests/server/test_sandbox_work: LDLIBS += -lgnutls
 
 $(BUILD)/tests/%: tests/%.c $(LIB)
 	@mkdir -p $(@D)

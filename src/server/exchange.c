@@ -6,7 +6,43 @@
 #include "base/progress.h"
 #include "server/exchange_data.h"
 
+struct exchange *exchange_new(struct httpserver *server, struct MHD_Connection *connection)
+{
+    struct exchange *x = mem_calloc(1, sizeof *x);
+    if (x) {
+        x->server = server;
+        x->connection = connection;
+        pthread_mutex_init(&x->lock, NULL);
+    }
+    return x;
+}
+
+void exchange_free(struct exchange *x)
+{
+    for (struct exchange_field *f = x->fields, *next; f; f = next) {
+        next = f->next;
+        mem_free(f->name);
+        mem_free(f);
+    }
+    if (x->response) {
+        MHD_destroy_response(x->response);
+    }
+    mem_free(x->caller);
+    strbuf_deinit(&x->body);
+    strbuf_deinit(&x->out);
+    pthread_mutex_destroy(&x->lock);
+    mem_free(x->path);
+    mem_free(x);
+}
+
 /* ---- The request. ---- */
+
+bool exchange_begin(struct exchange *x, const char *method, const char *path)
+{
+    x->method = method;
+    x->path = mem_dup(path, strlen(path));
+    return x->path;
+}
 
 const char *exchange_method(const struct exchange *x)
 {

@@ -1,4 +1,4 @@
-/* server/exchange_data.h: what exchange.c and httpserver.c share about an exchange. */
+/* server/exchange_data.h: what exchange.c shares with the parts of the HTTP server about an exchange. */
 #ifndef SERVER_EXCHANGE_DATA_H
 #define SERVER_EXCHANGE_DATA_H
 
@@ -10,6 +10,7 @@
 #include "server/worker.h"
 
 struct httpserver;
+struct replystream_list;
 
 struct exchange_field {
     struct exchange_field *next;
@@ -19,14 +20,15 @@ struct exchange_field {
 struct exchange {
     struct httpserver *server;
     struct MHD_Connection *connection;
-    const char *method;
+    const char *method;     /* NULL: its headers have not come */
+    const char *target_end; /* of what was asked for, where it came; NULL: it has control characters */
+    bool odd;               /* its path is decoded to another one than it seems to be */
     char *path;
     struct strbuf body;
     size_t counted; /* of its bytes, among all bodies */
     struct caller *caller;
     struct worker_job job;
     bool deferred; /* to a worker */
-    bool watched;  /* among the server's exchanges with a source */
 
     /* The reply. */
     unsigned status;
@@ -48,7 +50,14 @@ struct exchange {
     bool ask;    /* which of both: by sending something */
     double last; /* when something was sent last; MHD's thread alone writes it */
     double since; /* when it came whole */
-    struct exchange *next, **link; /* among the server's exchanges with a source */
+    struct replystream_list *among; /* the server's exchanges with a source; NULL: it is none of them */
+    struct exchange *next, **link;
 };
+
+/* Of a request that begins to come; NULL: out of memory. Its source was closed when it is freed. */
+struct exchange *exchange_new(struct httpserver *server, struct MHD_Connection *connection);
+void exchange_free(struct exchange *x);
+/* The headers have come; the path is copied. False: out of memory. */
+bool exchange_begin(struct exchange *x, const char *method, const char *path);
 
 #endif

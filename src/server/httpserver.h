@@ -1,13 +1,13 @@
 /* server/httpserver.h: HTTP/1.1 over libmicrohttpd: connections, bodies, limits and deadlines.
  *
  * A request is handed on when it is whole. Refused before: bodies over the cap (413), or when those of all
- * requests together are over theirs (503, Retry-After), headers over theirs (431), a body whose end is said in
- * two ways or in one we do not know (400), paths with %00 or %2F (400), expectations (417), what is no HTTP
- * (400). When seven eighths of the connections are taken, who comes displaces who has said nothing for longest.
- * A connection that does not finish its headers in HTTPSERVER_HEADERS_S, its body in HTTPSERVER_BODY_S, or does
- * not read its reply for HTTPSERVER_IDLE_S is closed; so is one whose peer has gone, and its source with it:
- * when writing to it fails, if only what keeps it waiting (a peer that has closed its own direction may well
- * read on).
+ * requests together are over theirs (503, Retry-After), headers over theirs (431), a head that reads in two
+ * ways (400, 417: requesthead.h), what is no HTTP (400). When seven eighths of the connections are taken,
+ * who comes displaces who has said nothing for longest (clientlist.h). After a request in chunks its
+ * connection ends. A connection that does not finish its headers in HTTPSERVER_HEADERS_S, its body in
+ * HTTPSERVER_BODY_S, or does not read its reply for HTTPSERVER_IDLE_S is closed; so is one whose peer has
+ * gone, and its source with it: when writing to it fails, if only what keeps it waiting (a peer that has
+ * closed its own direction may well read on).
  *
  * Waiting costs no processor time but a look every quarter of a second while somebody is connected. */
 #ifndef SERVER_HTTPSERVER_H

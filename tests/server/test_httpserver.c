@@ -1,6 +1,6 @@
-/* The HTTP server: requests whole and in pieces, framing attacks, limits, deadlines, crowds, streams that wait,
- * flood and end early, TLS and Unix sockets; with a handler of the test behind it. */
-#include "server/rawclient.h"
+/* The HTTP server: requests whole and in pieces, limits, deadlines, crowds, streams that wait, flood and end
+ * early, TLS and Unix sockets; with a handler of the test behind it. */
+#include "server/echofixture.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -96,17 +96,6 @@ static void tap_open(struct tap *t, struct exchange *x)
     t->opened++;
 }
 
-static void reply_echo(struct exchange *x)
-{
-    struct strbuf out = {0};
-    size_t len;
-    const char *body = exchange_body(x, &len), *q = exchange_query(x, "q");
-    err e = strbuf_printf(&out, "%s %s %s %zu ", exchange_method(x), exchange_path(x), q ? q : "-", len);
-    e = e == ERR_OK ? strbuf_append(&out, body, len) : e;
-    assert_int_equal(e, ERR_OK);
-    exchange_reply(x, 200, "text/plain", &out);
-}
-
 static void handle(void *user, struct exchange *x, bool whole)
 {
     struct world *w = user;
@@ -126,7 +115,7 @@ static void handle(void *user, struct exchange *x, bool whole)
         exchange_add_header(x, "X-Bad", "a\r\nX-Worse: b");
         exchange_reply_static(x, 200, "text/plain", "?", 1);
     } else {
-        reply_echo(x);
+        echofixture_reply(x);
     }
 }
 
@@ -167,15 +156,6 @@ static bool comes_true(const atomic_int *value, int at_least, double seconds)
     return *value >= at_least;
 }
 
-static void says(unsigned port, const char *request, int status, const char *body)
-{
-    struct rawclient_reply r = rawclient_ask(port, request);
-    if (r.status != status || (body && strcmp(r.body, body) != 0)) {
-        fail_msg("%s\n→ %s%s\nexpected %d %s", request, r.head, r.body, status, body ? body : "");
-    }
-    rawclient_free(&r);
-}
-
 /* ---- Requests. ---- */
 
 static const struct {
@@ -186,14 +166,15 @@ static const struct {
     {"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello", "POST /a - 5 hello"},
     {"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", "POST /a - 0 "},
     {"DELETE /a HTTP/1.1\r\nHost: x\r\n\r\n", "DELETE /a - 0 "},
+    {"POST /a HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nhi", "POST /a - 2 hi"},
+    {"\r\nGET /a HTTP/1.1\r\nHost: x\r\nX-Folded:   b   \r\n\r\n", "GET /a - 0 "},
+    /* those with chunks end their connections */
     {"POST /a HTTP/1.1\r\nhost: x\r\ntransfer-encoding: Chunked\r\n\r\n5\r\nhello\r\n1;note=\"a\"\r\n!\r\n0\r\n\r\n",
      "POST /a - 6 hello!"},
     {"POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n00a\r\n0123456789\r\n0\r\nX-Late: 1\r\n\r\n",
      "POST /a - 10 0123456789"},
-    {"POST /a HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nhi", "POST /a - 2 hi"},
-    {"\r\nGET /a HTTP/1.1\r\nHost: x\r\nX-Folded:   b   \r\n\r\n", "GET /a - 0 "},
 };
-enum { GOLDEN = sizeof golden / sizeof *golden };
+enum { GOLDEN = sizeof golden / sizeof *golden, KEPT = GOLDEN - 2 };
 
 static void test_requests_come_whole_or_byte_by_byte(void **state)
 {
@@ -201,7 +182,7 @@ static void test_requests_come_whole_or_byte_by_byte(void **state)
     (void)state;
     world_start(&w, NULL, NULL);
     for (size_t i = 0; i < GOLDEN; i++) {
-        says(w.port, golden[i].request, 200, golden[i].body);
+        echofixture_says(w.port, golden[i].request, 200, golden[i].body);
         struct rawclient c = rawclient_open(w.port);
         int one = 1;
         setsockopt(c.fd, 6 /* TCP */, 1 /* NODELAY */, &one, sizeof one);
@@ -224,16 +205,16 @@ static void test_a_connection_takes_many_requests(void **state)
     (void)state;
     world_start(&w, NULL, NULL);
     struct rawclient c = rawclient_open(w.port);
-    for (size_t i = 0; i < GOLDEN; i++) {
+    for (size_t i = 0; i < KEPT; i++) {
         assert_true(rawclient_say(&c, golden[i].request));
         struct rawclient_reply r = rawclient_reply(&c);
         assert_string_equal(r.body, golden[i].body);
         rawclient_free(&r);
     }
-    for (size_t i = 0; i < GOLDEN; i++) { /* pipelined: answered in order */
+    for (size_t i = 0; i < KEPT; i++) { /* pipelined: answered in order */
         assert_true(rawclient_say(&c, golden[i].request));
     }
-    for (size_t i = 0; i < GOLDEN; i++) {
+    for (size_t i = 0; i < KEPT; i++) {
         struct rawclient_reply r = rawclient_reply(&c);
         assert_string_equal(r.body, golden[i].body);
         rawclient_free(&r);
@@ -249,111 +230,12 @@ static void test_a_connection_takes_many_requests(void **state)
     world_stop(&w);
 }
 
-/* None of these is answered as a request, nor is what hides behind it. */
-static const char *const attacks[] = {
-    "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-    "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
-    "Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
-    "Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello",
-    "Content-Length: 5, 5\r\n\r\nhello",
-    "Content-Length: +5\r\n\r\nhello",
-    "Content-Length: -5\r\n\r\nhello",
-    "Content-Length: 0x5\r\n\r\nhello",
-    "Content-Length: five\r\n\r\nhello",
-    "Content-Length: 18446744073709551621\r\n\r\nhello",
-    "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-    "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
-    "Transfer-Encoding: identity\r\n\r\n",
-    "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
-    "Transfer-Encoding: chunked\r\n\r\ng\r\n0\r\n\r\n",
-    "Transfer-Encoding: chunked\r\n\r\n-1\r\nx\r\n0\r\n\r\n",
-    "Transfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFFF\r\nx\r\n0\r\n\r\n",
-    "Transfer-Encoding: chunked\r\n\r\n5\r\nhelloX\r\n0\r\n\r\n",
-    "Content-Length : 5\r\n\r\nhello",
-    "Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
-    "Content-Length\t: 5\r\n\r\nhello",
-    "X-A: b\r\n Content-Length: 5\r\nTransfer-Encoding: chunked\r\nContent-Length: 0\r\n\r\n0\r\n\r\n",
-};
-
-static void test_what_is_framed_in_two_ways_is_refused(void **state)
+static void test_a_header_of_two_lines_is_not_sent(void **state)
 {
-    struct world w = {0};
-    (void)state;
-    const struct httpserver_options o = {.deadlines = {.headers = 0.4, .body = 0.4}};
-    world_start(&w, &o, NULL);
-    for (size_t i = 0; i < sizeof attacks / sizeof *attacks; i++) {
-        struct rawclient c = rawclient_open(w.port);
-        char text[1024];
-        snprintf(text, sizeof text, "POST /a HTTP/1.1\r\nHost: x\r\n%sGET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n", attacks[i]);
-        rawclient_say(&c, text);
-        while (rawclient_more(&c, 3000)) {
-        }
-        if ((c.len > 0 && strncmp(c.in, "HTTP/1.1 4", 10) != 0) || strstr(c.in, " 200 OK") || !rawclient_ended(&c)) {
-            fail_msg("%s\n→ %s", text, c.in);
-        }
-        rawclient_close(&c);
-    }
-    says(w.port, golden[0].request, 200, golden[0].body);
-    world_stop(&w);
-}
-
-static void test_what_is_no_http_is_refused(void **state)
-{
-    static const char *const requests[] = {
-        "hello\r\n\r\n", "GET\r\n\r\n", "GET /a HTTP/9.9\r\nHost: x\r\n\r\n", "GET /a HTTP/1.1\r\nHost x\r\n\r\n",
-        "GET /a HTTP/1.1\r\n\r\n", "\x16\x03\x01\x02\x01\x01\r\n\r\n", "GET /a HTTP/1.1\r\n: x\r\n\r\n",
-    };
-    struct world w = {0};
-    (void)state;
-    const struct httpserver_options o = {.deadlines = {.headers = 0.4, .body = 0.4}};
-    world_start(&w, &o, NULL);
-    for (size_t i = 0; i < sizeof requests / sizeof *requests; i++) {
-        struct rawclient_reply r = rawclient_ask(w.port, requests[i]);
-        if (r.status != 0 && (r.status < 400 || r.status == 500)) {
-            fail_msg("%s → %s%s", requests[i], r.head, r.body);
-        }
-        rawclient_free(&r);
-    }
-    struct rawclient c = rawclient_open(w.port);
-    /* MHD cuts a value at its NUL; what is behind must not count as anything. */
-    static const char nul[] = "GET /a HTTP/1.1\r\nHost: x\r\nX-A: y\0Content-Length: 5\r\n\r\n";
-    assert_true(rawclient_send(&c, nul, sizeof nul - 1));
-    struct rawclient_reply r = rawclient_reply(&c);
-    assert_true(r.status == 0 || r.status == 400 || strcmp(r.body, golden[0].body) == 0);
-    rawclient_free(&r);
-    rawclient_close(&c);
-    /* Lines that end in LF alone may be taken (RFC 9112, 2.2), but then as what they say. */
-    r = rawclient_ask(w.port, "POST /a HTTP/1.1\nHost: x\nContent-Length: 2\n\nhi");
-    assert_true(r.status == 0 || r.status == 400 || strcmp(r.body, "POST /a - 2 hi") == 0);
-    rawclient_free(&r);
-    says(w.port, "GET /split HTTP/1.1\r\nHost: x\r\n\r\n", 500, NULL);
-    world_stop(&w);
-}
-
-static void test_what_reads_in_two_ways_is_refused(void **state)
-{
-    static const struct {
-        const char *request;
-        int status;
-    } cases[] = {
-        {"GET /a%00b HTTP/1.1\r\nHost: x\r\n\r\n", 400}, {"GET /a%2fb HTTP/1.1\r\nHost: x\r\n\r\n", 400},
-        {"GET /%2F HTTP/1.1\r\nHost: x\r\n\r\n", 400}, {"GET /a?q=%2F HTTP/1.1\r\nHost: x\r\n\r\n", 200},
-        {"GET /a%20b HTTP/1.1\r\nHost: x\r\n\r\n", 200},
-        {"POST /a HTTP/1.0\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n", 400},
-        {"POST /a HTTP/1.1\r\nHost: x\r\nExpect: foo\r\nContent-Length: 2\r\n\r\nhi", 417},
-        {"GET /a HTTP/1.1\r\nHost: x\r\nExpect: foo\r\n\r\n", 417},
-        {"POST /a%2f HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi", 400},
-    };
     struct world w = {0};
     (void)state;
     world_start(&w, NULL, NULL);
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct rawclient_reply r = rawclient_ask(w.port, cases[i].request);
-        if (r.status != cases[i].status || (r.status != 200 && !strstr(r.body, "{\"error\":{\"message\":"))) {
-            fail_msg("%s → %s%s", cases[i].request, r.head, r.body);
-        }
-        rawclient_free(&r);
-    }
+    echofixture_says(w.port, "GET /split HTTP/1.1\r\nHost: x\r\n\r\n", 500, NULL);
     world_stop(&w);
 }
 
@@ -368,12 +250,15 @@ static void test_silent_ones_make_room(void **state)
     struct rawclient c[SILENT];
     for (int i = 0; i < SILENT; i++) {
         c[i] = rawclient_open(w.port);
+        if (i % 3 == 1) { /* headers at least, but no more */
+            rawclient_say(&c[i], "POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n");
+        }
         if (i % 20 == 0) {
-            says(w.port, golden[0].request, 200, golden[0].body);
+            echofixture_says(w.port, golden[0].request, 200, golden[0].body);
         }
     }
     double since = progress_clock();
-    says(w.port, golden[0].request, 200, golden[0].body);
+    echofixture_says(w.port, golden[0].request, 200, golden[0].body);
     assert_true(progress_clock() - since < 3);
     assert_true(rawclient_ends(&c[0], 2000));
     for (int i = 0; i < SILENT; i++) {
@@ -394,11 +279,11 @@ static void test_bodies_over_the_cap_are_refused(void **state)
         memset(body, 'b', sizeof body);
         body[n] = '\0';
         snprintf(request, sizeof request, "POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n%s", n, body);
-        says(w.port, request, n <= CAP ? 200 : 413, NULL);
+        echofixture_says(w.port, request, n <= CAP ? 200 : 413, NULL);
         snprintf(request, sizeof request,
                  "POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nb\r\n%zx\r\n%s\r\n0\r\n\r\n", n - 1,
                  body + 1);
-        says(w.port, request, n <= CAP ? 200 : 413, NULL);
+        echofixture_says(w.port, request, n <= CAP ? 200 : 413, NULL);
     }
     struct rawclient_reply r = rawclient_ask(w.port, "POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 18446744073709551615\r\n\r\n");
     assert_int_equal(r.status, 413);
@@ -450,7 +335,7 @@ static void test_headers_have_a_limit(void **state)
         rawclient_free(&r);
     }
     free(request);
-    says(w.port, golden[0].request, 200, golden[0].body);
+    echofixture_says(w.port, golden[0].request, 200, golden[0].body);
     world_stop(&w);
 }
 
@@ -511,7 +396,7 @@ static void test_a_crowd_that_says_nothing_delays_nobody(void **state)
     double best = 9;
     for (int i = 0; i < 5; i++) { /* the best of five: the machine may be busy otherwise */
         double since = progress_clock();
-        says(w.port, golden[2].request, 200, golden[2].body);
+        echofixture_says(w.port, golden[2].request, 200, golden[2].body);
         double took = progress_clock() - since;
         best = took < best ? took : best;
     }
@@ -676,7 +561,7 @@ static void test_deferred_work_holds_up_nobody(void **state)
     double worst = 0;
     for (int i = 0; i < 30; i++) {
         double since = progress_clock();
-        says(w.port, golden[0].request, 200, golden[0].body);
+        echofixture_says(w.port, golden[0].request, 200, golden[0].body);
         worst = progress_clock() - since > worst ? progress_clock() - since : worst;
         usleep(20000);
     }
@@ -736,7 +621,7 @@ static void test_who_reads_slowly_holds_up_nobody(void **state)
         assert_true(rawclient_more(&slow, 2000));
         rawclient_drop(&slow, slow.len);
         usleep(100000);
-        says(w.port, golden[0].request, 200, golden[0].body);
+        echofixture_says(w.port, golden[0].request, 200, golden[0].body);
     }
     assert_int_equal(w.taps[1].pulls, pulled); /* nothing is made that nobody takes */
     assert_true(mem_alive() <= before);
@@ -890,9 +775,17 @@ static void test_tls(void **state)
              "grep -q '^GET /a - 0 $'",
              w.port, dir.path, dir.path);
     assert_int_equal(system(command), 0);
-    struct rawclient_reply plain = rawclient_ask(w.port, golden[0].request); /* not answered in the clear */
-    assert_int_equal(plain.status, 0);
+    echofixture_says(w.port, golden[0].request, 400, NULL); /* in the clear: not answered, but told */
+    struct rawclient_reply plain = rawclient_ask(w.port, golden[2].request);
+    assert_non_null(strstr(plain.body, "https://"));
+    assert_true(plain.whole);
     rawclient_free(&plain);
+    struct rawclient noise = rawclient_open(w.port);
+    rawclient_say(&noise, "what is this\r\n\r\n");
+    while (rawclient_more(&noise, 2000)) { /* perhaps an alert of TLS */
+    }
+    assert_true(rawclient_ended(&noise));
+    rawclient_close(&noise);
     world_stop(&w);
     struct httpserver *none;
     struct httpserver_options wrong = bad;
@@ -932,9 +825,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_requests_come_whole_or_byte_by_byte),
         cmocka_unit_test(test_a_connection_takes_many_requests),
-        cmocka_unit_test(test_what_is_framed_in_two_ways_is_refused),
-        cmocka_unit_test(test_what_is_no_http_is_refused),
-        cmocka_unit_test(test_what_reads_in_two_ways_is_refused),
+        cmocka_unit_test(test_a_header_of_two_lines_is_not_sent),
         cmocka_unit_test(test_silent_ones_make_room),
         cmocka_unit_test(test_bodies_over_the_cap_are_refused),
         cmocka_unit_test(test_refusals_reach_who_sends_much),
