@@ -5,7 +5,6 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "base/mem.h"
 #include "server/anthropicblocks.h"
 #include "server/fields.h"
 #include "server/openaichat.h"

@@ -12,11 +12,6 @@ static const char *anthropicblocks_type(const json_t *block)
     return type ? type : "";
 }
 
-static bool anthropicblocks_no_memory(struct apierror *e)
-{
-    return apierror_set(e, 503, "out_of_memory", NULL, "out of memory reading the request");
-}
-
 /* What the blocks have, each of them some. */
 struct anthropicblocks_fields {
     const char *type, *text, *thinking, *signature, *id, *name;
@@ -40,7 +35,7 @@ static bool anthropicblocks_say(struct question *q, const json_t *block, const c
 {
     struct anthropicblocks_fields f = {0};
     return fields_read(&FIELDS_OF(anthropicblocks_text_rows), block, where, &f, &q->unknown, e) &&
-           (strbuf_printf(to, "%s%s", before, f.text) == ERR_OK || anthropicblocks_no_memory(e));
+           (strbuf_printf(to, "%s%s", before, f.text) == ERR_OK || question_no_memory(e));
 }
 
 static bool anthropicblocks_texts(struct question *q, const json_t *list, const char *where, struct strbuf *to,
@@ -59,14 +54,7 @@ static bool anthropicblocks_texts(struct question *q, const json_t *list, const 
             return false;
         }
     }
-    return strbuf_puts(to, "") == ERR_OK || anthropicblocks_no_memory(e);
-}
-
-static const char *anthropicblocks_kept(struct question *q, struct strbuf *text, struct apierror *e)
-{
-    char *taken = NULL;
-    err result = strbuf_take(text, &taken);
-    return question_keep(q, result == ERR_OK ? taken : NULL, e);
+    return true;
 }
 
 /* A string, or a list of text blocks, joined by empty lines. */
@@ -83,7 +71,7 @@ static bool anthropicblocks_text(struct question *q, const json_t *value, const 
                             "%s is %s; expected a string or a list of text blocks", where,
                             json_type_name(value));
     }
-    *out = anthropicblocks_texts(q, value, where, &text, e) ? anthropicblocks_kept(q, &text, e) : NULL;
+    *out = anthropicblocks_texts(q, value, where, &text, e) ? question_text(q, &text, e) : NULL;
     strbuf_deinit(&text);
     return *out != NULL;
 }
@@ -104,9 +92,9 @@ static bool anthropicblocks_fail(struct question *q, struct chat_message *m, str
 {
     struct strbuf text = {0};
     err result = strbuf_printf(&text, "Error%s%s", *m->content ? ": " : "", m->content);
-    m->content = result == ERR_OK ? anthropicblocks_kept(q, &text, e) : NULL;
+    m->content = result == ERR_OK ? question_text(q, &text, e) : NULL;
     strbuf_deinit(&text);
-    return m->content || anthropicblocks_no_memory(e);
+    return m->content || question_no_memory(e);
 }
 
 static bool anthropicblocks_result(struct question *q, const json_t *block, const char *where,
@@ -159,7 +147,7 @@ static bool anthropicblocks_thought(struct question *q, const json_t *block, con
     };
     struct anthropicblocks_fields f = {0};
     return fields_read(&FIELDS_OF(rows), block, where, &f, &q->unknown, e) &&
-           (strbuf_puts(&t->reasoning, f.thinking) == ERR_OK || anthropicblocks_no_memory(e));
+           (strbuf_puts(&t->reasoning, f.thinking) == ERR_OK || question_no_memory(e));
 }
 
 static bool anthropicblocks_block(struct question *q, const json_t *block, const char *where,
@@ -203,8 +191,8 @@ static bool anthropicblocks_turn(struct question *q, const json_t *content, cons
         m->role = t->assistant ? CHAT_ASSISTANT : CHAT_USER;
         m->calls = t->calls;
         m->n_calls = t->n_calls;
-        m->reasoning = t->reasoning.len > 0 ? anthropicblocks_kept(q, &t->reasoning, e) : NULL;
-        m->content = anthropicblocks_kept(q, &t->text, e);
+        m->reasoning = t->reasoning.len > 0 ? question_text(q, &t->reasoning, e) : NULL;
+        m->content = question_text(q, &t->text, e);
         return m->content && (t->reasoning.len == 0 || m->reasoning);
     }
     return true;

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/mem.h"
 #include "server/openaifields.h"
 #include "server/otherfields.h"
 #include "server/thinkfields.h"
@@ -72,20 +71,25 @@ static const struct fields_row openaichat_message_rows[] = {
 };
 
 /* The text of one part of a content; NULL: refused. */
-static const char *openaichat_part(const json_t *part, const char *path, struct apierror *e)
+static const char *openaichat_part(struct question *q, const json_t *part, const char *path,
+                                   struct apierror *e)
 {
+    struct openaichat_part {
+        const char *type, *text;
+    } p = {0};
+    static const struct fields_row rows[] = {
+        {"type", .type = FIELDS_STRING, .offset = offsetof(struct openaichat_part, type)},
+        {"text", .type = FIELDS_STRING, .offset = offsetof(struct openaichat_part, text), .required = true},
+        {"cache_control", .type = FIELDS_IGNORED},
+    };
     const char *type = json_string_value(json_object_get(part, "type"));
-    const char *text = json_string_value(json_object_get(part, "text"));
     if (!type || strcmp(type, "text") != 0) {
         apierror_set(e, 400, "unsupported", path,
                      "%s is of type %.40s; this server reads parts of type text alone", path,
                      type ? type : "(none)");
         return NULL;
     }
-    if (!text) {
-        apierror_set(e, 400, "missing", path, "%s has no text", path);
-    }
-    return text;
+    return fields_read(&FIELDS_OF(rows), part, path, &p, &q->unknown, e) ? p.text : NULL;
 }
 
 /* A string, or a list of text parts, which are joined; *out NULL: null. */
@@ -106,7 +110,7 @@ static bool openaichat_content(struct question *q, const json_t *content, const 
     for (size_t i = 0; i < json_array_size(content) && result == ERR_OK; i++) {
         char path[FIELDS_PATH];
         const char *part =
-            openaichat_part(json_array_get(content, i), fields_item(path, where, i), e);
+            openaichat_part(q, json_array_get(content, i), fields_item(path, where, i), e);
         if (!part) {
             strbuf_deinit(&text);
             return false;
@@ -120,22 +124,34 @@ static bool openaichat_content(struct question *q, const json_t *content, const 
     return *out != NULL;
 }
 
-static bool openaichat_call(const json_t *value, const char *where, struct chat_call *out,
-                            struct apierror *e)
+static bool openaichat_call(struct question *q, const json_t *value, const char *where,
+                            struct chat_call *out, struct apierror *e)
 {
-    const json_t *function = json_object_get(value, "function");
-    *out =
-        (struct chat_call){.id = json_string_value(json_object_get(value, "id")),
-                           .name = json_string_value(json_object_get(function, "name")),
-                           .arguments = json_string_value(json_object_get(function, "arguments"))};
-    if (!out->name || !out->arguments) {
-        return apierror_set(
-            e, 400, "missing", where,
-            "%s lacks function.name or function.arguments, both strings (arguments: JSON as text)",
-            where);
+    static const char *const types[] = {"function", NULL};
+    struct openaichat_call {
+        const char *id, *name, *arguments;
+        const json_t *function;
+        int type;
+    } c = {0};
+    static const struct fields_row rows[] = {
+        {"id", .type = FIELDS_STRING, .offset = offsetof(struct openaichat_call, id)},
+        {"type", .type = FIELDS_WORD, .offset = offsetof(struct openaichat_call, type), .words = types},
+        {"function", .type = FIELDS_OBJECT, .offset = offsetof(struct openaichat_call, function),
+         .required = true},
+    };
+    static const struct fields_row function_rows[] = {
+        {"name", .type = FIELDS_STRING, .offset = offsetof(struct openaichat_call, name), .required = true},
+        {"arguments", .type = FIELDS_STRING, .offset = offsetof(struct openaichat_call, arguments),
+         .required = true}, /* JSON as text */
+    };
+    char path[FIELDS_PATH];
+    if (!fields_read(&FIELDS_OF(rows), value, where, &c, &q->unknown, e) ||
+        !fields_read(&FIELDS_OF(function_rows), c.function, fields_path(path, where, "function"), &c,
+                     &q->unknown, e)) {
+        return false;
     }
-    out->arguments = *out->arguments ? out->arguments : "{}";
-    return true;
+    *out = (struct chat_call){.id = c.id, .name = c.name, .arguments = *c.arguments ? c.arguments : "{}"};
+    return question_call(q, c.id, e);
 }
 
 static bool openaichat_calls(struct question *q, const json_t *calls, const char *where,
@@ -148,8 +164,7 @@ static bool openaichat_calls(struct question *q, const json_t *calls, const char
     }
     for (size_t i = 0; i < n; i++) {
         char path[FIELDS_PATH];
-        if (!openaichat_call(json_array_get(calls, i), fields_item(path, where, i), &list[i], e) ||
-            !question_call(q, list[i].id, e)) {
+        if (!openaichat_call(q, json_array_get(calls, i), fields_item(path, where, i), &list[i], e)) {
             return false;
         }
     }
@@ -299,6 +314,16 @@ bool openaichat_leave_tool(struct question *q, const char *where, const char *ty
     return fields_ignore(path, &q->unknown, e);
 }
 
+struct openaichat_tool {
+    const json_t *type, *function; /* type: seen by the caller */
+};
+
+static const struct fields_row openaichat_tool_rows[] = {
+    {"type", .type = FIELDS_ANY, .offset = offsetof(struct openaichat_tool, type)},
+    {"function", .type = FIELDS_OBJECT, .offset = offsetof(struct openaichat_tool, function), .required = true},
+    {"cache_control", .type = FIELDS_IGNORED},
+};
+
 static bool openaichat_tools(struct question *q, const json_t *tools, struct apierror *e)
 {
     size_t n = json_array_size(tools);
@@ -313,8 +338,9 @@ static bool openaichat_tools(struct question *q, const json_t *tools, struct api
                                 "%s is of type %.40s; expected function", where,
                                 type ? type : "(none)");
         }
-        if (!openaichat_tool(q, json_object_get(tool, "function"),
-                             fields_path(path, where, "function"), &q->tools[i], e)) {
+        struct openaichat_tool t = {0};
+        if (!fields_read(&FIELDS_OF(openaichat_tool_rows), tool, where, &t, &q->unknown, e) ||
+            !openaichat_tool(q, t.function, fields_path(path, where, "function"), &q->tools[i], e)) {
             return false;
         }
     }
@@ -350,8 +376,24 @@ bool openaichat_choose(struct question *q, const json_t *choice, const char *nam
 
 static bool openaichat_choice(struct question *q, const json_t *choice, struct apierror *e)
 {
-    const char *named = json_string_value(json_object_get(json_object_get(choice, "function"), "name"));
-    return openaichat_choose(q, choice, named, "{\"type\":\"function\",\"function\":{\"name\":…}}", e);
+    static const char *const types[] = {"function", NULL};
+    struct openaichat_choice {
+        const json_t *function;
+        const char *name;
+        int type;
+    } c = {0};
+    static const struct fields_row rows[] = {
+        {"type", .type = FIELDS_WORD, .offset = offsetof(struct openaichat_choice, type), .words = types},
+        {"function", .type = FIELDS_OBJECT, .offset = offsetof(struct openaichat_choice, function),
+         .required = true},
+    };
+    static const struct fields_row function_rows[] = {
+        {"name", .type = FIELDS_STRING, .offset = offsetof(struct openaichat_choice, name), .required = true},
+    };
+    return (!json_is_object(choice) ||
+            (fields_read(&FIELDS_OF(rows), choice, "tool_choice", &c, &q->unknown, e) &&
+             fields_read(&FIELDS_OF(function_rows), c.function, "tool_choice.function", &c, &q->unknown, e))) &&
+           openaichat_choose(q, choice, c.name, "{\"type\":\"function\",\"function\":{\"name\":…}}", e);
 }
 
 /* ---- The request. ---- */
@@ -360,8 +402,7 @@ bool openaichat_read(struct question *q, bool beta, struct apierror *e)
 {
     struct openaichat_request r = {.fields = openaifields_default(q), .parallel = true};
     if (!fields_read(&FIELDS_AND(openaichat_rows, &otherfields), q->document, "", &r, &q->unknown, e) ||
-        !openaifields_apply(&r.fields, q, e) || !openaichat_messages(q, r.messages, beta, e) ||
-        (r.tools && !openaichat_tools(q, r.tools, e)) ||
+        !openaifields_apply(&r.fields, q, e) || (r.tools && !openaichat_tools(q, r.tools, e)) ||
         (r.tool_choice && !openaichat_choice(q, r.tool_choice, e)) ||
         !thinkfields_apply(&r.think, q, e) || !question_verbosity(q, r.verbosity, "verbosity", e)) {
         return false;
@@ -373,5 +414,6 @@ bool openaichat_read(struct question *q, bool beta, struct apierror *e)
     q->logprobs = r.logprobs;
     q->top_logprobs = (int)r.top_logprobs;
     q->one_call = !r.parallel;
-    return question_agrees(q, e);
+    /* Messages come last: the header has no room for all that they may hold without effect. */
+    return question_agrees(q, e) && openaichat_messages(q, r.messages, beta, e);
 }

@@ -2,6 +2,7 @@
 #include "server/openaifields.h"
 
 #include <sodium.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -120,30 +121,46 @@ static bool openaifields_stream(const struct openaifields *f, struct question *q
     return true;
 }
 
+/* {"type":"json_schema","json_schema":{"schema"}}; other servers know {"type":"json_object","schema"} too. */
 static bool openaifields_form(struct question *q, const json_t *format, struct apierror *e)
 {
-    const char *type = json_string_value(json_object_get(format, "type"));
-    if (type && strcmp(type, "text") == 0) {
-        return true;
+    static const char *const types[] = {"text", "json_object", "json_schema", NULL};
+    static const enum question_form forms[] = {QUESTION_FREE, QUESTION_JSON, QUESTION_SCHEMA};
+    struct openaifields_form {
+        const char *name;
+        const json_t *json_schema, *schema;
+        int type;
+        bool strict;
+    } f = {0};
+    static const struct fields_row rows[] = {
+        {"type", .type = FIELDS_WORD, .offset = offsetof(struct openaifields_form, type), .words = types,
+         .required = true},
+        {"json_schema", .type = FIELDS_OBJECT, .offset = offsetof(struct openaifields_form, json_schema)},
+        {"schema", .type = FIELDS_ANY, .offset = offsetof(struct openaifields_form, schema)},
+    };
+    static const struct fields_row schema_rows[] = {
+        {"schema", .type = FIELDS_ANY, .offset = offsetof(struct openaifields_form, schema)},
+        {"name", .type = FIELDS_STRING, .offset = offsetof(struct openaifields_form, name)},
+        {"strict", .type = FIELDS_BOOL, .offset = offsetof(struct openaifields_form, strict)}, /* always so */
+    };
+    if (!fields_read(&FIELDS_OF(rows), format, "response_format", &f, &q->unknown, e) ||
+        (f.json_schema && !fields_read(&FIELDS_OF(schema_rows), f.json_schema, "response_format.json_schema",
+                                       &f, &q->unknown, e))) {
+        return false;
+    }
+    enum question_form form = f.schema && forms[f.type] == QUESTION_JSON ? QUESTION_SCHEMA : forms[f.type];
+    if (form == QUESTION_FREE) {
+        return !f.schema || apierror_set(e, 400, "invalid_value", "response_format",
+                                         "response_format has a schema, but its type is text");
     }
     if (q->form == QUESTION_GRAMMAR) {
         return apierror_set(e, 400, "invalid_value", "response_format",
                             "an answer cannot have both a grammar and a response_format; give one");
     }
+    q->form = form;
     q->form_at = "response_format";
-    if (type && strcmp(type, "json_object") == 0) {
-        q->form = QUESTION_JSON;
-        return true;
-    }
-    if (!type || strcmp(type, "json_schema") != 0) {
-        return apierror_set(
-            e, 422, "invalid_value", "response_format.type",
-            "response_format.type is \"%.40s\"; expected text, json_object or json_schema",
-            type ? type : "");
-    }
-    q->schema = json_object_get(json_object_get(format, "json_schema"), "schema");
-    q->form = QUESTION_SCHEMA;
-    return json_is_object(q->schema) || json_is_boolean(q->schema) ||
+    q->schema = f.schema;
+    return form == QUESTION_JSON || json_is_object(f.schema) || json_is_boolean(f.schema) ||
            apierror_set(e, 400, "missing", "response_format.json_schema.schema",
                         "response_format.json_schema.schema is missing");
 }

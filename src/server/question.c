@@ -6,7 +6,7 @@
 #include "base/mem.h"
 #include "server/fields.h"
 
-static bool question_no_memory(struct apierror *e)
+bool question_no_memory(struct apierror *e)
 {
     apierror_set(e, 503, "out_of_memory", NULL, "out of memory reading the request");
     e->retry_after = 5;
@@ -72,6 +72,13 @@ char *question_keep(struct question *q, char *text, struct apierror *e)
         return NULL;
     }
     return text;
+}
+
+char *question_text(struct question *q, struct strbuf *text, struct apierror *e)
+{
+    char *taken = NULL;
+    err result = strbuf_take(text, &taken);
+    return question_keep(q, result == ERR_OK ? taken : NULL, e);
 }
 
 char *question_json(struct question *q, const json_t *value, struct apierror *e)

@@ -83,7 +83,10 @@ void question_free(struct question *q); /* NULL is fine */
 void *question_alloc(struct question *q, size_t n, size_t size, struct apierror *e);
 /* A text made elsewhere (mem_alloc's) becomes the question's. NULL or short of memory: frees it, NULL. */
 char *question_keep(struct question *q, char *text, struct apierror *e);
+char *question_text(struct question *q, struct strbuf *text, struct apierror *e); /* empties it */
 char *question_json(struct question *q, const json_t *value, struct apierror *e); /* compact text */
+/* 503, and when to ask again; returns false. */
+bool question_no_memory(struct apierror *e);
 
 /* It is to think so, says `field` of the request. In every wire format that is a wish: a model that cannot
  * think, or cannot leave it, goes on as it does, and the field is listed as one without effect. False: *e. */

@@ -1,16 +1,14 @@
-/* server/responses.c: see responses.h. Items of the input become messages: calls and reasoning that
- * follow each other belong to one message of the assistant. */
+/* server/responses.c: see responses.h. */
 #include "server/responses.h"
 
 #include <sodium.h>
 #include <stddef.h>
-#include <stdio.h>
 #include <string.h>
 
-#include "base/mem.h"
 #include "server/fields.h"
 #include "server/openaichat.h"
 #include "server/otherfields.h"
+#include "server/responsesitems.h"
 #include "server/thinkfields.h"
 
 struct responses_request {
@@ -61,205 +59,13 @@ static const struct fields_row responses_rows[] = {
     {"prompt", .type = FIELDS_REFUSED, .why = "there are no stored prompts here"},
 };
 
-/* ---- Input. ---- */
-
-static const char *responses_string(const json_t *object, const char *name)
-{
-    return json_string_value(json_object_get(object, name));
-}
-
-static bool responses_is(const json_t *item, const char *type)
-{
-    const char *is = responses_string(item, "type");
-    return is && strcmp(is, type) == 0;
-}
-
-/* Text of a content: a string, or parts that have a text, joined. */
-static bool responses_text(struct question *q, const json_t *content, const char *where,
-                           const char **out, struct apierror *e)
-{
-    if (json_is_string(content)) {
-        *out = json_string_value(content);
-        return true;
-    }
-    if (!json_is_array(content)) {
-        return apierror_set(e, 400, "invalid_type", where,
-                            "%s is %s; expected a string or a list of parts", where,
-                            json_type_name(content));
-    }
-    struct strbuf text = {0};
-    err result = strbuf_puts(&text, "");
-    for (size_t i = 0; i < json_array_size(content) && result == ERR_OK; i++) {
-        const json_t *part = json_array_get(content, i);
-        const char *piece = responses_string(part, "text"), *type = responses_string(part, "type");
-        if (!piece || !type || !strstr(type, "text")) {
-            char path[FIELDS_PATH];
-            strbuf_deinit(&text);
-            fields_item(path, where, i);
-            return apierror_set(e, 400, "unsupported", path,
-                                "%s is of type \"%.40s\"; this server reads text alone", path,
-                                type ? type : "");
-        }
-        result = strbuf_puts(&text, piece);
-    }
-    char *joined = NULL;
-    result = result == ERR_OK ? strbuf_take(&text, &joined) : result;
-    strbuf_deinit(&text);
-    *out = question_keep(q, joined, e);
-    return *out != NULL;
-}
-
-/* The assistant's message that is being put together: the last one, or a new one. */
-static struct chat_message *responses_assistant(struct question *q, bool fresh)
-{
-    struct chat_message *last = q->n_messages > 0 ? &q->messages[q->n_messages - 1] : NULL;
-    if (!last || last->role != CHAT_ASSISTANT || fresh) {
-        last = &q->messages[q->n_messages++];
-        last->role = CHAT_ASSISTANT;
-    }
-    return last;
-}
-
-/* `next`: room for the calls that come. Those of one message lie one behind the other. */
-static bool responses_call(struct question *q, const json_t *item, const char *where, struct chat_call **next,
-                           struct apierror *e)
-{
-    struct chat_message *m = responses_assistant(q, false);
-    struct chat_call *c = (*next)++;
-    c->id = responses_string(item, "call_id");
-    c->name = responses_string(item, "name");
-    c->arguments = responses_string(item, "arguments");
-    m->calls = m->calls ? m->calls : c;
-    m->n_calls++;
-    if (!c->id || !c->name || !c->arguments) {
-        return apierror_set(e, 400, "missing", where, "%s lacks call_id, name or arguments (strings)",
-                            where);
-    }
-    return question_call(q, c->id, e);
-}
-
-static bool responses_message(struct question *q, const json_t *item, const char *where,
-                              struct apierror *e)
-{
-    const char *role = responses_string(item, "role");
-    char path[FIELDS_PATH];
-    struct chat_message *m;
-    if (role && strcmp(role, "assistant") == 0) {
-        struct chat_message *last = q->n_messages > 0 ? &q->messages[q->n_messages - 1] : NULL;
-        m = responses_assistant(q, last && (last->content || last->calls));
-    } else if (role && strcmp(role, "user") == 0) {
-        m = &q->messages[q->n_messages++];
-        m->role = CHAT_USER;
-    } else if (role && (strcmp(role, "system") == 0 || strcmp(role, "developer") == 0)) {
-        m = &q->messages[q->n_messages++];
-        m->role = CHAT_SYSTEM;
-    } else {
-        fields_path(path, where, "role");
-        return apierror_set(e, 422, "invalid_value", path,
-                            "%s is \"%.40s\"; expected system, developer, user or assistant", path,
-                            role ? role : "");
-    }
-    fields_path(path, where, "content");
-    return responses_text(q, json_object_get(item, "content"), path, &m->content, e);
-}
-
-static bool responses_output(struct question *q, const json_t *item, const char *where,
-                             struct apierror *e)
-{
-    struct chat_message *m = &q->messages[q->n_messages++];
-    char path[FIELDS_PATH];
-    m->role = CHAT_TOOL;
-    m->call_id = responses_string(item, "call_id");
-    if (!m->call_id) {
-        fields_path(path, where, "call_id");
-        return apierror_set(e, 400, "missing", path, "%s is missing: which call does this answer?",
-                            path);
-    }
-    if (!question_called(q, m->call_id, fields_path(path, where, "call_id"), e)) {
-        return false;
-    }
-    fields_path(path, where, "output");
-    return responses_text(q, json_object_get(item, "output"), path, &m->content, e);
-}
-
-static bool responses_reasoning_item(struct question *q, const json_t *item, const char *where,
-                                     struct apierror *e)
-{
-    const json_t *content = json_object_get(item, "content");
-    char path[FIELDS_PATH];
-    if (!content || json_is_null(content)) {
-        return true; /* a summary alone says nothing that the model wrote */
-    }
-    fields_path(path, where, "content");
-    return responses_text(q, content, path, &responses_assistant(q, true)->reasoning, e);
-}
-
-static bool responses_item(struct question *q, const json_t *item, size_t i, struct chat_call **next,
-                           struct apierror *e)
-{
-    char where[FIELDS_PATH];
-    fields_item(where, "input", i);
-    if (responses_is(item, "message") ||
-        (!json_object_get(item, "type") && json_object_get(item, "role"))) {
-        return responses_message(q, item, where, e);
-    }
-    if (responses_is(item, "function_call")) {
-        return responses_call(q, item, where, next, e);
-    }
-    if (responses_is(item, "function_call_output")) {
-        return responses_output(q, item, where, e);
-    }
-    if (responses_is(item, "reasoning")) {
-        return responses_reasoning_item(q, item, where, e);
-    }
-    const char *type = responses_string(item, "type");
-    return apierror_set(e, 400, "unsupported", where,
-                        "%s is of type \"%.40s\"; this server reads message, function_call, "
-                        "function_call_output and "
-                        "reasoning",
-                        where, type ? type : "");
-}
-
-static bool responses_input(struct question *q, const struct responses_request *r,
-                            struct apierror *e)
-{
-    size_t n = json_array_size(r->input);
-    q->messages = question_alloc(q, n + 2, sizeof *q->messages, e);
-    if (!q->messages) {
-        return false;
-    }
-    if (r->instructions) {
-        q->messages[q->n_messages++] =
-            (struct chat_message){.role = CHAT_SYSTEM, .content = r->instructions};
-    }
-    if (json_is_string(r->input)) {
-        q->messages[q->n_messages++] =
-            (struct chat_message){.role = CHAT_USER, .content = json_string_value(r->input)};
-        return true;
-    }
-    if (n == 0 || n > QUESTION_MESSAGES_MAX) {
-        return apierror_set(e, 400, "invalid_type", "input",
-                            "input is %s; expected a string, or a list of 1 to %d items",
-                            json_type_name(r->input), QUESTION_MESSAGES_MAX);
-    }
-    struct chat_call *calls = question_alloc(q, n, sizeof *calls, e);
-    for (size_t i = 0; i < n && calls; i++) {
-        if (!responses_item(q, json_array_get(r->input, i), i, &calls, e)) {
-            return false;
-        }
-    }
-    return calls != NULL;
-}
-
-/* ---- The rest. ---- */
-
 static bool responses_tools(struct question *q, const json_t *tools, struct apierror *e)
 {
     size_t n = json_array_size(tools);
     q->tools = question_alloc(q, n, sizeof *q->tools, e);
     for (size_t i = 0; i < n && q->tools; i++) {
         const json_t *tool = json_array_get(tools, i);
-        const char *type = responses_string(tool, "type");
+        const char *type = json_string_value(json_object_get(tool, "type"));
         char where[FIELDS_PATH];
         fields_item(where, "tools", i);
         if (!type || strcmp(type, "function") != 0) {
@@ -275,25 +81,52 @@ static bool responses_tools(struct question *q, const json_t *tools, struct apie
 
 static bool responses_choice(struct question *q, const json_t *choice, struct apierror *e)
 {
-    const char *named = responses_is(choice, "function") ? responses_string(choice, "name") : NULL;
-    return openaichat_choose(q, choice, named, "{\"type\":\"function\",\"name\":…}", e);
+    static const char *const types[] = {"function", NULL};
+    struct responses_choice {
+        const char *name;
+        int type;
+    } c = {0};
+    static const struct fields_row rows[] = {
+        {"type", .type = FIELDS_WORD, .offset = offsetof(struct responses_choice, type), .words = types,
+         .required = true},
+        {"name", .type = FIELDS_STRING, .offset = offsetof(struct responses_choice, name), .required = true},
+    };
+    return (!json_is_object(choice) ||
+            fields_read(&FIELDS_OF(rows), choice, "tool_choice", &c, &q->unknown, e)) &&
+           openaichat_choose(q, choice, c.name, "{\"type\":\"function\",\"name\":…}", e);
 }
 
 static bool responses_form(struct question *q, const json_t *format, struct apierror *e)
 {
-    if (!format || responses_is(format, "text")) {
+    static const char *const types[] = {"text", "json_object", "json_schema", NULL};
+    static const enum question_form forms[] = {QUESTION_FREE, QUESTION_JSON, QUESTION_SCHEMA};
+    struct responses_form {
+        const char *name;
+        const json_t *schema;
+        int type;
+        bool strict;
+    } f = {0};
+    static const struct fields_row rows[] = {
+        {"type", .type = FIELDS_WORD, .offset = offsetof(struct responses_form, type), .words = types,
+         .required = true},
+        {"schema", .type = FIELDS_ANY, .offset = offsetof(struct responses_form, schema)},
+        {"name", .type = FIELDS_STRING, .offset = offsetof(struct responses_form, name)},
+        {"strict", .type = FIELDS_BOOL, .offset = offsetof(struct responses_form, strict)}, /* it always is */
+    };
+    static const char path[] = "text.format";
+    if (!format) {
         return true;
     }
-    q->form_at = "text.format";
-    if (responses_is(format, "json_object")) {
-        q->form = QUESTION_JSON;
-        return true;
+    if (!fields_read(&FIELDS_OF(rows), format, path, &f, &q->unknown, e)) {
+        return false;
     }
-    q->form = QUESTION_SCHEMA;
-    q->schema = json_object_get(format, "schema");
-    return (responses_is(format, "json_schema") && q->schema) ||
-           apierror_set(e, 422, "invalid_value", "text.format",
-                        "text.format is none of text, json_object, json_schema with a schema");
+    q->form = forms[f.type];
+    q->form_at = path;
+    q->schema = f.schema;
+    return (q->form == QUESTION_SCHEMA) == (f.schema != NULL) ||
+           apierror_set(e, 400, f.schema ? "invalid_value" : "missing", "text.format.schema",
+                        f.schema ? "text.format.schema goes with type json_schema alone"
+                                 : "text.format.schema is missing");
 }
 
 static bool responses_said(struct question *q, const json_t *text, struct apierror *e)
@@ -349,7 +182,9 @@ bool responses_read(struct question *q, struct apierror *e)
     q->top_logprobs = (int)r.top_logprobs;
     q->one_call = !r.parallel;
     randombytes_buf(&q->sampling.seed, sizeof q->sampling.seed);
-    return responses_input(q, &r, e) && (!r.tools || responses_tools(q, r.tools, e)) &&
-           (!r.choice || responses_choice(q, r.choice, e)) && (!r.text || responses_said(q, r.text, e)) &&
-           (!r.reasoning || responses_reasoning(q, r.reasoning, e)) && question_agrees(q, e);
+    /* The input comes last: the header has no room for all that items may hold without effect. */
+    return (!r.tools || responses_tools(q, r.tools, e)) && (!r.choice || responses_choice(q, r.choice, e)) &&
+           (!r.text || responses_said(q, r.text, e)) &&
+           (!r.reasoning || responses_reasoning(q, r.reasoning, e)) && question_agrees(q, e) &&
+           responsesitems_read(q, r.instructions, r.input, e);
 }

@@ -139,6 +139,7 @@ static void test_forms_and_thinking(void **state)
     } rows[] = {{",\"response_format\":{\"type\":\"text\"}", QUESTION_FREE, CHAT_THINKING},
                 {",\"response_format\":{\"type\":\"json_object\"}", QUESTION_JSON, CHAT_THINKING},
                 {",\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"name\":\"n\",\"schema\":{}}}", QUESTION_SCHEMA, CHAT_THINKING},
+                {",\"response_format\":{\"type\":\"json_object\",\"schema\":{}}", QUESTION_SCHEMA, CHAT_THINKING},
                 {",\"grammar\":\"root ::= \\\"a\\\"\"", QUESTION_GRAMMAR, CHAT_THINKING},
                 {",\"thinking\":{\"type\":\"disabled\"}", QUESTION_FREE, CHAT_NO_THINKING},
                 {",\"thinking\":{\"type\":\"enabled\"}", QUESTION_FREE, CHAT_THINKING},
@@ -207,14 +208,16 @@ static void test_what_is_wrong_is_named(void **state)
         {SAY("{\"role\":\"user\"}"), 400, "messages[0].content"},
         {SAY("{\"role\":\"user\",\"content\":5}"), 400, "messages[0].content"},
         {SAY("{\"role\":\"user\",\"content\":[5]}"), 400, "messages[0].content[0]"},
-        {SAY("{\"role\":\"user\",\"content\":[{\"type\":\"text\"}]}"), 400, "messages[0].content[0]"},
+        {SAY("{\"role\":\"user\",\"content\":[{\"type\":\"text\"}]}"), 400, "messages[0].content[0].text"},
         {SAY("{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"a\"},{\"type\":\"image_url\"}]}"), 400, "messages[0].content[1]"},
         {SAY(USER ",{\"role\":\"tool\",\"content\":\"x\"}"), 400, "messages[1].tool_call_id"},
         {SAY(USER ",{\"role\":\"tool\",\"tool_call_id\":\"c\",\"content\":\"x\"}"), 400, "messages[1].tool_call_id"},
         {SAY("{\"role\":\"assistant\",\"tool_calls\":[{\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]},"
              "{\"role\":\"tool\",\"tool_call_id\":\"b\",\"content\":\"x\"}"), 400, "messages[1].tool_call_id"},
-        {SAY(USER ",{\"role\":\"assistant\",\"tool_calls\":[{}]}"), 400, "messages[1].tool_calls[0]"},
-        {SAY(USER ",{\"role\":\"assistant\",\"tool_calls\":[{\"function\":{\"name\":\"f\",\"arguments\":{}}}]}"), 400, "messages[1].tool_calls[0]"},
+        {SAY(USER ",{\"role\":\"assistant\",\"tool_calls\":[{}]}"), 400, "messages[1].tool_calls[0].function"},
+        {SAY(USER ",{\"role\":\"assistant\",\"tool_calls\":[{\"type\":\"custom\"}]}"), 422, "messages[1].tool_calls[0].type"},
+        {SAY(USER ",{\"role\":\"assistant\",\"tool_calls\":[{\"function\":{\"name\":\"f\",\"arguments\":{}}}]}"), 400,
+         "messages[1].tool_calls[0].function.arguments"},
         {SAY(USER ",{\"role\":\"assistant\",\"content\":\"x\",\"prefix\":true}"), 400, "messages[1].prefix"},
         {ASK(",\"temperature\":2.01"), 422, "temperature"},
         {ASK(",\"temperature\":-0.01"), 422, "temperature"},
@@ -276,7 +279,10 @@ static void test_what_is_wrong_is_named(void **state)
         {ASK(",\"tools\":[" TOOL("f") "],\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":\"g\"}}"), 400, "tool_choice"},
         {ASK(",\"tools\":[" TOOL("f") "],\"tool_choice\":\"required\",\"response_format\":{\"type\":\"json_object\"}"), 400, "response_format"},
         {ASK(",\"response_format\":\"json\""), 400, "response_format"},
-        {ASK(",\"response_format\":{}"), 422, "response_format.type"},
+        {ASK(",\"tools\":[" TOOL("f") "],\"tool_choice\":{\"type\":\"function\"}"), 400, "tool_choice.function"},
+        {ASK(",\"tools\":[" TOOL("f") "],\"tool_choice\":{\"type\":\"allowed_tools\",\"allowed_tools\":{}}"), 422, "tool_choice.type"},
+        {ASK(",\"response_format\":{}"), 400, "response_format.type"},
+        {ASK(",\"response_format\":{\"type\":\"text\",\"schema\":{}}"), 400, "response_format"},
         {ASK(",\"response_format\":{\"type\":\"xml\"}"), 422, "response_format.type"},
         {ASK(",\"response_format\":{\"type\":\"json_schema\"}"), 400, "response_format.json_schema.schema"},
         {ASK(",\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"schema\":5}}"), 400, "response_format.json_schema.schema"},
@@ -299,6 +305,19 @@ static void test_what_is_wrong_is_named(void **state)
         {SAY("{\"role\":\"user\",\"content\":\"x\",\"prefix\":true}"), 400, "messages[0].prefix"},
         {SAY("{\"role\":\"assistant\",\"content\":\"x\",\"prefix\":true}," USER), 400, "messages[0].prefix"}};
     questioncase_refused(beta, betas, 2);
+}
+
+static void test_members_without_effect_are_listed(void **state)
+{
+    (void)state;
+    struct question *q = questioncase_good(
+        plain, "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"a\",\"cache_control\":{}}]},"
+               "{\"role\":\"assistant\",\"tool_calls\":[{\"index\":0,\"id\":\"c\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]}],"
+               "\"tools\":[{\"type\":\"function\",\"zeal\":1,\"function\":{\"name\":\"f\"}}],\"response_format\":{\"type\":\"json_schema\","
+               "\"json_schema\":{\"name\":\"n\",\"strict\":true,\"description\":\"d\",\"schema\":{}}}}");
+    assert_string_equal(q->unknown.data, "response_format.json_schema.description, tools[0].zeal, "
+                                         "messages[0].content[0].cache_control, messages[1].tool_calls[0].index");
+    question_free(q);
 }
 
 static void test_sizes(void **state)
@@ -362,6 +381,7 @@ int main(void)
         cmocka_unit_test(test_forms_and_thinking),
         cmocka_unit_test(test_thinking_that_cannot_be_had_is_listed),
         cmocka_unit_test(test_what_is_wrong_is_named),
+        cmocka_unit_test(test_members_without_effect_are_listed),
         cmocka_unit_test(test_sizes),
         cmocka_unit_test(test_short_memory),
     };

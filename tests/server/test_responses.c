@@ -71,6 +71,25 @@ static void test_text_and_reasoning(void **state)
     }
 }
 
+/* What replies give to their items comes back with them, and passes. */
+static void test_members_without_effect_are_listed(void **state)
+{
+    (void)state;
+    struct question *q = questioncase_good(
+        responses_read,
+        INPUT("{\"type\":\"reasoning\",\"id\":\"r\",\"summary\":[],\"content\":[{\"type\":\"reasoning_text\",\"text\":\"r\"}],\"encrypted_content\":\"x\"},"
+              "{\"type\":\"message\",\"id\":\"m\",\"status\":\"completed\",\"role\":\"assistant\",\"content\":[{\"type\":\"output_text\",\"text\":\"a\","
+              "\"annotations\":[],\"logprobs\":[]}]},{\"role\":\"user\",\"content\":[{\"type\":\"input_text\",\"text\":\"a\",\"zeal\":1}],\"zeal\":2}"));
+    assert_string_equal(q->unknown.data, "input[0].encrypted_content, input[2].zeal, input[2].content[0].zeal");
+    assert_true(q->n_messages == 2 && q->messages[0].role == CHAT_ASSISTANT);
+    question_free(q);
+    q = questioncase_good(responses_read,
+                          ASK("\"text\":{\"format\":{\"type\":\"json_schema\",\"name\":\"n\",\"strict\":true,\"description\":\"d\",\"schema\":{}}}"));
+    assert_string_equal(q->unknown.data, "text.format.description");
+    assert_true(q->form == QUESTION_SCHEMA && q->schema);
+    question_free(q);
+}
+
 static void test_what_is_wrong_is_named(void **state)
 {
     static const struct questioncase_bad cases[] = {
@@ -81,7 +100,13 @@ static void test_what_is_wrong_is_named(void **state)
         {INPUT("{\"type\":\"item_reference\"}"), 400, "input[0]"},
         {INPUT("{\"role\":\"king\",\"content\":\"x\"}"), 422, "input[0].role"},
         {INPUT("{\"role\":\"user\",\"content\":[{\"type\":\"input_image\"}]}"), 400, "input[0].content[0]"},
-        {INPUT("{\"type\":\"function_call\",\"call_id\":\"a\"}"), 400, "input[0]"},
+        {INPUT("{\"role\":\"user\"}"), 400, "input[0].content"},
+        {INPUT("{\"role\":\"user\",\"content\":[{\"type\":\"input_text\"}]}"), 400, "input[0].content[0].text"},
+        {INPUT("{\"type\":\"function_call\",\"call_id\":\"a\"}"), 400, "input[0].name"},
+        {INPUT(CALL("a") ",{\"type\":\"function_call_output\",\"call_id\":\"a\"}"), 400, "input[1].output"},
+        {ASK("\"tool_choice\":{\"type\":\"web_search\"}"), 422, "tool_choice.type"},
+        {ASK("\"tool_choice\":{\"type\":\"function\"}"), 400, "tool_choice.name"},
+        {ASK("\"tool_choice\":{\"type\":\"function\",\"name\":\"f\"}"), 400, "tool_choice"},
         {INPUT(OUTPUT("a")), 400, "input[0].call_id"},
         {INPUT(OUTPUT("a") "," CALL("a")), 400, "input[0].call_id"},
         {INPUT(CALL("a") "," OUTPUT("b")), 400, "input[1].call_id"},
@@ -90,7 +115,10 @@ static void test_what_is_wrong_is_named(void **state)
         {ASK("\"text\":{\"verbosity\":1}"), 400, "text.verbosity"},
         {ASK("\"text\":{\"verbosity\":\"some\"}"), 422, "text.verbosity"},
         {ASK("\"text\":{\"format\":\"json\"}"), 400, "text.format"},
-        {ASK("\"text\":{\"format\":{\"type\":\"xml\"}}"), 422, "text.format"},
+        {ASK("\"text\":{\"format\":{}}"), 400, "text.format.type"},
+        {ASK("\"text\":{\"format\":{\"type\":\"xml\"}}"), 422, "text.format.type"},
+        {ASK("\"text\":{\"format\":{\"type\":\"json_schema\"}}"), 400, "text.format.schema"},
+        {ASK("\"text\":{\"format\":{\"type\":\"text\",\"schema\":{}}}"), 400, "text.format.schema"},
         {ASK("\"reasoning\":\"low\""), 400, "reasoning"},
         {ASK("\"reasoning\":{\"effort\":\"much\"}"), 422, "reasoning.effort"},
         {ASK("\"reasoning\":{\"effort\":1}"), 400, "reasoning.effort"},
@@ -116,6 +144,7 @@ int main(void)
         cmocka_unit_test(test_items_become_messages),
         cmocka_unit_test(test_many_turns_take_little),
         cmocka_unit_test(test_text_and_reasoning),
+        cmocka_unit_test(test_members_without_effect_are_listed),
         cmocka_unit_test(test_what_is_wrong_is_named),
         cmocka_unit_test(test_short_memory),
     };
