@@ -43,12 +43,11 @@ struct answering_choice {
 struct answering {
     const struct answering_model *model;
     struct question *question;
-    struct tokenizer_ids prompt, think_end;
+    struct tokenizer_ids think_end;
     struct grammar *grammar;
     int32_t stop_ids[FIM_STOP_MAX + QUESTION_STOPS_MAX], shown_ids[CHAT_THINK_MAX + CHAT_CALL_MAX];
     struct answering_choice *choices; /* [question->n] */
     size_t n_over;
-    double since;
     struct answering_item *first, **last, *given;
     struct answering_call *calls;
     struct apierror error;
@@ -182,6 +181,18 @@ static bool answering_may_fit(const struct answering_model *m, const struct ques
                         "the prompt has at least %zu tokens (%zu bytes of text); this model's context of %zu "
                         "must hold it and at least one more",
                         least, bytes, limit);
+}
+
+bool answering_prepare(const struct answering_model *m, struct question *q, struct apierror *e)
+{
+    size_t limit = engine_context_max(m->engine);
+    return q->prompt.len > 0 ||
+           (answering_may_fit(m, q, e) && answering_encode(m, q, &q->prompt, e) &&
+            (q->prompt.len < limit ||
+             apierror_set(e, 400, "context_length_exceeded", NULL,
+                          "the prompt has %zu tokens; this model's context of %zu must hold it and at least "
+                          "one token of an answer",
+                          q->prompt.len, limit)));
 }
 
 /* ---- What it must look like. ---- */
@@ -345,8 +356,8 @@ static void answering_note(struct answering_choice *c, const struct session_toke
 static void answering_token_came(struct answering_choice *c, const struct session_token *token)
 {
     if (c->usage.completion++ == 0) {
-        c->usage.first_s = progress_clock() - c->of->since;
-        c->usage.prompt = c->of->prompt.len; /* it was read */
+        c->usage.first_s = progress_clock() - c->of->question->since;
+        c->usage.prompt = c->of->question->prompt.len; /* it was read */
     }
     c->usage.reasoning += c->reasoning;
     if (c->of->question->logprobs) {
@@ -386,7 +397,7 @@ static void answering_choice_over(struct answering_choice *c, const struct engin
     a->n_over++;
     c->usage.prompt = end->result.prompt_tokens;
     c->usage.cached = end->cached;
-    c->usage.total_s = progress_clock() - a->since;
+    c->usage.total_s = progress_clock() - a->question->since;
     c->usage.prefill_s = end->result.prefill_seconds;
     c->usage.decode_s = end->result.decode_seconds;
     if (end->e != ERR_OK) {
@@ -486,7 +497,6 @@ static void answering_drop(void *owned)
         grammarmask_free(a->choices[i].mask);
     }
     grammar_free(a->grammar);
-    tokenizer_ids_deinit(&a->prompt);
     tokenizer_ids_deinit(&a->think_end);
     mem_free(a->choices);
     question_free(a->question);
@@ -528,8 +538,8 @@ static err answering_ask(struct answering *a, struct answering_choice *c,
                              answering_on_part, c, &c->parser));
     }
     struct enginethread_request r = {
-        .tokens = a->prompt.data,
-        .n_tokens = a->prompt.len,
+        .tokens = q->prompt.data,
+        .n_tokens = q->prompt.len,
         .sampling = q->sampling,
         .options = {.max_tokens = q->max_tokens ? q->max_tokens : m->max_tokens,
                     .min_tokens = q->min_tokens,
@@ -571,7 +581,7 @@ static bool answering_start(struct answering *a, const struct answering_asker *a
 {
     const struct question *q = a->question;
     struct errinfo info = {0};
-    if (!answering_may_fit(a->model, q, e) || !answering_encode(a->model, q, &a->prompt, e)) {
+    if (!answering_prepare(a->model, a->question, e)) {
         return false;
     }
     bool thinking = q->kind == QUESTION_CHAT &&
@@ -607,7 +617,7 @@ bool answering_begin(const struct answering_model *m, struct question *take_q,
         return apierror_set(e, 503, "out_of_memory", NULL, "out of memory for the answer");
     }
     *a = (struct answering){
-        .model = m, .question = take_q, .choices = choices, .since = progress_clock()};
+        .model = m, .question = take_q, .choices = choices};
     a->last = &a->first;
     atomic_init(&a->holders, 1);
     if (!answering_start(a, asker, e)) {
@@ -625,8 +635,8 @@ const struct question *answering_question(const struct answering *a)
 
 const int32_t *answering_prompt(const struct answering *a, size_t *n)
 {
-    *n = a->prompt.len;
-    return a->prompt.data;
+    *n = a->question->prompt.len;
+    return a->question->prompt.data;
 }
 
 void answering_answer_now(struct answering *a)

@@ -85,6 +85,10 @@ struct answering;
 bool answering_encode(const struct answering_model *m, const struct question *q, struct tokenizer_ids *out,
                       struct apierror *e);
 
+/* The same for a question that is to be answered, which keeps them (q->prompt); refused when they do not fit
+ * the context. For who wants to know before answering_begin, which does it otherwise. */
+bool answering_prepare(const struct answering_model *m, struct question *q, struct apierror *e);
+
 /* Takes the question (on errors too). Errors: what cannot be asked of this model. */
 bool answering_begin(const struct answering_model *m, struct question *take_q,
                      const struct answering_asker *asker, struct answering **out, struct apierror *e);

@@ -74,7 +74,7 @@ static void api_responses(struct service *s, struct exchange *x, const struct ro
 }
 
 /* Counting is a request like others, but costs nothing. What it may take at once is bounded. */
-static bool api_may_count(struct service *s, const struct exchange *x, struct apierror *e)
+static bool api_may_count(struct service *s, const struct exchange *x, struct claim *claim, struct apierror *e)
 {
     enum { API_COUNT_MAX = 4 << 20 };
     size_t len;
@@ -85,14 +85,15 @@ static bool api_may_count(struct service *s, const struct exchange *x, struct ap
                             "parts",
                             len, API_COUNT_MAX);
     }
-    return service_admit(s, exchange_caller(x), 1, e);
+    return service_admit(s, exchange_caller(x), 1, claim, e);
 }
 
 static void api_count_tokens(struct service *s, struct exchange *x, const struct route_match *m)
 {
     struct apierror e = {0};
     struct tokenizer_ids ids = {0};
-    bool may = api_may_count(s, x, &e);
+    struct claim claim;
+    bool may = api_may_count(s, x, &claim, &e);
     struct question *q = may ? service_question(s, x, &e) : NULL;
     (void)m;
     if (q && anthropic_read(q, true, &e) && service_names(s, q, &e) &&
@@ -104,7 +105,7 @@ static void api_count_tokens(struct service *s, struct exchange *x, const struct
     tokenizer_ids_deinit(&ids);
     question_free(q);
     if (may) {
-        service_release(s, exchange_caller(x)->owner, 1);
+        claim_end(s->claims, &claim);
     }
 }
 
@@ -196,7 +197,8 @@ static void api_tokenize(struct service *s, struct exchange *x, const struct rou
     struct tokenizer_ids ids = {0};
     struct errinfo info = {0};
     const struct tokenizer *t = s->model.tokenizer;
-    bool may = api_may_count(s, x, &e);
+    struct claim claim;
+    bool may = api_may_count(s, x, &claim, &e);
     struct question *q = may ? service_question(s, x, &e) : NULL;
     (void)m;
     if (q && api_tokenize_read(q->document, &r, &e)) {
@@ -220,7 +222,7 @@ static void api_tokenize(struct service *s, struct exchange *x, const struct rou
     tokenizer_ids_deinit(&ids);
     question_free(q);
     if (may) {
-        service_release(s, exchange_caller(x)->owner, 1);
+        claim_end(s->claims, &claim);
     }
 }
 
@@ -264,7 +266,8 @@ static void api_detokenize(struct service *s, struct exchange *x, const struct r
     struct apierror e = {0};
     const json_t *tokens = NULL;
     struct strbuf text = {0};
-    bool may = api_may_count(s, x, &e);
+    struct claim claim;
+    bool may = api_may_count(s, x, &claim, &e);
     struct question *q = may ? service_question(s, x, &e) : NULL;
     (void)m;
     if (q &&
@@ -279,7 +282,7 @@ static void api_detokenize(struct service *s, struct exchange *x, const struct r
     strbuf_deinit(&text);
     question_free(q);
     if (may) {
-        service_release(s, exchange_caller(x)->owner, 1);
+        claim_end(s->claims, &claim);
     }
 }
 

@@ -31,7 +31,7 @@ struct keystore_key {
     unsigned scopes; /* of enum caller_scope */
     struct keystore_limits limits;
     bool limited;    /* by a balance */
-    int64_t balance; /* in billionths; the last request may take it below 0 */
+    int64_t balance; /* in billionths */
     int64_t created;
     int64_t expires, revoked, last_used; /* 0: never; last_used is a minute exact */
     unsigned char mark[KEYSTORE_MARK];   /* of its secret: another one once it was renewed */

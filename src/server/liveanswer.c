@@ -171,7 +171,7 @@ static void liveanswer_over(struct liveanswer *a, enum chattree_state state, con
     static const struct answering_usage none;
     char *ending = liveanswer_store_end(a, state, error, usage);
     if (a->is.done) {
-        a->is.done(a->is.user, a->owner, usage ? usage : &none, state == CHATTREE_DONE);
+        a->is.done(a->is.user, usage ? usage : &none, state == CHATTREE_DONE);
     }
     struct answering *answering = a->answering;
     pthread_mutex_lock(&a->all->lock);
@@ -365,10 +365,13 @@ void liveanswer_begin(struct liveanswers *l, struct question *take_q,
                                           .notify = liveanswer_ring,
                                           .user = l,
                                           .progress = true};
-    if (!a) {
+    if (!a) { /* the message stays "writing" until the next start, when it becomes "interrupted" */
+        static const struct answering_usage none;
         question_free(take_q);
-        return; /* the message stays "writing" until the next start, when it becomes "interrupted"
-                 */
+        if (options->done) {
+            options->done(options->user, &none, false);
+        }
+        return;
     }
     if (!answering_begin(l->model, take_q, &asker, &a->answering, &e)) {
         liveanswer_over(a, CHATTREE_FAILED, e.message, NULL);

@@ -21,7 +21,8 @@ struct liveanswer_options {
     const char *owner, *id;      /* of the message; it is in the store, in state "writing" */
     const char *chat;            /* that it is of */
     uint64_t number, partition;  /* caller.h */
-    void (*done)(void *user, const char *owner, const struct answering_usage *usage, bool whole);
+    /* Once, when it is over. May be NULL. */
+    void (*done)(void *user, const struct answering_usage *usage, bool whole);
     void *user;
 };
 

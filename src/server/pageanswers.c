@@ -106,10 +106,14 @@ static bool pageanswers_messages(struct question *q, const char *system, const j
     return true;
 }
 
-static void pageanswers_think(const struct service *s, struct question *q, int think)
+/* No wish, as it is of the API: who asks here was told what the model can do. */
+static bool pageanswers_think(const struct service *s, struct question *q, int think, struct apierror *e)
 {
     static const enum chat_thinking meant[] = {CHAT_NO_THINKING, CHAT_THINKING, CHAT_THINKING_MAX};
-    q->think = chat_can_think(s->model.format) ? meant[think] : CHAT_NO_THINKING;
+    q->think = meant[think];
+    return q->think == CHAT_NO_THINKING || chat_can_think(s->model.format) ||
+           apierror_set(e, 400, "unsupported", "think", "think is \"%s\"; this model cannot think: say \"off\"",
+                        pageanswers_thinks[think]);
 }
 
 /* A question whose document holds the chat and its branch to `leaf` (NULL: none yet). NULL: *e. */
@@ -148,36 +152,34 @@ static struct question *pageanswers_question(struct service *s, const char *owne
 
 /* ---- Turns and answers. ---- */
 
-static void pageanswers_done(void *user, const char *owner, const struct answering_usage *usage,
-                             bool whole)
+/* An answer that is to be made, or is. */
+struct pageanswers_answer {
+    struct service *service;
+    struct claim claim;
+};
+
+static void pageanswers_done(void *user, const struct answering_usage *usage, bool whole)
 {
-    service_meter(user, owner, 1, usage, whole);
+    struct pageanswers_answer *a = user;
+    service_meter(a->service, &a->claim, usage, whole);
+    mem_free(a);
 }
 
-static void pageanswers_begin(struct service *s, const struct exchange *x, struct question *take_q,
-                              int think, const char *id)
+static void pageanswers_begin(struct pageanswers_answer *take_a, const struct exchange *x,
+                              struct question *take_q, const char *id)
 {
+    struct service *s = take_a->service;
     const struct caller *who = exchange_caller(x);
     const json_t *chat = json_object_get(take_q->document, "chat");
     bool temporary = json_is_true(json_object_get(chat, "temporary"));
-    pageanswers_think(s, take_q, think);
     const struct liveanswer_options o = {.owner = who->owner,
                                          .id = id,
                                          .chat = pageanswers_string(chat, "id"),
                                          .number = caller_number(who, s->secret),
                                          .partition = service_page_partition(s, who->owner, temporary),
                                          .done = pageanswers_done,
-                                         .user = s};
+                                         .user = take_a};
     liveanswer_begin(s->live, take_q, &o);
-}
-
-/* What was admitted does not come to an answer. */
-static void pageanswers_give_up(struct service *s, const struct exchange *x, bool admitted)
-{
-    static const struct answering_usage none;
-    if (admitted) {
-        service_meter(s, exchange_caller(x)->owner, 1, &none, false);
-    }
 }
 
 /* The request's body; NULL: the reply says what is wrong. */
@@ -240,22 +242,6 @@ static err pageanswers_store_answer(struct service *s, const struct exchange *x,
                            service_now(), out, info);
 }
 
-/* Whether it is short enough to be answered; else nothing of it is stored. */
-static bool pageanswers_fits(const struct service *s, const struct question *q, struct apierror *e)
-{
-    struct tokenizer_ids ids = {0};
-    size_t context = engine_context_max(s->model.engine);
-    bool ok = answering_encode(&s->model, q, &ids, e);
-    if (ok && ids.len >= context) {
-        ok = apierror_set(e, 400, "context_length_exceeded", NULL,
-                          "the chat would have %zu tokens with this; the context of %zu must hold it and at "
-                          "least one token of an answer",
-                          ids.len, context);
-    }
-    tokenizer_ids_deinit(&ids);
-    return ok;
-}
-
 /* The question with the turn's own words, if it has some, at its end; without, it was answered before, and the
  * likeliest answer is known: another one is drawn. NULL: *e. */
 static struct question *pageanswers_whole(struct service *s, const struct exchange *x, const char *chat,
@@ -265,19 +251,42 @@ static struct question *pageanswers_whole(struct service *s, const struct exchan
     if (q && !t->content && q->sampling.temperature <= 0) {
         q->sampling.temperature = PAGEANSWERS_AGAIN;
     }
-    if (q && t->content) {
+    if (q && pageanswers_think(s, q, t->think, e) && t->content) {
         struct chat_message *last = &q->messages[q->n_messages++];
         last->role = CHAT_USER;
         last->content = json_object_set(q->document, "turn", body) == 0 /* whose text it is */
                             ? pageanswers_said(q, t->content, t->attachments, e)
                             : NULL;
         if (!last->content) {
-            question_free(q);
             apierror_set(e, 503, "out_of_memory", NULL, "out of memory for the prompt");
-            return NULL;
         }
     }
+    if (e->status) {
+        question_free(q);
+        return NULL;
+    }
     return q;
+}
+
+/* Whether the question may be asked, and is short enough to be answered; then the turn is stored. */
+static bool pageanswers_keep(struct pageanswers_answer *a, const struct exchange *x, const char *chat,
+                             const struct pageanswers_turn *t, pageanswers_store store, struct question *q,
+                             json_t **out, struct apierror *e)
+{
+    struct service *s = a->service;
+    struct errinfo info = {0};
+    if (!service_admit(s, exchange_caller(x), 1, &a->claim, e)) {
+        return false;
+    }
+    if (service_claim(s, q, &a->claim, e)) {
+        err result = store(s, x, chat, t, out, &info);
+        if (result == ERR_OK) {
+            return true;
+        }
+        apierror_from(e, result, &info);
+    }
+    claim_end(s->claims, &a->claim);
+    return false;
 }
 
 /* Stores, then begins the answer and replies with what was stored. Takes body. */
@@ -285,25 +294,23 @@ static void pageanswers_give(struct service *s, struct exchange *x, const char *
                              const struct pageanswers_turn *t, pageanswers_store store, json_t *take_body)
 {
     struct apierror e = {0};
-    struct errinfo info = {0};
     json_t *out = NULL;
-    struct question *q = pageanswers_whole(s, x, chat, t, take_body, &e);
-    bool admitted = q && pageanswers_fits(s, q, &e) && service_admit(s, exchange_caller(x), 1, &e);
-    if (admitted) {
-        err result = store(s, x, chat, t, &out, &info);
-        if (result != ERR_OK) {
-            apierror_from(&e, result, &info);
-        }
+    struct pageanswers_answer *a = mem_calloc(1, sizeof *a);
+    struct question *q = a ? pageanswers_whole(s, x, chat, t, take_body, &e) : NULL;
+    if (a) {
+        a->service = s;
+    } else {
+        apierror_set(&e, 503, "out_of_memory", NULL, "out of memory for the answer");
     }
-    if (e.status) {
-        pageanswers_give_up(s, x, admitted);
+    if (!q || !pageanswers_keep(a, x, chat, t, store, q, &out, &e)) {
+        mem_free(a);
         question_free(q);
         service_refuse(s, x, &e, false);
     } else {
         if (t->content) {
             pageanswers_name(s, exchange_caller(x)->owner, chat, q, t->content);
         }
-        pageanswers_begin(s, x, q, t->think, pageanswers_string(json_object_get(out, "answer"), "id"));
+        pageanswers_begin(a, x, q, pageanswers_string(json_object_get(out, "answer"), "id"));
         service_reply(s, x, 201, json_incref(out));
     }
     json_decref(out);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/progress.h"
 #include "server/fields.h"
 
 bool question_no_memory(struct apierror *e)
@@ -20,6 +21,7 @@ struct question *question_new(const struct sampling *defaults, enum chat_format 
         q->format = format;
         q->sampling = *defaults;
         q->n = 1;
+        q->since = progress_clock();
     }
     return q;
 }
@@ -31,6 +33,7 @@ void question_free(struct question *q)
             mem_free(q->owned[i]);
         }
         mem_free(q->owned);
+        tokenizer_ids_deinit(&q->prompt);
         strbuf_deinit(&q->unknown);
         json_decref(q->calls);
         json_decref(q->document);

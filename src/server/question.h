@@ -8,6 +8,7 @@
 #include "fathom.h"
 #include "server/apierror.h"
 #include "text/chat.h"
+#include "text/tokenizer.h"
 
 enum {
     QUESTION_MESSAGES_MAX = 65536,
@@ -47,6 +48,7 @@ struct question {
     int32_t *tokens; /* [n_tokens] instead of text; NULL: text */
     size_t n_tokens;
     bool echo; /* the prompt is repeated before the answer */
+    struct tokenizer_ids prompt; /* all that was asked, as the model reads it; empty until answering_prepare */
 
     struct sampling sampling; /* bias_ids and bias_values are the question's */
     size_t max_tokens;        /* 0: the server's default */
@@ -69,6 +71,7 @@ struct question {
 
     json_t *calls;         /* whose results may follow: an object, ids are its keys; NULL: none yet */
     bool any_call;         /* one without an id is among them */
+    double since;          /* progress_clock when it came */
     struct strbuf unknown; /* fields without effect, for a header */
     json_t *document;      /* the request, which the strings above lie in */
     void **owned;          /* and what was made for it */

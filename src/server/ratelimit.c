@@ -93,6 +93,11 @@ static unsigned ratelimit_seconds(int64_t ms)
     return (unsigned)((ms + 999) / 1000);
 }
 
+unsigned ratelimit_day_left(int64_t now)
+{
+    return ratelimit_seconds(RATELIMIT_DAY - now % RATELIMIT_DAY);
+}
+
 static err ratelimit_ask(const struct ratelimit_bucket *b, const struct keystore_limits *l, unsigned answers,
                          uint64_t tokens_today, int64_t now, struct ratelimit_wait *wait,
                          struct errinfo *info)
@@ -104,7 +109,7 @@ static err ratelimit_ask(const struct ratelimit_bucket *b, const struct keystore
     }
     if (l->tokens_per_day && tokens_today >= l->tokens_per_day) {
         wait->day = true;
-        wait->seconds = ratelimit_seconds(RATELIMIT_DAY - now % RATELIMIT_DAY);
+        wait->seconds = ratelimit_day_left(now);
         return err_set(info, ERR_BUSY,
                        "this API key has used its %llu tokens of today; a new day begins in %u h %u min "
                        "(at midnight UTC)",

@@ -28,6 +28,9 @@ ERR_MUST_USE err ratelimit_begin(struct ratelimit *r, const char *id, const stru
                                  struct ratelimit_wait *wait, struct errinfo *info);
 void ratelimit_end(struct ratelimit *r, const char *id, unsigned answers);
 
+/* Seconds until the tokens of another day may be used. */
+unsigned ratelimit_day_left(int64_t now);
+
 /* The next key, from place *at on (0 at first), of which something runs; false: no more. */
 bool ratelimit_running(struct ratelimit *r, size_t *at, char id[VAULT_ID + 1]);
 

@@ -94,7 +94,9 @@ static err service_open_store(struct service *s, struct errinfo *info)
     TRY(signedout_open(s->database, service_now(), &s->signedout, info));
     TRY(service_read_prices(s, info));
     TRY(usagestore_open(s->database, &s->prices, &s->usage, info));
-    return ratelimit_new(&s->limits, info);
+    TRY(ratelimit_new(&s->limits, info));
+    const struct claims_options claims = {s->keys, s->usage, s->limits, &s->prices, modelnames_own(s->names)};
+    return claim_open(&claims, &s->claims, info);
 }
 
 /* ---- Prefixes on disk, sealed. ---- */
@@ -170,13 +172,12 @@ static void service_forget_old(struct service *s)
 
 /* ---- Keys that are no good any more, whoever revoked them, end what runs for them: every second. ---- */
 
-/* One answer of the API under way: whose it is. */
+/* One answer of the API under way. */
 struct service_answer {
     struct service *service;
     struct service_answer *next, **link;
     struct exchange *exchange;
-    char owner[sizeof((struct caller *)NULL)->owner];
-    size_t n; /* choices */
+    struct claim claim; /* says whose it is */
 };
 
 static void service_end_answers(struct service *s, const char *owner)
@@ -184,7 +185,7 @@ static void service_end_answers(struct service *s, const char *owner)
     liveanswer_cut_all(s->live, owner);
     pthread_mutex_lock(&s->answers_lock);
     for (struct service_answer *a = s->answers; a; a = a->next) {
-        if (strcmp(a->owner, owner) == 0) {
+        if (strcmp(a->claim.owner, owner) == 0) {
             exchange_cut(a->exchange);
         }
     }
@@ -313,6 +314,7 @@ void service_free(struct service *s)
         enginethread_stop(s->model.thread);
         vault_key_free(s->page_key);
         mem_free(s->page_folder);
+        claim_close(s->claims);
         ratelimit_free(s->limits);
         usagestore_close(s->usage);
         chatstore_close(s->chats);
@@ -451,58 +453,38 @@ void service_forget(struct service *s, const char *owner)
     }
 }
 
-bool service_admit(struct service *s, const struct caller *who, size_t n, struct apierror *e)
+bool service_admit(struct service *s, const struct caller *who, size_t n, struct claim *out,
+                   struct apierror *e)
 {
-    struct keystore_key key;
-    struct errinfo info = {0};
-    uint64_t today = 0;
-    int64_t owed = 0;
-    struct ratelimit_wait wait;
-    if (!who->keyed) {
-        return true;
-    }
-    err result = usagestore_today(s->usage, who->owner, service_now(), &today, &owed, &info);
-    result = result == ERR_OK ? keystore_get(s->keys, who->owner, &key, &info) : result;
-    if (result == ERR_OK && !keystore_good(&key, service_now())) { /* since its headers came */
-        return apierror_set(e, 401, "invalid_api_key", NULL, "this API key is no good any more");
-    }
-    if (result == ERR_OK && key.limited && key.balance <= owed) {
-        return apierror_set(e, 402, "insufficient_balance", NULL,
-                            "the balance of this key is used up");
-    }
-    result = result == ERR_OK ? ratelimit_begin(s->limits, who->owner, &key.limits, (unsigned)n, today,
-                                                service_now(), &wait, &info)
-                              : result;
-    if (result == ERR_OK) {
-        return true;
-    }
-    apierror_from(e, result, &info);
-    if (result == ERR_BUSY) { /* the key's own, not the server's */
-        e->code = wait.day ? "insufficient_quota" : "rate_limit_exceeded";
-        e->retry_after = wait.seconds;
-    }
-    return false;
+    return claim_begin(s->claims, who, (unsigned)n, service_now(), out, e);
 }
 
-void service_release(struct service *s, const char *owner, size_t n)
+bool service_claim(struct service *s, struct question *q, struct claim *claim, struct apierror *e)
 {
-    if (strcmp(owner, "local") != 0) {
-        ratelimit_end(s->limits, owner, (unsigned)n);
+    if (!answering_prepare(&s->model, q, e)) {
+        return false;
     }
+    size_t room = engine_context_max(s->model.engine) - q->prompt.len;
+    size_t asked = q->max_tokens ? q->max_tokens : s->model.max_tokens;
+    size_t may = asked && asked < room ? asked : room, most = may;
+    if (!claim_answers(s->claims, claim, q->prompt.len, &most, service_now(), e)) {
+        return false;
+    }
+    q->max_tokens = most < may ? most : q->max_tokens;
+    return true;
 }
 
-void service_meter(struct service *s, const char *owner, size_t n, const struct answering_usage *usage,
-                   bool whole)
+void service_meter(struct service *s, struct claim *claim, const struct answering_usage *usage, bool whole)
 {
     const struct pricetable_tokens tokens = {usage->prompt, usage->cached, usage->completion};
     struct errinfo info;
     metrics_answer(s->metrics, usage, whole);
     if (usage->prompt > 0) {
-        err e = usagestore_add(s->usage, owner, modelnames_own(s->names), &tokens, service_now(),
-                               NULL, &info);
+        err e = usagestore_add(s->usage, claim->owner, modelnames_own(s->names), &tokens, service_now(), NULL,
+                               &info);
         (void)e; /* short of memory: the answer was given all the same */
     }
-    service_release(s, owner, n);
+    claim_end(s->claims, claim);
 }
 
 static void service_done(void *user, unsigned status, const struct answering_usage *usage, bool whole)
@@ -511,7 +493,7 @@ static void service_done(void *user, unsigned status, const struct answering_usa
     if (status) {
         metrics_request(a->service->metrics, status);
     }
-    service_meter(a->service, a->owner, a->n, usage, whole);
+    service_meter(a->service, &a->claim, usage, whole);
     pthread_mutex_lock(&a->service->answers_lock);
     *a->link = a->next;
     if (a->next) {
@@ -526,7 +508,6 @@ static void service_begin(struct service *s, struct exchange *x, struct service_
 {
     a->service = s;
     a->exchange = x;
-    memcpy(a->owner, exchange_caller(x)->owner, sizeof a->owner);
     pthread_mutex_lock(&s->answers_lock);
     a->next = s->answers;
     a->link = &s->answers;
@@ -543,16 +524,17 @@ void service_answer(struct service *s, struct exchange *x, struct question *take
     const struct caller *who = exchange_caller(x);
     struct apierror e = {0};
     struct service_answer *a = mem_calloc(1, sizeof *a);
-    if (!a || !service_admit(s, who, take_q->n, &e)) {
+    bool admitted = a ? service_admit(s, who, take_q->n, &a->claim, &e)
+                      : apierror_set(&e, 503, "out_of_memory", NULL, "out of memory for the answer");
+    if (!admitted || !service_claim(s, take_q, &a->claim, &e)) {
+        if (admitted) {
+            claim_end(s->claims, &a->claim);
+        }
         mem_free(a);
         question_free(take_q);
-        if (!e.status) {
-            apierror_set(&e, 503, "out_of_memory", NULL, "out of memory for the answer");
-        }
         service_refuse(s, x, &e, format->anthropic);
         return;
     }
-    a->n = take_q->n;
     service_begin(s, x, a);
     const struct wirereply_options o = {.format = format,
                                         .model = &s->model,

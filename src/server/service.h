@@ -6,13 +6,11 @@
 #include <pthread.h>
 
 #include "server/answering.h"
+#include "server/claim.h"
 #include "server/guard.h"
-#include "server/keystore.h"
 #include "server/liveanswer.h"
 #include "server/pdftext.h"
-#include "server/ratelimit.h"
 #include "server/signedout.h"
-#include "server/usagestore.h"
 #include "server/httpserver.h"
 #include "server/metrics.h"
 #include "server/modelnames.h"
@@ -47,6 +45,7 @@ struct service {
     struct usagestore *usage;
     struct pricetable prices;
     struct ratelimit *limits;
+    struct claims *claims;
     struct liveanswers *live;
     struct signedout *signedout;
     pthread_mutex_t answers_lock;
@@ -79,13 +78,14 @@ void service_caller(const struct keystore_key *key, struct caller *out);
 uint64_t service_page_partition(const struct service *s, const char *owner, bool temporary);
 /* Chats of that owner were deleted: what was kept of them goes, too. */
 void service_forget(struct service *s, const char *owner);
-/* May `who` ask for n answers now, by its limits and balance? If so, service_meter must follow, or
- * service_release for what is over and cost nothing. */
-bool service_admit(struct service *s, const struct caller *who, size_t n, struct apierror *e);
+/* May `who` ask for n answers now, by its limits and balance? If so, service_meter must follow, or claim_end
+ * for what is over and cost nothing. */
+bool service_admit(struct service *s, const struct caller *who, size_t n, struct claim *out,
+                   struct apierror *e);
+/* The question's prompt is read, and what its answers may use is claimed: they are made no longer than that. */
+bool service_claim(struct service *s, struct question *q, struct claim *claim, struct apierror *e);
 /* They are over: counted, and paid for. */
-void service_meter(struct service *s, const char *owner, size_t n, const struct answering_usage *usage,
-                   bool whole);
-void service_release(struct service *s, const char *owner, size_t n);
+void service_meter(struct service *s, struct claim *claim, const struct answering_usage *usage, bool whole);
 /* Stores what was counted since the last time: before balances are shown, by who may wait for the disk. */
 void service_settle(struct service *s);
 /* A JSON document as the reply; takes it. */

@@ -16,6 +16,7 @@
 #include "server/chatexport.h"
 #include "server/chatimport.h"
 #include "server/chatowner.h"
+#include "server/claim.h"
 #include "server/keystore.h"
 #include "server/ratelimit.h"
 #include "server/storefixture.h"
@@ -46,6 +47,7 @@ static err with_chats(struct chatstore *s)
     e = e == ERR_OK ? chatexport_json(s, "local", NULL, &all, &info) : e;
     e = e == ERR_OK ? chatexport_markdown(s, "local", id, &text, &info) : e;
     e = e == ERR_OK ? chatimport_read(s, "other", others, 4, &counted, &info) : e;
+    e = e == ERR_OK ? chatimport_read(s, "other", all, 4, &counted, &info) : e;
     e = e == ERR_OK ? chatstore_delete(s, "local", id, &info) : e;
     e = e == ERR_OK ? chatowner_change(s, "other", "third", &n, &info) : e;
     e = e == ERR_OK ? chatstore_delete_all(s, "third", &info) : e;
@@ -63,6 +65,7 @@ static err with_keys(struct database *d)
     struct keystore *keys = NULL;
     struct usagestore *usage = NULL;
     struct ratelimit *limits = NULL;
+    struct claims *claims = NULL;
     struct keystore_key key = {0}, *list = NULL;
     char secret[KEYSTORE_SECRET + 1];
     json_t *named = json_pack("{s:s, s:s}", "name", "n", "balance", "5"), *report = NULL;
@@ -71,6 +74,8 @@ static err with_keys(struct database *d)
     err e = named ? keystore_open(d, &keys, &info) : err_set(&info, ERR_NOMEM, "the test's own");
     e = e == ERR_OK ? usagestore_open(d, &prices, &usage, &info) : e;
     e = e == ERR_OK ? ratelimit_new(&limits, &info) : e;
+    const struct claims_options with = {keys, usage, limits, &prices, "m"};
+    e = e == ERR_OK ? claim_open(&with, &claims, &info) : e;
     e = e == ERR_OK ? keystore_create(keys, named, 1, &key, secret, &info) : e;
     e = e == ERR_OK ? keystore_check(keys, secret, 2, &key, &info) : e;
     e = e == ERR_OK ? ratelimit_begin(limits, key.id, &key.limits, 1, 0, 2, &wait, &info) : e;
@@ -82,6 +87,7 @@ static err with_keys(struct database *d)
     mem_free(list);
     json_decref(report);
     json_decref(named);
+    claim_close(claims);
     ratelimit_free(limits);
     usagestore_close(usage);
     keystore_close(keys);

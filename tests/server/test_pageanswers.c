@@ -229,11 +229,37 @@ static void test_what_is_too_long_is_not_stored(void **state)
     strcpy(body + n, "'}");
     json_t *d = pagefixture_ask(&chat, "", 400, "POST", pagefixture_path(path, "chats", id, "/messages"), body);
     servicefixture_says(d, "error.code", "context_length_exceeded");
+    assert_non_null(strstr(servicefixture_text(d, "error.message"), "context of 8192"));
     json_decref(d);
     d = pagefixture_ask(&chat, "", 200, "GET", pagefixture_path(path, "chats", id, ""), "");
     assert_int_equal(json_array_size(json_object_get(d, "messages")), 0);
     json_decref(d);
     free(body);
+    free(id);
+}
+
+/* Refused, not passed over, and nothing is stored. */
+static void test_what_cannot_think_is_not_asked_to(void **state)
+{
+    static const char *const thinks[] = {"on", "max"};
+    char path[200], body[100], *id = pagefixture_chat(&chat, "", "{}"), *said;
+    (void)state;
+    char *answer = pagefixture_say(&chat, "", id, "{'content':'hello','think':'off','settings':{'temperature':0}}", &said);
+    json_decref(pagefixture_end(&chat, "", answer));
+    for (size_t i = 0; i < 2; i++) {
+        snprintf(body, sizeof body, "{'parent':'%s','content':'more','think':'%s'}", answer, thinks[i]);
+        json_t *d = pagefixture_ask(&chat, "", 400, "POST", pagefixture_path(path, "chats", id, "/messages"), body);
+        servicefixture_says(d, "error.param", "think");
+        servicefixture_says(d, "error.code", "unsupported");
+        json_decref(d);
+        snprintf(body, sizeof body, "{'parent':'%s','think':'%s'}", said, thinks[i]);
+        pagefixture_do(&chat, "", 400, "POST", pagefixture_path(path, "chats", id, "/answers"), body);
+    }
+    json_t *d = pagefixture_ask(&chat, "", 200, "GET", pagefixture_path(path, "chats", id, ""), "");
+    assert_int_equal(json_array_size(json_object_get(d, "messages")), 2);
+    json_decref(d);
+    free(answer);
+    free(said);
     free(id);
 }
 
@@ -296,6 +322,7 @@ int main(void)
         cmocka_unit_test(test_branches),
         cmocka_unit_test(test_another_answer_is_another),
         cmocka_unit_test(test_what_is_too_long_is_not_stored),
+        cmocka_unit_test(test_what_cannot_think_is_not_asked_to),
         cmocka_unit_test(test_files_are_part_of_the_turn),
         cmocka_unit_test(test_thinking_is_cut_short),
     };

@@ -277,6 +277,59 @@ static void refused(const struct pagefixture_key *k, int status, const char *cod
     }
 }
 
+/* Tokens of the prompt that all ask here. */
+static long long prompt_of(const struct pagefixture_key *k)
+{
+    json_t *d = pagefixture_ask(&f, k->headers, 200, "POST", "/v1/chat/completions",
+                                "{'messages':[{'role':'user','content':'hello'}],'max_tokens':2}");
+    long long n = json_integer_value(servicefixture_at(d, "usage.prompt_tokens"));
+    json_decref(d);
+    return n;
+}
+
+/* However many ask at once: together they use what there is, and no token more. */
+static void test_all_together_keep_to_the_quota(void **state)
+{
+    enum { CLIENTS = 6, ANSWER = 50 };
+    static const char ask[] = "{\"messages\":[{\"role\":\"user\",\"content\":\"hello\"}],\"logit_bias\":{\"258\":-100},"
+                              "\"temperature\":1,\"max_tokens\":8000}";
+    struct pagefixture_key k;
+    struct rawclient c[CLIENTS];
+    long long used = 0, limit = 2 * prompt_of(&a) + ANSWER;
+    char fields[100], path[200];
+    int answered = 0;
+    (void)state;
+    snprintf(fields, sizeof fields, "{'name':'many','limits':{'tokens_per_day':%lld}}", limit);
+    pagefixture_key(&f, fields, &k);
+    for (int i = 0; i < CLIENTS; i++) {
+        c[i] = rawclient_open(f.port);
+        servicefixture_begin(&c[i], "POST", "/v1/chat/completions", k.headers, ask);
+    }
+    for (int i = 0; i < CLIENTS; i++) {
+        struct rawclient_reply r = rawclient_reply(&c[i]);
+        json_t *d = servicefixture_parse(r.body, r.len);
+        assert_true(r.status == 200 || r.status == 429);
+        if (r.status == 200) {
+            answered++;
+            used += json_integer_value(servicefixture_at(d, "usage.total_tokens"));
+            servicefixture_says(d, "choices.0.finish_reason", "length"); /* at what was left */
+        }
+        json_decref(d);
+        rawclient_free(&r);
+        rawclient_close(&c[i]);
+    }
+    assert_true(answered >= 1);
+    assert_int_equal(used, limit);
+    char *chat = pagefixture_chat(&f, k.headers, "{}");
+    json_t *d = pagefixture_ask(&f, k.headers, 429, "POST", pagefixture_path(path, "chats", chat, "/messages"), "{'content':'hello'}");
+    servicefixture_says(d, "error.code", "insufficient_quota");
+    json_decref(d);
+    d = pagefixture_ask(&f, k.headers, 200, "GET", pagefixture_path(path, "chats", chat, ""), "");
+    assert_int_equal(json_array_size(json_object_get(d, "messages")), 0);
+    json_decref(d);
+    free(chat);
+}
+
 static void test_quotas(void **state)
 {
     static const char ask[] = "{'messages':[{'role':'user','content':'hello'}],'max_tokens':2}";
@@ -300,7 +353,9 @@ static void test_quotas(void **state)
     json_decref(d);
     free(answer);
     free(chat);
-    pagefixture_key(&f, "{'name':'few','limits':{'tokens_per_day':3}}", &k);
+    char few[100];
+    snprintf(few, sizeof few, "{'name':'few','limits':{'tokens_per_day':%lld}}", prompt_of(&a) + 2);
+    pagefixture_key(&f, few, &k);
     pagefixture_do(&f, k.headers, 200, "POST", "/v1/chat/completions", ask);
     refused(&k, 429, "insufficient_quota", "rate_limit_error", service_now() % 86400000 > 86400000 - 60000);
     pagefixture_key(&f, "{'name':'poor','balance':'0'}", &k);
@@ -440,7 +495,8 @@ int main(void)
         cmocka_unit_test(test_signing_in_and_out),
         cmocka_unit_test(test_keys_without_chats),
         cmocka_unit_test(test_keys_and_usage),
-        cmocka_unit_test(test_quotas), cmocka_unit_test(test_counting_has_limits),
+        cmocka_unit_test(test_quotas),
+        cmocka_unit_test(test_all_together_keep_to_the_quota), cmocka_unit_test(test_counting_has_limits),
         cmocka_unit_test(test_a_revoked_key_ends_its_answers),
         cmocka_unit_test(test_nobody_learns_what_another_asked),
     };
