@@ -20,7 +20,12 @@
 #include "server/requesthead.h"
 #include "server/tlsport.h"
 
-enum { HTTPSERVER_LOOK_MS = 250 };
+enum {
+    HTTPSERVER_LOOK_MS = 250,
+    /* Of a connection, for MHD: the longest head, what is kept beside it, the reply's head. What does not fit
+     * MHD refuses without our words. */
+    HTTPSERVER_MEMORY = 2 * REQUESTHEAD_MAX,
+};
 
 struct httpserver_connection {
     struct client client;
@@ -267,7 +272,7 @@ static err httpserver_daemon(struct httpserver *s, struct errinfo *info)
         MHD_OPTION_CONNECTION_LIMIT, s->is.connections,
         MHD_OPTION_PER_IP_CONNECTION_LIMIT, s->is.per_address, MHD_OPTION_CONNECTION_TIMEOUT,
         s->is.deadlines.idle, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        (size_t)HTTPSERVER_HEADERS_MAX, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_ARRAY, tls,
+        (size_t)HTTPSERVER_MEMORY, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_ARRAY, tls,
         MHD_OPTION_END);
     if (!s->daemon) {
         return err_set(

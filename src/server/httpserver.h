@@ -1,8 +1,8 @@
 /* server/httpserver.h: HTTP/1.1 over libmicrohttpd: connections, bodies, limits and deadlines.
  *
  * A request is handed on when it is whole. Refused before: bodies over the cap (413), or when those of all
- * requests together are over theirs (503, Retry-After), headers over theirs (431), a head that reads in two
- * ways (400, 417: requesthead.h), what is no HTTP (400). When seven eighths of the connections are taken,
+ * requests together are over theirs (503, Retry-After), a head that is too long or reads in two ways
+ * (431, 400, 417: requesthead.h), what is no HTTP (400). When seven eighths of the connections are taken,
  * who comes displaces who has said nothing for longest (clientlist.h). After a request in chunks its
  * connection ends. A connection that does not finish its headers in HTTPSERVER_HEADERS_S, its body in
  * HTTPSERVER_BODY_S, or does not read its reply for HTTPSERVER_IDLE_S is closed; so is one whose peer has
@@ -18,7 +18,6 @@
 enum {
     HTTPSERVER_BODY_MAX = 16 << 20,
     HTTPSERVER_BODIES_MAX = 256 << 20, /* of all requests under way */
-    HTTPSERVER_HEADERS_MAX = 32 << 10, /* with what MHD keeps beside them */
     HTTPSERVER_CONNECTIONS = 4096,
     HTTPSERVER_HEADERS_S = 20,
     HTTPSERVER_BODY_S = 120,

@@ -13,6 +13,13 @@ struct requesthead_walk {
     bool good;
 };
 
+static size_t requesthead_size(const struct exchange *x)
+{
+    const union MHD_ConnectionInfo *i =
+        MHD_get_connection_info(x->connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+    return i ? i->header_size : 0;
+}
+
 static bool requesthead_is_control(char c)
 {
     return (unsigned char)c < ' ' || c == 0x7f;
@@ -54,15 +61,13 @@ static enum MHD_Result requesthead_on_header(void *user, enum MHD_ValueKind kind
 
 static bool requesthead_is_plain(const struct exchange *x, const char *target, const char *version)
 {
-    const union MHD_ConnectionInfo *size =
-        MHD_get_connection_info(x->connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
     struct requesthead_walk w = {version + strlen(version) + 2, true};
-    if (!size || !requesthead_is_token(x->method) || target != x->method + strlen(x->method) + 1 ||
+    if (!requesthead_is_token(x->method) || target != x->method + strlen(x->method) + 1 ||
         !x->target_end || version != x->target_end + 1) {
         return false;
     }
     MHD_get_connection_values(x->connection, MHD_HEADER_KIND, requesthead_on_header, &w);
-    return w.good && w.at + 2 == x->method + size->header_size;
+    return w.good && w.at + 2 == x->method + requesthead_size(x);
 }
 
 /* Is it clear where the body ends? */
@@ -96,6 +101,10 @@ static bool requesthead_refuse(struct exchange *x, unsigned status, const char *
 bool requesthead_refused(struct exchange *x, const char *target, const char *version)
 {
     const char *expect = exchange_header(x, MHD_HTTP_HEADER_EXPECT);
+    if (requesthead_size(x) > REQUESTHEAD_MAX) {
+        return requesthead_refuse(x, MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE, "too_large",
+                                  "the request's head is over this server's limit of 32 KiB");
+    }
     if (strcmp(version, MHD_HTTP_VERSION_1_1) != 0 && strcmp(version, MHD_HTTP_VERSION_1_0) != 0) {
         return requesthead_refuse(x, MHD_HTTP_BAD_REQUEST, "bad_header",
                                   "this server speaks HTTP/1.1, and HTTP/1.0 with those who do");
