@@ -49,11 +49,11 @@ conversations() {
 
 chat_data() {
     local sources=() name
-    for name in talk facts writing exercises; do
+    for name in talk smalltalk facts writing exercises; do
         sources+=(--chat "$name=chat/$name.jsonl")
     done
     "$fathom" data chatdata --tokenizer tokenizer "${sources[@]}" --licence 'facts=CC0' --licence 'exercises=MIT' \
-        --licence 'talk=CC BY-SA 4.0, BSD-3-Clause' --licence 'writing=CC BY-SA 3.0, public domain'
+        --licence smalltalk=MIT --licence 'talk=CC BY-SA 4.0, BSD-3-Clause' --licence 'writing=CC BY-SA 3.0, public domain'
 }
 
 # learn RECIPE DATA SETTING…: to its end, or until the minutes are over.

@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 """Conversations for the last stage of fathom-nano, as .jsonl that `fathom data --chat` reads.
 
-    python3 tools/conversations.py --texts DIR --out DIR [--exercises N] [--seed S]
+    python3 tools/conversations.py --texts DIR --out DIR [--exercises N] [--smalltalk N] [--seed S]
 
 --texts holds the public texts that recipes/README.md names: dialogues.txt.zst, factbook.txt.zst, wiki.txt.zst,
-books.txt.zst, chatterbot.jsonl. Writes talk.jsonl (dialogues, small talk, who it is), facts.jsonl (questions about
-countries), writing.jsonl (paragraphs about something, stories and how they go on) and exercises.jsonl (arithmetic,
-letters, dates, word problems, made here); and sums.tasks.jsonl, words.tasks.jsonl, dates.tasks.jsonl,
-problems.tasks.jsonl: such exercises as questions for `fathom eval --task` and a recipe's [tasks], none of which is among
-the exercises to learn from, where there are others. The same seed gives the same files.
+books.txt.zst, chatterbot.jsonl. Writes talk.jsonl (dialogues, questions and answers), smalltalk.jsonl (of several
+turns, made by smalltalk.py), facts.jsonl (questions about countries), writing.jsonl (paragraphs about something, stories
+and how they go on) and exercises.jsonl (arithmetic, letters, dates, word problems, made here); and sums.tasks.jsonl,
+words.tasks.jsonl, dates.tasks.jsonl, problems.tasks.jsonl: such exercises as questions for `fathom eval --task` and a
+recipe's [tasks], none of which is among the exercises to learn from, where there are others. The same seed gives the
+same files.
 """
 import argparse
 import json
@@ -16,6 +17,8 @@ import pathlib
 import random
 import re
 import subprocess
+
+import smalltalk
 
 DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
 MONTHS = ("January February March April May June July August September October November December").split()
@@ -34,6 +37,9 @@ WORDS = ("apple river house garden winter summer window teacher doctor letter br
          "planet rocket secret answer question lesson reason season person people animal dragon giant magic dream "
          "shadow mirror blanket pillow jacket trousers shirt shoes hat gloves scarf umbrella").split()
 
+PLACES = "kitchen garden house school street market library church car shop park forest tower office stable".split()
+KIN = "brother sister friend cousin neighbour teacher aunt uncle son daughter".split()
+
 
 def turn(question, answer):
     return [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
@@ -42,7 +48,8 @@ def turn(question, answer):
 # ---- Exercises: each maker takes a random generator and gives (question, answer). ----
 
 def ask_sum(r):
-    a, b = r.randrange(0, 10 ** r.choice([1, 1, 2, 2, 3])), r.randrange(0, 10 ** r.choice([1, 2, 2, 3]))
+    digits = r.choice([1, 1, 1, 2, 2, 3])
+    a, b = r.randrange(0, 10 ** digits), r.randrange(0, 10 ** r.choice([1, digits]))
     kind = r.choice(["add", "add", "subtract", "multiply", "divide"])
     if kind == "add":
         q = r.choice(["What is {a} + {b}?", "What is {a} plus {b}?", "Add {a} and {b}.", "{a} + {b} = ?",
@@ -98,6 +105,28 @@ def ask_letters(r):
     if r.random() < 0.5:
         return f"Which letter comes after {a} in the alphabet?", f"After {a} comes {b}."
     return f"Which letter comes before {b} in the alphabet?", f"Before {b} comes {a}."
+
+
+def ask_copy(r):
+    # What is asked for stands in the question: to be read, not to be known.
+    x, y = smalltalk.somebody(r), smalltalk.somebody(r)
+    some = r.sample(WORDS, 3)
+    kind = r.randrange(5)
+    if kind == 0:
+        return r.choice([f"Say the word {x}.", f"Please say {x}.", f"Repeat after me: {x}."]), f"{x}."
+    if kind == 1:
+        return f"Repeat these words: {', '.join(some)}.", ", ".join(some) + "."
+    if kind == 2:
+        i = r.randrange(3)
+        return (f"Which is the {['first', 'second', 'last'][i]} of these words: {', '.join(some)}?",
+                f"The {['first', 'second', 'last'][i]} word is {some[i]}.")
+    if kind == 3:
+        place = r.sample(PLACES, 2)
+        where = r.random() < 0.5
+        return (f"{x} is in the {place[0]} and {y} is in the {place[1]}. " +
+                (f"Where is {x}?" if where else f"Who is in the {place[1]}?"),
+                f"{x} is in the {place[0]}." if where else f"{y} is in the {place[1]}.")
+    return f"My {r.choice(KIN)} is called {x}. Greet {x}.", f"Hello, {x}!"
 
 
 def ask_order(r):
@@ -157,7 +186,7 @@ def ask_problem(r):
             f"2 x {m} = {2 * m} and {2 * m} + {k} = {2 * m + k}. They cost {2 * m + k} dollars.")
 
 
-EXERCISES = [(ask_sum, 5), (ask_compare, 1), (ask_sequence, 1), (ask_letters, 3), (ask_order, 1), (ask_date, 2),
+EXERCISES = [(ask_sum, 5), (ask_compare, 1), (ask_sequence, 1), (ask_letters, 3), (ask_copy, 4), (ask_order, 1), (ask_date, 2),
              (ask_time, 1), (ask_problem, 4)]
 
 
@@ -170,7 +199,7 @@ def exercises(r, n):
         yield messages
 
 
-TASKS = {"sums": [ask_sum], "words": [ask_letters, ask_order], "dates": [ask_date, ask_time],
+TASKS = {"sums": [ask_sum], "words": [ask_copy, ask_letters, ask_order], "dates": [ask_date, ask_time],
          "problems": [ask_problem, ask_sequence]}
 
 
@@ -187,32 +216,6 @@ def tasks(r, makers, n, learnt):
 
 
 # ---- Talk. ----
-
-IDENTITY = [
-    (["Who are you?", "What are you?", "Tell me about yourself.", "Introduce yourself."],
-     ["I am Fathom nano, a small language model. I learnt on two processor cores.",
-      "I am Fathom nano, a very small language model that runs on your own machine."]),
-    (["What is your name?", "What are you called?", "Do you have a name?"],
-     ["My name is Fathom nano.", "I am called Fathom nano."]),
-    (["Who made you?", "Who trained you?", "Where do you come from?"],
-     ["I was trained by Fathom, a program that anybody can read and run.",
-      "Fathom trained me, on two processor cores, from old books and other public texts."]),
-    (["Are you a human?", "Are you a person?", "Are you real?"],
-     ["No, I am a small language model.", "No. I am a program that continues text."]),
-    (["What can you do?", "How can you help me?", "What are you good at?"],
-     ["I can chat a little, write a few sentences, and do small sums. I am small and often wrong.",
-      "I can talk, tell short stories and answer easy questions. Please check what I say."]),
-    (["Are you always right?", "Can I trust you?", "Do you make mistakes?"],
-     ["No. I am very small and often wrong, so please check what I say.",
-      "I make many mistakes. Please check anything that matters."]),
-    (["Do you send my words anywhere?", "Is this private?", "Who can read this?"],
-     ["Nothing leaves your machine: I run here, without the internet."]),
-    (["Thank you.", "Thanks!", "Thanks a lot."], ["You are welcome.", "You are welcome. Is there anything else?"]),
-    (["Goodbye.", "Bye!", "See you later."], ["Goodbye!", "Goodbye. It was nice to talk with you."]),
-    (["Hello!", "Hi there.", "Good morning.", "Good evening."],
-     ["Hello! How can I help you?", "Hello! What would you like to talk about?"]),
-]
-
 
 def read_zst(path):
     return subprocess.run(["zstd", "-dc", "--long=27", str(path)], check=True, stdout=subprocess.PIPE).stdout.decode()
@@ -233,18 +236,15 @@ def dialogues(texts):
             yield messages
 
 
-def small_talk(texts, r, times):
-    pairs = [json.loads(line) for line in open(texts / "chatterbot.jsonl", encoding="utf-8")]
-    for _ in range(times):
-        for p in pairs:
-            messages = turn(p["user"], p["assistant"])
-            if r.random() < 0.3:
-                q, a = r.choice(IDENTITY)
-                messages = turn(r.choice(q), r.choice(a)) + messages
-            yield messages
-        for questions, answers in IDENTITY:
-            for q in questions:
-                yield turn(q, r.choice(answers))
+def questions_and_answers(texts):
+    for line in open(texts / "chatterbot.jsonl", encoding="utf-8"):
+        pair = json.loads(line)
+        yield turn(pair["user"], pair["assistant"])
+
+
+def small_talk(r, n):
+    for _ in range(n):
+        yield smalltalk.conversation(r, lambda r: r.choice([ask_sum, ask_letters, ask_date, ask_problem])(r))
 
 
 # ---- Facts, from the World Factbook's "in brief" documents. ----
@@ -325,12 +325,14 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--texts", type=pathlib.Path, required=True)
     p.add_argument("--out", type=pathlib.Path, required=True)
-    p.add_argument("--exercises", type=int, default=60000)
+    p.add_argument("--exercises", type=int, default=80000)
+    p.add_argument("--smalltalk", type=int, default=60000)
     p.add_argument("--seed", type=int, default=1)
     a = p.parse_args()
     a.out.mkdir(parents=True, exist_ok=True)
     r = random.Random(a.seed)
-    write(a.out / "talk.jsonl", list(dialogues(a.texts)) + list(small_talk(a.texts, r, 8)), r)
+    write(a.out / "talk.jsonl", list(dialogues(a.texts)) + list(questions_and_answers(a.texts)), r)
+    write(a.out / "smalltalk.jsonl", small_talk(r, a.smalltalk), r)
     write(a.out / "facts.jsonl", facts(a.texts, r, 3), r)
     write(a.out / "writing.jsonl", list(articles(a.texts, r, 8000)) + list(stories(a.texts, r, 8000)), r)
     learnt = list(exercises(r, a.exercises))
