@@ -67,8 +67,12 @@ val() {
 train --out "$work/whole"
 check a_run_ends 0 $?
 echo "validation: $(val '\1') nats per token, $(val '\2') bits per byte"
-# It begins at ln 2048 = 7.6; the text grows with the repository, and with it what is left to learn: 3.50 now.
-check the_loss_falls_below_3.7 yes "$(val '\1' | awk '{print ($1 > 1 && $1 < 3.7) ? "yes" : "no: " $1}')"
+# It begins at ln 2048 = 7.6. Each text is seen once at most, so the last steps tell what was learnt; which documents
+# validation asks for changes with every change of the text (of the first 64 rows, mostly prose and tables: 3.5 to 4.0). Here 3.03.
+loss=$(sed -n 's/.*"kind":"step".*"loss":\([0-9.]*\),"mtp.*/\1/p' "$work/whole/metrics.jsonl" | tail -20 |
+    awk '{s += $1} END {print s / NR}')
+check the_loss_falls_below_3.3 yes "$(awk "BEGIN {print ($loss > 1 && $loss < 3.3) ? \"yes\" : \"no: $loss\"}")"
+check and_that_of_texts_not_seen_below_4.6 yes "$(val '\1' | awk '{print ($1 > 1 && $1 < 4.6) ? "yes" : "no: " $1}')"
 spread=$(sed -n 's/.*"kind":"step".*"load_spread":\([0-9.]*\).*/\1/p' "$work/whole/metrics.jsonl" | tail -20 |
     awk '{s += $1} END {print s / NR}')
 echo "the busiest expert's share: $spread times the even one"

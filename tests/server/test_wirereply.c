@@ -582,28 +582,37 @@ static double metric(const char *name)
 /* Never ends by itself: the token that would end it is forbidden. */
 #define LONG "\"logit_bias\":{\"258\":-100},\"max_tokens\":7000,\"temperature\":1,\"seed\":1"
 
+/* A reader asks, and goes once its answer is being made. */
+static void ask_and_go(bool stream)
+{
+    struct rawclient c = rawclient_open(chat.port);
+    servicefixture_begin(&c, "POST", CHAT, "",
+                         stream ? "{" HELLO "," LONG ",\"stream\":true,\"n\":2}" : "{" HELLO "," LONG "}");
+    if (stream) {
+        assert_true(rawclient_until(&c, "\"content\":\"", 5000));
+    }
+    struct batcher_counts now;
+    double until = progress_clock() + 5;
+    do { /* the counts are those of the last step */
+        usleep(1000);
+        now = enginethread_counts(chat.service->model.thread);
+    } while ((now.running == 0 || now.reserved == 0) && progress_clock() < until);
+    rawclient_close(&c);
+    assert_true(falls_idle(&chat, 10));
+}
+
+/* On a busy machine an answer may be done before we have gone: then again. */
 static void test_a_reader_that_goes_frees_its_place(void **state)
 {
-    double broken = metric("fathom_answers_broken_total"), made = metric("fathom_completion_tokens_total"),
-           read = metric("fathom_prompt_tokens_total");
+    double made = metric("fathom_completion_tokens_total"), read = metric("fathom_prompt_tokens_total");
     (void)state;
     for (int stream = 0; stream < 2; stream++) {
-        struct rawclient c = rawclient_open(chat.port);
-        servicefixture_begin(&c, "POST", CHAT, "", stream ? "{" HELLO "," LONG ",\"stream\":true,\"n\":2}" : "{" HELLO "," LONG "}");
-        if (stream) {
-            assert_true(rawclient_until(&c, "\"content\":\"", 5000));
+        double broken = metric("fathom_answers_broken_total");
+        for (int tries = 0; tries < 10 && metric("fathom_answers_broken_total") == broken; tries++) {
+            ask_and_go(stream);
         }
-        struct batcher_counts now;
-        double until = progress_clock() + 5;
-        do { /* the counts are those of the last step */
-            usleep(1000);
-            now = enginethread_counts(chat.service->model.thread);
-        } while ((now.running == 0 || now.reserved == 0) && progress_clock() < until);
-        assert_true(now.running > 0 && now.reserved > 0);
-        rawclient_close(&c);
-        assert_true(falls_idle(&chat, 2));
+        assert_true(metric("fathom_answers_broken_total") > broken); /* counted, with what it cost */
     }
-    assert_true(metric("fathom_answers_broken_total") >= broken + 2); /* counted, with what it cost */
     assert_true(metric("fathom_completion_tokens_total") > made && metric("fathom_prompt_tokens_total") > read);
 }
 
