@@ -38,42 +38,22 @@ static bool anthropicblocks_say(struct question *q, const json_t *block, const c
            (strbuf_printf(to, "%s%s", before, f.text) == ERR_OK || question_no_memory(e));
 }
 
-static bool anthropicblocks_texts(struct question *q, const json_t *list, const char *where, struct strbuf *to,
-                                  struct apierror *e)
+/* Where text alone is read: blocks joined by empty lines. */
+static bool anthropicblocks_only_text(struct question *q, const json_t *block, const char *where,
+                                      struct strbuf *to, struct apierror *e)
 {
-    for (size_t i = 0; i < json_array_size(list); i++) {
-        const json_t *block = json_array_get(list, i);
-        char path[FIELDS_PATH];
-        fields_item(path, where, i);
-        if (strcmp(anthropicblocks_type(block), "text") != 0) {
-            return apierror_set(e, 400, "unsupported", path,
-                                "%s is of type \"%.40s\"; this server reads text alone here", path,
-                                anthropicblocks_type(block));
-        }
-        if (!anthropicblocks_say(q, block, path, i ? "\n\n" : "", to, e)) {
-            return false;
-        }
+    if (strcmp(anthropicblocks_type(block), "text") != 0) {
+        return apierror_set(e, 400, "unsupported", where,
+                            "%s is of type \"%.40s\"; this server reads text alone here", where,
+                            anthropicblocks_type(block));
     }
-    return true;
+    return anthropicblocks_say(q, block, where, to->len > 0 ? "\n\n" : "", to, e);
 }
 
-/* A string, or a list of text blocks, joined by empty lines. */
-static bool anthropicblocks_text(struct question *q, const json_t *value, const char *where, const char **out,
-                                 struct apierror *e)
+static bool anthropicblocks_text(struct question *q, const json_t *content, const char *where,
+                                 const char **out, struct apierror *e)
 {
-    struct strbuf text = {0};
-    if (json_is_string(value)) {
-        *out = json_string_value(value);
-        return true;
-    }
-    if (!json_is_array(value)) {
-        return apierror_set(e, 400, "invalid_type", where,
-                            "%s is %s; expected a string or a list of text blocks", where,
-                            json_type_name(value));
-    }
-    *out = anthropicblocks_texts(q, value, where, &text, e) ? question_text(q, &text, e) : NULL;
-    strbuf_deinit(&text);
-    return *out != NULL;
+    return question_content(q, content, where, "text blocks", anthropicblocks_only_text, out, e);
 }
 
 /* ---- Blocks. ---- */

@@ -70,9 +70,8 @@ static const struct fields_row openaichat_message_rows[] = {
     {"function_call", .type = FIELDS_REFUSED, .why = "the old form of tool_calls; use tool_calls"},
 };
 
-/* The text of one part of a content; NULL: refused. */
-static const char *openaichat_part(struct question *q, const json_t *part, const char *path,
-                                   struct apierror *e)
+static bool openaichat_part(struct question *q, const json_t *part, const char *path, struct strbuf *to,
+                            struct apierror *e)
 {
     struct openaichat_part {
         const char *type, *text;
@@ -84,44 +83,21 @@ static const char *openaichat_part(struct question *q, const json_t *part, const
     };
     const char *type = json_string_value(json_object_get(part, "type"));
     if (!type || strcmp(type, "text") != 0) {
-        apierror_set(e, 400, "unsupported", path,
-                     "%s is of type %.40s; this server reads parts of type text alone", path,
-                     type ? type : "(none)");
-        return NULL;
+        return apierror_set(e, 400, "unsupported", path,
+                            "%s is of type %.40s; this server reads parts of type text alone", path,
+                            type ? type : "(none)");
     }
-    return fields_read(&FIELDS_OF(rows), part, path, &p, &q->unknown, e) ? p.text : NULL;
+    return fields_read(&FIELDS_OF(rows), part, path, &p, &q->unknown, e) &&
+           (strbuf_puts(to, p.text) == ERR_OK || question_no_memory(e));
 }
 
-/* A string, or a list of text parts, which are joined; *out NULL: null. */
+/* *out NULL: null. */
 static bool openaichat_content(struct question *q, const json_t *content, const char *where,
                                const char **out, struct apierror *e)
 {
-    if (!content || json_is_null(content) || json_is_string(content)) {
-        *out = json_string_value(content);
-        return true;
-    }
-    if (!json_is_array(content)) {
-        return apierror_set(e, 400, "invalid_type", where,
-                            "%s is %s; expected a string or a list of parts", where,
-                            json_type_name(content));
-    }
-    struct strbuf text = {0};
-    err result = strbuf_puts(&text, "");
-    for (size_t i = 0; i < json_array_size(content) && result == ERR_OK; i++) {
-        char path[FIELDS_PATH];
-        const char *part =
-            openaichat_part(q, json_array_get(content, i), fields_item(path, where, i), e);
-        if (!part) {
-            strbuf_deinit(&text);
-            return false;
-        }
-        result = strbuf_puts(&text, part);
-    }
-    char *joined = NULL;
-    result = result == ERR_OK ? strbuf_take(&text, &joined) : result;
-    strbuf_deinit(&text);
-    *out = question_keep(q, joined, e);
-    return *out != NULL;
+    *out = NULL;
+    return !content || json_is_null(content) ||
+           question_content(q, content, where, "parts", openaichat_part, out, e);
 }
 
 static bool openaichat_call(struct question *q, const json_t *value, const char *where,

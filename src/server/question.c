@@ -84,6 +84,28 @@ char *question_text(struct question *q, struct strbuf *text, struct apierror *e)
     return question_keep(q, result == ERR_OK ? taken : NULL, e);
 }
 
+bool question_content(struct question *q, const json_t *content, const char *where, const char *items,
+                      question_item *read, const char **out, struct apierror *e)
+{
+    struct strbuf text = {0};
+    bool ok = true;
+    if (json_is_string(content)) {
+        *out = json_string_value(content);
+        return true;
+    }
+    if (!json_is_array(content)) {
+        return apierror_set(e, 400, "invalid_type", where, "%s is %s; expected a string or a list of %s", where,
+                            json_type_name(content), items);
+    }
+    for (size_t i = 0; i < json_array_size(content) && ok; i++) {
+        char path[FIELDS_PATH];
+        ok = read(q, json_array_get(content, i), fields_item(path, where, i), &text, e);
+    }
+    *out = ok ? question_text(q, &text, e) : NULL;
+    strbuf_deinit(&text);
+    return *out != NULL;
+}
+
 char *question_json(struct question *q, const json_t *value, struct apierror *e)
 {
     return question_keep(q, json_text_dup(value, JSON_COMPACT | JSON_ENCODE_ANY), e);

@@ -87,6 +87,13 @@ void *question_alloc(struct question *q, size_t n, size_t size, struct apierror 
 /* A text made elsewhere (mem_alloc's) becomes the question's. NULL or short of memory: frees it, NULL. */
 char *question_keep(struct question *q, char *text, struct apierror *e);
 char *question_text(struct question *q, struct strbuf *text, struct apierror *e); /* empties it */
+/* Appends the text of item `path` of a content to what came before it. False: *e. */
+typedef bool question_item(struct question *q, const json_t *item, const char *path, struct strbuf *to,
+                           struct apierror *e);
+/* The text of a content: a string, or a list whose items (they are called `items`) are read one by one. It
+ * lives as long as the question and the request. False: *e. */
+bool question_content(struct question *q, const json_t *content, const char *where, const char *items,
+                      question_item *read, const char **out, struct apierror *e);
 char *question_json(struct question *q, const json_t *value, struct apierror *e); /* compact text */
 /* 503, and when to ask again; returns false. */
 bool question_no_memory(struct apierror *e);

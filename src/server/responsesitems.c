@@ -46,35 +46,10 @@ static bool responsesitems_part(struct question *q, const json_t *part, const ch
            (strbuf_puts(to, f.text) == ERR_OK || question_no_memory(e));
 }
 
-static bool responsesitems_parts(struct question *q, const json_t *parts, const char *where, struct strbuf *to,
-                                 struct apierror *e)
-{
-    for (size_t i = 0; i < json_array_size(parts); i++) {
-        char path[FIELDS_PATH];
-        if (!responsesitems_part(q, json_array_get(parts, i), fields_item(path, where, i), to, e)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* Text of a content: a string, or parts that have a text, joined. */
 static bool responsesitems_text(struct question *q, const json_t *content, const char *where, const char **out,
                                 struct apierror *e)
 {
-    struct strbuf text = {0};
-    if (json_is_string(content)) {
-        *out = json_string_value(content);
-        return true;
-    }
-    if (!json_is_array(content)) {
-        return apierror_set(e, 400, "invalid_type", where,
-                            "%s is %s; expected a string or a list of parts", where,
-                            json_type_name(content));
-    }
-    *out = responsesitems_parts(q, content, where, &text, e) ? question_text(q, &text, e) : NULL;
-    strbuf_deinit(&text);
-    return *out != NULL;
+    return question_content(q, content, where, "parts", responsesitems_part, out, e);
 }
 
 /* The assistant's message that is being put together: the last one, or a new one. */
