@@ -113,8 +113,8 @@ static bool anthropic_effort(struct question *q, const char *word, struct apierr
     static const char path[] = "output_config.effort";
     enum chat_thinking think = CHAT_THINKING;
     return thinkfields_effort(word, path, &think, e) &&
-           (q->think == CHAT_NO_THINKING ? fields_ignore(path, &q->unknown, e)
-                                         : question_think(q, think, path, e));
+           (q->think == CHAT_NO_THINKING && think != CHAT_NO_THINKING ? fields_ignore(path, &q->unknown, e)
+                                                                      : question_think(q, think, path, e));
 }
 
 static bool anthropic_output(struct question *q, const json_t *output, struct apierror *e)

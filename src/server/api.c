@@ -122,10 +122,11 @@ static void api_embeddings(struct service *s, struct exchange *x, const struct r
 
 static json_t *api_model_object(const struct service *s, const char *id)
 {
-    return json_pack("{s:s, s:s, s:I, s:s, s:I, s:b, s:b}", "id", id, "object", "model", "created",
+    return json_pack("{s:s, s:s, s:I, s:s, s:I, s:b, s:b, s:b}", "id", id, "object", "model", "created",
                      (json_int_t)s->started, "owned_by", "fathom", "context_length",
                      (json_int_t)engine_context_max(s->model.engine), "can_think",
-                     chat_can_think(s->model.format), "can_call_tools",
+                     chat_can_think(s->model.format), "can_skip_thinking",
+                     chat_can_skip_thinking(s->model.format), "can_call_tools",
                      chat_can_call(s->model.format));
 }
 

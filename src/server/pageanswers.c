@@ -110,10 +110,12 @@ static bool pageanswers_messages(struct question *q, const char *system, const j
 static bool pageanswers_think(const struct service *s, struct question *q, int think, struct apierror *e)
 {
     static const enum chat_thinking meant[] = {CHAT_NO_THINKING, CHAT_THINKING, CHAT_THINKING_MAX};
+    bool off = meant[think] == CHAT_NO_THINKING;
     q->think = meant[think];
-    return q->think == CHAT_NO_THINKING || chat_can_think(s->model.format) ||
-           apierror_set(e, 400, "unsupported", "think", "think is \"%s\"; this model cannot think: say \"off\"",
-                        pageanswers_thinks[think]);
+    return (off ? question_may_skip(s->model.format) : chat_can_think(s->model.format)) ||
+           apierror_set(e, 400, "unsupported", "think", "think is \"%s\"; this model %s: say \"%s\"",
+                        pageanswers_thinks[think], off ? "always thinks" : "cannot think",
+                        pageanswers_thinks[off]);
 }
 
 /* A question whose document holds the chat and its branch to `leaf` (NULL: none yet). NULL: *e. */
@@ -182,7 +184,7 @@ static void pageanswers_begin(struct pageanswers_answer *take_a, const struct ex
     liveanswer_begin(s->live, take_q, &o);
 }
 
-/* The request's body; NULL: the reply says what is wrong. */
+/* The request's body, over what a turn that says nothing means; NULL: the reply says what is wrong. */
 static json_t *pageanswers_body(struct service *s, struct exchange *x, struct pageanswers_turn *out)
 {
     struct errinfo info = {0};
@@ -191,6 +193,7 @@ static json_t *pageanswers_body(struct service *s, struct exchange *x, struct pa
     size_t len;
     const char *bytes = exchange_body(x, &len);
     err result = json_parse(bytes, len, "the request", &body, &info);
+    *out = (struct pageanswers_turn){.think = !question_may_skip(s->model.format)};
     if (result != ERR_OK) {
         apierror_from(&e, result, &info);
     } else if (fields_read(&FIELDS_OF(pageanswers_rows), body, "", out, NULL, &e)) {
@@ -326,7 +329,7 @@ static void pageanswers_missing(struct service *s, struct exchange *x, const cha
 
 static void pageanswers_ask(struct service *s, struct exchange *x, const struct route_match *m)
 {
-    struct pageanswers_turn t = {0};
+    struct pageanswers_turn t;
     json_t *body = pageanswers_body(s, x, &t);
     if (body && t.content) {
         pageanswers_give(s, x, m->parts[0], &t, pageanswers_store_turn, body);
@@ -338,7 +341,7 @@ static void pageanswers_ask(struct service *s, struct exchange *x, const struct 
 
 static void pageanswers_again(struct service *s, struct exchange *x, const struct route_match *m)
 {
-    struct pageanswers_turn t = {0};
+    struct pageanswers_turn t;
     json_t *body = pageanswers_body(s, x, &t);
     t.content = NULL; /* it is the parent's */
     if (body && t.parent) {

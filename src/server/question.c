@@ -111,10 +111,22 @@ char *question_json(struct question *q, const json_t *value, struct apierror *e)
     return question_keep(q, json_text_dup(value, JSON_COMPACT | JSON_ENCODE_ANY), e);
 }
 
+bool question_may_skip(enum chat_format f)
+{
+    return !chat_can_think(f) || chat_can_skip_thinking(f);
+}
+
 bool question_think(struct question *q, enum chat_thinking think, const char *field, struct apierror *e)
 {
-    bool off = think == CHAT_NO_THINKING, can = chat_can_think(q->format);
-    if (off ? can && !chat_can_skip_thinking(q->format) : !can) {
+    return think != CHAT_NO_THINKING || question_may_skip(q->format)
+               ? question_think_if(q, think, field, e)
+               : apierror_set(e, 400, "unsupported", field,
+                              "%s says not to think, and this model always thinks: leave it out", field);
+}
+
+bool question_think_if(struct question *q, enum chat_thinking think, const char *field, struct apierror *e)
+{
+    if (think == CHAT_NO_THINKING ? !question_may_skip(q->format) : !chat_can_think(q->format)) {
         return fields_ignore(field, &q->unknown, e);
     }
     q->think = think;

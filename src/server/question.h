@@ -98,9 +98,14 @@ char *question_json(struct question *q, const json_t *value, struct apierror *e)
 /* 503, and when to ask again; returns false. */
 bool question_no_memory(struct apierror *e);
 
-/* It is to think so, says `field` of the request. In every wire format that is a wish: a model that cannot
- * think, or cannot leave it, goes on as it does, and the field is listed as one without effect. False: *e. */
+/* Can a model of that format answer without thinking first? */
+bool question_may_skip(enum chat_format f);
+/* It is to think so, says `field` of the request, in whatever wire format. To think is a wish: a model that
+ * cannot answers without, and the field is listed as one without effect. Not to think is a choice, which one
+ * that always thinks refuses: its thoughts would use up what was meant for the answer. False: *e. */
 bool question_think(struct question *q, enum chat_thinking think, const char *field, struct apierror *e);
+/* The same, a wish either way: what programs ask for that do not know the model. */
+bool question_think_if(struct question *q, enum chat_thinking think, const char *field, struct apierror *e);
 
 /* How much it is to say, says `field` of the request: an index of question_verbosities, of which medium, the
  * first, asks for nothing. A wish too, which no model here knows how to follow: the others are listed.

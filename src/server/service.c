@@ -415,11 +415,12 @@ struct question *service_question(const struct service *s, const struct exchange
         question_free(q);
         return NULL;
     }
-    /* The name may mean a way of thinking, which the request's own fields then change. */
+    /* The name may mean a way of thinking, which the request's own fields then change. A name that is built
+     * into a program is no choice. */
     const char *model = json_string_value(json_object_get(q->document, "model"));
     enum chat_thinking think = q->think;
     modelnames_match(s->names, model ? model : "", &think);
-    if (think != q->think && !question_think(q, think, "model (thinking)", e)) {
+    if (think != q->think && !question_think_if(q, think, "model (thinking)", e)) {
         question_free(q);
         return NULL;
     }

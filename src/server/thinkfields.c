@@ -130,7 +130,9 @@ static bool thinkfields_template(struct thinkfields_wishes *w, const json_t *arg
 
 static bool thinkfields_ask(const struct thinkfields_wishes *w, struct question *q, struct apierror *e)
 {
-    if (w->effort.field && !question_think(q, (enum chat_thinking)w->effort.value, w->effort.field, e)) {
+    enum chat_thinking effort = (enum chat_thinking)w->effort.value;
+    bool said = w->on.field && effort == CHAT_NO_THINKING; /* no effort: whether to think, which w->on says */
+    if (w->effort.field && !said && !question_think(q, effort, w->effort.field, e)) {
         return false;
     }
     const char *field = w->on.field || w->effort.field ? w->on.field : w->budget.field;

@@ -62,6 +62,19 @@ static inline void questioncase_refused(questioncase_reader read, const struct q
     }
 }
 
+/* A model that always thinks refuses it: `param` says not to. */
+static inline void questioncase_thinker_refuses(questioncase_reader read, const char *text, const char *param)
+{
+    struct question *q = question_new(&questioncase_defaults, CHAT_DEEPSEEK_R1);
+    struct apierror e = {0};
+    assert_true(question_parse(q, text, strlen(text), &e));
+    if (read(q, &e) || e.status != 400 || strcmp(e.code, "unsupported") != 0 || strcmp(e.param, param) != 0 ||
+        !strstr(e.message, "always thinks")) {
+        fail_msg("%s: %u \"%s\" %s", text, e.status, e.param, e.message);
+    }
+    question_free(q);
+}
+
 /* Every allocation in turn fails: 503, or what is wrong with the request anyway, and nothing is left. */
 static inline void questioncase_short_of_memory(questioncase_reader read, const char *text)
 {

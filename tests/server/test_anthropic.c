@@ -75,6 +75,13 @@ static void test_thinking_and_effort(void **state)
     }
 }
 
+static void test_a_model_that_always_thinks_is_not_told_not_to(void **state)
+{
+    (void)state;
+    questioncase_thinker_refuses(messages, ASK("\"thinking\":{\"type\":\"disabled\"}"), "thinking");
+    questioncase_thinker_refuses(messages, ASK("\"output_config\":{\"effort\":\"none\"}"), "output_config.effort");
+}
+
 static void test_members_without_effect_are_listed(void **state)
 {
     (void)state;
@@ -121,6 +128,7 @@ int main(void)
         cmocka_unit_test(test_every_field_arrives),
         cmocka_unit_test(test_choices),
         cmocka_unit_test(test_thinking_and_effort),
+        cmocka_unit_test(test_a_model_that_always_thinks_is_not_told_not_to),
         cmocka_unit_test(test_members_without_effect_are_listed),
         cmocka_unit_test(test_what_is_wrong_is_named),
     };

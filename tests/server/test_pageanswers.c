@@ -263,6 +263,36 @@ static void test_what_cannot_think_is_not_asked_to(void **state)
     free(id);
 }
 
+/* Nor is one that always thinks told not to; who says nothing about it gets thoughts. The API goes by the same. */
+static void test_what_always_thinks_is_not_told_not_to(void **state)
+{
+    const struct service_options r1 = {.format = CHAT_DEEPSEEK_R1};
+    struct servicefixture always;
+    char path[200];
+    int status;
+    (void)state;
+    servicefixture_open(&always, SERVICEFIXTURE_THINK, &r1);
+    char *id = pagefixture_chat(&always, "", "{}");
+    json_t *d = pagefixture_ask(&always, "", 400, "POST", pagefixture_path(path, "chats", id, "/messages"), "{'content':'sum','think':'off'}");
+    servicefixture_says(d, "error.param", "think");
+    servicefixture_says(d, "error.message", "think is \"off\"; this model always thinks: say \"on\"");
+    json_decref(d);
+    d = pagefixture_ask(&always, "", 200, "GET", pagefixture_path(path, "chats", id, ""), "");
+    assert_int_equal(json_array_size(json_object_get(d, "messages")), 0);
+    json_decref(d);
+    char *answer = pagefixture_say(&always, "", id, "{'content':'sum','settings':{'temperature':0,'max_tokens':3}}", NULL);
+    d = pagefixture_end(&always, "", answer);
+    servicefixture_says(d, "think", "on");
+    json_decref(d);
+    d = servicefixture_post(&always, "/v1/chat/completions", "{\"model\":\"deepseek-chat\",\"max_tokens\":1,"
+                            "\"messages\":[{\"role\":\"user\",\"content\":\"sum\"}]}", &status);
+    assert_int_equal(status, 200); /* that name means not to think, and is no choice */
+    json_decref(d);
+    free(answer);
+    free(id);
+    servicefixture_close(&always);
+}
+
 static void test_files_are_part_of_the_turn(void **state)
 {
     char *id = pagefixture_chat(&chat, "", "{}"), body[300], path[200];
@@ -323,6 +353,7 @@ int main(void)
         cmocka_unit_test(test_another_answer_is_another),
         cmocka_unit_test(test_what_is_too_long_is_not_stored),
         cmocka_unit_test(test_what_cannot_think_is_not_asked_to),
+        cmocka_unit_test(test_what_always_thinks_is_not_told_not_to),
         cmocka_unit_test(test_files_are_part_of_the_turn),
         cmocka_unit_test(test_thinking_is_cut_short),
     };

@@ -71,6 +71,12 @@ static void test_text_and_reasoning(void **state)
     }
 }
 
+static void test_a_model_that_always_thinks_is_not_told_not_to(void **state)
+{
+    (void)state;
+    questioncase_thinker_refuses(responses_read, ASK("\"reasoning\":{\"effort\":\"none\"}"), "reasoning.effort");
+}
+
 /* What replies give to their items comes back with them, and passes. */
 static void test_members_without_effect_are_listed(void **state)
 {
@@ -144,6 +150,7 @@ int main(void)
         cmocka_unit_test(test_items_become_messages),
         cmocka_unit_test(test_many_turns_take_little),
         cmocka_unit_test(test_text_and_reasoning),
+        cmocka_unit_test(test_a_model_that_always_thinks_is_not_told_not_to),
         cmocka_unit_test(test_members_without_effect_are_listed),
         cmocka_unit_test(test_what_is_wrong_is_named),
         cmocka_unit_test(test_short_memory),

@@ -62,7 +62,7 @@ static void test_each_says_what_it_means(void **state)
     }
 }
 
-/* Thinking is a wish: who cannot do otherwise goes on as it does, and says so. */
+/* To think is a wish: a model that cannot answers without, and says so. */
 static void test_what_cannot_be_had_is_listed(void **state)
 {
     static const struct {
@@ -75,8 +75,9 @@ static void test_what_cannot_be_had_is_listed(void **state)
         {CHAT_SMOLLM2, ASK("\"reasoning\":{\"max_tokens\":9}"), "reasoning.max_tokens"},
         {CHAT_SMOLLM2, ASK("\"reasoning\":{\"effort\":\"low\"}"), "reasoning.effort"},
         {CHAT_SMOLLM2, ASK(KWARGS("\"thinking\":true")), "chat_template_kwargs.thinking"},
-        {CHAT_DEEPSEEK_R1, ASK("\"reasoning\":{\"enabled\":false}"), "reasoning.enabled"},
-        {CHAT_DEEPSEEK_R1, ASK(KWARGS("\"enable_thinking\":false")), "chat_template_kwargs.enable_thinking"},
+        {CHAT_DEEPSEEK_R1, ASK("\"temperature\":1"), ""},
+        {CHAT_DEEPSEEK_R1, ASK("\"thinking\":{\"type\":\"enabled\"},\"reasoning_effort\":\"none\""), ""},
+        {CHAT_DEEPSEEK_R1, ASK("\"reasoning\":{\"enabled\":true,\"effort\":\"low\",\"max_tokens\":9}"), ""},
         {CHAT_DEEPSEEK_V31, ASK("\"thinking\":{\"type\":\"enabled\",\"display\":\"summarized\"}"), "thinking.display"},
         {CHAT_DEEPSEEK_V31, ASK("\"reasoning\":{\"enabled\":true,\"summary\":\"auto\"}"), "reasoning.summary"},
     };
@@ -89,6 +90,30 @@ static void test_what_cannot_be_had_is_listed(void **state)
             fail_msg("%s: listed %s, %s", rows[i].text, q->unknown.data, e.message);
         }
         question_free(q);
+    }
+}
+
+/* Not to think is a choice: a model that always thinks refuses it. */
+static void test_what_cannot_be_left_is_refused(void **state)
+{
+    static const struct {
+        const char *text, *param;
+    } rows[] = {
+        {ASK("\"thinking\":{\"type\":\"disabled\"}"), "thinking"},
+        {ASK("\"thinking\":{\"type\":\"disabled\"},\"reasoning_effort\":\"none\""), "thinking"},
+        {ASK("\"thinking\":{\"type\":\"disabled\"},\"reasoning_effort\":\"high\""), "thinking"},
+        {ASK("\"reasoning_effort\":\"none\""), "reasoning_effort"},
+        {ASK("\"reasoning\":{\"enabled\":false}"), "reasoning.enabled"},
+        {ASK("\"reasoning\":{\"effort\":\"none\"}"), "reasoning.effort"},
+        {ASK("\"enable_thinking\":false"), "enable_thinking"},
+        {ASK("\"enable_thinking\":false,\"thinking_budget\":9"), "enable_thinking"},
+        {ASK(KWARGS("\"thinking\":false")), "chat_template_kwargs.thinking"},
+        {ASK(KWARGS("\"enable_thinking\":false")), "chat_template_kwargs.enable_thinking"},
+        {ASK(KWARGS("\"reasoning_effort\":\"none\"")), "chat_template_kwargs.reasoning_effort"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        questioncase_thinker_refuses(chat, rows[i].text, rows[i].param);
     }
 }
 
@@ -140,6 +165,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_says_what_it_means),
         cmocka_unit_test(test_what_cannot_be_had_is_listed),
+        cmocka_unit_test(test_what_cannot_be_left_is_refused),
         cmocka_unit_test(test_what_is_wrong_is_named),
         cmocka_unit_test(test_short_memory),
     };

@@ -58,15 +58,15 @@ export class Composer {
 
     thinkSwitch() {
         const model = this.page.session.models[0];
+        const offered = model.can_skip_thinking === false ? ["on", "max"] : ["off", "on", "max"];
         const option = (value) => {
             const input = h("input", { type: "radio", name: "think", value,
                 onchange: () => savePref("think", value) });
-            input.checked = readPrefs().think === value;
-            input.disabled = value === "off" && model.can_skip_thinking === false;
+            input.checked = (offered.includes(readPrefs().think) ? readPrefs().think : "on") === value;
             return h("label", null, input, h("span", null, t(`think_${value}`)));
         };
         const box = h("fieldset", { class: "think-switch" }, h("legend", null, icon("bulb"), t("think")),
-            ["off", "on", "max"].map(option));
+            offered.map(option));
         box.hidden = model.can_think === false;
         return box;
     }
@@ -77,13 +77,13 @@ export class Composer {
 
     set thinking(value) {
         const input = this.think.querySelector(`input[value="${value}"]`);
-        if (input !== null && !input.disabled) {
+        if (input !== null) {
             input.checked = true;
         }
     }
 
     cycleThinking() {
-        const inputs = [...this.think.querySelectorAll("input:not(:disabled)")];
+        const inputs = [...this.think.querySelectorAll("input")];
         const next = inputs[(inputs.findIndex((input) => input.checked) + 1) % inputs.length];
         next.checked = true;
         savePref("think", next.value);
