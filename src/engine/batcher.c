@@ -20,25 +20,31 @@ static size_t batcher_limit(const struct batcher *b)
     return batcherjob_least(engine_context_max(b->engine), kvpool_pages(b->pool) * MODEL_CACHE_PAGE);
 }
 
-static err batcher_check(const struct batcher *b, const struct batcher_job *j, struct errinfo *info)
+err batcher_fits(const struct batcher *b, size_t n_tokens, struct errinfo *info)
 {
     size_t limit = engine_context_max(b->engine), holds = batcher_limit(b);
-    if (j->is.n_tokens == 0) {
-        return err_set(info, ERR_ARGUMENT, "nothing to continue: the prompt is empty");
-    }
-    if (j->is.n_tokens >= limit) {
+    if (n_tokens >= limit) {
         return err_set(info, ERR_CONTEXT,
                        "the prompt has %zu tokens; this model's context of %zu must hold it and at least one "
                        "token of an answer",
-                       j->is.n_tokens, limit);
+                       n_tokens, limit);
     }
-    if (j->is.n_tokens >= holds) {
+    if (n_tokens >= holds) {
         char have[MEMINFO_TEXT];
         return err_set(info, ERR_CONTEXT,
                        "the prompt has %zu tokens; the memory for keys and values, %s, holds %zu, which must "
                        "do for it and at least one token of an answer",
-                       j->is.n_tokens, meminfo_text(b->memory, have), holds);
+                       n_tokens, meminfo_text(b->memory, have), holds);
     }
+    return ERR_OK;
+}
+
+static err batcher_check(const struct batcher *b, const struct batcher_job *j, struct errinfo *info)
+{
+    if (j->is.n_tokens == 0) {
+        return err_set(info, ERR_ARGUMENT, "nothing to continue: the prompt is empty");
+    }
+    TRY(batcher_fits(b, j->is.n_tokens, info));
     TRY(batcherplaces_check(b, j->is.owner, info));
     return sampling_check(j->is.sampling, engine_vocab_size(b->engine), info);
 }

@@ -32,9 +32,9 @@
  * on a session of its own, however often it was paused; else they differ by as much as chunks and batches do
  * there (docs/numerics.md). Nothing is guessed ahead (SESSION_SPECULATE_OFF).
  *
- * Thread rule: one thread at a time. The callbacks are called from within batcher_step, batcher_admit and
- * batcher_free; they may call batcher_cancel, batcher_answer_now and batcher_count, nothing else of the
- * batcher. */
+ * Thread rule: one thread at a time, but for batcher_fits. The callbacks are called from within batcher_step,
+ * batcher_admit and batcher_free; they may call batcher_cancel, batcher_answer_now and batcher_count, nothing
+ * else of the batcher. */
 #ifndef ENGINE_BATCHER_H
 #define ENGINE_BATCHER_H
 
@@ -85,8 +85,11 @@ ERR_MUST_USE err batcher_new(struct engine *e, const struct batcher_options *opt
 /* Jobs that are left end as cancelled. Returns when all prefixes are on disk, where there is one. */
 void batcher_free(struct batcher *b);
 
+/* Do a prompt of so many tokens and one of an answer fit both the model's context and all the memory? From any
+ * thread. ERR_CONTEXT, with both numbers. */
+ERR_MUST_USE err batcher_fits(const struct batcher *b, size_t n_tokens, struct errinfo *info);
 /* Queues a job, whose answer ends at last where the model's context or all the memory does (SESSION_LENGTH).
- * ERR_ARGUMENT; ERR_CONTEXT when prompt and one token do not fit one of the two; ERR_BUSY when too many wait,
+ * ERR_ARGUMENT; ERR_CONTEXT as of batcher_fits; ERR_BUSY when too many wait,
  * or too many of that owner. Then `done` is not called. */
 ERR_MUST_USE err batcher_submit(struct batcher *b, const struct batcher_request *request,
                                 struct batcher_job **out, struct errinfo *info);

@@ -185,14 +185,10 @@ static bool answering_may_fit(const struct answering_model *m, const struct ques
 
 bool answering_prepare(const struct answering_model *m, struct question *q, struct apierror *e)
 {
-    size_t limit = engine_context_max(m->engine);
+    struct errinfo info = {0};
     return q->prompt.len > 0 ||
            (answering_may_fit(m, q, e) && answering_encode(m, q, &q->prompt, e) &&
-            (q->prompt.len < limit ||
-             apierror_set(e, 400, "context_length_exceeded", NULL,
-                          "the prompt has %zu tokens; this model's context of %zu must hold it and at least "
-                          "one token of an answer",
-                          q->prompt.len, limit)));
+            answering_failed(e, enginethread_fits(m->thread, q->prompt.len, &info), &info));
 }
 
 /* ---- What it must look like. ---- */

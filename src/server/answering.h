@@ -86,7 +86,8 @@ bool answering_encode(const struct answering_model *m, const struct question *q,
                       struct apierror *e);
 
 /* The same for a question that is to be answered, which keeps them (q->prompt); refused when they do not fit
- * the context. For who wants to know before answering_begin, which does it otherwise. */
+ * the context or the memory for keys and values. For who wants to know before answering_begin, which does it
+ * otherwise. */
 bool answering_prepare(const struct answering_model *m, struct question *q, struct apierror *e);
 
 /* Takes the question (on errors too). Errors: what cannot be asked of this model. */

@@ -371,6 +371,11 @@ err enginethread_forget(struct enginethread *t, uint64_t partition, struct errin
     return batcher_forget_disk(t->batcher, partition, info);
 }
 
+err enginethread_fits(const struct enginethread *t, size_t n_tokens, struct errinfo *info)
+{
+    return batcher_fits(t->batcher, n_tokens, info);
+}
+
 struct batcher_counts enginethread_counts(struct enginethread *t)
 {
     pthread_mutex_lock(&t->lock);

@@ -17,6 +17,9 @@ ERR_MUST_USE err enginethread_start(struct engine *e, const struct batcher_optio
 /* Ends what runs as cancelled, then the thread. Every stream must have been closed. NULL is fine. */
 void enginethread_stop(struct enginethread *t);
 
+/* Would a prompt of so many tokens be answered (batcher_fits)? ERR_CONTEXT. */
+ERR_MUST_USE err enginethread_fits(const struct enginethread *t, size_t n_tokens, struct errinfo *info);
+
 struct enginethread_request {
     const int32_t *tokens; /* [n_tokens] the prompt; copied */
     size_t n_tokens;

@@ -216,26 +216,42 @@ static void test_another_answer_is_another(void **state)
     free(id);
 }
 
-/* Refused before anything of it is stored. */
-static void test_what_is_too_long_is_not_stored(void **state)
+/* A turn of so many letters is refused before anything of it is stored: `why` is in the message. */
+static void is_too_long(const struct servicefixture *f, int letters, const char *why)
 {
-    enum { LETTERS = 40000 };
-    char path[200], *id = pagefixture_chat(&chat, "", "{}"), *body = malloc(LETTERS + 100);
-    (void)state;
+    char path[200], *id = pagefixture_chat(f, "", "{}"), *body = malloc((size_t)letters + 100);
     int n = sprintf(body, "{'content':'");
-    for (int i = 0; i < LETTERS; i++) {
+    for (int i = 0; i < letters; i++) {
         body[n++] = "abcdefgh "[i * i % 9];
     }
     strcpy(body + n, "'}");
-    json_t *d = pagefixture_ask(&chat, "", 400, "POST", pagefixture_path(path, "chats", id, "/messages"), body);
+    json_t *d = pagefixture_ask(f, "", 400, "POST", pagefixture_path(path, "chats", id, "/messages"), body);
     servicefixture_says(d, "error.code", "context_length_exceeded");
-    assert_non_null(strstr(servicefixture_text(d, "error.message"), "context of 8192"));
+    assert_non_null(strstr(servicefixture_text(d, "error.message"), why));
     json_decref(d);
-    d = pagefixture_ask(&chat, "", 200, "GET", pagefixture_path(path, "chats", id, ""), "");
+    d = pagefixture_ask(f, "", 200, "GET", pagefixture_path(path, "chats", id, ""), "");
     assert_int_equal(json_array_size(json_object_get(d, "messages")), 0);
     json_decref(d);
     free(body);
     free(id);
+}
+
+static void test_what_is_too_long_is_not_stored(void **state)
+{
+    (void)state;
+    is_too_long(&chat, 40000, "context of 8192");
+}
+
+/* Four pages of 64 tokens are all the memory: far from the context, and as final. */
+static void test_what_memory_does_not_hold_is_not_stored(void **state)
+{
+    const struct service_options few = {
+        .format = CHAT_CHATML, .batcher.memory = 4 * 64 * engine_cache_bytes_per_token(chat.engine)};
+    struct servicefixture small;
+    (void)state;
+    servicefixture_open(&small, ENGINEFIXTURE_CHAT, &few);
+    is_too_long(&small, 2000, " holds 256, ");
+    servicefixture_close(&small);
 }
 
 /* Refused, not passed over, and nothing is stored. */
@@ -352,6 +368,7 @@ int main(void)
         cmocka_unit_test(test_branches),
         cmocka_unit_test(test_another_answer_is_another),
         cmocka_unit_test(test_what_is_too_long_is_not_stored),
+        cmocka_unit_test(test_what_memory_does_not_hold_is_not_stored),
         cmocka_unit_test(test_what_cannot_think_is_not_asked_to),
         cmocka_unit_test(test_what_always_thinks_is_not_told_not_to),
         cmocka_unit_test(test_files_are_part_of_the_turn),
