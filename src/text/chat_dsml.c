@@ -20,6 +20,12 @@ struct chat_dsml_turn {
     enum chat_role role; /* of the turn: results are the user's */
 };
 
+/* An id among a message's calls, and the call's place. */
+struct chat_dsml_id {
+    const char *id;
+    size_t place;
+};
+
 struct chat_dsml {
     struct chat_writer *w;
     bool v4;
@@ -27,7 +33,8 @@ struct chat_dsml {
     size_t n;
     size_t asked; /* the last turn of a user or developer; n: none */
     bool all_reasoning;
-    const struct chat_message *caller; /* the last message with calls */
+    struct chat_dsml_id *ids; /* [n_ids] of the last message with calls, in the order of ids; V4 alone */
+    size_t n_ids;
 };
 
 static bool chat_dsml_asks(enum chat_role role)
@@ -183,6 +190,38 @@ static bool chat_dsml_reasons(const struct chat_dsml *d, size_t i)
     return d->w->think && (d->all_reasoning || d->asked == d->n || i >= d->asked);
 }
 
+static int chat_dsml_compare_ids(const void *a, const void *b)
+{
+    const struct chat_dsml_id *x = a, *y = b;
+    int order = strcmp(x->id, y->id);
+    return order ? order : (x->place > y->place) - (x->place < y->place);
+}
+
+/* Results belong to m's calls from here on; of calls with the same id, to the last one. */
+static err chat_dsml_take_ids(struct chat_dsml *d, const struct chat_message *m)
+{
+    struct chat_dsml_id *ids = mem_calloc(m->n_calls, sizeof *ids);
+    size_t n = 0;
+    if (!ids) {
+        return chat_writer_nomem(d->w);
+    }
+    for (size_t k = 0; k < m->n_calls; k++) {
+        if (m->calls[k].id) {
+            ids[n++] = (struct chat_dsml_id){m->calls[k].id, k};
+        }
+    }
+    qsort(ids, n, sizeof *ids, chat_dsml_compare_ids);
+    mem_free(d->ids);
+    d->ids = ids;
+    d->n_ids = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (i + 1 == n || strcmp(ids[i].id, ids[i + 1].id) != 0) {
+            ids[d->n_ids++] = ids[i];
+        }
+    }
+    return ERR_OK;
+}
+
 static err chat_dsml_answer(struct chat_dsml *d, size_t i)
 {
     const struct chat_message *m = d->turns[i].first;
@@ -193,7 +232,9 @@ static err chat_dsml_answer(struct chat_dsml *d, size_t i)
     }
     TRY(chat_writer_puts(d->w, m->content));
     TRY(chat_dsml_calls(d, m));
-    d->caller = m->n_calls > 0 ? m : d->caller;
+    if (d->v4 && m->n_calls > 0) {
+        TRY(chat_dsml_take_ids(d, m));
+    }
     return chat_writer_special(d->w, CHAT_EOS);
 }
 
@@ -212,15 +253,16 @@ static int chat_dsml_compare(const void *a, const void *b)
                                 : (x->given > y->given) - (x->given < y->given);
 }
 
-static size_t chat_dsml_place(const struct chat_message *caller, const char *id)
+static int chat_dsml_seek(const void *id, const void *one)
 {
-    size_t place = 0;
-    for (size_t k = 0; caller && id && k < caller->n_calls; k++) {
-        if (caller->calls[k].id && strcmp(caller->calls[k].id, id) == 0) {
-            place = k;
-        }
-    }
-    return place;
+    return strcmp(id, ((const struct chat_dsml_id *)one)->id);
+}
+
+static size_t chat_dsml_place(const struct chat_dsml *d, const char *id)
+{
+    const struct chat_dsml_id *found =
+        id && d->n_ids > 0 ? bsearch(id, d->ids, d->n_ids, sizeof *d->ids, chat_dsml_seek) : NULL;
+    return found ? found->place : 0;
 }
 
 static err chat_dsml_blocks(struct chat_dsml *d, const struct chat_dsml_turn *turn,
@@ -230,7 +272,7 @@ static err chat_dsml_blocks(struct chat_dsml *d, const struct chat_dsml_turn *tu
     for (size_t i = 0; i < turn->n; i++) {
         const struct chat_message *m = &turn->first[i];
         if (m->role == CHAT_TOOL) {
-            results[n] = (struct chat_dsml_result){m->content, chat_dsml_place(d->caller, m->call_id), n};
+            results[n] = (struct chat_dsml_result){m->content, chat_dsml_place(d, m->call_id), n};
             n++;
         }
     }
@@ -321,6 +363,7 @@ err chat_dsml_encode_v4(struct chat_writer *w, const struct chat_message *messag
         e = e == ERR_OK ? chat_dsml_after_v4(&d, i) : e;
     }
     mem_free(d.turns);
+    mem_free(d.ids);
     return e;
 }
 

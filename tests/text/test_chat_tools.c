@@ -385,6 +385,57 @@ static void what_a_format_does_not_know_is_refused_by_name(void **state)
     tokenizer_free(t);
 }
 
+/* Results of many calls stand in the calls' order, wherever they were given: of an id that two calls have at the
+ * last one's place, of none and of an unknown one at the first, and after a later message at its calls'. */
+static void many_results_stand_in_the_order_of_their_calls(void **state)
+{
+    enum { CALLS = 300, RESULTS = CALLS + 2, AGAIN = 7 };
+    static struct chat_message m[RESULTS + 5];
+    static struct chat_call calls[CALLS], later[] = {{"late", "f", "{}"}, {"c250", "f", "{}"}};
+    static char ids[CALLS][8], said[RESULTS][8];
+    struct strbuf wanted = {0};
+    (void)state;
+    for (size_t k = 0; k < CALLS; k++) { /* their order is not that of the ids */
+        snprintf(ids[k], sizeof ids[k], "c%zu", k % 90 == AGAIN ? AGAIN : k * 77 % CALLS);
+        calls[k] = (struct chat_call){k == 5 ? NULL : ids[k], "f", "{}"};
+    }
+    m[0] = (struct chat_message){.role = CHAT_USER, .content = "q"};
+    m[1] = (struct chat_message){.role = CHAT_ASSISTANT, .content = "", .calls = calls, .n_calls = CALLS};
+    size_t n = 2;
+    for (size_t i = 0; i < RESULTS; i++) {
+        snprintf(said[i], sizeof said[i], "[%zu]", i);
+        m[n++] = (struct chat_message){.role = CHAT_TOOL, .content = said[i],
+                                       .call_id = i == 40 ? NULL : i == 41 ? "unknown" : ids[i * 131 % CALLS]};
+    }
+    assert_int_equal(strbuf_puts(&wanted, U), ERR_OK);
+    for (size_t place = 0, shown = 0; place < CALLS; place++) {
+        for (size_t i = 0; i < RESULTS; i++) {
+            size_t at = 0;
+            for (size_t k = 0; k < CALLS && m[2 + i].call_id; k++) {
+                at = calls[k].id && strcmp(calls[k].id, m[2 + i].call_id) == 0 ? k : at;
+            }
+            if (at == place) {
+                assert_int_equal(strbuf_printf(&wanted, "%s<tool_result>%s</tool_result>", shown++ ? "\n\n" : "", said[i]), ERR_OK);
+            }
+        }
+    }
+    m[n++] = (struct chat_message){.role = CHAT_ASSISTANT, .content = "", .calls = later, .n_calls = 2};
+    m[n++] = (struct chat_message){.role = CHAT_TOOL, .content = "B", .call_id = "c250"};
+    m[n++] = (struct chat_message){.role = CHAT_TOOL, .content = "A", .call_id = "late"};
+    struct tokenizer *t = markvocabulary_new();
+    struct tokenizer_ids tokens = {0};
+    struct strbuf text = {0};
+    struct errinfo info = {0};
+    assert_int_equal(chat_encode(t, CHAT_DEEPSEEK_V4, m, n, CHAT_NO_THINKING, &tokens, &info), ERR_OK);
+    markvocabulary_read(t, &tokens, &text);
+    assert_non_null(strstr(text.data, wanted.data));
+    assert_non_null(strstr(text.data, U "<tool_result>A</tool_result>\n\n<tool_result>B</tool_result>"));
+    strbuf_deinit(&wanted);
+    strbuf_deinit(&text);
+    tokenizer_ids_deinit(&tokens);
+    tokenizer_free(t);
+}
+
 static void a_failed_allocation_is_an_error_without_a_leak(void **state)
 {
     (void)state;
@@ -431,6 +482,7 @@ int main(void)
         cmocka_unit_test(v32_describes_tools_in_its_own_words),
         cmocka_unit_test(text_that_spells_control_tokens_stays_text),
         cmocka_unit_test(what_a_format_does_not_know_is_refused_by_name),
+        cmocka_unit_test(many_results_stand_in_the_order_of_their_calls),
         cmocka_unit_test(a_failed_allocation_is_an_error_without_a_leak),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
