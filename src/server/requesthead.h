@@ -3,7 +3,8 @@
  *
  * libmicrohttpd takes lines that end in LF alone, folded headers, NULs, and does not show them. But what it
  * hands on lies where it came, with NULs over the bytes that ended a piece: pieces that do not follow each
- * other without a gap had something else between them. */
+ * other without a gap had something else between them. One thing cannot be told so: NUL LF where CR LF should
+ * be leaves the same bytes, and is taken for it. */
 #ifndef SERVER_REQUESTHEAD_H
 #define SERVER_REQUESTHEAD_H
 
