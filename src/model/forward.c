@@ -12,11 +12,10 @@ err forward_matmul(struct forward *f, size_t n_jobs)
     return e == ERR_OK ? e : err_set(f->info, e, "out of memory inside a matrix product");
 }
 
-err forward_attention(struct forward *f, const struct attention_args *a)
+err forward_attention(struct forward *f, size_t n_calls)
 {
-    err e = ops_attention(f->compute, a);
-    return e == ERR_OK ? e : err_set(f->info, e, "out of memory inside attention over %zu positions",
-                                     a->pos + a->n_tokens);
+    err e = ops_attention(f->compute, f->work->calls, n_calls);
+    return e == ERR_OK ? e : err_set(f->info, e, "out of memory inside attention of %zu sequences", n_calls);
 }
 
 struct matmul_job forward_job(const struct tensor *w, const float *x, float *y, size_t n_rows)

@@ -25,8 +25,8 @@ ERR_MUST_USE err forward_layers(struct forward *f, model_observer observer, void
 
 /* ops_matmul with the message for its only error. */
 ERR_MUST_USE err forward_matmul(struct forward *f, size_t n_jobs);
-/* ops_attention likewise. */
-ERR_MUST_USE err forward_attention(struct forward *f, const struct attention_args *a);
+/* ops_attention of workspace.calls likewise. */
+ERR_MUST_USE err forward_attention(struct forward *f, size_t n_calls);
 
 /* A job over all rows of x (contiguous, as wide as w's input) into y. */
 struct matmul_job forward_job(const struct tensor *w, const float *x, float *y, size_t n_rows);

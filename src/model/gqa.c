@@ -35,9 +35,9 @@ static void gqa_rotate(struct forward *f, float *x, size_t n_heads, const struct
                                              .pairs = c->rope_pairs});
 }
 
-/* One sequence: q, k, v are its rows. */
-static err gqa_segment(struct forward *f, size_t layer, const struct model_segment *seg, float *q,
-                       float *k, float *v, float *out)
+/* One sequence, whose rows q, k, v are: into the cache, and its call of attention. */
+static struct attention_args gqa_segment(struct forward *f, size_t layer, const struct model_segment *seg,
+                                         float *q, float *k, float *v, float *out)
 {
     const struct config *c = f->config;
     const struct model_cache *cache = seg->cache;
@@ -47,20 +47,20 @@ static err gqa_segment(struct forward *f, size_t layer, const struct model_segme
     gqa_rotate(f, k, c->num_key_value_heads, seg);
     cachepage_store(f->compute, cache, &keys, k, seg->n_tokens);
     cachepage_store(f->compute, cache, &values, v, seg->n_tokens);
-    return forward_attention(f, &(struct attention_args){.out = out,
-                                                         .q = q,
-                                                         .out_stride = heads * c->head_dim,
-                                                         .q_stride = heads * c->head_dim,
-                                                         .k = keys,
-                                                         .v = values,
-                                                         .kv_dtype = cache->dtype,
-                                                         .n_tokens = seg->n_tokens,
-                                                         .n_heads = heads,
-                                                         .n_kv_heads = c->num_key_value_heads,
-                                                         .k_dim = c->head_dim,
-                                                         .v_dim = c->head_dim,
-                                                         .pos = cache->len,
-                                                         .scale = c->attention_scale});
+    return (struct attention_args){.out = out,
+                                   .q = q,
+                                   .out_stride = heads * c->head_dim,
+                                   .q_stride = heads * c->head_dim,
+                                   .k = keys,
+                                   .v = values,
+                                   .kv_dtype = cache->dtype,
+                                   .n_tokens = seg->n_tokens,
+                                   .n_heads = heads,
+                                   .n_kv_heads = c->num_key_value_heads,
+                                   .k_dim = c->head_dim,
+                                   .v_dim = c->head_dim,
+                                   .pos = cache->len,
+                                   .scale = c->attention_scale};
 }
 
 err gqa_forward(struct forward *f, size_t layer)
@@ -71,9 +71,10 @@ err gqa_forward(struct forward *f, size_t layer)
     size_t q = c->num_attention_heads * c->head_dim, kv = c->num_key_value_heads * c->head_dim;
     TRY(gqa_project(f, l));
     for (size_t s = 0, first = 0; s < f->n_segments; first += f->segments[s++].n_tokens) {
-        TRY(gqa_segment(f, layer, &f->segments[s], w->q + first * q, w->k + first * kv,
-                        w->v + first * kv, w->heads_out + first * q));
+        w->calls[s] = gqa_segment(f, layer, &f->segments[s], w->q + first * q, w->k + first * kv,
+                                  w->v + first * kv, w->heads_out + first * q);
     }
+    TRY(forward_attention(f, f->n_segments));
     w->jobs[0] = forward_job(&l->o, w->heads_out, w->out, f->n_tokens);
     return forward_matmul(f, 1);
 }

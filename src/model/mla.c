@@ -180,21 +180,22 @@ static err mla_expanded(struct forward *f, size_t layer, const struct model_segm
     for (size_t h = 0; h < heads; h += group) {
         size_t n = mla_min(group, heads - h);
         TRY(mla_expand(f, l, h, n, latents, n_keys, keys, values));
-        TRY(forward_attention(f, &(struct attention_args){.out = out + h * c->v_head_dim,
-                                                          .q = q + h * qk,
-                                                          .out_stride = heads * c->v_head_dim,
-                                                          .q_stride = heads * qk,
-                                                          .k = mla_rows(&pages[0], n * qk, qk),
-                                                          .v = mla_rows(&pages[1], n * c->v_head_dim,
-                                                                        c->v_head_dim),
-                                                          .kv_dtype = DTYPE_F32,
-                                                          .n_tokens = seg->n_tokens,
-                                                          .n_heads = n,
-                                                          .n_kv_heads = n,
-                                                          .k_dim = qk,
-                                                          .v_dim = c->v_head_dim,
-                                                          .pos = seg->cache->len,
-                                                          .scale = c->attention_scale}));
+        f->work->calls[0] = (struct attention_args){.out = out + h * c->v_head_dim,
+                                                    .q = q + h * qk,
+                                                    .out_stride = heads * c->v_head_dim,
+                                                    .q_stride = heads * qk,
+                                                    .k = mla_rows(&pages[0], n * qk, qk),
+                                                    .v = mla_rows(&pages[1], n * c->v_head_dim,
+                                                                  c->v_head_dim),
+                                                    .kv_dtype = DTYPE_F32,
+                                                    .n_tokens = seg->n_tokens,
+                                                    .n_heads = n,
+                                                    .n_kv_heads = n,
+                                                    .k_dim = qk,
+                                                    .v_dim = c->v_head_dim,
+                                                    .pos = seg->cache->len,
+                                                    .scale = c->attention_scale};
+        TRY(forward_attention(f, 1));
     }
     return ERR_OK;
 }
@@ -219,26 +220,27 @@ static err mla_absorb_queries(struct forward *f, const struct weights_layer *l, 
     return ERR_OK;
 }
 
-/* Attention of n_tokens queries, the first of them `offset` tokens into its segment. */
-static err mla_absorbed_attention(struct forward *f, size_t layer, const struct model_segment *seg,
-                                  size_t offset, size_t n, const float *absorbed, float *latent_out)
+/* Attention of n queries, the first of them `offset` tokens into its segment. */
+static struct attention_args mla_absorbed_call(const struct forward *f, size_t layer,
+                                               const struct model_segment *seg, size_t offset, size_t n,
+                                               const float *absorbed, float *latent_out)
 {
     const struct config *c = f->config;
     size_t heads = c->num_attention_heads, row = mla_row(c), rank = c->kv_lora_rank;
-    return forward_attention(f, &(struct attention_args){.out = latent_out,
-                                                         .q = absorbed,
-                                                         .out_stride = heads * rank,
-                                                         .q_stride = heads * row,
-                                                         .k = cachepage_k(c, seg->cache, layer),
-                                                         .v = cachepage_k(c, seg->cache, layer),
-                                                         .kv_dtype = seg->cache->dtype,
-                                                         .n_tokens = n,
-                                                         .n_heads = heads,
-                                                         .n_kv_heads = 1,
-                                                         .k_dim = row,
-                                                         .v_dim = rank,
-                                                         .pos = seg->cache->len + offset,
-                                                         .scale = c->attention_scale});
+    return (struct attention_args){.out = latent_out,
+                                   .q = absorbed,
+                                   .out_stride = heads * rank,
+                                   .q_stride = heads * row,
+                                   .k = cachepage_k(c, seg->cache, layer),
+                                   .v = cachepage_k(c, seg->cache, layer),
+                                   .kv_dtype = seg->cache->dtype,
+                                   .n_tokens = n,
+                                   .n_heads = heads,
+                                   .n_kv_heads = 1,
+                                   .k_dim = row,
+                                   .v_dim = rank,
+                                   .pos = seg->cache->len + offset,
+                                   .scale = c->attention_scale};
 }
 
 /* n tokens from `first` on: either a piece of one segment, or n segments of one token each. */
@@ -253,9 +255,10 @@ static err mla_absorbed(struct forward *f, size_t layer, size_t first, size_t n,
     TRY(mla_absorb_queries(f, l, f->work->q + first * heads * config_qk_dim(c), absorbed, n));
     size_t each = n / n_segs;
     for (size_t s = 0; s < n_segs; s++) {
-        TRY(mla_absorbed_attention(f, layer, &segs[s], offset, each, absorbed + s * heads * row,
-                                   latent_out + s * heads * rank));
+        f->work->calls[s] = mla_absorbed_call(f, layer, &segs[s], offset, each, absorbed + s * heads * row,
+                                              latent_out + s * heads * rank);
     }
+    TRY(forward_attention(f, n_segs));
     for (size_t h = 0; h < heads; h++) {
         struct matmul_job *job = &f->work->jobs[h];
         *job = forward_job(&l->v_up[h], latent_out + h * rank, out + h * c->v_head_dim, n);

@@ -102,6 +102,7 @@ static void workspace_layout(const struct config *c, size_t t, struct workspace_
     }
     w->head_rows = workspace_ids(at, t, 1);
     w->jobs = workspace_take(at, jobs, 1, sizeof *w->jobs);
+    w->calls = workspace_take(at, t, 1, sizeof *w->calls);
 }
 
 size_t workspace_bytes(const struct config *c, size_t max_tokens)

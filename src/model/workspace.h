@@ -39,6 +39,7 @@ struct model_workspace {
 
     uint32_t *head_rows; /* [T] */
     struct matmul_job *jobs;
+    struct attention_args *calls; /* [T] */
 };
 
 /* Bytes needed, 0 when they do not fit size_t or max_tokens is 0 or above the cap. */

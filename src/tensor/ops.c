@@ -48,9 +48,9 @@ err ops_matmul(struct compute *c, const struct matmul_job *jobs, size_t n_jobs)
     return c->ops->matmul(c, jobs, n_jobs);
 }
 
-err ops_attention(struct compute *c, const struct attention_args *a)
+err ops_attention(struct compute *c, const struct attention_args *calls, size_t n_calls)
 {
-    return c->ops->attention(c, a);
+    return c->ops->attention(c, calls, n_calls);
 }
 
 void ops_rmsnorm(struct compute *c, float *y, size_t y_stride, const float *x, size_t x_stride,

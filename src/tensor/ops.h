@@ -49,7 +49,9 @@ struct attention_args {
     float scale;
 };
 
-ERR_MUST_USE err ops_attention(struct compute *c, const struct attention_args *a);
+/* n_calls of them, of one shape (heads, dimensions, dtype), one sequence each: together they keep all threads
+ * busy where each alone would not. No result depends on the others. */
+ERR_MUST_USE err ops_attention(struct compute *c, const struct attention_args *calls, size_t n_calls);
 
 /* y = x / sqrt(mean(x^2) + eps) * w, per row of D. y may be x. Strides in floats. */
 void ops_rmsnorm(struct compute *c, float *y, size_t y_stride, const float *x, size_t x_stride,
@@ -93,7 +95,7 @@ void ops_load(struct compute *c, float *dst, size_t dst_stride, const void *src,
 /* One CPU level's kernels. A level starts as a copy of the level below; later files override. */
 struct ops_table {
     err (*matmul)(struct compute *, const struct matmul_job *, size_t);
-    err (*attention)(struct compute *, const struct attention_args *);
+    err (*attention)(struct compute *, const struct attention_args *, size_t);
     void (*rmsnorm)(struct compute *, float *, size_t, const float *, size_t, const float *, size_t,
                     size_t, float);
     void (*rope)(struct compute *, const struct rope_args *);

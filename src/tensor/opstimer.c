@@ -29,12 +29,12 @@ static err opstimer_matmul(struct compute *c, const struct matmul_job *jobs, siz
     return e;
 }
 
-static err opstimer_attention(struct compute *c, const struct attention_args *a)
+static err opstimer_attention(struct compute *c, const struct attention_args *calls, size_t n_calls)
 {
     struct opstimer *t = opstimer_of(c);
     double start = opstimer_now();
     c->ops = t->below;
-    err e = c->ops->attention(c, a);
+    err e = c->ops->attention(c, calls, n_calls);
     c->ops = &t->table;
     t->attention_seconds += opstimer_now() - start;
     return e;

@@ -145,7 +145,7 @@ static err attention(struct errinfo *info)
             .out = out, .q = q, .out_stride = 32, .q_stride = 32, .k = rows, .v = rows,
             .kv_dtype = DTYPE_F32, .n_tokens = 2, .n_heads = 1,
             .n_kv_heads = 1, .k_dim = 32, .v_dim = 32, .pos = 62, .scale = 1};
-        e = ops_attention(c, &a);
+        e = ops_attention(c, &a, 1);
         compute_free(c);
     }
     return e == ERR_OK ? e : err_set(info, e, "attention");

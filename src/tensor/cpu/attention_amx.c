@@ -323,10 +323,20 @@ static void attention_mix(struct attention_work *w, const struct attention_task 
     }
 }
 
-err attention_amx(struct compute *c, const struct attention_args *a)
+static void attention_block(struct attention_work *w, const struct attention_task *t,
+                            const struct attention_block *b)
 {
-    if (a->kv_dtype != DTYPE_BF16 || a->k_dim % ATTENTION_STEP || a->v_dim % ATTENTION_STEP) {
-        return attention_avx512(c, a);
+    attention_load(w, t, b);
+    attention_score(w, t, b);
+    attention_softmax(w, t, b);
+    attention_mix(w, t, b);
+}
+
+err attention_amx(struct compute *c, const struct attention_args *calls, size_t n_calls)
+{
+    const struct attention_args *a = calls;
+    if (n_calls && (a->kv_dtype != DTYPE_BF16 || a->k_dim % ATTENTION_STEP || a->v_dim % ATTENTION_STEP)) {
+        return attention_avx512(c, calls, n_calls);
     }
-    return attention_run(c, a);
+    return attention_run(c, calls, n_calls);
 }

@@ -11,7 +11,7 @@ enum {
 
 #include "tensor/cpu/attention_float.h"
 
-err attention_avx2(struct compute *c, const struct attention_args *a)
+err attention_avx2(struct compute *c, const struct attention_args *calls, size_t n_calls)
 {
-    return attention_run(c, a);
+    return attention_run(c, calls, n_calls);
 }

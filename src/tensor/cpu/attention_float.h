@@ -8,10 +8,15 @@
 
 #define ATTENTION_INLINE static inline __attribute__((always_inline))
 
+#include "tensor/cpu/attention_few.h"
+
 /* w->q: [k_dim, n_vecs * VEC_N], rows in lanes, zero beyond n_rows. */
 static void attention_pack(struct attention_work *w, const struct attention_task *t)
 {
     size_t stride = t->n_vecs * VEC_N, k_dim = t->a->k_dim;
+    if (attention_is_few(t)) {
+        return; /* their queries are read where they are */
+    }
     for (size_t v = 0; v < t->n_vecs; v++) {
         for (size_t i = 0; i < k_dim; i += VEC_N) {
             vec r[VEC_N];
@@ -204,6 +209,19 @@ static void attention_mix(struct attention_work *w, const struct attention_task 
                                t->v_pad);
         }
     }
+}
+
+static void attention_block(struct attention_work *w, const struct attention_task *t,
+                            const struct attention_block *b)
+{
+    if (attention_is_few(t)) {
+        attention_few_block(w, t, b);
+        return;
+    }
+    attention_load(w, t, b);
+    attention_score(w, t, b);
+    attention_softmax(w, t, b);
+    attention_mix(w, t, b);
 }
 
 static void attention_begin(void)

@@ -8,16 +8,16 @@
 #include "tensor/cpu/attention_walk.h"
 
 /* total += part for rows [first, first + VEC_N): both are brought to the larger maximum. */
-static void attention_merge(struct attention_sum *total, const struct attention_sum *part,
-                            size_t first, size_t v_pad)
+static void attention_merge(struct attention_sum *total, const struct attention_sum *part, size_t first,
+                            size_t v_pad)
 {
     vec a_max = vec_load(total->max + first), b_max = vec_load(part->max + first);
     vec max = vec_max(a_max, b_max);
     vec base = vec_if_minus_inf(max, vec_set(0.0f), max);
     vec va = vec_exp(vec_sub(a_max, base)), vb = vec_exp(vec_sub(b_max, base));
     vec_store(total->max + first, max);
-    vec_store(total->weight + first, vec_fma(vec_load(total->weight + first), va,
-                                             vec_mul(vec_load(part->weight + first), vb)));
+    vec_store(total->weight + first,
+              vec_fma(vec_load(total->weight + first), va, vec_mul(vec_load(part->weight + first), vb)));
     float a[VEC_N], b[VEC_N];
     vec_store(a, va);
     vec_store(b, vb);
@@ -25,15 +25,15 @@ static void attention_merge(struct attention_sum *total, const struct attention_
         float *to = total->out + (first + r) * v_pad;
         const float *from = part->out + (first + r) * v_pad;
         for (size_t i = 0; i < v_pad; i += VEC_N) {
-            vec_store(to + i, vec_fma(vec_load(to + i), vec_set(a[r]),
-                                      vec_mul(vec_load(from + i), vec_set(b[r]))));
+            vec_store(to + i,
+                      vec_fma(vec_load(to + i), vec_set(a[r]), vec_mul(vec_load(from + i), vec_set(b[r]))));
         }
     }
 }
 
 /* The results of rows [first, last) of a task. */
-static void attention_finish(const struct attention_sum *total, const struct attention_task *t,
-                             size_t first, size_t last)
+static void attention_finish(const struct attention_sum *total, const struct attention_task *t, size_t first,
+                             size_t last)
 {
     const struct attention_args *a = t->a;
     for (size_t i = first; i < last; i++) {
@@ -57,8 +57,7 @@ struct attention_plan {
     const struct attention_args *a;
     size_t group, blocks, tasks, spans, k_pad, v_pad;
     size_t sum_floats, work_floats;
-    int threads;
-    bool by_span; /* spans are shared among threads, not tasks */
+    double work; /* multiply-adds */
 };
 
 static size_t attention_spans_of(const struct attention_task *t)
@@ -79,8 +78,7 @@ static struct attention_task attention_task_at(const struct attention_plan *p, s
     return t;
 }
 
-static struct attention_plan attention_plan_of(const struct compute *c,
-                                               const struct attention_args *a)
+static struct attention_plan attention_plan_of(const struct attention_args *a)
 {
     struct attention_plan p = {.a = a, .group = a->n_heads / a->n_kv_heads};
     size_t rows = a->n_tokens * p.group, keys = a->pos + a->n_tokens;
@@ -90,14 +88,9 @@ static struct attention_plan attention_plan_of(const struct compute *c,
     p.k_pad = attention_round(a->k_dim, VEC_N);
     p.v_pad = attention_round(a->v_dim, VEC_N);
     p.sum_floats = 2 * ATTENTION_ROWS + ATTENTION_ROWS * p.v_pad;
-    p.work_floats = ATTENTION_KEYS * ATTENTION_ROWS * 2 + ATTENTION_ROWS +
-                    ATTENTION_ROWS * p.k_pad + ATTENTION_KEYS * (p.k_pad + p.v_pad) +
-                    2 * p.sum_floats;
-    double work = (double)(a->n_tokens * a->n_heads) * (double)keys * (double)(a->k_dim + a->v_dim);
-    p.threads = work < ATTENTION_WORK ? 1 : c->n_threads;
-    p.by_span = p.threads > 1 && p.spans > 1 && p.tasks < 2 * (size_t)p.threads;
-    size_t units = p.by_span ? p.tasks * p.spans : p.tasks;
-    p.threads = (size_t)p.threads < units ? p.threads : (int)units;
+    p.work_floats = ATTENTION_KEYS * ATTENTION_ROWS * 2 + ATTENTION_ROWS + ATTENTION_ROWS * p.k_pad +
+                    ATTENTION_KEYS * (p.k_pad + p.v_pad) + 2 * p.sum_floats;
+    p.work = (double)(a->n_tokens * a->n_heads) * (double)keys * (double)(a->k_dim + a->v_dim);
     return p;
 }
 
@@ -121,6 +114,28 @@ static struct attention_work attention_work_at(float *at, const struct attention
     return w;
 }
 
+/* All calls of an operation. */
+struct attention_batch {
+    const struct attention_args *calls;
+    size_t n_calls;
+    double work;
+    int threads;
+};
+
+/* Whether a call's spans are shared among the threads rather than its tasks: those are few, and one thread
+ * would work at them long after the others are through with everything else. */
+static bool attention_by_span(const struct attention_batch *b, const struct attention_plan *p)
+{
+    return b->threads > 1 && p->spans > 1 && p->tasks < 2 * (size_t)b->threads &&
+           p->work * 2 * b->threads > b->work;
+}
+
+/* Spans in flight. */
+static size_t attention_wave(const struct attention_plan *p, int threads)
+{
+    return attention_least(p->spans, ATTENTION_WAVE * (size_t)threads);
+}
+
 /* A whole task on one thread. */
 static void attention_run_task(const struct attention_plan *p, float *memory, size_t i)
 {
@@ -140,18 +155,40 @@ static void attention_run_task(const struct attention_plan *p, float *memory, si
     attention_finish(&w.total, &t, 0, t.n_rows);
 }
 
+/* The tasks of all calls but those shared by spans: unit u is task u % most of call u / most. */
+static void attention_run_tasks(const struct attention_batch *b, float *memory)
+{
+    size_t most = 1;
+    for (size_t i = 0; i < b->n_calls; i++) {
+        size_t tasks = attention_plan_of(&b->calls[i]).tasks;
+        most = tasks > most ? tasks : most;
+    }
+#pragma omp parallel for schedule(dynamic, 1) num_threads(b->threads)
+    for (size_t u = 0; u < b->n_calls * most; u++) {
+        struct attention_plan p = attention_plan_of(&b->calls[u / most]);
+        if (u % most < p.tasks && !attention_by_span(b, &p)) {
+            attention_run_task(&p, memory + (size_t)omp_get_thread_num() * p.work_floats, u % most);
+        }
+    }
+}
+
 /* Few tasks, many keys: the threads share (span, task) units, a wave of them at a time, and merge
  * each wave in the order of the spans. `memory`: work of each thread, totals of the tasks, sums of
  * a wave. */
-static void attention_run_spans(const struct attention_plan *p, float *memory, size_t wave)
+static void attention_run_spans(const struct attention_plan *p, float *memory, int threads)
 {
-    float *totals = memory + (size_t)p->threads * p->work_floats;
+    size_t wave = attention_wave(p, threads);
+    float *totals = memory + (size_t)threads * p->work_floats;
     float *parts = totals + p->tasks * p->sum_floats;
     size_t vecs = p->tasks * ATTENTION_VECS;
-#pragma omp parallel num_threads(p->threads)
+    for (size_t i = 0; i < p->tasks; i++) {
+        struct attention_task t = attention_task_at(p, i);
+        struct attention_sum total = attention_sum_at(totals + i * p->sum_floats, p);
+        attention_clear(&total, &t);
+    }
+#pragma omp parallel num_threads(threads)
     {
-        struct attention_work w =
-            attention_work_at(memory + (size_t)omp_get_thread_num() * p->work_floats, p);
+        struct attention_work w = attention_work_at(memory + (size_t)omp_get_thread_num() * p->work_floats, p);
         size_t packed = p->tasks; /* the task whose queries are in w.q */
         for (size_t start = 0; start < p->spans; start += wave) {
             size_t n = attention_least(p->spans - start, wave);
@@ -177,52 +214,44 @@ static void attention_run_spans(const struct attention_plan *p, float *memory, s
                 }
                 struct attention_sum total = attention_sum_at(totals + i * p->sum_floats, p);
                 for (size_t s = 0; s < n; s++) {
-                    struct attention_sum part =
-                        attention_sum_at(parts + (s * p->tasks + i) * p->sum_floats, p);
+                    struct attention_sum part = attention_sum_at(parts + (s * p->tasks + i) * p->sum_floats, p);
                     attention_merge(&total, &part, first, p->v_pad);
                 }
                 if (start + n == p->spans) {
-                    attention_finish(&total, &t, first,
-                                     attention_least(first + VEC_N, t.n_rows));
+                    attention_finish(&total, &t, first, attention_least(first + VEC_N, t.n_rows));
                 }
             }
         }
     }
 }
 
-static err attention_run(struct compute *c, const struct attention_args *a)
+static err attention_run(struct compute *c, const struct attention_args *calls, size_t n_calls)
 {
-    if (a->n_tokens == 0 || a->n_heads == 0) {
-        return ERR_OK;
+    struct attention_batch b = {.calls = calls, .n_calls = n_calls, .threads = c->n_threads};
+    size_t floats = 1;
+    for (size_t i = 0; i < n_calls; i++) {
+        b.work += attention_plan_of(&calls[i]).work;
     }
-    struct attention_plan p = attention_plan_of(c, a);
-    size_t wave = attention_least(p.spans, ATTENTION_WAVE * (size_t)p.threads);
-    size_t floats = (size_t)p.threads * p.work_floats;
-    if (p.by_span) {
-        floats += p.tasks * (1 + wave) * p.sum_floats;
+    b.threads = b.work < ATTENTION_WORK ? 1 : b.threads;
+    for (size_t i = 0; i < n_calls; i++) {
+        struct attention_plan p = attention_plan_of(&calls[i]);
+        size_t n = (size_t)b.threads * p.work_floats;
+        if (attention_by_span(&b, &p)) {
+            n += p.tasks * (1 + attention_wave(&p, b.threads)) * p.sum_floats;
+        }
+        floats = n > floats ? n : floats;
     }
     float *memory = compute_scratch(c, floats * sizeof *memory);
     if (!memory) {
         return ERR_NOMEM;
     }
-    if (p.by_span) {
-        float *totals = memory + (size_t)p.threads * p.work_floats;
-        for (size_t i = 0; i < p.tasks; i++) {
-            struct attention_task t = attention_task_at(&p, i);
-            struct attention_sum total = attention_sum_at(totals + i * p.sum_floats, &p);
-            attention_clear(&total, &t);
-        }
-        attention_run_spans(&p, memory, wave);
-    } else if (p.threads > 1) {
-#pragma omp parallel for schedule(dynamic, 1) num_threads(p.threads)
-        for (size_t i = 0; i < p.tasks; i++) {
-            attention_run_task(&p, memory + (size_t)omp_get_thread_num() * p.work_floats, i);
-        }
-    } else {
-        for (size_t i = 0; i < p.tasks; i++) {
-            attention_run_task(&p, memory, i);
+    for (size_t i = 0; i < n_calls; i++) {
+        struct attention_plan p = attention_plan_of(&calls[i]);
+        if (attention_by_span(&b, &p)) {
+            attention_run_spans(&p, memory, b.threads);
         }
     }
+    attention_run_tasks(&b, memory);
     return ERR_OK;
 }
 

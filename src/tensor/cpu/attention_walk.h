@@ -53,18 +53,13 @@ struct attention_block {
     size_t n_visible[ATTENTION_VECS]; /* the same for the last row of each vector of rows */
 };
 
-/* The steps each file defines. pack: the queries of a task to w->q. load: keys and values of a
- * block to w->k, w->v. score: w->score[key][row] = q . k for each vector's visible keys, unscaled.
- * weight: rounds probabilities as `mix` will use them. mix: part.out = part.out * alpha + p v.
- * begin, end: around the work of a thread. */
+/* The steps each file defines. pack: the queries of a task to w->q. block: takes the keys and values
+ * of a block into w->part. weight: rounds probabilities as values are multiplied by them. begin, end:
+ * around the work of a thread. */
 static void attention_pack(struct attention_work *w, const struct attention_task *t);
-static void attention_load(struct attention_work *w, const struct attention_task *t,
-                           const struct attention_block *b);
-static void attention_score(struct attention_work *w, const struct attention_task *t,
+static void attention_block(struct attention_work *w, const struct attention_task *t,
                             const struct attention_block *b);
 static inline vec attention_weight(vec p);
-static void attention_mix(struct attention_work *w, const struct attention_task *t,
-                          const struct attention_block *b);
 static void attention_begin(void);
 static void attention_end(void);
 
@@ -210,10 +205,7 @@ static void attention_span(struct attention_work *w, const struct attention_task
         if (b.n_keys == 0) {
             break;
         }
-        attention_load(w, t, &b);
-        attention_score(w, t, &b);
-        attention_softmax(w, t, &b);
-        attention_mix(w, t, &b);
+        attention_block(w, t, &b);
     }
 }
 

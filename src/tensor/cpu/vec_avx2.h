@@ -70,6 +70,13 @@ static inline vec vec_max(vec a, vec b) /* b where either is NaN */
     return _mm256_max_ps(a, b);
 }
 
+static inline float vec_most(vec a) /* the largest lane */
+{
+    __m128 m = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    m = _mm_max_ps(m, _mm_movehl_ps(m, m));
+    return _mm_cvtss_f32(_mm_max_ss(m, _mm_movehdup_ps(m)));
+}
+
 /* a where i < n, b elsewhere: keeps the first n lanes. */
 static inline vec vec_first(size_t n, vec a, vec b)
 {
@@ -141,6 +148,17 @@ static inline vec vec_load_f16_n(const uint16_t *p, size_t n)
 static inline vec vec_from_bf16(__m128i h)
 {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(h), 16));
+}
+
+static inline vec vec_bf16_low(vec pairs)
+{
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(pairs), 16));
+}
+
+static inline vec vec_bf16_high(vec pairs)
+{
+    return _mm256_castsi256_ps(
+        _mm256_and_si256(_mm256_castps_si256(pairs), _mm256_set1_epi32((int)0xffff0000)));
 }
 
 static inline vec vec_load_bf16(const uint16_t *p)

@@ -71,6 +71,11 @@ static inline vec vec_max(vec a, vec b) /* b where either is NaN */
     return _mm512_max_ps(a, b);
 }
 
+static inline float vec_most(vec a) /* the largest lane */
+{
+    return _mm512_reduce_max_ps(a);
+}
+
 /* a where i < n, b elsewhere: keeps the first n lanes. */
 static inline vec vec_first(size_t n, vec a, vec b)
 {
@@ -129,6 +134,18 @@ static inline vec vec_load_f16_n(const uint16_t *p, size_t n)
 static inline vec vec_from_bf16(__m256i h)
 {
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16));
+}
+
+/* Of pairs of BF16: the one at the lower address, the other. */
+static inline vec vec_bf16_low(vec pairs)
+{
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(pairs), 16));
+}
+
+static inline vec vec_bf16_high(vec pairs)
+{
+    return _mm512_castsi512_ps(
+        _mm512_and_si512(_mm512_castps_si512(pairs), _mm512_set1_epi32((int)0xffff0000)));
 }
 
 static inline vec vec_load_bf16(const uint16_t *p)

@@ -92,7 +92,7 @@ static void ref_attention_head(const struct attention_args *a, size_t t, size_t 
     }
 }
 
-err ref_attention(struct compute *c, const struct attention_args *a)
+static err ref_attention_call(struct compute *c, const struct attention_args *a)
 {
     size_t keys = a->pos + a->n_tokens;
     double *p = compute_scratch(c, (size_t)c->n_threads * keys * sizeof *p);
@@ -105,6 +105,14 @@ err ref_attention(struct compute *c, const struct attention_args *a)
         for (size_t i = (size_t)thread; i < n; i += (size_t)c->n_threads) {
             ref_attention_head(a, i / a->n_heads, i % a->n_heads, p + (size_t)thread * keys);
         }
+    }
+    return ERR_OK;
+}
+
+err ref_attention(struct compute *c, const struct attention_args *calls, size_t n_calls)
+{
+    for (size_t i = 0; i < n_calls; i++) {
+        TRY(ref_attention_call(c, &calls[i]));
     }
     return ERR_OK;
 }

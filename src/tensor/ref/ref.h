@@ -6,7 +6,7 @@
 #include "tensor/ops.h"
 
 err ref_matmul(struct compute *c, const struct matmul_job *jobs, size_t n_jobs);
-err ref_attention(struct compute *c, const struct attention_args *a);
+err ref_attention(struct compute *c, const struct attention_args *calls, size_t n_calls);
 void ref_rmsnorm(struct compute *c, float *y, size_t y_stride, const float *x, size_t x_stride,
                  const float *w, size_t n_rows, size_t d, float eps);
 void ref_rope(struct compute *c, const struct rope_args *a);

@@ -103,7 +103,7 @@ static void problem_run(const struct problem *p, struct compute *c, float *out, 
     a.out = out + first * a.out_stride;
     a.pos = p->a.pos + first;
     a.n_tokens = n;
-    assert_int_equal(ops_attention(c, &a), ERR_OK);
+    assert_int_equal(ops_attention(c, &a, 1), ERR_OK);
 }
 
 /* Bounds of attention.h; |v| <= 1 and |score| <= 12 here. */
@@ -215,6 +215,43 @@ static void threads_do_not_change_long_contexts(void **state)
     problem_free(&p);
 }
 
+/* Calls of many sequences, a very long one and one of many queries among them, against each alone. */
+static void calls_together_are_the_same_bits(void **state)
+{
+    (void)state;
+    enum { N = 9 };
+    static const size_t lengths[N][2] = {{3, 1}, {219, 1}, {0, 40}, {3000, 1}, {64, 1}, {15, 0}, {700, 4},
+                                         {63, 2}, {300, 1}};
+    static const size_t shapes[] = {3, 6, 7}; /* grouped heads, MLA absorbed with many heads and with few */
+    for (size_t i = 0; i < 3; i++) {
+        struct problem p[N];
+        struct attention_args calls[N];
+        float *alone[N];
+        for (size_t j = 0; j < N; j++) {
+            p[j] = problem_new(&SHAPES[shapes[i]], DTYPE_BF16, lengths[j][0], lengths[j][1], i * N + j);
+            calls[j] = p[j].a;
+            alone[j] = malloc(p[j].n_out * sizeof **alone + 1);
+        }
+        for (enum cpuinfo_level level = CPUINFO_REF; level <= cpuinfo_best(); level++) {
+            struct compute *c = levels_compute(level, level == CPUINFO_REF ? 2 : 3);
+            for (size_t j = 0; j < N; j++) {
+                memcpy(alone[j], p[j].out, p[j].n_out * sizeof **alone);
+                problem_run(&p[j], c, alone[j], 0, lengths[j][1]);
+            }
+            assert_int_equal(ops_attention(c, calls, N), ERR_OK);
+            assert_int_equal(ops_attention(c, calls, 0), ERR_OK);
+            for (size_t j = 0; j < N; j++) {
+                assert_memory_equal(p[j].out, alone[j], p[j].n_out * sizeof **alone);
+            }
+            compute_free(c);
+        }
+        for (size_t j = 0; j < N; j++) {
+            free(alone[j]);
+            problem_free(&p[j]);
+        }
+    }
+}
+
 static void pages_change_no_bit(void **state)
 {
     (void)state;
@@ -324,6 +361,8 @@ static void speed(void **state)
     speed_of("decode at 4096, 28 heads on 4 of 128 (GQA)", &(struct shape){28, 4, 128, 128, 0},
              4095, 1);
     speed_of("decode at 32, 16 heads on 576/512", &(struct shape){16, 1, 576, 512, 1}, 31, 1);
+    speed_of("decode at 220, 9 heads on 3 of 64 (GQA)", &(struct shape){9, 3, 64, 64, 0}, 219, 1);
+    speed_of("decode at 220, 4 heads on 80/64 (MLA)", &(struct shape){4, 1, 80, 64, 1}, 219, 1);
 }
 
 int main(void)
@@ -333,6 +372,7 @@ int main(void)
         cmocka_unit_test(pages_change_no_bit),
         cmocka_unit_test(whole_chunked_and_single_queries_are_the_same_bits),
         cmocka_unit_test(threads_do_not_change_long_contexts),
+        cmocka_unit_test(calls_together_are_the_same_bits),
         cmocka_unit_test(no_queries_is_nothing_to_do),
         cmocka_unit_test(special_values_end_as_in_the_reference),
         cmocka_unit_test(speed),

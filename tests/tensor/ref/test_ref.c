@@ -124,7 +124,7 @@ static void check_attention(struct compute *c, const char *name, const size_t s[
         .pos = keys - t,
         .scale = scale,
     };
-    assert_int_equal(ops_attention(c, &a), ERR_OK);
+    assert_int_equal(ops_attention(c, &a, 1), ERR_OK);
     close_to(out, want, t * heads * v_dim, 3e-6);
     free(out);
     golden_close(&g);
@@ -140,7 +140,7 @@ static void check_attentions(struct compute *c)
     const char *const pages[2] = {(const char *)k, (const char *)v};
     struct attention_args a = {&out, &q, 1, 1, rows_of(&pages[0], 1, 1), rows_of(&pages[1], 1, 1), DTYPE_F32,
                                1, 1, 1, 1, 1, 1, 1.0f};
-    assert_int_equal(ops_attention(c, &a), ERR_OK);
+    assert_int_equal(ops_attention(c, &a, 1), ERR_OK);
     close_to(&out, (float[]){14.0f}, 1, 1e-5);
 }
 
