@@ -10,7 +10,7 @@ enum {
 };
 
 /* Up to VEC_N keys or values that follow each other: a page holds them all. */
-struct attention_run_of_rows {
+struct attention_stretch {
     const char *first;
     size_t step, n; /* bytes between rows, rows */
     enum dtype type;
@@ -21,24 +21,34 @@ static bool attention_is_few(const struct attention_task *t)
     return t->n_rows <= ATTENTION_FEW;
 }
 
-/* The rows from `key` of a block on. Asks for those ATTENTION_AHEAD further on: rows of one head lie far
- * apart, where the processor's own prefetcher sees no stream. */
-static struct attention_run_of_rows attention_few_rows(const struct attention_task *t,
-                                                       const struct attention_block *b, size_t key, bool values)
+static struct attention_stretch attention_stretch_at(const struct attention_task *t,
+                                                     const struct attention_rows *rows, size_t key, size_t end)
 {
-    const struct attention_rows *rows = values ? &t->a->v : &t->a->k;
-    struct attention_run_of_rows r = {.type = t->a->kv_dtype};
-    r.n = key < b->n_keys ? attention_least(b->n_keys - key, VEC_N) : 0;
-    r.first = r.n ? attention_row(t, rows, b->key + key) : NULL;
+    struct attention_stretch r = {.type = t->a->kv_dtype};
+    r.n = key < end ? attention_least(end - key, VEC_N) : 0;
+    r.first = r.n ? attention_row(t, rows, key) : NULL;
     r.step = rows->stride * (r.type == DTYPE_F32 ? sizeof(float) : sizeof(uint16_t));
-    for (size_t j = 0; j < r.n; j++) {
-        attention_ahead(t, b->key + key + j + ATTENTION_AHEAD, values);
-    }
     return r;
 }
 
+/* The rows from `key` of a block on; asks for those ATTENTION_AHEAD further on. */
+static struct attention_stretch attention_few_rows(const struct attention_task *t,
+                                                   const struct attention_block *b, size_t key, bool values)
+{
+    const struct attention_args *a = t->a;
+    const struct attention_rows *rows = values ? &a->v : &a->k;
+    struct attention_stretch next =
+        attention_stretch_at(t, rows, b->key + key + ATTENTION_AHEAD, a->pos + a->n_tokens);
+    for (size_t j = 0; j < next.n; j++) {
+        attention_ask(next.first + j * next.step,
+                      (values ? a->v_dim : a->k_dim) *
+                          (next.type == DTYPE_F32 ? sizeof(float) : sizeof(uint16_t)));
+    }
+    return attention_stretch_at(t, rows, b->key + key, b->key + b->n_keys);
+}
+
 /* Elements [i, i + n) of the rows, n at most VEC_N, to k[element][row], zero where no row is. */
-static void attention_few_turn(float *k, const struct attention_run_of_rows *rows, size_t i, size_t n)
+static void attention_few_turn(float *k, const struct attention_stretch *rows, size_t i, size_t n)
 {
     vec r[VEC_N];
     for (size_t j = 0; j < VEC_N; j++) {
@@ -53,7 +63,7 @@ static void attention_few_turn(float *k, const struct attention_run_of_rows *row
 }
 
 /* Elements [i, i + 2 VEC_N) of BF16 rows: pairs are turned, then parted. */
-static void attention_few_turn_pairs(float *k, const struct attention_run_of_rows *rows, size_t i)
+static void attention_few_turn_pairs(float *k, const struct attention_stretch *rows, size_t i)
 {
     vec r[VEC_N];
     for (size_t j = 0; j < VEC_N; j++) {
@@ -74,7 +84,7 @@ static void attention_few_keys(struct attention_work *w, const struct attention_
     size_t k_dim = t->a->k_dim;
     size_t pairs = t->a->kv_dtype == DTYPE_BF16 ? k_dim / (2 * VEC_N) * (2 * VEC_N) : 0;
     for (size_t lane = 0; lane < ATTENTION_FEW_KEYS; lane += VEC_N) {
-        struct attention_run_of_rows rows = attention_few_rows(t, b, key + lane, false);
+        struct attention_stretch rows = attention_few_rows(t, b, key + lane, false);
         for (size_t i = 0; i < pairs; i += 2 * VEC_N) {
             attention_few_turn_pairs(w->k + lane, &rows, i);
         }
@@ -188,7 +198,7 @@ ATTENTION_INLINE void attention_few_mix_tile(struct attention_work *w, const str
         }
     }
     for (size_t key = 0; key < b->n_keys; key += VEC_N) {
-        struct attention_run_of_rows rows = attention_few_rows(t, b, key, true);
+        struct attention_stretch rows = attention_few_rows(t, b, key, true);
         for (size_t j = 0; j < rows.n; j++) {
             const char *at = rows.first + j * rows.step;
             vec v[4];

@@ -99,17 +99,22 @@ static inline const void *attention_value(const struct attention_task *t, size_t
 }
 
 /* Asks for the cache lines of a row that will be read soon: rows of one head lie far apart, where
- * the processor's own prefetcher sees no stream. Past the last key the call's own rows end. */
+ * the processor's own prefetcher sees no stream. */
+static inline void attention_ask(const char *row, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i += 64) {
+        /* not __builtin_prefetch: GCC takes a function of nothing else for pure and drops it */
+        __asm__ volatile("prefetcht1 %0" ::"m"(row[i]));
+    }
+}
+
+/* The same of a key or value. Past the last key the call's own rows end. */
 static inline void attention_ahead(const struct attention_task *t, size_t key, bool values)
 {
     const struct attention_args *a = t->a;
     if (key < a->pos + a->n_tokens) {
         const char *row = values ? attention_value(t, key) : attention_key(t, key);
-        size_t bytes = (values ? a->v_dim : a->k_dim) * (a->kv_dtype == DTYPE_F32 ? 4 : 2);
-        for (size_t i = 0; i < bytes; i += 64) {
-            /* not __builtin_prefetch: GCC takes a function of nothing else for pure and drops it */
-            __asm__ volatile("prefetcht1 %0" ::"m"(row[i]));
-        }
+        attention_ask(row, (values ? a->v_dim : a->k_dim) * (a->kv_dtype == DTYPE_F32 ? 4 : 2));
     }
 }
 
