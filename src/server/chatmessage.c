@@ -69,6 +69,11 @@ static err chatmessage_seal(const struct chatrecord_shelf *shelf, const struct c
     chatmessage_ad(chat, m, ad);
     err e = chatrecord_seal(shelf->key, ad, sealed, body, n, info);
     json_decref(sealed);
+    if (e == ERR_OK && *n > DATABASE_ROW) { /* it could not be deleted while the disk is full */
+        mem_free(*body);
+        return err_set(info, ERR_ARGUMENT, "the message takes %zu bytes as JSON, at most %d are stored", *n,
+                       DATABASE_ROW);
+    }
     return e;
 }
 

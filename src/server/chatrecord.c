@@ -226,7 +226,7 @@ static void chatrecord_fill(sqlite3_stmt *row, int column, size_t *room)
     *room -= bytes < *room ? bytes : *room;
 }
 
-/* The last message of the chat for which there is room; *whole: none follows it. */
+/* The last message of the chat for which there is room; *whole: none follows it, and there is some left. */
 static err chatrecord_delete_to(struct database *d, int64_t chat, size_t *room, int64_t *last, bool *whole,
                                 struct errinfo *info)
 {
@@ -242,7 +242,7 @@ static err chatrecord_delete_to(struct database *d, int64_t chat, size_t *room, 
         TRY(database_next(d, st, &row, info));
     }
     sqlite3_reset(st);
-    *whole = !row;
+    *whole = !row && *room > 0;
     return ERR_OK;
 }
 

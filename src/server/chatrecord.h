@@ -51,9 +51,9 @@ ERR_MUST_USE err chatrecord_update(struct chatrecord_shelf *shelf, const char *o
 /* Only what every message changes: updated and leaf. */
 ERR_MUST_USE err chatrecord_touch(struct chatrecord_shelf *shelf, const struct chatrecord *r,
                                   struct errinfo *info);
-/* The key, then as many messages as have room, one at least, and the row behind the last one: *whole. *room
- * (DATABASE_DELETED in a new transaction) falls by what went; the rest of a large chat, which nobody can read
- * any more, goes in transactions that follow. */
+/* The key, then as many messages as have room, one at least, and the row, if there is room left behind the
+ * last one: *whole. *room (DATABASE_DELETED in a new transaction) falls by what went; the rest of a large chat,
+ * which nobody can read any more, goes in transactions that follow. */
 ERR_MUST_USE err chatrecord_delete(struct chatrecord_shelf *shelf, int64_t number, size_t *room, bool *whole,
                                    struct errinfo *info);
 

@@ -8,7 +8,7 @@
 #include "server/chatstore.h"
 
 enum {
-    CHATTREE_CONTENT_MAX = 32 << 20, /* bytes of a turn with its attachments, and of an answer */
+    CHATTREE_CONTENT_MAX = 16 << 20, /* bytes of a turn with its attachments, and of an answer */
     CHATTREE_ATTACHMENTS_MAX = 64,
     CHATTREE_NAME_MAX = 300,
 };

@@ -25,8 +25,9 @@
 
 enum {
     DATABASE_SCHEMA = 1, /* the version this program writes */
-    DATABASE_SPARE = 8 << 20,
     DATABASE_DELETED = 1 << 20,
+    DATABASE_ROW = 17 << 20,   /* bytes of a row at most: what one request brings, sealed */
+    DATABASE_SPARE = 20 << 20, /* more than the log of deleting both: 24 bytes a page, and indexes */
 };
 
 struct database;
@@ -66,7 +67,7 @@ ERR_MUST_USE err database_check(struct database *d, struct errinfo *info);
 ERR_MUST_USE err database_begin(struct database *d, struct errinfo *info);
 /* The same, for what a full disk must not keep anybody from: deleting, revoking. Its log may fill the spare
  * room, which database_scrub takes back. What is deleted is overwritten, so the log holds all of it: no more
- * than DATABASE_DELETED bytes belong in one transaction, or a single row that is larger. */
+ * than DATABASE_DELETED bytes belong in one transaction, and one row of at most DATABASE_ROW. */
 ERR_MUST_USE err database_begin_delete(struct database *d, struct errinfo *info);
 /* Commits when `e` is ERR_OK, else undoes everything and returns e (info stays as it is). */
 ERR_MUST_USE err database_end(struct database *d, err e, struct errinfo *info);

@@ -214,12 +214,12 @@ static off_t spare_room(struct storefixture *on)
 static void a_full_disk_keeps_nobody_from_deleting(void **state)
 {
     (void)state;
-    enum { LARGE = 1 << 20, MESSAGES = 12, SMALL = 20 }; /* more than the spare room */
-    static char text[LARGE + 1];
+    enum { LARGE = 1 << 20, MESSAGES = 24, SMALL = 20 }; /* more than the spare room */
+    static char text[LARGE + 1], whole[CHATTREE_CONTENT_MAX + 1];
     struct storefixture on = {.durable = true};
     tempdir_make(&on.dir);
     if (unshare(CLONE_NEWNS) != 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
-        mount("none", on.dir.path, "tmpfs", 0, "size=48m,mode=0700") != 0) {
+        mount("none", on.dir.path, "tmpfs", 0, "size=128m,mode=0700") != 0) {
         tempdir_remove_all(on.dir.path);
         print_message("no small disk can be made here\n");
         skip();
@@ -233,6 +233,9 @@ static void a_full_disk_keeps_nobody_from_deleting(void **state)
         free(parent);
         parent = next;
     }
+    memset(whole, 'x', CHATTREE_CONTENT_MAX); /* in one message, which goes in one step */
+    char *largest = storefixture_chat(&on, "local", "{'title':'largest'}", 1);
+    free(storefixture_talk(&on, "local", largest, NULL, "all", whole, 2));
     struct keystore *keys = NULL;
     struct keystore_key key;
     char secret[KEYSTORE_SECRET + 1];
@@ -251,8 +254,8 @@ static void a_full_disk_keeps_nobody_from_deleting(void **state)
     assert_non_null(strstr(info.message, "full"));
     assert_int_equal(keystore_revoke(keys, key.id, 2, &info), ERR_OK);
     assert_int_equal(keystore_check(keys, secret, 3, &key, &info), ERR_NOTFOUND);
-    const char *const go[] = {small[0], large, small[1]};
-    for (size_t i = 0; i < 3; i++) {
+    const char *const go[] = {small[0], large, largest, small[1]};
+    for (size_t i = 0; i < 4; i++) {
         if (chatstore_delete(on.chats, "local", go[i], &info) != ERR_OK) {
             fail_msg("chat %zu: %s", i, info.message);
         }
@@ -272,6 +275,7 @@ static void a_full_disk_keeps_nobody_from_deleting(void **state)
         free(small[i]);
     }
     free(parent);
+    free(largest);
     free(large);
 }
 

@@ -170,6 +170,25 @@ static void what_cannot_be_is_refused(void **state)
     free(other);
 }
 
+/* Letters that JSON writes as six: within the limit of a turn, and more than a row holds. */
+static void what_could_not_be_deleted_is_not_stored(void **state)
+{
+    enum { LETTERS = DATABASE_ROW / 6 + 1 };
+    (void)state;
+    char *chat = storefixture_chat(&f, "local", "{}", 1), *text = malloc(LETTERS + 1);
+    json_t *both = NULL;
+    const struct chattree_turn turn = {.content = text, .think = "off"};
+    memset(text, 1, LETTERS);
+    text[LETTERS] = '\0';
+    assert_int_equal(chattree_ask(f.chats, "local", chat, &turn, 10, &both, &f.info), ERR_ARGUMENT);
+    assert_non_null(strstr(f.info.message, "at most 17825792 are stored"));
+    text[LETTERS - 1000] = '\0';
+    assert_int_equal(chattree_ask(f.chats, "local", chat, &turn, 10, &both, &f.info), ERR_OK);
+    json_decref(both);
+    free(text);
+    free(chat);
+}
+
 static void an_answer_grows_and_ends_once(void **state)
 {
     (void)state;
@@ -293,6 +312,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_turn_comes_with_its_answer), TEST(a_tree_has_branches), TEST(what_cannot_be_is_refused),
+        TEST(what_could_not_be_deleted_is_not_stored),
         TEST(an_answer_grows_and_ends_once), TEST(an_answer_cut_off_is_interrupted), TEST(messages_cannot_be_swapped),
         TEST(threads_talk_while_the_index_is_filled),
     };
