@@ -15,9 +15,9 @@
  * Who has as many jobs waiting as waiting places are left is refused another.
  *
  * Memory: a job begins when there is room for its prompt and 256 tokens of its answer, and for as many of all
- * that run; from there on it takes pages as it grows. Where they run out, the latest job of the owner with the
- * most is paused. The oldest is never paused for that, and no job may come to need more than all memory: so
- * each is done some time.
+ * that run, what it has in common with them counted once; from there on it takes pages as it grows. Where they
+ * run out, the latest job of the owner with the most is paused. The oldest is never paused for that, and no job
+ * may come to need more than all memory: so each is done some time.
  *
  * A paused job's keys and values are kept like other prefixes, and given up like them if their memory is
  * needed; when it goes on it reads what is not there any more.

@@ -91,18 +91,54 @@ static size_t batcherplaces_need(const struct batcher_job *j)
     return (batcherjob_least(n, j->context) - 1) / MODEL_CACHE_PAGE + 1;
 }
 
-/* Is there a place, and memory for a while of everybody, `without` one of those that run (NULL: with all)? A
- * job alone always fits. */
+/* Pages that r alone holds: they are nobody's when it gives way. */
+static size_t batcherplaces_own(const struct batcher_job *r)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < r->session->kv.n_held; i++) {
+        n += r->session->kv.held[i]->holders == 1;
+    }
+    return n;
+}
+
+/* Pages of r's that j will find when it begins (batcherpages_find): kept ones of the same text, of which the
+ * last token is read in any case. */
+static size_t batcherplaces_common(const struct batcher_job *j, const struct batcher_job *r)
+{
+    const struct session *s = j->session, *other = r->session;
+    const int32_t *tokens = s ? s->tokens : j->is.tokens;
+    size_t n_tokens = s ? s->n_tokens : j->is.n_tokens;
+    size_t n = 0, page = MODEL_CACHE_PAGE * sizeof *tokens;
+    while (j->is.partition == r->is.partition && (n + 1) * MODEL_CACHE_PAGE < n_tokens &&
+           n < other->kv.n_held && other->kv.held[n]->keeper &&
+           memcmp(tokens + n * MODEL_CACHE_PAGE, other->tokens + n * MODEL_CACHE_PAGE, page) == 0) {
+        n++;
+    }
+    return n;
+}
+
+/* Is there a place, and memory for a while of everybody, `without` one of those that run (NULL: with all)? What
+ * j has in common with others that run is held already; of all of them, since each holds its text from the
+ * beginning on, the longest counts. A job alone always fits. */
 static bool batcherplaces_fits(const struct batcher *b, const struct batcher_job *j,
                                const struct batcher_job *without)
 {
-    size_t n = b->n_running - (without != NULL), pages = kvpool_held(b->pool) + batcherplaces_need(j);
+    size_t n = b->n_running - (without != NULL), common = 0;
+    size_t pages = kvpool_held(b->pool) + batcherplaces_need(j);
+    if (n >= b->most_running) {
+        return false;
+    }
+    pages -= without ? batcherplaces_own(without) : 0;
     for (size_t i = 0; i < b->n_running; i++) {
         const struct batcher_job *r = b->running[i];
-        size_t held = r->session->kv.n_held, need = r == without ? 0 : batcherplaces_need(r);
-        pages = r == without ? pages - batcherjob_least(held, pages) : pages + (need > held ? need - held : 0);
+        if (r != without) {
+            size_t held = r->session->kv.n_held, need = batcherplaces_need(r);
+            size_t same = batcherplaces_common(j, r);
+            pages += need > held ? need - held : 0;
+            common = same > common ? same : common;
+        }
     }
-    return n == 0 || (n < b->most_running && pages <= kvpool_pages(b->pool));
+    return n == 0 || pages - common <= kvpool_pages(b->pool);
 }
 
 struct batcher_job *batcherplaces_last(const struct batcher *b)

@@ -813,6 +813,37 @@ static void test_the_same_text_is_kept_once(void **state)
     batcher_free(b);
 }
 
+/* Eight choices of one prompt, as many at a time as have a page of their own beside its five; none gives way. */
+static void test_a_common_prompt_counts_once(void **state)
+{
+    enum { CHOICES = 8, PROMPT = 5 * 64 + 1 };
+    struct engine *e = *state;
+    struct errinfo info = {0};
+    const struct generate_options o = {.max_tokens = 40, .ignore_eos = true};
+    int32_t ids[PROMPT];
+    enginefixture_tokens(e, ids, PROMPT);
+    for (size_t own = 3; own <= CHOICES; own += 5) {
+        struct batcher *b = batcher(e, CHOICES, 0, (5 + own) * engine_cache_bytes_per_token(e) * 64);
+        struct answer a[CHOICES] = {0};
+        size_t most = 0;
+        for (size_t i = 0; i < CHOICES; i++) {
+            must(submit(b, &a[i], ids, PROMPT, NULL, &o, 1, &info), &info);
+        }
+        for (struct batcher_counts c = batcher_count(b); c.running + c.waiting > 0; c = batcher_count(b)) {
+            batcher_step(b);
+            most = c.running > most ? c.running : most;
+            assert_true(c.reserved <= c.memory && c.paused == 0);
+        }
+        assert_int_equal(most, own);
+        for (size_t i = 0; i < CHOICES; i++) {
+            assert_int_equal(a[i].e, ERR_OK);
+            assert_int_equal(a[i].n, 40);
+            assert_same(&a[0], &a[i]);
+        }
+        batcher_free(b);
+    }
+}
+
 /* Memory for two jobs and nothing else: what was kept goes, the longest unused first. */
 static void test_prefixes_make_room_for_jobs(void **state)
 {
@@ -907,6 +938,7 @@ int main(void)
         cmocka_unit_test(test_a_crowd),
         cmocka_unit_test(test_an_answer_ends_with_the_memory),
         cmocka_unit_test(test_the_same_text_is_kept_once),
+        cmocka_unit_test(test_a_common_prompt_counts_once),
         cmocka_unit_test(test_prefixes_make_room_for_jobs),
         cmocka_unit_test(test_failing_allocations_end_jobs_and_nothing_else),
     };
