@@ -43,9 +43,10 @@ struct answering_choice {
 struct answering {
     const struct answering_model *model;
     struct question *question;
-    struct tokenizer_ids think_end;
+    struct tokenizer_ids think_end; /* empty: it does not think */
     struct grammar *grammar;
     int32_t stop_ids[FIM_STOP_MAX + QUESTION_STOPS_MAX], shown_ids[CHAT_THINK_MAX + CHAT_CALL_MAX];
+    size_t n_stop_ids, n_shown_ids;
     struct answering_choice *choices; /* [question->n] */
     size_t n_over;
     struct answering_item *first, **last, *given;
@@ -509,17 +510,17 @@ static size_t answering_stops(struct answering *a)
     return n + q->n_stop_ids;
 }
 
-/* What ends its thinking, for whoever is in a hurry. */
-static err answering_think_end(struct answering *a, struct generate_options *o,
-                               struct errinfo *info)
+/* Before the first choice is asked, since then the engine's thread reads them: what ends an answer, what is
+ * shown of it, and what ends its thinking, for whoever is in a hurry. */
+static err answering_ids(struct answering *a, bool thinking, struct errinfo *info)
 {
-    if (a->think_end.len == 0) {
-        TRY(chat_think_end(a->model->tokenizer, a->model->format, &a->think_end, info));
+    const struct answering_model *m = a->model;
+    a->n_stop_ids = answering_stops(a);
+    if (a->question->kind == QUESTION_CHAT) {
+        size_t n = chat_think_ids(m->tokenizer, a->shown_ids);
+        a->n_shown_ids = n + (a->question->n_tools > 0 ? chat_call_ids(m->tokenizer, a->shown_ids + n) : 0);
     }
-    o->think_end = a->think_end.data;
-    o->n_think_end = a->think_end.len;
-    o->think_tokens = a->question->think_tokens;
-    return ERR_OK;
+    return thinking ? chat_think_end(m->tokenizer, m->format, &a->think_end, info) : ERR_OK;
 }
 
 static err answering_ask(struct answering *a, struct answering_choice *c,
@@ -544,8 +545,12 @@ static err answering_ask(struct answering *a, struct answering_choice *c,
                     .stop = q->stop,
                     .n_stop = q->n_stop,
                     .stop_ids = a->stop_ids,
-                    .n_stop_ids = answering_stops(a),
+                    .n_stop_ids = a->n_stop_ids,
                     .shown_ids = a->shown_ids,
+                    .n_shown_ids = a->n_shown_ids,
+                    .think_end = a->think_end.data,
+                    .n_think_end = a->think_end.len,
+                    .think_tokens = thinking ? q->think_tokens : 0,
                     .top_logprobs = q->logprobs ? q->top_logprobs : 0},
         .owner = asker->owner,
         .partition = asker->partition,
@@ -555,14 +560,6 @@ static err answering_ask(struct answering *a, struct answering_choice *c,
         .notify = asker->notify,
         .user = asker->user,
     };
-    if (chat && thinking) {
-        TRY(answering_think_end(a, &r.options, info));
-    }
-    if (chat) {
-        size_t n = chat_think_ids(m->tokenizer, a->shown_ids);
-        r.options.n_shown_ids =
-            n + (q->n_tools > 0 ? chat_call_ids(m->tokenizer, a->shown_ids + n) : 0);
-    }
     r.sampling.seed += c->index;
     atomic_fetch_add(&a->holders, 1);
     err e = enginethread_ask(m->thread, &r, &c->stream, info);
@@ -590,6 +587,7 @@ static bool answering_start(struct answering *a, const struct answering_asker *a
         return false;
     }
     result = sampling_check(&q->sampling, engine_vocab_size(a->model->engine), &info);
+    result = result == ERR_OK ? answering_ids(a, thinking, &info) : result;
     for (size_t i = 0; i < q->n && result == ERR_OK; i++) {
         a->choices[i].of = a;
         a->choices[i].index = i;
