@@ -3,13 +3,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "cli/keytable.h"
 #include "cli/options.h"
 #include "cli/storeaccess.h"
 #include "cli/verbs.h"
+#include "engine/prefixdisk.h"
 #include "server/chatowner.h"
+#include "server/service.h"
 
 static const int64_t CMD_KEYS_DAY = 86400000;
 
@@ -235,6 +238,21 @@ static err cmd_keys_renew(struct keystore *s, const struct cmd_keys *c, struct e
     return e;
 }
 
+/* What the server keeps of texts that were read lies with their first owner, where deleting a chat that was
+ * handed on would not find it. */
+static err cmd_keys_erase_prefixes(const char *data, struct errinfo *info)
+{
+    char *standard = NULL;
+    if (!data) {
+        TRY(database_folder(&standard, info));
+    }
+    char *folder = file_join(data ? data : standard, SERVICE_PREFIXES);
+    err e = folder ? prefixdisk_erase(folder, info) : err_set(info, ERR_NOMEM, "out of memory for a path");
+    mem_free(folder);
+    mem_free(standard);
+    return e;
+}
+
 /* The chats from before there were keys. A server that runs has them in its hands. */
 static err cmd_keys_adopt(struct database *d, struct keystore *s, const struct cmd_keys *c,
                           struct errinfo *info)
@@ -250,7 +268,8 @@ static err cmd_keys_adopt(struct database *d, struct keystore *s, const struct c
                            : "lacks the scope chat");
     }
     TRY(chatstore_open(d, false, &chats, info));
-    err e = chatowner_change(chats, "local", key.id, &n, info);
+    err e = cmd_keys_erase_prefixes(c->data, info);
+    e = e == ERR_OK ? chatowner_change(chats, "local", key.id, &n, info) : e;
     chatstore_close(chats);
     TRY(e);
     if (c->json) {

@@ -400,6 +400,37 @@ err prefixdisk_forget(struct prefixdisk *d, uint64_t partition, struct errinfo *
     return e;
 }
 
+/* What is in the folder and named like a partition's folder. */
+static err prefixdisk_erase_all(const char *folder, struct errinfo *info)
+{
+    struct folder_names names = {0};
+    TRY(folder_list(folder, &names, info));
+    err e = ERR_OK;
+    for (size_t i = 0; i < names.n && e == ERR_OK; i++) {
+        struct prefixname name;
+        const char *rest;
+        if (prefixdisk_name(names.names[i], &name, &rest) && !*rest) {
+            char *path = file_join(folder, names.names[i]);
+            e = path ? folder_remove(path, info) : err_set(info, ERR_NOMEM, "out of memory for a path");
+            mem_free(path);
+        }
+    }
+    folder_names_deinit(&names);
+    return e == ERR_OK ? file_sync_folder(folder, info) : e;
+}
+
+err prefixdisk_erase(const char *folder, struct errinfo *info)
+{
+    int lock;
+    if (!file_is_dir(folder)) {
+        return ERR_OK;
+    }
+    TRY(file_lock_folder(folder, &lock, info));
+    err e = prefixdisk_erase_all(folder, info);
+    file_unlock(lock);
+    return e;
+}
+
 size_t prefixdisk_bytes(struct prefixdisk *d)
 {
     pthread_mutex_lock(&d->lock);

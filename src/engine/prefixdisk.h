@@ -51,4 +51,8 @@ ERR_MUST_USE err prefixdisk_forget(struct prefixdisk *d, uint64_t partition, str
 
 size_t prefixdisk_bytes(struct prefixdisk *d); /* of all files */
 
+/* Removes the pages of all partitions in a folder that nobody has open; nothing when there is no such folder.
+ * ERR_IO, also when a process has it. ERR_NOMEM. */
+ERR_MUST_USE err prefixdisk_erase(const char *folder, struct errinfo *info);
+
 #endif

@@ -115,7 +115,7 @@ static bool service_unseal(void *user, const uint8_t *sealed, size_t n, uint8_t 
 static err service_disk(struct service *s, struct prefixdisk_options *out, struct errinfo *info)
 {
     struct vault_key *names;
-    s->page_folder = file_join(s->is.data, "prefixes");
+    s->page_folder = file_join(s->is.data, SERVICE_PREFIXES);
     if (!s->page_folder) {
         return err_set(info, ERR_NOMEM, "out of memory for a path");
     }

@@ -16,6 +16,8 @@
 #include "server/modelnames.h"
 #include "server/wirereply.h"
 
+#define SERVICE_PREFIXES "prefixes" /* folder in the one of the data: prefixdisk.h */
+
 struct service_options {
     struct engine *engine;         /* belongs to the service's thread from here on; its owner closes it later */
     enum chat_format format;

@@ -4,9 +4,11 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 #include <cmocka.h>
 
+#include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "cli/barchart.h"
@@ -161,9 +163,22 @@ static void a_key_is_renewed_by_its_name(void **state)
     json_decref(old);
 }
 
+/* A page that the server keeps of a text, as prefixdisk.h lays it out. */
+static void put_page(char path[400])
+{
+    enum { HEX = 64 };
+    snprintf(path, 400, "%s/prefixes", folder);
+    assert_int_equal(mkdir(path, 0700), 0);
+    sprintf(path + strlen(path), "/%0*d", HEX, 1);
+    assert_int_equal(mkdir(path, 0700), 0);
+    sprintf(path + strlen(path), "/%0*d", HEX, 2);
+    assert_int_equal(file_write(path, "page", 4, &info), ERR_OK);
+}
+
 static void a_key_adopts_the_chats_made_without_any(void **state)
 {
     (void)state;
+    char page[400];
     struct database *d = NULL;
     struct chatstore *chats = NULL;
     json_t *chat = NULL, *list = NULL, *fields = json_pack("{s:s}", "title", "whales");
@@ -175,11 +190,13 @@ static void a_key_adopts_the_chats_made_without_any(void **state)
     assert_int_equal(fathom("keys adopt Ben"), 1); /* while a server has them */
     assert_non_null(strstr(errs, "stop it"));
     chatstore_close(chats);
+    put_page(page);
     assert_int_equal(fathom("keys create --name boss --scope admin"), 0);
     assert_int_equal(fathom("keys adopt boss"), 2);
     assert_non_null(strstr(errs, "scope chat"));
     assert_int_equal(fathom("keys adopt Ben"), 0);
     assert_non_null(strstr(out, "(Ben): 1\n"));
+    assert_int_equal(access(page, F_OK), -1); /* no chat that Ben deletes leaves something of it there */
     assert_int_equal(chatstore_open(d, false, &chats, &info), ERR_OK);
     assert_int_equal(chatstore_list(chats, id, &(struct chatstore_query){0}, &list, &info), ERR_OK);
     assert_int_equal(json_array_size(json_object_get(list, "chats")), 1);

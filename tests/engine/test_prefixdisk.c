@@ -275,6 +275,29 @@ static void test_a_partition_is_forgotten(void **state)
     prefixdisk_close(d);
 }
 
+/* All, of whatever partition; not while somebody has them, and nothing else that lies there. */
+static void test_all_are_erased(void **state)
+{
+    (void)state;
+    const struct prefixdisk_options o = options("erased", 1 << 20, true);
+    char other[600];
+    struct errinfo info = {0};
+    struct prefixdisk *d = disk_of(&o);
+    for (int i = 0; i < 6; i++) {
+        put(d, (uint64_t)i % 2, i);
+    }
+    assert_int_equal(prefixdisk_erase(o.folder, &info), ERR_IO);
+    assert_non_null(strstr(info.message, "in use by another"));
+    prefixdisk_close(d);
+    assert_int_equal(pages_in(o.folder, NULL), 6);
+    snprintf(other, sizeof other, "%s/notes", o.folder);
+    assert_int_equal(mkdir(other, 0700), 0);
+    must(prefixdisk_erase(o.folder, &info), &info);
+    assert_int_equal(pages_in(o.folder, NULL), 0);
+    assert_true(file_is_dir(other));
+    must(prefixdisk_erase(tempdir_file(&dir, "none"), &info), &info);
+}
+
 static void test_a_full_disk_keeps_nothing_half(void **state)
 {
     (void)state;
@@ -522,6 +545,7 @@ int main(void)
         cmocka_unit_test(test_what_is_foreign_is_no_page),
         cmocka_unit_test(test_the_longest_unused_makes_room),
         cmocka_unit_test(test_a_partition_is_forgotten),
+        cmocka_unit_test(test_all_are_erased),
         cmocka_unit_test(test_a_full_disk_keeps_nothing_half),
         cmocka_unit_test(test_failing_allocations_leave_nothing),
         cmocka_unit_test(test_a_restart_goes_on_where_it_was),
