@@ -81,9 +81,11 @@ static bool openaifields_bias(const json_t *bias, struct question *q, struct api
         long id = strtol(name, &end, 10);
         double number = json_number_value(value);
         fields_path(path, "logit_bias", name);
-        if (*end || name[0] < '0' || name[0] > '9' || id > INT32_MAX) {
+        /* No token has two names. */
+        bool plain = name[0] >= '0' && name[0] <= '9' && (name[0] != '0' || !name[1]);
+        if (*end || !plain || id > INT32_MAX) {
             return apierror_set(e, 400, "invalid_value", path,
-                                "logit_bias names \"%.60s\"; expected a token's number", name);
+                                "logit_bias names \"%.60s\"; expected a token's number, as in \"97\"", name);
         }
         if (!json_is_number(value) || !(number >= -100 && number <= 100)) {
             return apierror_set(e, 422, "out_of_range", path, "%s is not a number from -100 to 100",
@@ -214,11 +216,18 @@ static bool openaifields_penalties(const struct openaifields *f, struct sampling
                          (long long)f->repeat_last_n));
 }
 
+static bool openaifields_user(const struct openaifields *f, struct question *q, struct apierror *e)
+{
+    q->user = f->user_id ? f->user_id : f->user;
+    return !f->user || strcmp(f->user, q->user) == 0 ||
+           apierror_set(e, 400, "invalid_value", "user_id",
+                        "user and user_id mean the same, but say different things; give one");
+}
+
 bool openaifields_apply(const struct openaifields *f, struct question *q, struct apierror *e)
 {
     struct sampling *s = &q->sampling;
     q->model = f->model ? f->model : "";
-    q->user = f->user_id ? f->user_id : f->user;
     s->temperature = (float)f->temperature;
     s->top_p = (float)f->top_p;
     s->min_p = (float)f->min_p;
@@ -241,7 +250,7 @@ bool openaifields_apply(const struct openaifields *f, struct question *q, struct
         q->form_at = "grammar";
         q->grammar = f->grammar;
     }
-    return openaifields_penalties(f, s, e) && openaifields_end(f, q, e) &&
+    return openaifields_user(f, q, e) && openaifields_penalties(f, s, e) && openaifields_end(f, q, e) &&
            (!f->response_format || openaifields_form(q, f->response_format, e)) &&
            (!f->logit_bias || openaifields_bias(f->logit_bias, q, e)) &&
            openaifields_stream(f, q, e);

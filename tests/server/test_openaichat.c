@@ -249,6 +249,9 @@ static void test_what_is_wrong_is_named(void **state)
         {ASK(",\"logit_bias\":[]"), 400, "logit_bias"},
         {ASK(",\"logit_bias\":{\"a\":1}"), 400, "logit_bias.a"},
         {ASK(",\"logit_bias\":{\"-1\":1}"), 400, "logit_bias.-1"},
+        {ASK(",\"logit_bias\":{\"97\":100,\"097\":-100}"), 400, "logit_bias.097"}, /* one token twice */
+        {ASK(",\"logit_bias\":{\"00\":1}"), 400, "logit_bias.00"},
+        {ASK(",\"user\":\"a\",\"user_id\":\"b\""), 400, "user_id"},
         {ASK(",\"logit_bias\":{\" 1\":1}"), 400, "logit_bias. 1"},
         {ASK(",\"logit_bias\":{\"+1\":1}"), 400, "logit_bias.+1"},
         {ASK(",\"logit_bias\":{\"\":1}"), 400, "logit_bias."},
