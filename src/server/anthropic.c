@@ -171,7 +171,6 @@ bool anthropic_read(struct question *q, bool counting, struct apierror *e)
     struct anthropic_request r = {.temperature = (double)q->sampling.temperature,
                                   .top_p = q->sampling.top_p > 0 ? (double)q->sampling.top_p : 1,
                                   .top_k = q->sampling.top_k};
-    q->think = CHAT_NO_THINKING;
     if (!fields_read(&FIELDS_AND(anthropic_rows, &otherfields_of_chat), q->document, "", &r, &q->unknown, e)) {
         return false;
     }

@@ -25,7 +25,7 @@
 static void api_chat(struct service *s, struct exchange *x, const struct route_match *m)
 {
     struct apierror e = {0};
-    struct question *q = service_question(s, x, &e);
+    struct question *q = service_question(s, x, true, &e);
     if (!q || !openaichat_read(q, m->beta, &e) || !service_names(s, q, &e)) {
         question_free(q);
         service_refuse(s, x, &e, false);
@@ -37,7 +37,7 @@ static void api_chat(struct service *s, struct exchange *x, const struct route_m
 static void api_completions(struct service *s, struct exchange *x, const struct route_match *m)
 {
     struct apierror e = {0};
-    struct question *q = service_question(s, x, &e);
+    struct question *q = service_question(s, x, true, &e);
     (void)m;
     if (!q || !openaitext_read(q, &e) || !service_names(s, q, &e)) {
         question_free(q);
@@ -50,7 +50,7 @@ static void api_completions(struct service *s, struct exchange *x, const struct 
 static void api_messages(struct service *s, struct exchange *x, const struct route_match *m)
 {
     struct apierror e = {0};
-    struct question *q = service_question(s, x, &e);
+    struct question *q = service_question(s, x, false, &e);
     (void)m;
     if (!q || !anthropic_read(q, false, &e) || !service_names(s, q, &e)) {
         question_free(q);
@@ -63,7 +63,7 @@ static void api_messages(struct service *s, struct exchange *x, const struct rou
 static void api_responses(struct service *s, struct exchange *x, const struct route_match *m)
 {
     struct apierror e = {0};
-    struct question *q = service_question(s, x, &e);
+    struct question *q = service_question(s, x, true, &e);
     (void)m;
     if (!q || !responses_read(q, &e) || !service_names(s, q, &e)) {
         question_free(q);
@@ -94,7 +94,7 @@ static void api_count_tokens(struct service *s, struct exchange *x, const struct
     struct tokenizer_ids ids = {0};
     struct claim claim;
     bool may = api_may_count(s, x, &claim, &e);
-    struct question *q = may ? service_question(s, x, &e) : NULL;
+    struct question *q = may ? service_question(s, x, false, &e) : NULL;
     (void)m;
     if (q && anthropic_read(q, true, &e) && service_names(s, q, &e) &&
         answering_encode(&s->model, q, &ids, &e)) {
@@ -200,7 +200,7 @@ static void api_tokenize(struct service *s, struct exchange *x, const struct rou
     const struct tokenizer *t = s->model.tokenizer;
     struct claim claim;
     bool may = api_may_count(s, x, &claim, &e);
-    struct question *q = may ? service_question(s, x, &e) : NULL;
+    struct question *q = may ? service_question(s, x, true, &e) : NULL;
     (void)m;
     if (q && api_tokenize_read(q->document, &r, &e)) {
         err result = r.special && tokenizer_bos(t) >= 0 ? tokenizer_ids_push(&ids, tokenizer_bos(t))
@@ -269,7 +269,7 @@ static void api_detokenize(struct service *s, struct exchange *x, const struct r
     struct strbuf text = {0};
     struct claim claim;
     bool may = api_may_count(s, x, &claim, &e);
-    struct question *q = may ? service_question(s, x, &e) : NULL;
+    struct question *q = may ? service_question(s, x, true, &e) : NULL;
     (void)m;
     if (q &&
         fields_read(&FIELDS_OF(api_detokenize_rows), q->document, "", &tokens, &q->unknown, &e) &&

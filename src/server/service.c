@@ -400,7 +400,7 @@ void service_reply(struct service *s, struct exchange *x, unsigned status, json_
     exchange_reply(x, status, "application/json", &body);
 }
 
-struct question *service_question(const struct service *s, const struct exchange *x,
+struct question *service_question(const struct service *s, const struct exchange *x, bool usually,
                                   struct apierror *e)
 {
     size_t len;
@@ -410,7 +410,9 @@ struct question *service_question(const struct service *s, const struct exchange
         apierror_set(e, 503, "out_of_memory", NULL, "out of memory for the request");
         return NULL;
     }
-    q->think = chat_can_think(s->model.format) ? CHAT_THINKING : CHAT_NO_THINKING;
+    q->think = question_may_skip(s->model.format) && (!usually || !chat_can_think(s->model.format))
+                   ? CHAT_NO_THINKING
+                   : CHAT_THINKING;
     if (!question_parse(q, body, len, e)) {
         question_free(q);
         return NULL;

@@ -93,9 +93,11 @@ void service_settle(struct service *s);
 /* A JSON document as the reply; takes it. */
 void service_reply(struct service *s, struct exchange *x, unsigned status, json_t *take_document);
 void service_refuse(struct service *s, struct exchange *x, const struct apierror *e, bool anthropic);
-/* A question from the request's body, with this server's defaults. NULL: *e. */
-struct question *service_question(const struct service *s, const struct exchange *x, struct apierror *e);
-/* Is q->model the model here? With the thinking that its name means. */
+/* A question from the request's body, with this server's defaults. It thinks as the name of its model means;
+ * where that says nothing and the model has the choice, if `usually` is set. NULL: *e. */
+struct question *service_question(const struct service *s, const struct exchange *x, bool usually,
+                                  struct apierror *e);
+/* Is q->model the model here? */
 bool service_names(const struct service *s, struct question *q, struct apierror *e);
 /* Answers, metered; takes the question. */
 void service_answer(struct service *s, struct exchange *x, struct question *take_q,

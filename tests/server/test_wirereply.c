@@ -285,6 +285,32 @@ static void test_answers(void **state)
     answers(&think, "{" SUM ",\"max_tokens\":9}", FINISH, "length");
 }
 
+/* The name of a model, and nothing else said: the same in every format. Without a name messages do not think. */
+static void test_a_name_means_a_way_of_thinking(void **state)
+{
+    static const struct {
+        const char *path, *body, *at, *with, *without, *usual;
+    } rows[] = {
+        {CHAT, "{" SUM ",\"model\":\"%s\"}", "choices.0.message.reasoning_content", "Two and three.\nThat makes 5.", "(none)",
+         "Two and three.\nThat makes 5."},
+        {"/v1/responses", "{\"input\":\"sum\",\"temperature\":0,\"model\":\"%s\"}", "output.0.type", "reasoning", "message",
+         "reasoning"},
+        {"/v1/messages", "{" SUM ",\"max_tokens\":64,\"model\":\"%s\"}", "content.0.type", "thinking", "text", "text"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        static const char *const names[] = {"deepseek-reasoner", "deepseek-chat", "default"};
+        const char *expected[] = {rows[i].with, rows[i].without, rows[i].usual};
+        for (size_t k = 0; k < 3; k++) {
+            char body[300];
+            snprintf(body, sizeof body, rows[i].body, names[k]);
+            json_t *d = ask(&think, rows[i].path, body);
+            servicefixture_says(d, rows[i].at, expected[k]);
+            json_decref(d);
+        }
+    }
+}
+
 static void test_seeds_repeat(void **state)
 {
     char body[300];
@@ -708,6 +734,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_stream_says_what_the_document_says),
         cmocka_unit_test(test_answers),
+        cmocka_unit_test(test_a_name_means_a_way_of_thinking),
         cmocka_unit_test(test_seeds_repeat),
         cmocka_unit_test(test_forms_are_kept),
         cmocka_unit_test(test_a_stop_string_leaves_no_half_calls),
