@@ -29,19 +29,23 @@ static err chattree_check_think(const char *think, struct errinfo *info)
     return ERR_OK;
 }
 
+err chattree_over(const json_t *message, struct errinfo *info)
+{
+    return strcmp(chatmessage_text(message, "state"), "writing") == 0
+               ? err_set(info, ERR_ARGUMENT,
+                         "the answer before is still being written: stop it, or wait for its end")
+               : ERR_OK;
+}
+
 /* The parent is there, of the role it must have, and over. */
 static err chattree_check_parent(const struct chatrecord_shelf *shelf, const struct chatrecord *chat,
                                  const char *parent, const char *role, struct errinfo *info)
 {
     json_t *message = NULL;
     TRY(chatmessage_find(shelf, chat, parent, &message, NULL, info));
-    err e = ERR_OK;
-    if (strcmp(chatmessage_text(message, "role"), role) != 0) {
-        e = err_set(info, ERR_ARGUMENT, "the parent must be a message of the %s", role);
-    } else if (strcmp(chatmessage_text(message, "state"), "writing") == 0) {
-        e = err_set(info, ERR_ARGUMENT,
-                    "the answer before is still being written: stop it, or wait for its end");
-    }
+    err e = strcmp(chatmessage_text(message, "role"), role) != 0
+                ? err_set(info, ERR_ARGUMENT, "the parent must be a message of the %s", role)
+                : chattree_over(message, info);
     json_decref(message);
     return e;
 }

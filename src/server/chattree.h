@@ -56,6 +56,8 @@ ERR_MUST_USE err chattree_end(struct chatstore *s, const char *owner, const char
 /* One message, and the id of its chat (may be NULL). */
 ERR_MUST_USE err chattree_message(struct chatstore *s, const char *owner, const char *id, json_t **message,
                                   char chat[VAULT_ID + 1], struct errinfo *info);
+/* Will the text of MESSAGE stay as it is? ERR_ARGUMENT: it is an answer still being written. */
+ERR_MUST_USE err chattree_over(const json_t *message, struct errinfo *info);
 /* [MESSAGE …] from the first turn to `leaf` (NULL: the chat's leaf; no leaf: []). */
 ERR_MUST_USE err chattree_branch(struct chatstore *s, const char *owner, const char *chat, const char *leaf,
                                  json_t **messages, struct errinfo *info);

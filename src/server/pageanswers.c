@@ -245,6 +245,16 @@ static err pageanswers_store_answer(struct service *s, const struct exchange *x,
                            service_now(), out, info);
 }
 
+/* What is stored of an answer under way is older than what it says: no prompt is made of that. */
+static bool pageanswers_over(const struct question *q, struct apierror *e)
+{
+    const json_t *branch = json_object_get(q->document, "branch");
+    size_t n = json_array_size(branch);
+    struct errinfo info = {0};
+    err result = n > 0 ? chattree_over(json_array_get(branch, n - 1), &info) : ERR_OK;
+    return result == ERR_OK || apierror_from(e, result, &info);
+}
+
 /* The question with the turn's own words, if it has some, at its end; without, it was answered before, and the
  * likeliest answer is known: another one is drawn. NULL: *e. */
 static struct question *pageanswers_whole(struct service *s, const struct exchange *x, const char *chat,
@@ -254,7 +264,7 @@ static struct question *pageanswers_whole(struct service *s, const struct exchan
     if (q && !t->content && q->sampling.temperature <= 0) {
         q->sampling.temperature = PAGEANSWERS_AGAIN;
     }
-    if (q && pageanswers_think(s, q, t->think, e) && t->content) {
+    if (q && pageanswers_over(q, e) && pageanswers_think(s, q, t->think, e) && t->content) {
         struct chat_message *last = &q->messages[q->n_messages++];
         last->role = CHAT_USER;
         last->content = json_object_set(q->document, "turn", body) == 0 /* whose text it is */

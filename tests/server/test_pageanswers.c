@@ -254,6 +254,27 @@ static void test_what_memory_does_not_hold_is_not_stored(void **state)
     servicefixture_close(&small);
 }
 
+/* What an answer under way has said is stored once a second: no prompt is made of it that would not be the stored
+ * branch. So that comes before anything that is found out about the prompt. */
+static void test_an_answer_under_way_is_not_gone_on_from(void **state)
+{
+    char path[200], *id = pagefixture_chat(&chat, "", "{}"), *body = malloc(40200);
+    const struct chattree_turn turn = {.content = "hello", .think = "off"};
+    struct errinfo info = {0};
+    json_t *stored = NULL;
+    (void)state;
+    must(chattree_ask(chat.service->chats, "local", id, &turn, 1, &stored, &info), &info); /* and nobody writes it */
+    char *end = body + sprintf(body, "{'parent':'%s','content':'", servicefixture_text(stored, "answer.id"));
+    memset(end, 'a', 40000);
+    strcpy(end + 40000, "'}");
+    json_t *d = pagefixture_ask(&chat, "", 400, "POST", pagefixture_path(path, "chats", id, "/messages"), body);
+    assert_non_null(strstr(servicefixture_text(d, "error.message"), "still being written"));
+    json_decref(d);
+    json_decref(stored);
+    free(body);
+    free(id);
+}
+
 /* Refused, not passed over, and nothing is stored. */
 static void test_what_cannot_think_is_not_asked_to(void **state)
 {
@@ -369,6 +390,7 @@ int main(void)
         cmocka_unit_test(test_another_answer_is_another),
         cmocka_unit_test(test_what_is_too_long_is_not_stored),
         cmocka_unit_test(test_what_memory_does_not_hold_is_not_stored),
+        cmocka_unit_test(test_an_answer_under_way_is_not_gone_on_from),
         cmocka_unit_test(test_what_cannot_think_is_not_asked_to),
         cmocka_unit_test(test_what_always_thinks_is_not_told_not_to),
         cmocka_unit_test(test_files_are_part_of_the_turn),
