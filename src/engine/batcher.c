@@ -14,8 +14,7 @@ enum { BATCHER_PIECE = 16 };
 
 /* ---- Jobs. ---- */
 
-/* Tokens of a job, at most: the model's context, or what the memory holds of one. */
-static size_t batcher_limit(const struct batcher *b)
+size_t batcher_limit(const struct batcher *b)
 {
     return batcherjob_least(engine_context_max(b->engine), kvpool_pages(b->pool) * MODEL_CACHE_PAGE);
 }

@@ -32,9 +32,9 @@
  * on a session of its own, however often it was paused; else they differ by as much as chunks and batches do
  * there (docs/numerics.md). Nothing is guessed ahead (SESSION_SPECULATE_OFF).
  *
- * Thread rule: one thread at a time, but for batcher_fits. The callbacks are called from within batcher_step,
- * batcher_admit and batcher_free; they may call batcher_cancel, batcher_answer_now and batcher_count, nothing
- * else of the batcher. */
+ * Thread rule: one thread at a time, but for batcher_fits and batcher_limit. The callbacks are called from
+ * within batcher_step, batcher_admit and batcher_free; they may call batcher_cancel, batcher_answer_now and
+ * batcher_count, nothing else of the batcher. */
 #ifndef ENGINE_BATCHER_H
 #define ENGINE_BATCHER_H
 
@@ -88,6 +88,9 @@ void batcher_free(struct batcher *b);
 /* Do a prompt of so many tokens and one of an answer fit both the model's context and all the memory? From any
  * thread. ERR_CONTEXT, with both numbers. */
 ERR_MUST_USE err batcher_fits(const struct batcher *b, size_t n_tokens, struct errinfo *info);
+/* Tokens of a prompt and its answer together, at most: what the model's context and all the memory hold. From
+ * any thread. */
+size_t batcher_limit(const struct batcher *b);
 /* Queues a job, whose answer ends at last where the model's context or all the memory does (SESSION_LENGTH).
  * ERR_ARGUMENT; ERR_CONTEXT as of batcher_fits; ERR_BUSY when too many wait,
  * or too many of that owner. Then `done` is not called. */

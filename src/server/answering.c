@@ -151,9 +151,8 @@ bool answering_encode(const struct answering_model *m, const struct question *q,
     return answering_failed(e, result, &info);
 }
 
-/* Tokens that the question has at least. Of a conversation what users said counts, which no format cuts but for
- * the blanks around it. */
-static size_t answering_least(const struct answering_model *m, const struct question *q, size_t *bytes)
+/* Of a conversation what users said counts, which no format cuts but for the blanks around it. */
+size_t answering_least(const struct answering_model *m, const struct question *q, size_t *bytes)
 {
     const char *texts[] = {q->kind == QUESTION_CHAT || q->tokens ? NULL : q->text, q->suffix};
     size_t least = 0;

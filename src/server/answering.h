@@ -90,6 +90,10 @@ bool answering_encode(const struct answering_model *m, const struct question *q,
  * otherwise. */
 bool answering_prepare(const struct answering_model *m, struct question *q, struct apierror *e);
 
+/* Tokens that the prompt has at least: what is known at once, without counting. *bytes: of the text that it is
+ * known from. */
+size_t answering_least(const struct answering_model *m, const struct question *q, size_t *bytes);
+
 /* Takes the question (on errors too). Errors: what cannot be asked of this model. */
 bool answering_begin(const struct answering_model *m, struct question *take_q,
                      const struct answering_asker *asker, struct answering **out, struct apierror *e);

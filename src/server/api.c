@@ -76,14 +76,13 @@ static void api_responses(struct service *s, struct exchange *x, const struct ro
 /* Counting is a request like others, but costs nothing. What it may take at once is bounded. */
 static bool api_may_count(struct service *s, const struct exchange *x, struct claim *claim, struct apierror *e)
 {
-    enum { API_COUNT_MAX = 4 << 20 };
     size_t len;
     exchange_body(x, &len);
-    if (len > API_COUNT_MAX) {
+    if (len > SERVICE_COUNTED_MAX) {
         return apierror_set(e, 413, "too_large", NULL,
                             "the request has %zu bytes; tokens are counted in at most %d at once: send it in "
                             "parts",
-                            len, API_COUNT_MAX);
+                            len, SERVICE_COUNTED_MAX);
     }
     return service_admit(s, exchange_caller(x), 1, claim, e);
 }

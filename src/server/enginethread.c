@@ -376,6 +376,11 @@ err enginethread_fits(const struct enginethread *t, size_t n_tokens, struct erri
     return batcher_fits(t->batcher, n_tokens, info);
 }
 
+size_t enginethread_limit(const struct enginethread *t)
+{
+    return batcher_limit(t->batcher);
+}
+
 struct batcher_counts enginethread_counts(struct enginethread *t)
 {
     pthread_mutex_lock(&t->lock);

@@ -20,6 +20,9 @@ void enginethread_stop(struct enginethread *t);
 /* Would a prompt of so many tokens be answered (batcher_fits)? ERR_CONTEXT. */
 ERR_MUST_USE err enginethread_fits(const struct enginethread *t, size_t n_tokens, struct errinfo *info);
 
+/* Tokens of a prompt and its answer together, at most (batcher_limit). */
+size_t enginethread_limit(const struct enginethread *t);
+
 struct enginethread_request {
     const int32_t *tokens; /* [n_tokens] the prompt; copied */
     size_t n_tokens;

@@ -445,11 +445,40 @@ static const struct fields_row pageanswers_count_rows[] = {
      .max = CHATTREE_ATTACHMENTS_MAX},
 };
 
-static bool pageanswers_counted(struct service *s, const char *owner,
-                                const struct pageanswers_count *c, size_t *tokens,
-                                struct apierror *e)
+/* A count, or, where more is known to be there than fits, how many tokens that are at least. */
+struct pageanswers_counted {
+    size_t tokens;
+    bool least;
+};
+
+static bool pageanswers_count_text(struct service *s, const struct question *q, struct pageanswers_counted *out,
+                                   struct apierror *e)
 {
     struct tokenizer_ids ids = {0};
+    size_t known, bytes = 0;
+    out->tokens = answering_least(&s->model, q, &known);
+    out->least = out->tokens >= enginethread_limit(s->model.thread);
+    if (out->least) {
+        return true;
+    }
+    for (size_t i = 0; i < q->n_messages; i++) {
+        const struct chat_message *m = &q->messages[i];
+        bytes += strlen(m->content) + (m->reasoning ? strlen(m->reasoning) : 0);
+    }
+    if (bytes > SERVICE_COUNTED_MAX) {
+        return apierror_set(e, 413, "too_large", NULL,
+                            "the text has %zu bytes; tokens are counted in at most %d", bytes,
+                            SERVICE_COUNTED_MAX);
+    }
+    bool ok = answering_encode(&s->model, q, &ids, e);
+    out->tokens = ids.len;
+    tokenizer_ids_deinit(&ids);
+    return ok;
+}
+
+static bool pageanswers_count_turn(struct service *s, const char *owner, const struct pageanswers_count *c,
+                                   struct pageanswers_counted *out, struct apierror *e)
+{
     struct question *q = c->chat ? pageanswers_question(s, owner, c->chat, c->leaf, NULL, 1, e)
                                  : question_new(&s->is.sampling, s->model.format);
     if (!q) {
@@ -467,9 +496,7 @@ static bool pageanswers_counted(struct service *s, const char *owner,
         last->content = pageanswers_said(q, c->content ? c->content : "", c->attachments, e);
         ok = last->content;
     }
-    ok = ok && answering_encode(&s->model, q, &ids, e);
-    *tokens = ids.len;
-    tokenizer_ids_deinit(&ids);
+    ok = ok && pageanswers_count_text(s, q, out, e);
     question_free(q);
     return ok;
 }
@@ -477,25 +504,31 @@ static bool pageanswers_counted(struct service *s, const char *owner,
 static void pageanswers_count(struct service *s, struct exchange *x, const struct route_match *m)
 {
     struct pageanswers_count c = {0};
+    struct pageanswers_counted counted = {0};
     struct errinfo info = {0};
     struct apierror e = {0};
     json_t *body = NULL;
-    size_t len, tokens = 0;
+    size_t len;
     const char *bytes = exchange_body(x, &len);
     (void)m;
+    if (!service_may_count(s, exchange_caller(x), &e)) {
+        service_refuse(s, x, &e, false);
+        return;
+    }
     err result = json_parse(bytes, len, "the request", &body, &info);
     if (result != ERR_OK) {
         apierror_from(&e, result, &info);
     } else if (fields_read(&FIELDS_OF(pageanswers_count_rows), body, "", &c, NULL, &e)) {
-        pageanswers_counted(s, exchange_caller(x)->owner, &c, &tokens, &e);
+        pageanswers_count_turn(s, exchange_caller(x)->owner, &c, &counted, &e);
     }
     json_decref(body);
     if (e.status) {
         service_refuse(s, x, &e, false);
     } else {
         service_reply(s, x, 200,
-                      json_pack("{s:I, s:I}", "tokens", (json_int_t)tokens, "context",
-                                (json_int_t)engine_context_max(s->model.engine)));
+                      json_pack("{s:I, s:b, s:I}", "tokens", (json_int_t)counted.tokens, "at_least",
+                                counted.least, "context",
+                                (json_int_t)enginethread_limit(s->model.thread)));
     }
 }
 

@@ -172,7 +172,7 @@ static void pagesession_get(struct service *s, struct exchange *x, const struct 
     json_t *out = json_pack(
         "{s:b, s:b, s:s, s:b, s:{s:I, s:I, s:I, s:I}}", "key_required", s->is.guard.key_required,
         "signed_in", who->keyed, "version", FATHOM_VERSION, "pdf", s->is.pdf != NULL, "limits",
-        "context", (json_int_t)engine_context_max(s->model.engine), "attachment_bytes",
+        "context", (json_int_t)enginethread_limit(s->model.thread), "attachment_bytes",
         text, "message_bytes", text, "pdf_bytes", s->is.pdf ? (json_int_t)PDFTEXT_INPUT_MAX : 0);
     if (in) {
         struct keystore_key key = {0};

@@ -95,6 +95,7 @@ static err service_open_store(struct service *s, struct errinfo *info)
     TRY(service_read_prices(s, info));
     TRY(usagestore_open(s->database, &s->prices, &s->usage, info));
     TRY(ratelimit_new(&s->limits, info));
+    TRY(ratelimit_new(&s->counting, info));
     const struct claims_options claims = {s->keys, s->usage, s->limits, &s->prices, modelnames_own(s->names)};
     return claim_open(&claims, &s->claims, info);
 }
@@ -316,6 +317,7 @@ void service_free(struct service *s)
         mem_free(s->page_folder);
         claim_close(s->claims);
         ratelimit_free(s->limits);
+        ratelimit_free(s->counting);
         usagestore_close(s->usage);
         chatstore_close(s->chats);
         signedout_close(s->signedout);
@@ -475,6 +477,25 @@ bool service_claim(struct service *s, struct question *q, struct claim *claim, s
     }
     q->max_tokens = most < may ? most : q->max_tokens;
     return true;
+}
+
+bool service_may_count(struct service *s, const struct caller *who, struct apierror *e)
+{
+    static const struct keystore_limits often = {.requests_per_minute = SERVICE_COUNTS};
+    struct ratelimit_wait wait = {0};
+    struct errinfo info = {0};
+    err result = who->keyed
+                     ? ratelimit_begin(s->counting, who->owner, &often, 0, 0, service_now(), &wait, &info)
+                     : ERR_OK;
+    if (result == ERR_OK) {
+        return true;
+    }
+    apierror_from(e, result, &info);
+    if (result == ERR_BUSY) {
+        e->code = "rate_limit_exceeded";
+        e->retry_after = wait.seconds;
+    }
+    return false;
 }
 
 void service_meter(struct service *s, struct claim *claim, const struct answering_usage *usage, bool whole)

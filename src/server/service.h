@@ -35,6 +35,11 @@ struct service_options {
     struct pdftext *pdf;    /* NULL: no PDF files are read */
 };
 
+enum {
+    SERVICE_COUNTS = 60,           /* a page asks when typing pauses */
+    SERVICE_COUNTED_MAX = 4 << 20, /* bytes whose tokens are counted at once */
+};
+
 struct service {
     struct service_options is;
     struct answering_model model;
@@ -46,7 +51,7 @@ struct service {
     struct keystore *keys;
     struct usagestore *usage;
     struct pricetable prices;
-    struct ratelimit *limits;
+    struct ratelimit *limits, *counting; /* of answers; of what is counted while it is typed */
     struct claims *claims;
     struct liveanswers *live;
     struct signedout *signedout;
@@ -86,6 +91,9 @@ bool service_admit(struct service *s, const struct caller *who, size_t n, struct
                    struct apierror *e);
 /* The question's prompt is read, and what its answers may use is claimed: they are made no longer than that. */
 bool service_claim(struct service *s, struct question *q, struct claim *claim, struct apierror *e);
+/* May `who` have the tokens of what is being typed counted now? No quota of the key falls by it: this has one
+ * of its own, SERVICE_COUNTS a minute. */
+bool service_may_count(struct service *s, const struct caller *who, struct apierror *e);
 /* They are over: counted, and paid for. */
 void service_meter(struct service *s, struct claim *claim, const struct answering_usage *usage, bool whole);
 /* Stores what was counted since the last time: before balances are shown, by who may wait for the disk. */

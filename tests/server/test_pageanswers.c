@@ -251,6 +251,13 @@ static void test_what_memory_does_not_hold_is_not_stored(void **state)
     (void)state;
     servicefixture_open(&small, ENGINEFIXTURE_CHAT, &few);
     is_too_long(&small, 2000, " holds 256, ");
+    json_t *d = pagefixture_ask(&small, "", 200, "POST", "/api/count", "{'content':'hello'}"); /* said before */
+    assert_int_equal(json_integer_value(json_object_get(d, "context")), 256);
+    json_decref(d);
+    d = pagefixture_ask(&small, "", 200, "GET", "/api/session", "");
+    assert_int_equal(json_integer_value(servicefixture_at(d, "limits.context")), 256);
+    assert_int_equal(json_integer_value(servicefixture_at(d, "models.0.context")), 8192);
+    json_decref(d);
     servicefixture_close(&small);
 }
 

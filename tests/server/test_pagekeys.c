@@ -292,7 +292,7 @@ static void test_all_together_keep_to_the_quota(void **state)
 {
     enum { CLIENTS = 6, ANSWER = 50 };
     static const char ask[] = "{\"messages\":[{\"role\":\"user\",\"content\":\"hello\"}],\"logit_bias\":{\"258\":-100},"
-                              "\"temperature\":1,\"max_tokens\":8000}";
+                              "\"temperature\":1,\"seed\":1,\"max_tokens\":8000}";
     struct pagefixture_key k;
     struct rawclient c[CLIENTS];
     long long used = 0, limit = 2 * prompt_of(&a) + ANSWER;
@@ -408,6 +408,51 @@ static void test_counting_has_limits(void **state)
     free(text);
 }
 
+/* The page counts what is being typed: no quota falls by it, but it has one of its own, and what cannot fit, or is
+ * too much, is not counted. */
+static void test_counting_while_typing_has_limits(void **state)
+{
+    enum { LONG = 5 << 20 };
+    struct pagefixture_key k;
+    char *text = malloc(LONG + 100), value[1024];
+    (void)state;
+    pagefixture_key(&f, "{'name':'types','limits':{'requests_per_minute':1,'concurrent':1}}", &k);
+    for (int blank = 0; blank < 2; blank++) { /* blanks are cut away, so of them nothing is known at once */
+        char *end = text + sprintf(text, "{'content':'b");
+        memset(end, blank ? ' ' : 'a', LONG);
+        strcpy(end + LONG, "'}");
+        json_t *d = pagefixture_ask(&f, k.headers, blank ? 413 : 200, "POST", "/api/count", text);
+        if (blank) {
+            servicefixture_says(d, "error.code", "too_large");
+        } else {
+            assert_true(json_is_true(json_object_get(d, "at_least")));
+            assert_true(json_integer_value(json_object_get(d, "tokens")) > 8192);
+        }
+        json_decref(d);
+    }
+    for (int i = 2; i < SERVICE_COUNTS; i++) {
+        json_t *d = pagefixture_ask(&f, k.headers, 200, "POST", "/api/count", "{'content':'hello'}");
+        assert_true(json_is_false(json_object_get(d, "at_least")));
+        json_decref(d);
+    }
+    int refused_at = 0; /* some more flow in meanwhile */
+    for (; refused_at < SERVICE_COUNTS; refused_at++) {
+        struct rawclient_reply r = servicefixture_raw(&f, "POST", "/api/count", k.headers, "{\"content\":\"hello\"}");
+        bool full = r.status == 429;
+        if (full) {
+            assert_in_range(strtoul(rawclient_header(&r, "Retry-After", value), NULL, 10), 1, 2);
+        }
+        rawclient_free(&r);
+        if (full) {
+            break;
+        }
+    }
+    assert_true(refused_at < SERVICE_COUNTS);
+    pagefixture_do(&f, k.headers, 200, "POST", "/v1/chat/completions",
+                   "{'messages':[{'role':'user','content':'hello'}],'max_tokens':2}"); /* its one */
+    free(text);
+}
+
 /* A key that is revoked while its answers run ends them, streams, documents and those of the page. */
 static void test_a_revoked_key_ends_its_answers(void **state)
 {
@@ -497,6 +542,7 @@ int main(void)
         cmocka_unit_test(test_keys_and_usage),
         cmocka_unit_test(test_quotas),
         cmocka_unit_test(test_all_together_keep_to_the_quota), cmocka_unit_test(test_counting_has_limits),
+        cmocka_unit_test(test_counting_while_typing_has_limits),
         cmocka_unit_test(test_a_revoked_key_ends_its_answers),
         cmocka_unit_test(test_nobody_learns_what_another_asked),
     };

@@ -176,9 +176,9 @@ export class Composer {
 
     // What is too long is said before it is sent.
     onmeter() {
-        const { excess } = this.meter;
+        const { excess, excessWords } = this.meter;
         if (excess > 0) {
-            this.showError(t("too_long", { n: formatNumber(excess) }), this.newChatAction(), "long");
+            this.showError(t("too_long", { n: excessWords }), this.newChatAction(), "long");
         } else {
             this.hideError("long");
         }

@@ -14,6 +14,7 @@ export class ContextMeter {
         this.timer = null;
         this.control = null;
         this.excess = 0; // tokens that do not fit, once that is known for what is written now
+        this.excessWords = "";
         this.ring = svg("circle", { cx: 10, cy: 10, r: 8, class: "meter-part",
             "stroke-dasharray": `0 ${AROUND}` });
         this.words = h("span", { class: "meter-words" });
@@ -60,8 +61,10 @@ export class ContextMeter {
         }
     }
 
-    show({ tokens, context }) {
+    // at_least: so many that more do not matter were found without counting.
+    show({ tokens, at_least: atLeast, context }) {
         this.excess = Math.max(0, tokens + 1 - context); // an answer needs one at least
+        this.excessWords = `${atLeast ? "≥\u00a0" : ""}${formatNumber(this.excess)}`;
         const share = Math.min(tokens / context, 1);
         const label = t("context_used", { tokens: formatNumber(tokens), context: formatNumber(context),
             percent: Math.round((100 * tokens) / context) });
@@ -72,7 +75,7 @@ export class ContextMeter {
         this.element.classList.toggle("is-over", this.excess > 0);
         this.ring.setAttribute("stroke-dasharray", `${share * AROUND} ${AROUND}`);
         this.words.replaceChildren(...(this.excess > 0
-            ? [t("context_over", { n: formatNumber(this.excess) })]
+            ? [t("context_over", { n: this.excessWords })]
             : [`${formatCompact(tokens)} / ${formatCompact(context)}`,
                 h("span", { class: "meter-unit" }, t("context_unit"))]));
         this.changed();
