@@ -241,14 +241,15 @@ static bool answering_ends_by_itself(const struct question *q, struct apierror *
                                   q->form == QUESTION_FREE ? "tools that are called by a grammar" : q->form_at);
 }
 
+/* The first token's mask, often the one with the most work, is made here, off the engine's thread: a grammar
+ * that takes too much is refused before anything of the answer is there. */
 static err answering_mask(struct answering *a, struct answering_choice *c, bool thinking,
                           struct errinfo *info)
 {
     int32_t think[CHAT_THINK_MAX];
-    if (!a->grammar) {
-        return ERR_OK;
-    }
+    const uint64_t *bits;
     TRY(grammarmask_new(a->grammar, a->model->trie, &c->mask, info));
+    TRY(grammarmask_next(c->mask, &bits, info));
     bool after = thinking && chat_think_ids(a->model->tokenizer, think) == CHAT_THINK_MAX;
     grammarmask_begin(c->mask, after ? think[1] : -1);
     return ERR_OK;
@@ -527,9 +528,7 @@ static err answering_ask(struct answering *a, struct answering_choice *c,
 {
     const struct answering_model *m = a->model;
     const struct question *q = a->question;
-    bool chat = q->kind == QUESTION_CHAT;
-    TRY(answering_mask(a, c, chat && thinking, info));
-    if (chat) {
+    if (q->kind == QUESTION_CHAT) {
         TRY(answerparser_new(m->format, q->n_tools > 0 && q->choice != QUESTION_NONE, thinking,
                              answering_on_part, c, &c->parser));
     }
@@ -579,6 +578,9 @@ static bool answering_start(struct answering *a, const struct answering_asker *a
     bool thinking = q->kind == QUESTION_CHAT &&
                     chat_opens_thinking(a->model->format, q->messages, q->n_messages, q->think);
     err result = answering_grammar(a, &info);
+    for (size_t i = 0; i < q->n && a->grammar && result == ERR_OK; i++) {
+        result = answering_mask(a, &a->choices[i], thinking, &info);
+    }
     if (result != ERR_OK) {
         return answering_bad_form(q, result, &info, e);
     }

@@ -79,6 +79,7 @@ void grammarmask_begin(struct grammarmask *m, int32_t after)
 {
     m->at = grammarstates_start(m->states);
     m->after = after;
+    grammarstates_allow(m->states, GRAMMARMASK_WORK_MAX);
 }
 
 /* ---- where plain characters lead ---- */
@@ -227,12 +228,19 @@ static err grammarmask_walk(struct grammarmask *m, uint64_t *mask, struct errinf
     return ERR_OK;
 }
 
+static void grammarmask_earn(struct grammarmask *m)
+{
+    uint64_t left = grammarstates_left(m->states) + GRAMMARMASK_WORK_TOKEN;
+    grammarstates_allow(m->states, left < GRAMMARMASK_WORK_MAX ? left : GRAMMARMASK_WORK_MAX);
+}
+
 err grammarmask_next(struct grammarmask *m, const uint64_t **bits, struct errinfo *info)
 {
     if (m->after >= 0) {
         *bits = NULL;
         return ERR_OK;
     }
+    grammarmask_earn(m);
     if (grammarstates_crowded(m->states)) {
         TRY(grammarstates_keep(m->states, &m->at, info));
         memset(m->mask_of, 0, sizeof m->mask_of);

@@ -4,13 +4,20 @@
  *     for (…) { grammarmask_next(m, &bits, info); …choose id…; grammarmask_accept(m, id, info); }
  *
  * What ends an answer (eos) is no text and is the caller's to allow, where grammarmask_may_end. Masks of
- * the states met last are kept: in the middle of a string a step costs a look-up. Thread rule: one
- * thread at a time; grammar and trie are shared. */
+ * the states met last are kept: in the middle of a string a step costs a look-up. The work of an answer is
+ * bounded (some 40 ns a step of grammarstates.h), so that nobody's grammar keeps others waiting. Thread rule:
+ * one thread at a time; grammar and trie are shared. */
 #ifndef TEXT_GRAMMARMASK_H
 #define TEXT_GRAMMARMASK_H
 
 #include "text/grammar.h"
 #include "text/tokentrie.h"
+
+/* Steps of work. Schemas of several hundred properties or a thousand values need a fifth of these. */
+enum {
+    GRAMMARMASK_WORK_MAX = 1 << 20,   /* what an answer may have in hand, and begins with */
+    GRAMMARMASK_WORK_TOKEN = 1 << 16, /* what each of its tokens adds */
+};
 
 struct grammarmask;
 
@@ -24,7 +31,7 @@ void grammarmask_free(struct grammarmask *m); /* NULL is fine */
 void grammarmask_begin(struct grammarmask *m, int32_t after);
 
 /* Token i may come next when bit i % 64 of (*bits)[i / 64] is set; [vocab_size + 63) / 64], valid until the
- * next call. *bits NULL: whatever may come. ERR_LIMIT as grammarstates_next. */
+ * next call. *bits NULL: whatever may come. ERR_LIMIT as grammarstates_next, and for more work than that. */
 ERR_MUST_USE err grammarmask_next(struct grammarmask *m, const uint64_t **bits, struct errinfo *info);
 /* May the answer end here? Not before the grammar has begun. */
 bool grammarmask_may_end(const struct grammarmask *m);

@@ -10,6 +10,7 @@
 #include "text/grammar_data.h"
 
 enum { GRAMMARSTATES_UNKNOWN = UINT32_MAX };
+enum { GRAMMARSTATES_LOOKS = 8 }; /* looks at a place or a class that cost as much as passing a place */
 
 struct grammarstates_place {
     uint32_t step, parent;
@@ -35,6 +36,7 @@ struct grammarstates {
     size_t n_members, cap_members;
     uint32_t *work;     /* places still to be passed */
     size_t n_work, cap_work;
+    uint64_t left;      /* steps of work that may be done */
 };
 
 static err grammarstates_nomem(struct errinfo *info)
@@ -55,6 +57,17 @@ static err grammarstates_room(void **array, size_t *cap, size_t n, size_t size, 
     }
     *array = p;
     *cap = more;
+    return ERR_OK;
+}
+
+static err grammarstates_spend(struct grammarstates *s, uint64_t steps, struct errinfo *info)
+{
+    if (s->left < steps) {
+        s->left = 0;
+        return err_set(info, ERR_LIMIT, "the grammar takes too much work to follow: at every character too "
+                       "many of its parts may come; it needs fewer optional or repeated parts in a row");
+    }
+    s->left -= steps;
     return ERR_OK;
 }
 
@@ -131,6 +144,7 @@ static err grammarstates_visit(struct grammarstates *s, uint32_t step, uint32_t 
         return ERR_OK;
     }
     s->places[place].seen = s->turn;
+    TRY(grammarstates_spend(s, 1, info));
     if (s->n_work == GRAMMARSTATES_WORK_MAX) {
         return err_set(info, ERR_LIMIT, "the grammar passes more than %d places between two bytes; it must be "
                        "less ambiguous", GRAMMARSTATES_WORK_MAX);
@@ -237,9 +251,10 @@ static err grammarstates_intern(struct grammarstates *s, bool may_end, uint32_t 
     struct grammarstates_set set = {(uint32_t)s->n_members, (uint32_t)n, may_end};
     uint32_t *slot = grammarstates_set_slot(s, &set);
     if (*slot == 0) {
+        size_t classes = s->grammar->n_classes;
+        TRY(grammarstates_spend(s, 1 + classes / GRAMMARSTATES_LOOKS, info));
         s->n_members += n;
         s->sets[s->n_sets] = set;
-        size_t classes = s->grammar->n_classes;
         for (size_t c = 0; c < classes; c++) {
             s->rows[s->n_sets * classes + c] = GRAMMARSTATES_UNKNOWN;
         }
@@ -284,6 +299,7 @@ err grammarstates_next(struct grammarstates *s, uint32_t state, uint8_t byte, ui
     if (s->rows[at] == GRAMMARSTATES_UNKNOWN) {
         struct grammarstates_set set = s->sets[state];
         uint32_t next;
+        TRY(grammarstates_spend(s, 1 + set.n / GRAMMARSTATES_LOOKS, info));
         grammarstates_turn(s);
         for (uint32_t i = 0; i < set.n; i++) {
             struct grammarstates_place p = s->places[s->members[set.at + i]];
@@ -302,6 +318,16 @@ err grammarstates_next(struct grammarstates *s, uint32_t state, uint8_t byte, ui
 bool grammarstates_may_end(const struct grammarstates *s, uint32_t state)
 {
     return s->sets[state].may_end;
+}
+
+void grammarstates_allow(struct grammarstates *s, uint64_t steps)
+{
+    s->left = steps;
+}
+
+uint64_t grammarstates_left(const struct grammarstates *s)
+{
+    return s->left;
 }
 
 uint32_t grammarstates_start(const struct grammarstates *s)
@@ -339,6 +365,7 @@ static err grammarstates_make(const struct grammar *g, struct grammarstates **ou
     }
     uint32_t root, dead;
     s->grammar = g;
+    s->left = UINT64_MAX;
     err e = grammarstates_place(s, GRAMMAR_OPEN, 0, &root, info);
     if (e == ERR_OK) {
         grammarstates_turn(s);
@@ -413,6 +440,7 @@ err grammarstates_keep(struct grammarstates *s, uint32_t *state, struct errinfo 
     if (e == ERR_OK) {
         struct grammarstates old = *s;
         *s = *fresh;
+        s->left = old.left;
         *fresh = old;
         *state = kept;
     }

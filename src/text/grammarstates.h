@@ -6,6 +6,9 @@
  *     for (…) TRY(grammarstates_next(s, at, byte, &at, info));     // GRAMMARSTATES_DEAD: no such text
  *     if (grammarstates_may_end(s, at)) …
  *
+ * Work is counted: a place passed is one step, and so are eight places looked at or eight classes of bytes of a
+ * new state. What is known already costs none.
+ *
  * From every state but the dead one some text leads to an end. Thread rule: one thread at a time. */
 #ifndef TEXT_GRAMMARSTATES_H
 #define TEXT_GRAMMARSTATES_H
@@ -32,10 +35,15 @@ ERR_MUST_USE err grammarstates_new(const struct grammar *g, struct grammarstates
 void grammarstates_free(struct grammarstates *s); /* NULL is fine */
 
 uint32_t grammarstates_start(const struct grammarstates *s);
-/* ERR_LIMIT: the grammar can be read in too many ways, or needs too many states; ERR_NOMEM. */
+/* ERR_LIMIT: the grammar can be read in too many ways, or needs too many states or more work than is allowed;
+ * ERR_NOMEM. */
 ERR_MUST_USE err grammarstates_next(struct grammarstates *s, uint32_t state, uint8_t byte, uint32_t *out,
                                     struct errinfo *info);
 bool grammarstates_may_end(const struct grammarstates *s, uint32_t state);
+
+/* So many steps of work may be done from now on; all one wants until this is called. */
+void grammarstates_allow(struct grammarstates *s, uint64_t steps);
+uint64_t grammarstates_left(const struct grammarstates *s); /* of them */
 
 /* The state after a byte where that is known, else UINT32_MAX: for loops that cannot wait. */
 struct grammarstates_rows {

@@ -553,6 +553,44 @@ static void test_forms_too_large_are_no_overload(void **state)
     }
 }
 
+/* 1,700 parts that all may be left out, each one of nine characters: after each character hundreds may come next. */
+static char *loose_grammar_body(const char *of)
+{
+    char *body = malloc(60000), *at = body;
+    at += sprintf(at, "{" HELLO ",\"stream\":true,\"max_tokens\":400,\"grammar\":\"root ::=");
+    for (size_t i = 0; i < 1700; i++) {
+        at += sprintf(at, " [");
+        for (size_t k = 0; k < 9; k++) {
+            *at++ = of[(i * (k + 3) + 7 * k) % strlen(of)];
+        }
+        at += sprintf(at, "]?");
+    }
+    sprintf(at, "\"}");
+    return body;
+}
+
+/* Too much work for one token is refused; where it shows later, the answer ends with what was wrong. */
+static void test_a_grammar_that_takes_too_much_work_is_refused(void **state)
+{
+    (void)state;
+    int status;
+    char *body = loose_grammar_body("acegikmoqsuwyACEGIKMOQSUWY02468bdfhjlnprtvxzBDFHJLNPRTVXZ13579");
+    json_t *d = servicefixture_post(&chat, CHAT, body, &status);
+    assert_int_equal(status, 400);
+    servicefixture_says(d, "error.param", "grammar");
+    assert_non_null(strstr(servicefixture_text(d, "error.message"), "too much work"));
+    json_decref(d);
+    free(body);
+    body = loose_grammar_body("acegikmoqsuwybdfhjlnprtvxz");
+    struct rawclient_reply r = servicefixture_raw(&chat, "POST", CHAT, "", body);
+    assert_int_equal(r.status, 200);
+    const char *last = strstr(r.body, "too much work");
+    assert_non_null(last);
+    assert_null(strstr(last, "finish_reason"));
+    rawclient_free(&r);
+    free(body);
+}
+
 static void test_fields_without_effect_are_named_in_a_header(void **state)
 {
     static const struct {
@@ -743,6 +781,7 @@ int main(void)
         cmocka_unit_test(test_usage),
         cmocka_unit_test(test_what_this_model_cannot_do_is_said),
         cmocka_unit_test(test_forms_too_large_are_no_overload),
+        cmocka_unit_test(test_a_grammar_that_takes_too_much_work_is_refused),
         cmocka_unit_test(test_fields_without_effect_are_named_in_a_header),
         cmocka_unit_test(test_a_reader_that_goes_frees_its_place),
         cmocka_unit_test(test_replies_are_counted_by_their_status),

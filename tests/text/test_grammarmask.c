@@ -10,13 +10,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "base/mem.h"
 #include "base/rng.h"
 #include "fault/faultsweep.h"
 #include "text/grammarmask.h"
 #include "text/grammarstates.h"
+#include "text/schemagrammar.h"
 
-static const char json_grammar[] =
+static const char object_grammar[] =
     "root ::= object\n"
     "value ::= object | array | string | number | \"true\" | \"false\" | \"null\"\n"
     "object ::= \"{\" ws (string \":\" ws value (\",\" ws string \":\" ws value)*)? ws \"}\"\n"
@@ -24,7 +26,7 @@ static const char json_grammar[] =
     "string ::= \"\\\"\" ([^\"\\\\\\x00-\\x1f] | \"\\\\\" ([\"\\\\/bfnrt] | \"u\" [0-9a-fA-F]{4}))* \"\\\"\"\n"
     "number ::= \"-\"? (\"0\" | [1-9] [0-9]{0,15}) (\".\" [0-9]{1,16})? ([eE] [-+]? [0-9]{1,3})?\n"
     "ws ::= (\" \" | \"\\n\" \" \"{0,16})?\n";
-static const char json_text[] = "{\"name\": \"caf\xc3\xa9 \\u00e9 \xe6\xbc\xa2\xe5\xad\x97 \\\"x\\\"\", \"n\": [1, -2.5e3, "
+static const char object_text[] = "{\"name\": \"caf\xc3\xa9 \\u00e9 \xe6\xbc\xa2\xe5\xad\x97 \\\"x\\\"\", \"n\": [1, -2.5e3, "
                                 "{\n  \"deep\": null\n}], \"ok\":true}";
 
 static const char *const vocabularies[] = {"deepseek-v3", "smollm", "qwen2"};
@@ -122,14 +124,14 @@ static void a_mask_holds_the_tokens_whose_bytes_go_on(void **state)
     struct rng r;
     rng_seed(&r, 4);
     for (size_t v = 0; v < sizeof vocabularies / sizeof *vocabularies; v++) {
-        struct fixture f = fixture_open(vocabularies[v], json_grammar);
+        struct fixture f = fixture_open(vocabularies[v], object_grammar);
         for (int round = 0; round < 8; round++) {
             uint32_t at = grammarstates_start(f.states);
             grammarmask_begin(f.mask, -1);
-            for (size_t done = 0; done < strlen(json_text);) {
+            for (size_t done = 0; done < strlen(object_text);) {
                 size_t set = check_mask(&f, at);
                 assert_true(set > 0);
-                int32_t id = random_token(&f, json_text + done, &r);
+                int32_t id = random_token(&f, object_text + done, &r);
                 assert_true(id >= 0);
                 struct tokenizer_piece p = tokenizer_bytes(f.tokenizer, id);
                 must(grammarmask_accept(f.mask, id, &info), &info);
@@ -175,11 +177,11 @@ static void however_it_is_cut_a_text_fares_alike(void **state)
     struct errinfo info = {0};
     struct rng r;
     rng_seed(&r, 5);
-    struct fixture f = fixture_open("deepseek-v3", json_grammar);
-    size_t n = strlen(json_text), good = 0;
+    struct fixture f = fixture_open("deepseek-v3", object_grammar);
+    size_t n = strlen(object_text), good = 0;
     for (int round = 0; round < 1500; round++) {
-        char text[sizeof json_text];
-        memcpy(text, json_text, sizeof text);
+        char text[sizeof object_text];
+        memcpy(text, object_text, sizeof text);
         text[rng_u64(&r) % n] = (char)(1 + rng_u64(&r) % 255);
         uint32_t at = walk(&f, grammarstates_start(f.states), text, n);
         bool whole = grammarstates_may_end(f.states, at), pieces = true;
@@ -251,6 +253,138 @@ static void a_grammar_may_wait_for_a_token(void **state)
     fixture_close(&f);
 }
 
+/* n times [nine letters]?, no two alike: every text can be read in as many ways as parts are left. */
+static char *loose_grammar(size_t n, const char *begins)
+{
+    char *text = malloc(strlen(begins) + 16 * n + 16), *at = text;
+    struct rng r;
+    rng_seed(&r, 3);
+    at += sprintf(at, "root ::= %s", begins);
+    for (size_t i = 0; i < n; i++) {
+        *at++ = ' ';
+        *at++ = '[';
+        for (int k = 0; k < 9; k++) {
+            *at++ = "abcdefghijklmnopqrstuvwxyz "[3 * (uint64_t)k + rng_u64(&r) % 3];
+        }
+        at += sprintf(at, "]?");
+    }
+    return text;
+}
+
+/* Steps until the work is too much; `most` when it never is. */
+static size_t steps_allowed(struct fixture *f, size_t most, struct rng *r)
+{
+    struct errinfo info = {0};
+    grammarmask_begin(f->mask, -1);
+    for (size_t step = 0; step < most; step++) {
+        const uint64_t *bits = NULL;
+        err e = grammarmask_next(f->mask, &bits, &info);
+        if (e != ERR_OK) {
+            assert_int_equal(e, ERR_LIMIT);
+            assert_non_null(strstr(info.message, "too much work"));
+            return step;
+        }
+        size_t n = 0, words = (tokenizer_size(f->tokenizer) + 63) / 64, id = 0;
+        for (size_t i = 0; i < words; i++) {
+            n += (size_t)__builtin_popcountll(bits[i]);
+        }
+        if (n == 0) {
+            assert_true(grammarmask_may_end(f->mask));
+            grammarmask_begin(f->mask, -1);
+            continue;
+        }
+        for (size_t left = rng_u64(r) % n + 1; left > 0; id++) {
+            left -= bits[id / 64] >> id % 64 & 1;
+        }
+        must(grammarmask_accept(f->mask, (int32_t)id - 1, &info), &info);
+    }
+    return most;
+}
+
+static void a_grammar_that_takes_too_much_work_is_refused(void **state)
+{
+    static const struct {
+        size_t parts;
+        const char *begins;
+        size_t least, most; /* steps */
+    } rows[] = {{1000, "", 0, 0}, {1000, "\"0123456789\"{4}", 1, 40}, {30, "", 100, 100}};
+    (void)state;
+    struct rng r;
+    rng_seed(&r, 8);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char *text = loose_grammar(rows[i].parts, rows[i].begins);
+        struct fixture f = fixture_open("smollm", text);
+        size_t steps = steps_allowed(&f, 100, &r);
+        if (steps < rows[i].least || steps > rows[i].most) {
+            fail_msg("%zu parts: %zu steps", rows[i].parts, steps);
+        }
+        fixture_close(&f);
+        free(text);
+    }
+}
+
+/* The same grammar, however it is asked, comes to as much work; what is known costs nothing again. */
+static void work_is_counted_once(void **state)
+{
+    (void)state;
+    char *text = loose_grammar(50, "");
+    struct fixture f = fixture_open("smollm", text);
+    grammarstates_allow(f.states, 1 << 20);
+    walk(&f, grammarstates_start(f.states), "aabc", 4);
+    uint64_t left = grammarstates_left(f.states);
+    assert_in_range((1 << 20) - left, 1, 4 * 20 * 50); /* 9 letters: 9 places, 8 choices between them */
+    walk(&f, grammarstates_start(f.states), "aabc", 4);
+    assert_int_equal(grammarstates_left(f.states), left);
+    fixture_close(&f);
+    free(text);
+}
+
+/* An object of n properties, optional or not, of many types; or a list out of n values. */
+static char *large_schema(size_t n, bool values, const char *end)
+{
+    static const char *const types[] = {
+        "{\"type\":\"string\"}", "{\"type\":\"integer\"}", "{\"type\":[\"number\",\"null\"]}",
+        "{\"type\":\"string\",\"maxLength\":200}", "{\"type\":\"string\",\"format\":\"date-time\"}",
+        "{\"type\":\"array\",\"items\":{\"type\":\"string\"}}", "{\"enum\":[\"red\",\"green\",\"blue\"]}"};
+    static const char *const words[] = {"name", "customer", "order", "street", "created", "price", "tax", "item"};
+    char *text = malloc(120 * n + 200), *at = text;
+    at += sprintf(at, values ? "{\"type\":\"array\",\"items\":{\"enum\":[" : "{\"type\":\"object\",\"properties\":{");
+    for (size_t i = 0; i < n; i++) {
+        at += sprintf(at, "%s\"%s_%s_%zu\"", i ? "," : "", words[i % 8], words[i / 8 % 8], i);
+        at += values ? 0 : sprintf(at, ":%s", types[i % 7]);
+    }
+    sprintf(at, "%s", end);
+    return text;
+}
+
+static void large_schemas_go_on_working(void **state)
+{
+    static const struct {
+        size_t n;
+        bool values;
+        const char *end;
+    } rows[] = {{400, false, "},\"additionalProperties\":false}"},
+                {400, false, "}}"},
+                {1000, true, "]}}"},
+                {0, false, "\"a\":{\"type\":\"string\",\"minLength\":10,\"maxLength\":5000}},\"required\":[\"a\"]}"}};
+    (void)state;
+    struct errinfo info = {0};
+    struct rng r;
+    rng_seed(&r, 9);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char *schema = large_schema(rows[i].n, rows[i].values, rows[i].end), *text = NULL;
+        json_t *parsed = NULL;
+        must(json_parse(schema, strlen(schema), "schema", &parsed, &info), &info);
+        must(schemagrammar_text(parsed, &text, &info), &info);
+        struct fixture f = fixture_open("deepseek-v3", text);
+        assert_int_equal(steps_allowed(&f, 300, &r), 300);
+        fixture_close(&f);
+        json_decref(parsed);
+        mem_free(text);
+        free(schema);
+    }
+}
+
 static struct tokenizer *shared;
 
 static err work(struct errinfo *info)
@@ -259,7 +393,7 @@ static err work(struct errinfo *info)
     struct tokentrie *v = NULL;
     struct grammarmask *m = NULL;
     const uint64_t *bits;
-    err e = grammar_new(json_grammar, strlen(json_grammar), &g, info);
+    err e = grammar_new(object_grammar, strlen(object_grammar), &g, info);
     e = e == ERR_OK ? tokentrie_new(shared, &v, info) : e;
     e = e == ERR_OK ? grammarmask_new(g, v, &m, info) : e;
     e = e == ERR_OK ? grammarmask_next(m, &bits, info) : e;
@@ -286,6 +420,9 @@ int main(void)
         cmocka_unit_test(however_it_is_cut_a_text_fares_alike),
         cmocka_unit_test(control_tokens_are_never_text),
         cmocka_unit_test(a_grammar_may_wait_for_a_token),
+        cmocka_unit_test(a_grammar_that_takes_too_much_work_is_refused),
+        cmocka_unit_test(work_is_counted_once),
+        cmocka_unit_test(large_schemas_go_on_working),
         cmocka_unit_test(memory_may_run_out_anywhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
