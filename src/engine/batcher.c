@@ -196,7 +196,11 @@ static void batcher_sample(struct batcher *b)
 
 static void batcher_tell(struct batcher_job *j, size_t ahead, size_t done)
 {
-    const struct batcher_progress now = {ahead, done, j->is.n_tokens};
+    const struct batcher_progress now = {.ahead = ahead,
+                                         .done = done,
+                                         .total = j->is.n_tokens,
+                                         .cached = j->runs ? j->cached : 0,
+                                         .seconds = j->runs ? progress_clock() - j->since : 0};
     if (now.ahead != j->told.ahead || now.done != j->told.done || now.total != j->told.total) {
         j->told = now;
         j->is.progress(j->is.user, &now);

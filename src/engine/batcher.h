@@ -61,6 +61,8 @@ struct batcher_options {
 struct batcher_progress {
     size_t ahead;       /* jobs whose turn comes before; they and this one wait */
     size_t done, total; /* the prompt's tokens: read or known, in all */
+    size_t cached;      /* of those done: known */
+    double seconds;     /* since reading began, without pauses */
 };
 
 struct batcher_request {
@@ -74,7 +76,8 @@ struct batcher_request {
     /* At most once in a step, when something has changed, until the prompt is read. May be NULL. */
     void (*progress)(void *user, const struct batcher_progress *progress);
     /* Once, whatever happens; the job is gone afterwards. e is ERR_OK, also for what was cancelled; else
-     * `message` says what is wrong. result's prompt_tokens are those of the prompt, `cached` of them found. */
+     * `message` says what is wrong. result's prompt_tokens are those of the prompt that were read or found, all
+     * of them if the job has come to a token; `cached` those that were found. */
     void (*done)(void *user, const struct generate_result *result, size_t cached, err e, const char *message);
     void *user;
 };

@@ -25,9 +25,16 @@ void batcherjob_unlist(struct batcher *b, const struct batcher_job *j)
     memmove(list + i, list + i + 1, (--*n - i) * sizeof *list);
 }
 
+void batcherjob_note(struct batcher_job *j)
+{
+    size_t n = j->session ? batcherjob_least(j->is.n_tokens, j->session->kv.cache.len) : 0;
+    j->result.prompt_tokens = n > j->result.prompt_tokens ? n : j->result.prompt_tokens;
+}
+
 void batcherjob_end(struct batcher *b, struct batcher_job *j, err e, const char *message)
 {
     batcherjob_unlist(b, j);
+    batcherjob_note(j);
     j->result.finish = j->cancelled ? SESSION_CANCELLED : j->generation.finish;
     j->result.stop = j->generation.stopper.found;
     j->result.completion_tokens = j->generation.made;

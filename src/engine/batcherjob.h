@@ -57,7 +57,9 @@ static inline size_t batcherjob_least(size_t a, size_t b)
 void batcherjob_free(struct batcher_job *j);
 /* Takes the job out of its list. */
 void batcherjob_unlist(struct batcher *b, const struct batcher_job *j);
-/* And says how it ended; what it has read is kept. */
+/* Before its keys and values go: so much of its prompt was read or found. */
+void batcherjob_note(struct batcher_job *j);
+/* Takes it out and says how it ended; what it has read is kept. */
 void batcherjob_end(struct batcher *b, struct batcher_job *j, err e, const char *message);
 /* Tokens of a job that runs, without keys and values so far. */
 size_t batcherjob_unread(const struct batcher_job *j);

@@ -175,6 +175,7 @@ static struct batcher_job *batcherplaces_yielding(const struct batcher *b, const
 void batcherplaces_pause(struct batcher *b, struct batcher_job *j, uint64_t turn)
 {
     batcherpages_keep(b, j);
+    batcherjob_note(j);
     kvcache_empty(&j->session->kv);
     batcherjob_unlist(b, j);
     j->runs = j->restoring = false;
@@ -216,7 +217,6 @@ static void batcherplaces_start(struct batcher *b, struct batcher_job *j)
     n += again > BATCHERPLACES_SLICE ? again : BATCHERPLACES_SLICE; /* what was read again should be worth it */
     j->slice = (n - 1) / MODEL_CACHE_PAGE * MODEL_CACHE_PAGE + MODEL_CACHE_PAGE + 1;
     j->runs = true;
-    j->result.prompt_tokens = j->is.n_tokens;
     j->since = progress_clock() - j->since;
 }
 

@@ -53,6 +53,8 @@ struct answering {
     struct answering_call *calls;
     struct apierror error;
     bool ended;
+    answering_used used; /* NULL: nobody asks, or was told */
+    void *user;
     atomic_size_t holders; /* the reader, and jobs that the engine has not let go of */
 };
 
@@ -354,7 +356,6 @@ static void answering_token_came(struct answering_choice *c, const struct sessio
 {
     if (c->usage.completion++ == 0) {
         c->usage.first_s = progress_clock() - c->of->question->since;
-        c->usage.prompt = c->of->question->prompt.len; /* it was read */
     }
     c->usage.reasoning += c->reasoning;
     if (c->of->question->logprobs) {
@@ -379,6 +380,20 @@ static void answering_set_error(struct answering *a, err code, const char *messa
     }
 }
 
+/* What the engine says at the end; of tokens that nobody read, too. */
+static void answering_used_up(struct answering_choice *c, const struct enginethread_event *end)
+{
+    struct answering_usage *u = &c->usage;
+    c->over = true;
+    u->prompt = end->result.prompt_tokens;
+    u->cached = end->cached;
+    u->completion = end->result.completion_tokens;
+    u->total_s = progress_clock() - c->of->question->since;
+    u->prefill_s = end->result.prefill_seconds;
+    u->decode_s = end->result.decode_seconds;
+    u->first_s = u->completion > 0 && u->first_s == 0 ? u->total_s - u->decode_s : u->first_s;
+}
+
 static void answering_choice_over(struct answering_choice *c, const struct enginethread_event *end)
 {
     struct answering *a = c->of;
@@ -390,13 +405,8 @@ static void answering_choice_over(struct answering_choice *c, const struct engin
     if (c->calling && end->result.stop) { /* a stop string is for texts: what it cut in two is no call */
         answering_item(c, ANSWERING_CALL_BROKEN, "", 0);
     }
-    c->over = true;
     a->n_over++;
-    c->usage.prompt = end->result.prompt_tokens;
-    c->usage.cached = end->cached;
-    c->usage.total_s = progress_clock() - a->question->since;
-    c->usage.prefill_s = end->result.prefill_seconds;
-    c->usage.decode_s = end->result.decode_seconds;
+    answering_used_up(c, end);
     if (end->e != ERR_OK) {
         answering_set_error(a, end->e, end->message);
         return;
@@ -417,15 +427,25 @@ static void answering_choice_over(struct answering_choice *c, const struct engin
     }
 }
 
+static void answering_progressed(struct answering_choice *c, const struct batcher_progress *progress)
+{
+    struct answering_item *i = answering_item(c, ANSWERING_PROGRESS, "", 0);
+    if (i) {
+        i->event.progress = *progress;
+    }
+    if (progress->done >= c->usage.prompt) { /* else it is paused */
+        c->usage.prompt = progress->done;
+        c->usage.cached = progress->cached;
+        c->usage.prefill_s = progress->seconds;
+    }
+}
+
 static void answering_read(struct answering_choice *c)
 {
     struct enginethread_event e;
     while (!c->over && enginethread_next(c->stream, &e)) {
         if (e.kind == ENGINETHREAD_PROGRESS) {
-            struct answering_item *i = answering_item(c, ANSWERING_PROGRESS, "", 0);
-            if (i) {
-                i->event.progress = e.progress;
-            }
+            answering_progressed(c, &e.progress);
         } else if (e.kind == ENGINETHREAD_TOKEN) {
             answering_token_came(c, &e.token);
         } else if (e.kind == ENGINETHREAD_END) {
@@ -437,10 +457,12 @@ static void answering_read(struct answering_choice *c)
     }
 }
 
+/* The prompt is counted once, with what the first choice found of it: what others found, that one has read. */
 static void answering_sum(struct answering_usage *all, const struct answering_usage *one)
 {
+    bool found = one->prompt > 0 && (all->prompt == 0 || one->cached < all->cached);
+    all->cached = found ? one->cached : all->cached;
     all->prompt = one->prompt > all->prompt ? one->prompt : all->prompt;
-    all->cached = one->cached > all->cached ? one->cached : all->cached;
     all->completion += one->completion;
     all->reasoning += one->reasoning;
     bool earlier = one->completion > 0 && (all->first_s == 0 || one->first_s < all->first_s);
@@ -448,13 +470,29 @@ static void answering_sum(struct answering_usage *all, const struct answering_us
     all->total_s = one->total_s > all->total_s ? one->total_s : all->total_s;
     all->prefill_s += one->prefill_s;
     all->decode_s += one->decode_s;
+    if (one->completion > 0) {
+        all->begun++;
+        all->between_s += one->total_s - one->first_s;
+    }
+}
+
+/* Of a choice that goes on, by the clock. */
+static struct answering_usage answering_usage_of(const struct answering_choice *c)
+{
+    struct answering_usage u = c->usage;
+    if (!c->over) {
+        u.total_s = progress_clock() - c->of->question->since;
+        u.decode_s = u.completion > 0 ? u.total_s - u.first_s : 0;
+    }
+    return u;
 }
 
 struct answering_usage answering_so_far(const struct answering *a)
 {
     struct answering_usage all = {0};
     for (size_t i = 0; i < a->question->n; i++) {
-        answering_sum(&all, &a->choices[i].usage);
+        const struct answering_usage one = answering_usage_of(&a->choices[i]);
+        answering_sum(&all, &one);
     }
     return all;
 }
@@ -484,12 +522,22 @@ bool answering_next(struct answering *a, struct answering_event *out)
 
 /* ---- Beginning and end. ---- */
 
-static void answering_drop(void *owned)
+/* When nothing runs any more. */
+static void answering_tell(struct answering *a)
 {
-    struct answering *a = owned;
+    if (a->used) {
+        const struct answering_usage all = answering_so_far(a);
+        a->used(a->user, &all, a->ended && a->error.status == 0);
+        a->used = NULL;
+    }
+}
+
+static void answering_drop(struct answering *a)
+{
     if (atomic_fetch_sub(&a->holders, 1) > 1) {
         return;
     }
+    answering_tell(a);
     for (size_t i = 0; i < a->question->n; i++) {
         grammarmask_free(a->choices[i].mask);
     }
@@ -498,6 +546,15 @@ static void answering_drop(void *owned)
     mem_free(a->choices);
     question_free(a->question);
     mem_free(a);
+}
+
+static void answering_release(void *owned, const struct enginethread_event *end)
+{
+    struct answering_choice *c = owned;
+    if (!c->over) { /* its reader has gone */
+        answering_used_up(c, end);
+    }
+    answering_drop(c->of);
 }
 
 static size_t answering_stops(struct answering *a)
@@ -552,8 +609,8 @@ static err answering_ask(struct answering *a, struct answering_choice *c,
                     .top_logprobs = q->logprobs ? q->top_logprobs : 0},
         .owner = asker->owner,
         .partition = asker->partition,
-        .owned = a,
-        .release = answering_drop,
+        .owned = c,
+        .release = answering_release,
         .progress = asker->progress,
         .notify = asker->notify,
         .user = asker->user,
@@ -616,7 +673,7 @@ bool answering_begin(const struct answering_model *m, struct question *take_q,
     a->last = &a->first;
     atomic_init(&a->holders, 1);
     if (!answering_start(a, asker, e)) {
-        answering_end(a);
+        answering_end(a, NULL, NULL);
         return false;
     }
     *out = a;
@@ -643,10 +700,15 @@ void answering_answer_now(struct answering *a)
     }
 }
 
-void answering_end(struct answering *a)
+void answering_end(struct answering *a, answering_used used, void *user)
 {
     if (!a) {
         return;
+    }
+    a->used = used;
+    a->user = user;
+    if (a->n_over == a->question->n) {
+        answering_tell(a);
     }
     for (size_t i = 0; i < a->question->n; i++) {
         struct answering_choice *c = &a->choices[i];

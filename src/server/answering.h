@@ -3,6 +3,9 @@
  *
  *     answering_begin; { answering_next until false; wait for notify } until ANSWERING_END; answering_end
  *
+ * An answer may be ended before its ANSWERING_END; what it cost is then known only when the engine has let go
+ * of it, which is soon, and is told from its thread.
+ *
  * Thread rule: an answering belongs to one thread at a time; the server's part is shared and immutable. */
 #ifndef SERVER_ANSWERING_H
 #define SERVER_ANSWERING_H
@@ -49,10 +52,12 @@ enum answering_finish {
 };
 
 struct answering_usage {
-    size_t prompt, cached; /* tokens; cached: of the prompt */
+    size_t prompt, cached; /* tokens of the prompt: read or found; found */
     size_t completion, reasoning;
+    size_t begun;            /* choices that came to a token */
     double first_s, total_s; /* from the question to the first token, and to the end */
     double prefill_s, decode_s;
+    double between_s; /* from a choice's first token to its end, of all together */
 };
 
 /* A token of the model, for log-probabilities. */
@@ -105,9 +110,13 @@ const int32_t *answering_prompt(const struct answering *a, size_t *n);
 bool answering_next(struct answering *a, struct answering_event *out);
 /* Choices that still think stop thinking and answer. */
 void answering_answer_now(struct answering *a);
-/* What was used until now: of an answer that nobody waits for any longer. */
+/* What was used until now; before the first token as far as ANSWERING_PROGRESS told. */
 struct answering_usage answering_so_far(const struct answering *a);
-/* Ends what still runs. NULL is fine. */
-void answering_end(struct answering *a);
+
+/* `usage`: all that the engine did for an answer; `whole`: it came to its end without an error. */
+typedef void (*answering_used)(void *user, const struct answering_usage *usage, bool whole);
+/* Ends what still runs. `used` (NULL: nobody asks) is called once, when nothing does any more: at once, or
+ * later from the engine's thread, and may then call nothing of enginethread.h. NULL is fine. */
+void answering_end(struct answering *a, answering_used used, void *user);
 
 #endif

@@ -21,6 +21,7 @@ struct enginethread_stream {
     struct enginethread_item *first, **last, *read; /* waiting events; the one given out last */
     struct enginethread_item *end; /* made at the beginning: an end never lacks memory */
     struct enginethread_item *progress; /* among those that wait; NULL: none is */
+    struct enginethread_event ended; /* what it says */
     char message[sizeof((struct errinfo *)NULL)->message];
     bool listed, over, closed, hungry, hurried, short_of_memory;
 };
@@ -55,7 +56,7 @@ static void enginethread_discard(struct enginethread_stream *s)
     mem_free(s->read);
     mem_free((void *)s->is.tokens);
     if (s->is.release) {
-        s->is.release(s->is.owned);
+        s->is.release(s->is.owned, &s->ended);
     }
     mem_free(s);
 }
@@ -87,11 +88,11 @@ static void enginethread_finish(struct enginethread_stream *s, const struct gene
     if (message) {
         strncpy(s->message, message, sizeof s->message - 1);
     }
-    i->event = (struct enginethread_event){.kind = ENGINETHREAD_END,
-                                           .result = *r,
-                                           .cached = cached,
-                                           .e = e,
-                                           .message = e == ERR_OK ? NULL : s->message};
+    s->ended.result = *r;
+    s->ended.cached = cached;
+    s->ended.e = e;
+    s->ended.message = e == ERR_OK ? NULL : s->message;
+    i->event = s->ended;
     s->end = NULL;
     s->over = true;
     s->job = NULL;
@@ -289,6 +290,7 @@ err enginethread_ask(struct enginethread *t, const struct enginethread_request *
     s->is = *request;
     s->is.tokens = tokens;
     s->end = end;
+    s->ended.kind = ENGINETHREAD_END;
     s->last = &s->first;
     s->hungry = true;
     pthread_mutex_lock(&t->lock);

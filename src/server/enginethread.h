@@ -23,6 +23,8 @@ ERR_MUST_USE err enginethread_fits(const struct enginethread *t, size_t n_tokens
 /* Tokens of a prompt and its answer together, at most (batcher_limit). */
 size_t enginethread_limit(const struct enginethread *t);
 
+struct enginethread_event;
+
 struct enginethread_request {
     const int32_t *tokens; /* [n_tokens] the prompt; copied */
     size_t n_tokens;
@@ -31,9 +33,10 @@ struct enginethread_request {
     uint64_t owner, partition;       /* batcher.h */
     bool progress;                   /* say how far it is before its first token */
     /* What sampling and options point to must live until the job is over and the stream closed. Then `release`
-     * is called with `owned`, once, from either thread; it may call nothing of this file. May be NULL. */
+     * is called with `owned` and the end, whether it was read or not (of a job that was never begun: nothing),
+     * once, from either thread; it may call nothing of this file. May be NULL. */
     void *owned;
-    void (*release)(void *owned);
+    void (*release)(void *owned, const struct enginethread_event *end);
     /* Called from the engine's thread when something came after the reader had found nothing, to wake it; it
      * may call nothing of this file. May be NULL. */
     void (*notify)(void *user);

@@ -168,20 +168,27 @@ static void liveanswer_save(struct liveanswer *a)
 static void liveanswer_over(struct liveanswer *a, enum chattree_state state, const char *error,
                             const struct answering_usage *usage)
 {
-    static const struct answering_usage none;
     char *ending = liveanswer_store_end(a, state, error, usage);
-    if (a->is.done) {
-        a->is.done(a->is.user, usage ? usage : &none, state == CHATTREE_DONE);
-    }
-    struct answering *answering = a->answering;
     pthread_mutex_lock(&a->all->lock);
+    struct answering *answering = a->answering;
     a->answering = NULL;
+    pthread_mutex_unlock(&a->all->lock);
+    answering_end(answering, a->is.used, a->is.user);
+    pthread_mutex_lock(&a->all->lock);
     a->ending = ending;
     a->over = progress_clock();
     liveanswer_mark(a, LIVEANSWER_END, 0);
     liveanswer_wake(a);
     pthread_mutex_unlock(&a->all->lock);
-    answering_end(answering);
+}
+
+/* It could not be begun. */
+static void liveanswer_refused(const struct liveanswer_options *o)
+{
+    static const struct answering_usage none;
+    if (o->used) {
+        o->used(o->user, &none, false);
+    }
 }
 
 /* ---- The thread. ---- */
@@ -366,14 +373,12 @@ void liveanswer_begin(struct liveanswers *l, struct question *take_q,
                                           .user = l,
                                           .progress = true};
     if (!a) { /* the message stays "writing" until the next start, when it becomes "interrupted" */
-        static const struct answering_usage none;
         question_free(take_q);
-        if (options->done) {
-            options->done(options->user, &none, false);
-        }
+        liveanswer_refused(options);
         return;
     }
     if (!answering_begin(l->model, take_q, &asker, &a->answering, &e)) {
+        liveanswer_refused(options);
         liveanswer_over(a, CHATTREE_FAILED, e.message, NULL);
     }
     pthread_mutex_lock(&l->lock);

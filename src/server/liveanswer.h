@@ -21,8 +21,7 @@ struct liveanswer_options {
     const char *owner, *id;      /* of the message; it is in the store, in state "writing" */
     const char *chat;            /* that it is of */
     uint64_t number, partition;  /* caller.h */
-    /* Once, when it is over. May be NULL. */
-    void (*done)(void *user, const struct answering_usage *usage, bool whole);
+    answering_used used; /* once, when nothing of it runs any more; may be NULL */
     void *user;
 };
 

@@ -74,8 +74,8 @@ void metrics_answer(struct metrics *m, const struct answering_usage *u, bool who
         metrics_add(&m->first, u->first_s);
         metrics_add(&m->whole, u->total_s);
     }
-    if (u->completion > 1) {
-        metrics_add(&m->between, (u->total_s - u->first_s) / (double)(u->completion - 1));
+    if (u->completion > u->begun) {
+        metrics_add(&m->between, u->between_s / (double)(u->completion - u->begun));
     }
     pthread_mutex_unlock(&m->lock);
 }

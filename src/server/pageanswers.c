@@ -160,7 +160,7 @@ struct pageanswers_answer {
     struct claim claim;
 };
 
-static void pageanswers_done(void *user, const struct answering_usage *usage, bool whole)
+static void pageanswers_used(void *user, const struct answering_usage *usage, bool whole)
 {
     struct pageanswers_answer *a = user;
     service_meter(a->service, &a->claim, usage, whole);
@@ -179,7 +179,7 @@ static void pageanswers_begin(struct pageanswers_answer *take_a, const struct ex
                                          .chat = pageanswers_string(chat, "id"),
                                          .number = caller_number(who, s->secret),
                                          .partition = service_page_partition(s, who->owner, temporary),
-                                         .done = pageanswers_done,
+                                         .used = pageanswers_used,
                                          .user = take_a};
     liveanswer_begin(s->live, take_q, &o);
 }

@@ -511,23 +511,28 @@ void service_meter(struct service *s, struct claim *claim, const struct answerin
     claim_end(s->claims, claim);
 }
 
-static void service_done(void *user, unsigned status, const struct answering_usage *usage, bool whole)
+static void service_over(void *user, unsigned status)
 {
-    struct service_answer *a = user;
+    const struct service_answer *a = user;
     if (status) {
         metrics_request(a->service->metrics, status);
     }
-    service_meter(a->service, &a->claim, usage, whole);
     pthread_mutex_lock(&a->service->answers_lock);
     *a->link = a->next;
     if (a->next) {
         a->next->link = a->link;
     }
     pthread_mutex_unlock(&a->service->answers_lock);
+}
+
+static void service_used(void *user, const struct answering_usage *usage, bool whole)
+{
+    struct service_answer *a = user;
+    service_meter(a->service, &a->claim, usage, whole);
     mem_free(a);
 }
 
-/* Remembers the answer until it is done. */
+/* Remembers the answer until its reply is over. */
 static void service_begin(struct service *s, struct exchange *x, struct service_answer *a)
 {
     a->service = s;
@@ -565,7 +570,8 @@ void service_answer(struct service *s, struct exchange *x, struct question *take
                                         .model_id = modelnames_own(s->names),
                                         .owner = caller_number(who, s->secret),
                                         .partition = caller_partition(who, take_q->user, s->secret),
-                                        .done = service_done,
+                                        .over = service_over,
+                                        .used = service_used,
                                         .user = a};
     wirereply_give(x, take_q, &o);
 }

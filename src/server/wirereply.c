@@ -11,11 +11,10 @@
 
 struct wirereply_source {
     struct wirereply reply;
+    struct wirereply_options is;
     struct exchange *exchange;
-    wirereply_done done;
-    void *user;
     unsigned status; /* of the reply; 0: it has not begun */
-    bool begun, told;
+    bool begun;
 };
 
 /* ---- What formats use. ---- */
@@ -194,15 +193,6 @@ static void wirereply_fail(struct wirereply_source *s, struct exchange *x, const
     }
 }
 
-static void wirereply_tell(struct wirereply_source *s, bool whole)
-{
-    if (!s->told && s->done) {
-        struct answering_usage used = answering_so_far(s->reply.answering);
-        s->done(s->user, s->status, &used, whole);
-    }
-    s->told = true;
-}
-
 static err wirereply_take(struct wirereply_source *s, const struct answering_event *e,
                           struct strbuf *out)
 {
@@ -218,39 +208,6 @@ static err wirereply_take(struct wirereply_source *s, const struct answering_eve
         return r->format->event(r, e, out);
     }
     return e->kind == ANSWERING_END ? r->format->whole(r, out) : ERR_OK;
-}
-
-static enum exchange_more wirereply_pull(void *user, struct exchange *x, struct strbuf *out)
-{
-    enum { WIREREPLY_EVENTS = 256 };
-    struct wirereply_source *s = user;
-    struct answering_event e;
-    for (size_t n = 0; answering_next(s->reply.answering, &e); n++) {
-        if (e.kind == ANSWERING_DONE || e.kind == ANSWERING_END) {
-            s->reply.usage = e.usage;
-        }
-        if (e.kind == ANSWERING_END && e.error.status) {
-            wirereply_fail(s, x, &e.error, out);
-            wirereply_tell(s, false);
-            return EXCHANGE_END;
-        }
-        s->status = 200;
-        if (wirereply_take(s, &e, out) != ERR_OK) {
-            struct apierror error;
-            apierror_set(&error, 503, "out_of_memory", NULL, "out of memory for the answer");
-            wirereply_fail(s, x, &error, out);
-            return EXCHANGE_END;
-        }
-        if (e.kind == ANSWERING_END) {
-            wirereply_tell(s, true);
-            return EXCHANGE_END;
-        }
-        if (n == WIREREPLY_EVENTS) { /* a model faster than this loop must not keep it from its reader */
-            exchange_wake(x);
-            break;
-        }
-    }
-    return EXCHANGE_WAIT;
 }
 
 static void wirereply_free_choices(struct wirereply *r, size_t n)
@@ -271,12 +228,55 @@ static void wirereply_free_choices(struct wirereply *r, size_t n)
     json_decref(r->items);
 }
 
+/* Nothing more is said. */
+static void wirereply_finish(struct wirereply_source *s)
+{
+    struct answering *answering = s->reply.answering;
+    if (answering) {
+        wirereply_free_choices(&s->reply, s->reply.question->n);
+        s->reply.answering = NULL;
+        s->is.over(s->is.user, s->status);
+        answering_end(answering, s->is.used, s->is.user);
+    }
+}
+
+static enum exchange_more wirereply_pull(void *user, struct exchange *x, struct strbuf *out)
+{
+    enum { WIREREPLY_EVENTS = 256 };
+    struct wirereply_source *s = user;
+    struct answering_event e;
+    for (size_t n = 0; answering_next(s->reply.answering, &e); n++) {
+        if (e.kind == ANSWERING_DONE || e.kind == ANSWERING_END) {
+            s->reply.usage = e.usage;
+        }
+        if (e.kind == ANSWERING_END && e.error.status) {
+            wirereply_fail(s, x, &e.error, out);
+            wirereply_finish(s);
+            return EXCHANGE_END;
+        }
+        s->status = 200;
+        if (wirereply_take(s, &e, out) != ERR_OK) {
+            struct apierror error;
+            apierror_set(&error, 503, "out_of_memory", NULL, "out of memory for the answer");
+            wirereply_fail(s, x, &error, out);
+            return EXCHANGE_END;
+        }
+        if (e.kind == ANSWERING_END) {
+            wirereply_finish(s);
+            return EXCHANGE_END;
+        }
+        if (n == WIREREPLY_EVENTS) { /* a model faster than this loop must not keep it from its reader */
+            exchange_wake(x);
+            break;
+        }
+    }
+    return EXCHANGE_WAIT;
+}
+
 static void wirereply_close(void *user)
 {
     struct wirereply_source *s = user;
-    wirereply_tell(s, false);
-    wirereply_free_choices(&s->reply, s->reply.question->n);
-    answering_end(s->reply.answering);
+    wirereply_finish(s);
     mem_free(s);
 }
 
@@ -321,7 +321,7 @@ void wirereply_give(struct exchange *x, struct question *take_q,
         question_free(take_q);
         apierror_set(&error, 503, "out_of_memory", NULL, "out of memory for the answer");
     } else {
-        *s = (struct wirereply_source){.exchange = x, .done = options->done, .user = options->user};
+        *s = (struct wirereply_source){.exchange = x, .is = *options};
         s->reply.format = options->format;
         s->reply.model = options->model;
         s->reply.model_id = options->model_id;
@@ -331,9 +331,8 @@ void wirereply_give(struct exchange *x, struct question *take_q,
         const struct answering_usage none = {0};
         mem_free(s);
         apierror_reply(x, &error, options->format->anthropic);
-        if (options->done) {
-            options->done(options->user, error.status, &none, false);
-        }
+        options->over(options->user, error.status);
+        options->used(options->user, &none, false);
         return;
     }
     bool stream = s->reply.question->stream;

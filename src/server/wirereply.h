@@ -53,21 +53,22 @@ struct wirereply {
     size_t sequence;
 };
 
-/* Who measures and meters; called once, when the answer is over or its reader has gone (`whole` false).
- * `status` is the reply's; 0: its reader went before it began. */
-typedef void (*wirereply_done)(void *user, unsigned status, const struct answering_usage *usage, bool whole);
+/* The reply is over, or its reader has gone: the exchange is not to be touched any more. `status` is the
+ * reply's; 0: its reader went before it began. */
+typedef void (*wirereply_over)(void *user, unsigned status);
 
 struct wirereply_options {
     const struct wirereply_format *format;
     const struct answering_model *model;
     const char *model_id;
     uint64_t owner, partition;
-    wirereply_done done; /* may be NULL */
-    void *user;
+    wirereply_over over; /* once */
+    answering_used used; /* once, after that: when nothing of the answer runs any more */
+    void *user;          /* theirs */
 };
 
 /* Begins the answer and gives it as x's reply; takes the question. What cannot be asked is the reply, too (and
- * `done` is called with what came of it: nothing). */
+ * `over` and `used` are called: nothing came of it). */
 void wirereply_give(struct exchange *x, struct question *take_q, const struct wirereply_options *options);
 
 /* ---- for formats ---- */

@@ -375,6 +375,36 @@ static void test_cancelled_jobs_end_at_once(void **state)
     assert_int_equal(left.result.finish, SESSION_CANCELLED);
 }
 
+/* Of a prompt as much is told at the end as was read or found, not all of it. */
+static void test_a_cancelled_prompt_tells_what_was_read(void **state)
+{
+    enum { PROMPT = 200, CHUNK = 24, PAGE = 64 };
+    struct errinfo info = {0};
+    const struct generate_options o = {.max_tokens = 1};
+    struct engine *e = enginefixture_open(enginefixture_models[0], 2, true, CHUNK);
+    struct batcher *b = batcher(e, 1, 0, 0);
+    int32_t ids[PROMPT];
+    (void)state;
+    enginefixture_tokens(e, ids, PROMPT);
+    for (size_t steps = 0, found = 0; steps < 5; steps++) {
+        struct answer a = {0}, waits = {0};
+        must(submit(b, &a, ids, PROMPT, NULL, &o, 0, &info), &info);
+        must(submit(b, &waits, ids, PROMPT, NULL, &o, 0, &info), &info);
+        for (size_t i = 0; i < steps; i++) {
+            batcher_step(b);
+        }
+        batcher_cancel(a.job);
+        batcher_cancel(waits.job);
+        batcher_admit(b);
+        assert_int_equal(waits.result.prompt_tokens + waits.cached, 0);
+        assert_int_equal(a.cached, steps ? found : 0);
+        assert_int_equal(a.result.prompt_tokens, steps ? found + steps * CHUNK : 0);
+        found = a.result.prompt_tokens / PAGE * PAGE;
+    }
+    batcher_free(b);
+    engine_close(e);
+}
+
 static void test_what_cannot_be_done_is_refused(void **state)
 {
     struct engine *e = *state;
@@ -929,6 +959,7 @@ int main(void)
         cmocka_unit_test(test_progress_is_told_before_the_first_token),
         cmocka_unit_test(test_owners_take_turns),
         cmocka_unit_test(test_cancelled_jobs_end_at_once),
+        cmocka_unit_test(test_a_cancelled_prompt_tells_what_was_read),
         cmocka_unit_test(test_what_cannot_be_done_is_refused),
         cmocka_unit_test(test_jobs_wait_for_memory),
         cmocka_unit_test(test_nobody_fills_the_queue),

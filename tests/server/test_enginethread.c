@@ -115,9 +115,11 @@ static void test_each_hears_what_it_would_alone(void **state)
 
 static atomic_int released, notified;
 
-static void release(void *owned)
+static void release(void *owned, const struct enginethread_event *end)
 {
     assert_ptr_equal(owned, &released);
+    assert_int_equal(end->kind, ENGINETHREAD_END);
+    assert_int_equal(end->result.prompt_tokens, end->result.completion_tokens > 0 ? 8 : 0);
     atomic_fetch_add(&released, 1);
 }
 

@@ -148,6 +148,36 @@ static void test_stopping(void **state)
     free(id);
 }
 
+/* What was stopped has cost something, too. */
+static void test_a_stopped_answer_has_its_numbers(void **state)
+{
+    static const char *const numbers[] = {"prompt_tokens", "cached_tokens", "completion_tokens", "prefill_tps",
+                                          "decode_tps"};
+    char path[200], turn[600];
+    bool stopped = false;
+    (void)state;
+    snprintf(turn, sizeof turn, "{'content':'%0*d','settings':{'temperature':2,'max_tokens':7000}}", 200, 0);
+    for (int tries = 0; tries < 10 && !stopped; tries++) {
+        char *id = pagefixture_chat(&chat, "", "{}"), *answer = pagefixture_say(&chat, "", id, turn, NULL);
+        struct rawclient c = rawclient_open(chat.port);
+        servicefixture_begin(&c, "GET", pagefixture_path(path, "answers", answer, "/stream"), "", "");
+        assert_true(rawclient_until(&c, "event: content", 5000));
+        pagefixture_do(&chat, "", 204, "POST", pagefixture_path(path, "answers", answer, "/stop"), "{}");
+        rawclient_close(&c);
+        struct pagefixture_stream s = pagefixture_stream(&chat, "", answer, "");
+        stopped = tries > 0 && strcmp(servicefixture_text(s.end, "state"), "stopped") == 0; /* then it is cached */
+        for (size_t i = 0; i < sizeof numbers / sizeof *numbers && stopped; i++) {
+            if (json_number_value(json_object_get(json_object_get(s.end, "stats"), numbers[i])) <= 0) {
+                fail_msg("%s: %s", numbers[i], json_text_dup(s.end, 0));
+            }
+        }
+        json_decref(s.end);
+        free(answer);
+        free(id);
+    }
+    assert_true(stopped);
+}
+
 static void test_branches(void **state)
 {
     char path[200], body[300], *id = pagefixture_chat(&chat, "", "{'settings':{'temperature':0}}"), *said, *edited;
@@ -393,6 +423,7 @@ int main(void)
         cmocka_unit_test(test_leaving_and_coming_back),
         cmocka_unit_test(test_answers_of_deleted_chats),
         cmocka_unit_test(test_stopping),
+        cmocka_unit_test(test_a_stopped_answer_has_its_numbers),
         cmocka_unit_test(test_branches),
         cmocka_unit_test(test_another_answer_is_another),
         cmocka_unit_test(test_what_is_too_long_is_not_stored),

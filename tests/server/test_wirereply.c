@@ -1,6 +1,6 @@
 /* Answers over HTTP, from a tiny model: a stream says what the document says; choices, stops, probabilities, biases,
  * grammars, tools; what cannot be asked; and what becomes of a reader that goes. */
-#include "server/servicefixture.h"
+#include "server/pagefixture.h"
 
 #include <math.h>
 #include <pthread.h>
@@ -651,7 +651,7 @@ static void ask_and_go(bool stream)
 {
     struct rawclient c = rawclient_open(chat.port);
     servicefixture_begin(&c, "POST", CHAT, "",
-                         stream ? "{" HELLO "," LONG ",\"stream\":true,\"n\":2}" : "{" HELLO "," LONG "}");
+                         stream ? "{" HELLO "," LONG ",\"stream\":true,\"n\":2}" : "{" HELLO "," LONG ",\"n\":4}");
     if (stream) {
         assert_true(rawclient_until(&c, "\"content\":\"", 5000));
     }
@@ -665,19 +665,138 @@ static void ask_and_go(bool stream)
     assert_true(falls_idle(&chat, 10));
 }
 
+/* A prompt that nobody asked before, of about as many tokens as characters. */
+static char *fresh(size_t len, const char *more)
+{
+    static int seen;
+    char *body = malloc(len + 1000);
+    size_t n = (size_t)sprintf(body, "{\"messages\":[{\"role\":\"user\",\"content\":\"%d ", ++seen);
+    memset(body + n, 'x', len);
+    sprintf(body + n + len, "\"}],%s}", more);
+    return body;
+}
+
+static double number(const json_t *d, const char *path)
+{
+    return json_number_value(servicefixture_at(d, path));
+}
+
 /* On a busy machine an answer may be done before we have gone: then again. */
 static void test_a_reader_that_goes_frees_its_place(void **state)
 {
-    double made = metric("fathom_completion_tokens_total"), read = metric("fathom_prompt_tokens_total");
+    json_t *whole = ask(&chat, CHAT, "{" HELLO ",\"max_tokens\":2}");
     (void)state;
     for (int stream = 0; stream < 2; stream++) {
-        double broken = metric("fathom_answers_broken_total");
+        double broken = metric("fathom_answers_broken_total"), made = metric("fathom_completion_tokens_total");
+        double read = metric("fathom_prompt_tokens_total"), took = metric("fathom_answer_seconds_sum");
+        double between = metric("fathom_between_tokens_seconds_sum");
         for (int tries = 0; tries < 10 && metric("fathom_answers_broken_total") == broken; tries++) {
             ask_and_go(stream);
         }
         assert_true(metric("fathom_answers_broken_total") > broken); /* counted, with what it cost */
+        if (stream) {
+            assert_true(metric("fathom_prompt_tokens_total") - read >= number(whole, "usage.prompt_tokens"));
+            assert_true(metric("fathom_completion_tokens_total") > made);
+            assert_true(metric("fathom_answer_seconds_sum") > took);
+            assert_true(metric("fathom_between_tokens_seconds_sum") > between);
+        }
     }
-    assert_true(metric("fathom_completion_tokens_total") > made && metric("fathom_prompt_tokens_total") > read);
+    json_decref(whole);
+}
+
+/* A reader with a key that goes while his prompt is read, or his answer is made (`until`: what came of it). */
+static void ask_with_key_and_go(const struct pagefixture_key *key, const char *body, const char *until)
+{
+    struct rawclient c = rawclient_open(chat.port);
+    servicefixture_begin(&c, "POST", CHAT, key->headers, body);
+    if (until) {
+        assert_true(rawclient_until(&c, until, 5000));
+    }
+    for (double end = progress_clock() + 5; !until && progress_clock() < end;) {
+        struct batcher_counts now = enginethread_counts(chat.service->model.thread);
+        if (now.running > 0 && now.reserved > 0) {
+            break;
+        }
+        usleep(200);
+    }
+    rawclient_close(&c);
+    assert_true(falls_idle(&chat, 10));
+}
+
+/* What was read of a prompt is used, whether anybody waits for an answer or not. */
+static void test_prompts_that_are_dropped_count_as_far_as_they_were_read(void **state)
+{
+    struct pagefixture_key key;
+    double hit = 0;
+    uint64_t used = 0;
+    (void)state;
+    pagefixture_key(&chat, "{'name':'goes'}", &key);
+    for (int tries = 0; tries < 10 && hit == 0; tries++) {
+        struct errinfo info = {0};
+        uint64_t before, after;
+        char *body = fresh(6000, "\"max_tokens\":1");
+        must(usagestore_today(chat.service->usage, key.id, service_now(), &before, NULL, &info), &info);
+        ask_with_key_and_go(&key, body, NULL);
+        must(usagestore_today(chat.service->usage, key.id, service_now(), &after, NULL, &info), &info);
+        used = after - before;
+        json_t *again = pagefixture_ask(&chat, key.headers, 200, "POST", CHAT, body);
+        hit = number(again, "usage.prompt_cache_hit_tokens");
+        assert_true((double)used >= hit && used <= 6100);
+        json_decref(again);
+        free(body);
+    }
+    assert_true(hit > 0);
+}
+
+/* What was found in the cache is cheaper, in an answer that is dropped, too. */
+static void test_cached_tokens_of_a_dropped_answer_are_cached(void **state)
+{
+    struct pagefixture_key key;
+    bool went = false;
+    (void)state;
+    pagefixture_key(&chat, "{'name':'cached'}", &key);
+    for (int tries = 0; tries < 10 && !went; tries++) {
+        char *body = fresh(300, LONG ",\"stream\":true");
+        ask_with_key_and_go(&key, body, "\"content\":\"");
+        double cached = metric("fathom_prompt_tokens_cached_total"), broken = metric("fathom_answers_broken_total");
+        double prompt = metric("fathom_prompt_tokens_total");
+        ask_with_key_and_go(&key, body, "\"content\":\"");
+        cached = metric("fathom_prompt_tokens_cached_total") - cached;
+        prompt = metric("fathom_prompt_tokens_total") - prompt;
+        assert_true(prompt > 300 && cached < prompt && cached >= prompt - 64); /* all its whole pages */
+        went = metric("fathom_answers_broken_total") > broken;
+        free(body);
+    }
+    assert_true(went);
+}
+
+/* Of choices that wait for a place the later ones find what the first has read: that is no cached prompt. */
+static void test_what_a_question_reads_itself_was_not_cached(void **state)
+{
+    char *body = fresh(300, "\"n\":8,\"max_tokens\":2,\"ignore_eos\":true");
+    (void)state;
+    json_t *d = ask(&chat, CHAT, body);
+    assert_int_equal(number(d, "usage.prompt_cache_hit_tokens"), 0);
+    assert_int_equal(number(d, "usage.completion_tokens"), 16);
+    json_decref(d);
+    free(body);
+}
+
+static void test_time_between_tokens_is_that_of_a_choice(void **state)
+{
+    double sums[3];
+    static const char *const names[] = {"fathom_answer_seconds_sum", "fathom_first_token_seconds_sum",
+                                        "fathom_between_tokens_seconds_sum"};
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        sums[i] = metric(names[i]);
+    }
+    json_decref(ask(&chat, CHAT, "{" HELLO ",\"n\":4,\"max_tokens\":65,\"ignore_eos\":true}"));
+    for (size_t i = 0; i < 3; i++) {
+        sums[i] = metric(names[i]) - sums[i];
+    }
+    double each = (sums[0] - sums[1]) / 64;
+    assert_true(sums[2] > each / 2 && sums[2] < 1.01 * each);
 }
 
 static void test_too_many_at_once_are_told_to_come_back(void **state)
@@ -784,6 +903,10 @@ int main(void)
         cmocka_unit_test(test_a_grammar_that_takes_too_much_work_is_refused),
         cmocka_unit_test(test_fields_without_effect_are_named_in_a_header),
         cmocka_unit_test(test_a_reader_that_goes_frees_its_place),
+        cmocka_unit_test(test_prompts_that_are_dropped_count_as_far_as_they_were_read),
+        cmocka_unit_test(test_cached_tokens_of_a_dropped_answer_are_cached),
+        cmocka_unit_test(test_what_a_question_reads_itself_was_not_cached),
+        cmocka_unit_test(test_time_between_tokens_is_that_of_a_choice),
         cmocka_unit_test(test_replies_are_counted_by_their_status),
         cmocka_unit_test(test_too_many_at_once_are_told_to_come_back),
         cmocka_unit_test(test_many_at_once_get_the_same_answer),
