@@ -173,16 +173,18 @@ static err wirereply_collect(struct wirereply *r, const struct answering_event *
 
 /* ---- As a source. ---- */
 
+/* A reply that has begun keeps its status; a stream has an event more then, a document is the error. */
 static void wirereply_fail(struct wirereply_source *s, struct exchange *x, const struct apierror *error,
                            struct strbuf *out)
 {
     const struct wirereply_format *f = s->reply.format;
     bool first = exchange_fail(x, error->status, "application/json");
+    bool event = !first && s->reply.question->stream;
     s->status = first ? error->status : s->status;
-    err e = first || !f->error_event ? ERR_OK : strbuf_printf(out, "event: %s\n", f->error_event);
-    e = e == ERR_OK && !first ? strbuf_puts(out, "data: ") : e;
+    err e = event && f->error_event ? strbuf_printf(out, "event: %s\n", f->error_event) : ERR_OK;
+    e = e == ERR_OK && event ? strbuf_puts(out, "data: ") : e;
     e = e == ERR_OK ? apierror_text(error, f->anthropic, out) : e;
-    if (e == ERR_OK && !first) {
+    if (e == ERR_OK && event) {
         e = strbuf_puts(out, "\n\n");
     }
     (void)e; /* out of memory: the reply just ends */

@@ -22,6 +22,7 @@ struct servicefixture {
     struct service *service;
     struct httpserver *http;
     unsigned port;
+    double keepalive; /* seconds; set before it is opened; 0: the server's own */
     struct tempdir copy; /* of the model, with a longer context */
 };
 
@@ -55,7 +56,7 @@ static inline void servicefixture_open(struct servicefixture *f, const char *mod
                                        const struct service_options *as)
 {
     struct errinfo info = {0};
-    struct httpserver_options http = {.handle = service_handle};
+    struct httpserver_options http = {.handle = service_handle, .deadlines = {.keepalive = f->keepalive}};
     struct service_options o = *as;
     signal(SIGPIPE, SIG_IGN);
     servicefixture_copy(&f->copy, model);

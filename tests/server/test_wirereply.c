@@ -799,6 +799,26 @@ static void test_time_between_tokens_is_that_of_a_choice(void **state)
     assert_true(sums[2] > each / 2 && sums[2] < 1.01 * each);
 }
 
+/* After a while a document has begun, for its reader to know that somebody is there; it is one document all the
+ * same. */
+static void test_a_document_that_fails_late_is_one_document(void **state)
+{
+    static struct servicefixture slow = {.keepalive = 0.01};
+    const struct service_options o = {.format = CHAT_CHATML};
+    (void)state;
+    servicefixture_open(&slow, ENGINEFIXTURE_CHAT, &o);
+    struct rawclient_reply r =
+        servicefixture_raw(&slow, "POST", CHAT, "",
+                           "{" HELLO ",\"logit_bias\":{\"97\":100},\"max_tokens\":7000,\"grammar\":\"root ::= [b-z]{1500} s\\n"
+                           "s ::= \\\"a\\\" s \\\"b\\\" | \\\"a\\\" s \\\"c\\\" | \\\"a\\\" s \\\"d\\\" | \\\"a\\\"\"}");
+    json_t *d = servicefixture_parse(r.body, r.len);
+    assert_int_equal(r.status, 200); /* so it began */
+    servicefixture_says(d, "error.param", "grammar");
+    json_decref(d);
+    rawclient_free(&r);
+    servicefixture_close(&slow);
+}
+
 static void test_too_many_at_once_are_told_to_come_back(void **state)
 {
     (void)state;
@@ -907,6 +927,7 @@ int main(void)
         cmocka_unit_test(test_cached_tokens_of_a_dropped_answer_are_cached),
         cmocka_unit_test(test_what_a_question_reads_itself_was_not_cached),
         cmocka_unit_test(test_time_between_tokens_is_that_of_a_choice),
+        cmocka_unit_test(test_a_document_that_fails_late_is_one_document),
         cmocka_unit_test(test_replies_are_counted_by_their_status),
         cmocka_unit_test(test_too_many_at_once_are_told_to_come_back),
         cmocka_unit_test(test_many_at_once_get_the_same_answer),
