@@ -535,6 +535,7 @@ static void test_forms_too_large_are_no_overload(void **state)
                        "\"pattern\":\"a{0,100000}\"}}}", "response_format"},
                 {CHAT, "\"grammar\":\"root ::= \\\"a\\\"{1,1000000}\"", "grammar"},
                 {CHAT, "\"grammar\":\"root ::= (\"", "grammar"},
+                {CHAT, "\"grammar\":\"root ::= a{20000}\\na ::= [a-z]?\"", "grammar"}, /* too many places to begin at */
                 {CHAT, "\"temperature\":0,\"logit_bias\":{\"97\":100},\"grammar\":\"root ::= a* [a-z]*\\na ::= [a-z]? [a-z]? "
                        "a? a?\"", "grammar"},
                 {CHAT, "\"tool_choice\":\"required\",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\","
