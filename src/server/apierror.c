@@ -3,6 +3,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/json.h"
 #include "base/mem.h"
@@ -75,6 +76,12 @@ err apierror_text(const struct apierror *e, bool anthropic, struct strbuf *out)
     return result;
 }
 
+bool apierror_for_anthropic(const struct exchange *x)
+{
+    return exchange_header(x, "anthropic-version") ||
+           strncmp(exchange_path(x), "/anthropic/", strlen("/anthropic/")) == 0;
+}
+
 void apierror_reply(struct exchange *x, const struct apierror *e, bool anthropic)
 {
     struct strbuf body = {0};
@@ -89,7 +96,7 @@ void apierror_reply(struct exchange *x, const struct apierror *e, bool anthropic
     if (e->status == 401) {
         exchange_add_header(x, "WWW-Authenticate", "Bearer");
     }
-    err result = apierror_text(e, anthropic, &body);
+    err result = apierror_text(e, anthropic || apierror_for_anthropic(x), &body);
     (void)result; /* out of memory: the status says it alone */
     exchange_reply(x, e->status, "application/json", &body);
 }

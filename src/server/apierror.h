@@ -21,11 +21,14 @@ bool apierror_from(struct apierror *e, err code, const struct errinfo *info);
 /* "invalid_request_error", "authentication_error" … as OpenAI's and Anthropic's clients know them. */
 const char *apierror_type(unsigned status);
 
-/* {"error":{"message","type","param","code"}}; Anthropic's form, where `anthropic`:
- * {"type":"error","error":{"type","message"}}. With Retry-After; where that is over a minute, with
- * x-should-retry: false, which the official clients heed. */
+/* Does a client of Anthropic's ask, by a header or under /anthropic/? For it every error has that form, of
+ * whatever path. */
+bool apierror_for_anthropic(const struct exchange *x);
+/* {"error":{"message","type","param","code"}}; Anthropic's form, where `anthropic` (the path is theirs) or such
+ * a client asks: {"type":"error","error":{"type","message"}}. With Retry-After; where that is over a minute,
+ * with x-should-retry: false, which the official clients heed. */
 void apierror_reply(struct exchange *x, const struct apierror *e, bool anthropic);
-/* The same document, appended; ERR_NOMEM. */
+/* The document alone, in Anthropic's form where `anthropic`, appended; ERR_NOMEM. */
 ERR_MUST_USE err apierror_text(const struct apierror *e, bool anthropic, struct strbuf *out);
 
 #endif

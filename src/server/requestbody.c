@@ -25,7 +25,7 @@ static void requestbody_refuse(struct exchange *x, unsigned status, const char *
     struct apierror e;
     apierror_set(&e, status, code, NULL, "%s over this server's limit of %zu bytes", what, limit);
     e.retry_after = retry_after;
-    apierror_reply(x, &e, exchange_header(x, "anthropic-version"));
+    apierror_reply(x, &e, false);
 }
 
 static void requestbody_too_large(const struct requestbody_limits *l, struct exchange *x)

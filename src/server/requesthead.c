@@ -94,7 +94,7 @@ static bool requesthead_refuse(struct exchange *x, unsigned status, const char *
 {
     struct apierror e;
     apierror_set(&e, status, code, NULL, "%s", message);
-    apierror_reply(x, &e, exchange_header(x, "anthropic-version"));
+    apierror_reply(x, &e, false);
     return true;
 }
 

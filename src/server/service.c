@@ -379,17 +379,10 @@ void service_handle(void *user, struct exchange *x, bool whole)
     }
 }
 
-/* Does a client of Anthropic's ask? For it every error has that form, of whatever path. */
-static bool service_asked_by_anthropic(const struct exchange *x)
-{
-    return exchange_header(x, "anthropic-version") ||
-           strncmp(exchange_path(x), "/anthropic/", strlen("/anthropic/")) == 0;
-}
-
 void service_refuse(struct service *s, struct exchange *x, const struct apierror *e, bool anthropic)
 {
     metrics_request(s->metrics, e->status);
-    apierror_reply(x, e, anthropic || service_asked_by_anthropic(x));
+    apierror_reply(x, e, anthropic);
 }
 
 void service_reply(struct service *s, struct exchange *x, unsigned status, json_t *take_document)

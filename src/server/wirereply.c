@@ -183,7 +183,7 @@ static void wirereply_fail(struct wirereply_source *s, struct exchange *x, const
     s->status = first ? error->status : s->status;
     err e = event && f->error_event ? strbuf_printf(out, "event: %s\n", f->error_event) : ERR_OK;
     e = e == ERR_OK && event ? strbuf_puts(out, "data: ") : e;
-    e = e == ERR_OK ? apierror_text(error, f->anthropic, out) : e;
+    e = e == ERR_OK ? apierror_text(error, f->anthropic || apierror_for_anthropic(x), out) : e;
     if (e == ERR_OK && event) {
         e = strbuf_puts(out, "\n\n");
     }

@@ -97,6 +97,11 @@ static void test_errors_have_the_form_that_the_client_knows(void **state)
     error_is("POST", "/v1/v1/messages", version, "{}", 404, "not_found_error", "base URL");
     error_is("POST", "/v1/messages", "", "{" HELLO ",\"max_tokens\":1,\"tools\":[" TOOL("one") "]}", 400, "invalid_request_error",
              "deepseek-v3.1");
+    /* Of every path, wherever the error is found: in the fields, in the form, in what the model can do. */
+    error_is("POST", "/v1/chat/completions", version, "{}", 400, "invalid_request_error", "messages is missing");
+    error_is("POST", "/v1/chat/completions", version, "{" HELLO ",\"grammar\":\"root ::= ((\"}", 400, "invalid_request_error", "grammar");
+    error_is("POST", "/v1/responses", version, "{\"input\":\"a\",\"text\":{\"format\":{\"type\":\"json_schema\",\"name\":\"n\","
+             "\"schema\":{\"type\":\"strange\"}}}}", 400, "invalid_request_error", "strange");
 }
 
 int main(void)
