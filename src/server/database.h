@@ -65,9 +65,9 @@ ERR_MUST_USE err database_check(struct database *d, struct errinfo *info);
 
 /* Waits for its turn, then begins. On an error there is nothing to end. */
 ERR_MUST_USE err database_begin(struct database *d, struct errinfo *info);
-/* The same, for what a full disk must not keep anybody from: deleting, revoking. Its log may fill the spare
- * room, which database_scrub takes back. What is deleted is overwritten, so the log holds all of it: no more
- * than DATABASE_DELETED bytes belong in one transaction, and one row of at most DATABASE_ROW. */
+/* The same, for what a full disk must not keep anybody from: deleting, revoking, signing out. Its log may fill
+ * the spare room, which database_scrub takes back. What is deleted is overwritten, so the log holds all of it:
+ * no more than DATABASE_DELETED bytes belong in one transaction, and one row of at most DATABASE_ROW. */
 ERR_MUST_USE err database_begin_delete(struct database *d, struct errinfo *info);
 /* Commits when `e` is ERR_OK, else undoes everything and returns e (info stays as it is). */
 ERR_MUST_USE err database_end(struct database *d, err e, struct errinfo *info);

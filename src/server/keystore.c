@@ -345,13 +345,15 @@ err keystore_renew(struct keystore *s, const char *id, int64_t now, struct keyst
     unsigned char hash[KEYSTORE_HASH];
     char made[KEYSTORE_SECRET + 1];
     keystore_make_secret(made, hash);
-    TRY(database_begin(s->database, info));
+    TRY(database_begin_delete(s->database, info)); /* the old secret goes: what is stolen waits for no room */
     err e = database_run(s->database, info,
                          "UPDATE api_key SET hash = ?2, revoked = NULL,"
                          " expires = CASE WHEN expires > ?3 THEN expires END WHERE id = ?1",
                          "tbi", id, hash, sizeof hash, now);
     e = e == ERR_OK ? keystore_find(s, s->database, id, &k, info) : e;
     TRY(database_end(s->database, e, info));
+    e = database_scrub(s->database, info);
+    (void)e; /* the next one does it: the key is renewed, and nobody else has its secret */
     *key = k;
     memcpy(secret, made, sizeof made);
     sodium_memzero(made, sizeof made);

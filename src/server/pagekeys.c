@@ -184,6 +184,7 @@ static void pagekeys_usage(struct service *s, struct exchange *x, const struct r
         service_refuse(s, x, &e, false);
         return;
     }
+    service_settle(s);
     err result = usagestore_report(s->usage, &query, &out, &info);
     if (result == ERR_OK && who->keyed && json_object_set_new(out, "own", pagekeys_own(s, who)) != 0) {
         json_decref(out);

@@ -90,10 +90,11 @@ err signedout_add(struct signedout *s, const char *name, int64_t until, struct e
         return e;
     }
     snprintf(row, sizeof row, SIGNEDOUT_ROW "%.*s", SIGNEDOUT_NAME, name);
-    TRY(database_begin(s->database, info));
+    TRY(database_begin_delete(s->database, info)); /* as what it ends may be in wrong hands */
     e = database_run(s->database, info, "INSERT OR REPLACE INTO meta(name, value) VALUES(?1, ?2)", "ti", row,
                      until);
-    return database_end(s->database, e, info);
+    TRY(database_end(s->database, e, info));
+    return database_scrub(s->database, info);
 }
 
 bool signedout_has(struct signedout *s, const char *name)

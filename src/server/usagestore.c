@@ -41,6 +41,16 @@ static err usagestore_nomem(struct errinfo *info)
     return err_set(info, ERR_NOMEM, "out of memory for the usage");
 }
 
+/* What is not written yet, beside what is: for reports. In memory, so that no disk is too full for it. */
+static err usagestore_scratch(struct usagestore *s, struct errinfo *info)
+{
+    return database_run(s->database, info,
+                        "CREATE TABLE IF NOT EXISTS scratch.unwritten(key TEXT, day INTEGER, tag BLOB,"
+                        " model BLOB, requests INTEGER, prompt INTEGER, cached INTEGER, completion INTEGER,"
+                        " cost INTEGER)",
+                        "");
+}
+
 /* That of the prices, from now on; without them the one that was kept. */
 static err usagestore_currency_in(struct usagestore *s, struct errinfo *info)
 {
@@ -61,10 +71,12 @@ static err usagestore_currency_in(struct usagestore *s, struct errinfo *info)
     return ERR_OK;
 }
 
-static err usagestore_currency(struct usagestore *s, struct errinfo *info)
+static err usagestore_begin(struct usagestore *s, struct errinfo *info)
 {
     TRY(database_begin(s->database, info));
-    return database_end(s->database, usagestore_currency_in(s, info), info);
+    err e = usagestore_currency_in(s, info);
+    e = e == ERR_OK ? usagestore_scratch(s, info) : e;
+    return database_end(s->database, e, info);
 }
 
 err usagestore_open(struct database *d, const struct pricetable *prices, struct usagestore **out,
@@ -81,7 +93,7 @@ err usagestore_open(struct database *d, const struct pricetable *prices, struct 
     pthread_mutex_init(&s->writing, NULL);
     err e = vault_key_new(&s->names, info);
     e = e == ERR_OK ? vault_key_new(&s->tags, info) : e;
-    e = e == ERR_OK ? usagestore_currency(s, info) : e;
+    e = e == ERR_OK ? usagestore_begin(s, info) : e;
     if (e != ERR_OK) {
         usagestore_close(s);
         return e;
@@ -210,20 +222,29 @@ err usagestore_add(struct usagestore *s, const char *key, const char *model,
 
 /* ---- Writing. ---- */
 
-static err usagestore_write_row(const struct usagestore *s, const struct usagestore_row *r,
-                                struct errinfo *info)
+/* By a statement whose values are a row's columns. */
+static err usagestore_put_row(const struct usagestore *s, const struct usagestore_row *r, const char *sql,
+                              struct errinfo *info)
 {
     unsigned char tag[VAULT_TAG], name[USAGESTORE_MODEL_MAX + VAULT_EXTRA];
     size_t n = strlen(r->model);
     const struct usagestore_sum *x = &r->sum;
     vault_tag(s->tags, r->model, n, tag);
     vault_seal(s->names, USAGESTORE_AD, r->model, n, name);
-    TRY(database_run(s->database, info,
-                     "INSERT INTO usage VALUES(?1, ?2, ?3, ?4, ?9, ?5, ?6, ?7, ?8) ON CONFLICT DO UPDATE SET"
-                     " requests = requests + ?9, prompt = prompt + ?5, cached = cached + ?6,"
-                     " completion = completion + ?7, cost = min(cost, 9223372036854775807 - ?8) + ?8",
-                     "tibbiiiii", r->key, r->day, tag, sizeof tag, name, n + VAULT_EXTRA, x->prompt, x->cached,
-                     x->completion, x->cost, x->requests));
+    return database_run(s->database, info, sql, "tibbiiiii", r->key, r->day, tag, sizeof tag, name,
+                        n + VAULT_EXTRA, x->requests, x->prompt, x->cached, x->completion, x->cost);
+}
+
+static err usagestore_write_row(const struct usagestore *s, const struct usagestore_row *r,
+                                struct errinfo *info)
+{
+    const struct usagestore_sum *x = &r->sum;
+    TRY(usagestore_put_row(s, r,
+                           "INSERT INTO usage VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
+                           " ON CONFLICT DO UPDATE SET requests = requests + ?5, prompt = prompt + ?6,"
+                           " cached = cached + ?7, completion = completion + ?8,"
+                           " cost = min(cost, 9223372036854775807 - ?9) + ?9",
+                           info));
     return x->cost == 0 ? ERR_OK
                         : database_run(s->database, info,
                                        "UPDATE api_key SET balance ="
@@ -243,18 +264,27 @@ static err usagestore_write_rows(const struct usagestore *s, const struct usages
     return database_end(s->database, e, info);
 }
 
+/* What is not written yet, as it is now: *rows is the caller's (mem_free). */
+static err usagestore_copy(struct usagestore *s, struct usagestore_row **rows, size_t *n, struct errinfo *info)
+{
+    pthread_mutex_lock(&s->lock);
+    *n = s->n_rows;
+    *rows = *n > 0 ? mem_calloc(*n, sizeof **rows) : NULL;
+    if (*rows) {
+        memcpy(*rows, s->rows, *n * sizeof **rows);
+    }
+    pthread_mutex_unlock(&s->lock);
+    return *n == 0 || *rows ? ERR_OK : usagestore_nomem(info);
+}
+
 /* The rows stay where they are read until they are written; what came meanwhile stays then, too. */
 err usagestore_write(struct usagestore *s, struct errinfo *info)
 {
+    struct usagestore_row *rows;
+    size_t n;
     pthread_mutex_lock(&s->writing);
-    pthread_mutex_lock(&s->lock);
-    size_t n = s->n_rows;
-    struct usagestore_row *rows = n > 0 ? mem_calloc(n, sizeof *rows) : NULL;
-    if (rows) {
-        memcpy(rows, s->rows, n * sizeof *rows);
-    }
-    pthread_mutex_unlock(&s->lock);
-    err e = n == 0 ? ERR_OK : rows ? usagestore_write_rows(s, rows, n, info) : usagestore_nomem(info);
+    err e = usagestore_copy(s, &rows, &n, info);
+    e = e == ERR_OK && n > 0 ? usagestore_write_rows(s, rows, n, info) : e;
     if (n > 0 && e == ERR_OK) {
         pthread_mutex_lock(&s->lock);
         size_t kept = 0;
@@ -380,34 +410,66 @@ static err usagestore_rows(const struct usagestore *s, sqlite3_stmt *st,
     }
 }
 
+static err usagestore_fill_scratch(const struct usagestore *s, const struct usagestore_row *rows, size_t n,
+                                   struct errinfo *info)
+{
+    TRY(database_run(s->database, info, "DELETE FROM scratch.unwritten", ""));
+    for (size_t i = 0; i < n; i++) {
+        TRY(usagestore_put_row(s, &rows[i],
+                               "INSERT INTO scratch.unwritten VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                               info));
+    }
+    return ERR_OK;
+}
+
+/* All there is of the days and the key that are asked for. */
+#define USAGESTORE_ASKED                                                                                       \
+    " FROM (SELECT * FROM usage UNION ALL SELECT * FROM scratch.unwritten)"                                    \
+    " WHERE day BETWEEN ?1 AND ?2 AND (?3 IS NULL OR key = ?3)"
+
 static err usagestore_report_in(const struct usagestore *s, const struct usagestore_query *q, json_t *days,
                                 json_t *models, struct usagestore_sum *total, struct errinfo *info)
 {
     sqlite3_stmt *st;
-    TRY(database_query(
-        s->database, &st, info,
-        "SELECT day, key, sum(requests), sum(prompt), sum(cached), sum(completion), sum(cost) FROM usage"
-        " WHERE day BETWEEN ?1 AND ?2 AND (?3 IS NULL OR key = ?3) GROUP BY day, key ORDER BY day, key",
-        "iit", q->first, q->last, q->key));
+    TRY(database_query(s->database, &st, info,
+                       "SELECT day, key, sum(requests), sum(prompt), sum(cached), sum(completion),"
+                       " sum(cost)" USAGESTORE_ASKED " GROUP BY day, key ORDER BY day, key",
+                       "iit", q->first, q->last, q->key));
     TRY(usagestore_rows(s, st, usagestore_day_row, days, total, info));
     TRY(database_query(s->database, &st, info,
-                       "SELECT model, tag, sum(requests), sum(prompt), sum(cached), sum(completion), sum(cost)"
-                       " FROM usage WHERE day BETWEEN ?1 AND ?2 AND (?3 IS NULL OR key = ?3) GROUP BY tag"
-                       " ORDER BY sum(prompt + completion) DESC, tag",
+                       "SELECT model, tag, sum(requests), sum(prompt), sum(cached), sum(completion),"
+                       " sum(cost)" USAGESTORE_ASKED
+                       " GROUP BY tag ORDER BY sum(prompt + completion) DESC, tag",
                        "iit", q->first, q->last, q->key));
     return usagestore_rows(s, st, usagestore_model_row, models, NULL, info);
+}
+
+/* While nobody writes: then each use is either written or not. */
+static err usagestore_report_all(struct usagestore *s, const struct usagestore_query *q, json_t *days,
+                                 json_t *models, struct usagestore_sum *total, struct errinfo *info)
+{
+    struct usagestore_row *rows;
+    size_t n;
+    pthread_mutex_lock(&s->writing);
+    err e = usagestore_copy(s, &rows, &n, info);
+    e = e == ERR_OK ? database_begin(s->database, info) : e;
+    if (e == ERR_OK) {
+        e = usagestore_fill_scratch(s, rows, n, info);
+        e = e == ERR_OK ? usagestore_report_in(s, q, days, models, total, info) : e;
+        e = database_end(s->database, e, info);
+    }
+    pthread_mutex_unlock(&s->writing);
+    mem_free(rows);
+    return e;
 }
 
 err usagestore_report(struct usagestore *s, const struct usagestore_query *query, json_t **out,
                       struct errinfo *info)
 {
     struct usagestore_sum total = {0};
-    TRY(usagestore_write(s, info));
     json_t *days = json_array(), *models = json_array(), *document = NULL;
-    err e = days && models ? database_begin(s->database, info) : usagestore_nomem(info);
-    if (e == ERR_OK) {
-        e = database_end(s->database, usagestore_report_in(s, query, days, models, &total, info), info);
-    }
+    err e = days && models ? usagestore_report_all(s, query, days, models, &total, info)
+                           : usagestore_nomem(info);
     if (e == ERR_OK &&
         !(document = json_pack("{s:O, s:O, s:o, s:s}", "days", days, "models", models, "totals",
                                usagestore_json(&total), "currency", s->currency))) {

@@ -40,7 +40,7 @@ struct usagestore_query {
     const char *key;     /* only this key's; NULL: all */
     int64_t first, last; /* days since 1970, both included */
 };
-/* With all that was added, which is written first:
+/* With all that was added, whether it is written yet or not; writes nothing, and so needs no room on the disk:
  * {"days":[{"day":"2026-11-23","key","requests","prompt_tokens","cached_tokens","completion_tokens","cost"} …],
  *  "models":[the same with "model", for all days],"totals":{the same counts},"currency"}: by day and key, by
  * model; cost is a decimal string. */

@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/file.h"
 #include "base/mem.h"
@@ -56,6 +57,30 @@ static inline void storefixture_reopen(struct storefixture *f)
 {
     storefixture_close(f);
     storefixture_open(f);
+}
+
+/* Counts the commits that have the spare room, which a full disk has to offer alone (database_begin_delete). */
+struct storefixture_commits {
+    const struct storefixture *of;
+    int all, spared;
+};
+
+static inline int storefixture_on_commit(void *user)
+{
+    struct storefixture_commits *c = user;
+    char path[sizeof c->of->dir.path + 40];
+    struct stat st = {.st_size = -1};
+    snprintf(path, sizeof path, "%s/fathom.db-spare", c->of->dir.path);
+    stat(path, &st);
+    c->all++;
+    c->spared += st.st_size == 0;
+    return 0;
+}
+
+static inline void storefixture_watch(const struct storefixture *f, struct storefixture_commits *out)
+{
+    *out = (struct storefixture_commits){.of = f};
+    sqlite3_commit_hook(database_handle(f->database), storefixture_on_commit, out);
 }
 
 /* JSON written with ' for ". */

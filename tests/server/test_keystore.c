@@ -172,7 +172,10 @@ static void a_renewed_key_has_its_owner_and_another_secret(void **state)
     before = key;
     assert_int_equal(keystore_get(keys, before.id, &found, &f.info), ERR_OK);
     assert_memory_equal(found.mark, before.mark, KEYSTORE_MARK);
+    struct storefixture_commits commits;
+    storefixture_watch(&f, &commits);
     assert_int_equal(keystore_renew(keys, before.id, 2000, &key, secret, &f.info), ERR_OK);
+    assert_true(commits.all == 1 && commits.spared == 1); /* what was stolen ends on a full disk, too */
     assert_string_equal(key.id, before.id);
     assert_string_not_equal(secret, old);
     assert_memory_not_equal(key.mark, before.mark, KEYSTORE_MARK);

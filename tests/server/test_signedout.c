@@ -16,14 +16,17 @@ static void what_is_ended_stays_so(void **state)
     struct storefixture f;
     struct signedout *s;
     (void)state;
+    struct storefixture_commits commits;
     storefixture_make(&f);
     assert_int_equal(signedout_open(f.database, 1000, &s, &f.info), ERR_OK);
+    storefixture_watch(&f, &commits);
     for (int twice = 0; twice < 2; twice++) {
         assert_int_equal(signedout_add(s, NAME("ab"), 5000, &f.info), ERR_OK);
     }
     assert_int_equal(signedout_add(s, NAME("cd"), 9000, &f.info), ERR_OK);
     assert_true(signedout_has(s, NAME("ab")) && signedout_has(s, NAME("cd")));
     assert_false(signedout_has(s, NAME("ef")));
+    assert_true(commits.all == 3 && commits.spared == 3); /* a full disk keeps nobody signed in */
     signedout_close(s);
     storefixture_reopen(&f);
     assert_int_equal(signedout_open(f.database, 6000, &s, &f.info), ERR_OK);

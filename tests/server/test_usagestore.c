@@ -142,6 +142,35 @@ static void what_is_not_written_counts(void **state)
     assert_int_equal(tokens, 1517);
 }
 
+/* A report is of all that is known, whether the disk has taken it or not, each use once. */
+static void a_full_disk_hides_nothing(void **state)
+{
+    static const char both[] =
+        "{'currency':'EUR','days':["
+        "{'day':'1970-01-04','key':'k','requests':3,'prompt_tokens':1110,'cached_tokens':0,"
+        "'completion_tokens':5,'cost':'0.00112'},"
+        "{'day':'1970-01-05','key':'k','requests':1,'prompt_tokens':7,'cached_tokens':0,"
+        "'completion_tokens':0,'cost':'0'}],"
+        "'models':[{'model':'big','requests':3,'prompt_tokens':1110,'cached_tokens':0,"
+        "'completion_tokens':5,'cost':'0.00112'},{'model':'other','requests':1,'prompt_tokens':7,"
+        "'cached_tokens':0,'completion_tokens':0,'cost':'0'}],"
+        "'totals':{'requests':4,'prompt_tokens':1117,'cached_tokens':0,'completion_tokens':5,'cost':'0.00112'}}";
+    static const char full[] = "CREATE TEMP TRIGGER full BEFORE INSERT ON usage BEGIN SELECT RAISE(ABORT, 'full'); END";
+    (void)state;
+    add("k", "big", 1000, 0, 0, 3 * DAY);
+    assert_int_equal(usagestore_write(usage, &f.info), ERR_OK);
+    assert_int_equal(sqlite3_exec(database_handle(f.database), full, NULL, NULL, NULL), SQLITE_OK);
+    add("k", "big", 100, 0, 0, 3 * DAY);
+    add("k", "big", 10, 0, 5, 3 * DAY);
+    add("k", "other", 7, 0, 0, 4 * DAY);
+    assert_int_not_equal(usagestore_write(usage, &f.info), ERR_OK);
+    report("k", 0, 100, both);
+    report(NULL, 0, 100, both);
+    assert_int_equal(sqlite3_exec(database_handle(f.database), "DROP TRIGGER full", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(usagestore_write(usage, &f.info), ERR_OK);
+    report("k", 0, 100, both);
+}
+
 static void impossible_counts_are_refused(void **state)
 {
     (void)state;
@@ -185,7 +214,7 @@ static void names_of_models_are_in_no_file(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(sums_are_by_day_and_key_and_by_model), TEST(a_balance_falls_with_use), TEST(what_is_not_written_counts),
+        TEST(sums_are_by_day_and_key_and_by_model), TEST(a_balance_falls_with_use), TEST(what_is_not_written_counts), TEST(a_full_disk_hides_nothing),
         TEST(impossible_counts_are_refused),
         TEST(days_are_read_and_written), TEST(names_of_models_are_in_no_file),
     };
