@@ -34,7 +34,13 @@ ERR_MUST_USE err json_parse(const char *data, size_t len, const char *name, json
 ERR_MUST_USE err json_parse_line(const char *data, size_t len, const char *name, json_t **out,
                                  struct errinfo *info);
 
-/* The same for a file of at most `cap` bytes; the file name in messages is `path`. */
+/* The same for what goes on as text, such as a tool's arguments: all that RFC 8259 calls JSON in these two
+ * respects, too: names may repeat (the last one's value is in *out) and strings may hold \u0000 (so
+ * json_string_length counts, not a NUL). */
+ERR_MUST_USE err json_parse_text(const char *data, size_t len, const char *name, json_t **out,
+                                 struct errinfo *info);
+
+/* The same as json_parse for a file of at most `cap` bytes; the file name in messages is `path`. */
 ERR_MUST_USE err json_parse_file(const char *path, size_t cap, json_t **out, struct errinfo *info);
 
 /* The value as text with a NUL, owned by the caller (mem_free); `flags` are jansson's (JSON_COMPACT

@@ -18,6 +18,7 @@ struct json_parse {
     const char *start, *p, *end;
     const char *name;
     bool one_line; /* of several: `name` says which */
+    bool text;     /* names may repeat, \u0000 may stand */
     size_t depth, values;
     struct strbuf scratch; /* the string being read, when it has escapes */
     locale_t c_locale;     /* numbers have points, whatever the user's language */
@@ -87,7 +88,7 @@ static err json_parse_unicode(struct json_parse *j, unsigned *out)
 {
     unsigned v = 0, low = 0;
     TRY(json_parse_hex4(j, &v));
-    if (v == 0) {
+    if (v == 0 && !j->text) {
         return json_parse_bad(j, "\\u0000 is not accepted");
     }
     if (v >= 0xd800 && v <= 0xdbff && j->end - j->p >= 2 && j->p[0] == '\\' && j->p[1] == 'u') {
@@ -279,7 +280,7 @@ static err json_parse_member(struct json_parse *j, json_t *object)
         return json_parse_bad(j, "expected a key in double quotes");
     }
     TRY(json_parse_string(j, &text, &len));
-    if (json_object_getn(object, text, len)) {
+    if (!j->text && json_object_getn(object, text, len)) {
         return json_parse_bad(j, "duplicate object key");
     }
     json_t *key = json_stringn_nocheck(text, len);
@@ -383,5 +384,12 @@ err json_parse_line(const char *data, size_t len, const char *name, json_t **out
 {
     struct json_parse j = {
         .start = data, .p = data, .end = data + len, .name = name, .one_line = true, .info = info};
+    return json_parse_all(&j, out);
+}
+
+err json_parse_text(const char *data, size_t len, const char *name, json_t **out, struct errinfo *info)
+{
+    struct json_parse j = {
+        .start = data, .p = data, .end = data + len, .name = name, .text = true, .info = info};
     return json_parse_all(&j, out);
 }

@@ -24,13 +24,13 @@ static json_t *anthropicreply_usage(size_t prompt, const struct answering_usage 
                      (json_int_t)u->cached, "output_tokens", (json_int_t)u->completion);
 }
 
-/* Takes `content` and `usage`. */
-static json_t *anthropicreply_message(const struct wirereply *r, json_t *take_content,
-                                      const char *reason, const char *stop, json_t *take_usage)
+/* All but the content. Takes `usage`. */
+static json_t *anthropicreply_message(const struct wirereply *r, const char *reason, const char *stop,
+                                      json_t *take_usage)
 {
-    return json_pack("{s:s+, s:s, s:s, s:s, s:o, s:s?, s:s?, s:o}", "id", "msg_", r->id, "type",
-                     "message", "role", "assistant", "model", r->model_id, "content", take_content,
-                     "stop_reason", reason, "stop_sequence", stop, "usage", take_usage);
+    return json_pack("{s:s+, s:s, s:s, s:s, s:s?, s:s?, s:o}", "id", "msg_", r->id, "type", "message",
+                     "role", "assistant", "model", r->model_id, "stop_reason", reason, "stop_sequence", stop,
+                     "usage", take_usage);
 }
 
 /* ---- A stream. ---- */
@@ -40,8 +40,11 @@ static err anthropicreply_begin(struct wirereply *r, struct strbuf *out)
     size_t n;
     const struct answering_usage none = {0};
     answering_prompt(r->answering, &n);
-    json_t *message =
-        anthropicreply_message(r, json_array(), NULL, NULL, anthropicreply_usage(n, &none));
+    json_t *message = anthropicreply_message(r, NULL, NULL, anthropicreply_usage(n, &none));
+    if (message && json_object_set_new(message, "content", json_array()) != 0) {
+        json_decref(message);
+        return ERR_NOMEM;
+    }
     return wirereply_sse(out, "message_start",
                          json_pack("{s:s, s:o}", "type", "message_start", "message", message));
 }
@@ -128,51 +131,67 @@ static err anthropicreply_event(struct wirereply *r, const struct answering_even
 
 /* ---- A document. ---- */
 
-static int anthropicreply_add_calls(json_t *blocks, const struct wirereply_choice *c)
+/* An object with one more member, whose value is text and stays as it is: numbers of any length, names that
+ * repeat. Takes the object. */
+static err anthropicreply_with(struct strbuf *out, json_t *take_object, const char *name, const char *value,
+                               size_t len)
 {
-    int failed = 0;
-    for (size_t i = 0; i < c->n_calls && !failed; i++) {
+    TRY(wirereply_json(out, take_object));
+    out->data[--out->len] = '\0'; /* its } */
+    TRY(strbuf_printf(out, ",\"%s\":", name));
+    TRY(strbuf_append(out, value, len));
+    return strbuf_puts(out, "}");
+}
+
+static err anthropicreply_comma(struct strbuf *blocks)
+{
+    return blocks->len > 1 ? strbuf_puts(blocks, ",") : ERR_OK;
+}
+
+static err anthropicreply_add_calls(struct strbuf *blocks, const struct wirereply_choice *c)
+{
+    for (size_t i = 0; i < c->n_calls; i++) {
         const struct wirereply_call *call = &c->calls[i];
+        bool any = call->arguments.len > 0;
         if (!call->whole) { /* half a call is none: its input would lack what the tool needs */
             continue;
         }
-        json_t *input = call->arguments.len > 0
-                            ? json_loadb(call->arguments.data, call->arguments.len, 0, NULL)
-                            : json_object();
-        failed = json_array_append_new(blocks, json_pack("{s:s, s:s, s:s, s:o}", "type", "tool_use",
-                                                         "id", call->id, "name", call->name,
-                                                         "input", input));
+        TRY(anthropicreply_comma(blocks));
+        json_t *block = json_pack("{s:s, s:s, s:s}", "type", "tool_use", "id", call->id, "name", call->name);
+        TRY(anthropicreply_with(blocks, block, "input", any ? call->arguments.data : "{}",
+                                any ? call->arguments.len : 2));
     }
-    return failed;
+    return ERR_OK;
 }
 
-static json_t *anthropicreply_blocks(const struct wirereply_choice *c)
+static err anthropicreply_blocks(const struct wirereply_choice *c, struct strbuf *blocks)
 {
-    json_t *blocks = json_array();
-    int failed = 0;
+    TRY(strbuf_puts(blocks, "["));
     if (c->reasoning.len > 0) {
-        failed |= json_array_append_new(blocks, json_pack("{s:s, s:s%, s:s}", "type", "thinking",
-                                                          "thinking", c->reasoning.data,
-                                                          c->reasoning.len, "signature", ""));
+        TRY(wirereply_json(blocks, json_pack("{s:s, s:s%, s:s}", "type", "thinking", "thinking",
+                                             c->reasoning.data, c->reasoning.len, "signature", "")));
     }
     if (c->content.len > 0) {
-        failed |= json_array_append_new(blocks, json_pack("{s:s, s:s%}", "type", "text", "text",
-                                                          c->content.data, c->content.len));
+        TRY(anthropicreply_comma(blocks));
+        TRY(wirereply_json(blocks, json_pack("{s:s, s:s%}", "type", "text", "text", c->content.data,
+                                             c->content.len)));
     }
-    if (failed || anthropicreply_add_calls(blocks, c) != 0) {
-        json_decref(blocks);
-        return NULL;
-    }
-    return blocks;
+    TRY(anthropicreply_add_calls(blocks, c));
+    return strbuf_puts(blocks, "]");
 }
 
 static err anthropicreply_whole(struct wirereply *r, struct strbuf *out)
 {
     const struct wirereply_choice *c = &r->choices[0];
-    return wirereply_json(out,
-                          anthropicreply_message(r, anthropicreply_blocks(c),
-                                                 anthropicreply_reason(c), c->stopped_by,
-                                                 anthropicreply_usage(r->usage.prompt, &r->usage)));
+    struct strbuf blocks = {0};
+    err e = anthropicreply_blocks(c, &blocks);
+    if (e == ERR_OK) {
+        json_t *message = anthropicreply_message(r, anthropicreply_reason(c), c->stopped_by,
+                                                 anthropicreply_usage(r->usage.prompt, &r->usage));
+        e = anthropicreply_with(out, message, "content", blocks.data, blocks.len);
+    }
+    strbuf_deinit(&blocks);
+    return e;
 }
 
 const struct wirereply_format anthropicreply_messages = {

@@ -271,11 +271,11 @@ static err answerparser_begin_call(struct answerparser *p)
     return ERR_OK;
 }
 
-/* The call is whole: its arguments must be an object. (Where a parameter came twice they are none.) */
+/* The call is whole: its arguments must be an object. */
 static err answerparser_end_call(struct answerparser *p)
 {
     json_t *object;
-    err e = json_parse(p->arguments.data, p->arguments.len, "arguments", &object, NULL);
+    err e = json_parse_text(p->arguments.data, p->arguments.len, "arguments", &object, NULL);
     if (e == ERR_NOMEM) {
         return e;
     }
@@ -613,7 +613,7 @@ static err answerparser_in_head(struct answerparser *p, bool *more)
 static err answerparser_take_whole(struct answerparser *p)
 {
     json_t *o;
-    err e = json_parse(p->value.data, p->value.len, "call", &o, NULL);
+    err e = json_parse_text(p->value.data, p->value.len, "call", &o, NULL);
     if (e != ERR_OK) {
         return e == ERR_NOMEM ? e : answerparser_break(p);
     }
@@ -714,7 +714,7 @@ static err answerparser_json(struct answerparser *p, bool *more)
     }
     p->state = ANSWERPARSER_PARAMETERS;
     json_t *value = NULL;
-    err e = json_parse(p->value.data, p->value.len, "value", &value, NULL);
+    err e = json_parse_text(p->value.data, p->value.len, "value", &value, NULL);
     if (e == ERR_OK) {
         json_decref(value);
         return answerparser_argue(p, p->value.data, p->value.len);

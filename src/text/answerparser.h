@@ -11,9 +11,9 @@
  * Reasoning ends at </think>; marks of calls inside it are part of it. Newlines at the beginning of
  * reasoning and content are dropped, and those that part content from calls. Calls are written as the
  * format has them (chat.h) and come out as JSON whatever they were written in: arguments, put together,
- * are one JSON object once call_end was said. Tolerated: blank lines more or fewer, values that hold what
- * only resembles a closing mark, a value said to be JSON that is none (becomes a string), missing closing
- * marks at the answer's very end.
+ * are one JSON object once call_end was said, in which a name may repeat where the model repeated it.
+ * Tolerated: blank lines more or fewer, values that hold what only resembles a closing mark, a value said to
+ * be JSON that is none (becomes a string), missing closing marks at the answer's very end.
  *
  * What begins as a call and turns out to be none is given back as content, marks and all, with the rest
  * of the answer: nothing is lost. If its `call` was said already, call_broken takes it back.

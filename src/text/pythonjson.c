@@ -166,7 +166,7 @@ err pythonjson_append(struct strbuf *out, const char *json, size_t len, const ch
                       struct errinfo *info)
 {
     json_t *value;
-    TRY(json_parse(json, len, name, &value, info));
+    TRY(json_parse_text(json, len, name, &value, info));
     json_decref(value);
     struct strbuf whole = {0}; /* with the NUL that strtod needs */
     err e = strbuf_append(&whole, json, len);

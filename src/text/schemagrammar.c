@@ -10,7 +10,8 @@
 #include "text/schemagrammar_data.h"
 
 /* What every grammar has: JSON without a schema, and the formats. Feb 29 comes in leap years alone.
- * A surrogate is written as the character it is part of, never as an escape. */
+ * A surrogate is written as the character it is part of, never as an escape; and there is no \u0000, which many
+ * readers refuse. */
 static const char schemagrammar_basis[] =
     "value ::= object | array | string | number | boolean | null\n"
     "object ::= \"{\" space (string \":\" space value (\",\" space string \":\" space value)* "
@@ -18,7 +19,9 @@ static const char schemagrammar_basis[] =
     "array ::= \"[\" space (value (\",\" space value)* space)? \"]\"\n"
     "string ::= \"\\\"\" char* \"\\\"\"\n"
     "char ::= [^\"\\\\\\x00-\\x1f] | \"\\\\\" ([\"\\\\/bfnrt] | \"u\" scalar)\n"
-    "scalar ::= [0-9a-cA-CeEfF] hex{3} | [dD] [0-7] hex{2}\n"
+    "scalar ::= [1-9a-cA-CeEfF] hex{3} | [dD] [0-7] hex{2} |\n"
+    "  \"0\" (some hex{2} | \"0\" (some hex | \"0\" some))\n"
+    "some ::= [1-9a-fA-F]\n"
     "hex ::= [0-9a-fA-F]\n"
     "plain ::= [^\"\\\\\\x00-\\x1f]\n"
     "number ::= integer (\".\" [0-9]{1,16})? ([eE] [-+]? [0-9]{1,2})?\n"

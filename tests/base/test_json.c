@@ -87,6 +87,21 @@ static void escapes_unicode_and_numbers_mean_what_they_say(void **state)
     json_decref(v);
 }
 
+static void what_goes_on_as_text_may_repeat_names_and_hold_nul(void **state)
+{
+    (void)state;
+    json_t *v = NULL;
+    struct errinfo info = {0};
+    static const char text[] = "{\"a\":1,\"b\\u0000\":\"\\u0000x\",\"a\":{\"\":2,\"\":3}}";
+    assert_int_equal(json_parse_text(text, strlen(text), "arguments", &v, &info), ERR_OK);
+    assert_int_equal(json_object_size(v), 2);
+    assert_int_equal(json_integer_value(json_object_get(json_object_get(v, "a"), "")), 3);
+    assert_int_equal(json_string_length(json_object_getn(v, "b\0", 2)), 2);
+    json_decref(v);
+    assert_int_equal(json_parse_text("{\"a\":1,}", 8, "arguments", &v, &info), ERR_CORRUPT);
+    assert_int_equal(json_parse_text("\"\\ud800\"", 8, "arguments", &v, &info), ERR_CORRUPT);
+}
+
 static void nesting_is_bounded_and_brackets_in_strings_do_not_count(void **state)
 {
     (void)state;
@@ -259,6 +274,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_bad_document_is_refused_with_file_and_place),
         cmocka_unit_test(escapes_unicode_and_numbers_mean_what_they_say),
+        cmocka_unit_test(what_goes_on_as_text_may_repeat_names_and_hold_nul),
         cmocka_unit_test(nesting_is_bounded_and_brackets_in_strings_do_not_count),
         cmocka_unit_test(the_number_of_values_is_bounded),
         cmocka_unit_test(integers_too_big_for_64_bits_do_not_spoil_the_file),

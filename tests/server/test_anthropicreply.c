@@ -1,4 +1,5 @@
 /* Anthropic's messages over HTTP: what agents send and a tiny model cannot do, calls that are cut off, errors. */
+#include "server/anthropicreply.h"
 #include "server/servicefixture.h"
 
 static struct servicefixture f, plain;
@@ -47,6 +48,32 @@ static void test_a_call_that_is_cut_off_is_left_out(void **state)
         json_decref(d);
     }
     assert_true(cut > 10);
+}
+
+/* A call's input reaches who asked as the model wrote it: digits that no integer here could hold, a name twice. */
+static void test_an_input_is_passed_on_unchanged(void **state)
+{
+    static const char *const inputs[] = {"{\"id\": 12345678901234567890}", "{\"a\":1,\"a\":2}", "{\"a\":\"\\u0000\"}", "{\"x\":1e999}", ""};
+    (void)state;
+    for (size_t i = 0; i < sizeof inputs / sizeof *inputs; i++) {
+        struct strbuf out = {0};
+        struct wirereply_call calls[] = {{.id = "c", .name = "f"}, {.id = "d", .name = "g", .whole = true}};
+        struct wirereply_choice choice = {.calls = calls, .n_calls = 2, .finish = ANSWERING_CALLS};
+        struct wirereply r = {.id = "1", .model_id = "m", .choices = &choice};
+        char wanted[200];
+        assert_int_equal(strbuf_puts(&choice.content, "Hm \"so\""), ERR_OK);
+        assert_int_equal(strbuf_puts(&calls[1].arguments, inputs[i]), ERR_OK);
+        assert_int_equal(anthropicreply_messages.whole(&r, &out), ERR_OK);
+        snprintf(wanted, sizeof wanted,
+                 ",\"content\":[{\"type\":\"text\",\"text\":\"Hm \\\"so\\\"\"},{\"type\":\"tool_use\",\"id\":\"d\",\"name\":\"g\","
+                 "\"input\":%s}]}", *inputs[i] ? inputs[i] : "{}");
+        if (!strstr(out.data, wanted)) {
+            fail_msg("%s\nwanted %s", out.data, wanted);
+        }
+        strbuf_deinit(&out);
+        strbuf_deinit(&choice.content);
+        strbuf_deinit(&calls[1].arguments);
+    }
 }
 
 static void listed(const struct servicefixture *where, const char *more, const char *names)
@@ -108,6 +135,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_call_that_is_cut_off_is_left_out),
+        cmocka_unit_test(test_an_input_is_passed_on_unchanged),
         cmocka_unit_test(test_what_agents_ask_beyond_the_model_is_listed),
         cmocka_unit_test(test_errors_have_the_form_that_the_client_knows),
     };

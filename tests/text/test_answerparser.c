@@ -204,6 +204,23 @@ static void objects_come_out_as_they_are(void **state)
     expect(&qwen, "<tool_call>{\"name\": \"f\"}", WHOLE, "call f args {};");
 }
 
+/* Arguments are text to whoever asked: all that is JSON goes on, as it was written. */
+static void arguments_may_be_any_json(void **state)
+{
+    (void)state;
+    const struct talk v4 = {CHAT_DEEPSEEK_V4, true, false, false}, qwen = {CHAT_QWEN25, true, false, false};
+    static const char *const arguments[] = {"{\"\":\"\",\"\":\"\"}", "{\"a\":{\"b\":1,\"b\":2}}", "{\"a\":\"\\u0000\"}",
+                                            "{\"\\u0000\":1,\"\\u0000a\":2}", "{\"id\":12345678901234567890}"};
+    for (size_t i = 0; i < sizeof arguments / sizeof *arguments; i++) {
+        char text[200], wanted[200];
+        snprintf(text, sizeof text, "<tool_call>\n{\"name\": \"f\", \"arguments\": %s}\n</tool_call>", arguments[i]);
+        snprintf(wanted, sizeof wanted, "call f args %s;", arguments[i]);
+        expect(&qwen, text, WHOLE, wanted);
+    }
+    expect(&v4, "x" V4(DSML_CALL("f", DSML_STRING("a", "1") DSML_STRING("a", "2"))), WHOLE,
+           "C(x)call f args {\"a\": \"1\", \"a\": \"2\"};");
+}
+
 static void a_broken_call_is_content_and_nothing_is_lost(void **state)
 {
     (void)state;
@@ -212,9 +229,6 @@ static void a_broken_call_is_content_and_nothing_is_lost(void **state)
     expect(&v4, "a\n\n<｜DSML｜tool_calls>\nno call\n", BROKEN, "C(a\n\n<｜DSML｜tool_calls>\nno call\n)");
     expect(&v4, "```\n\n<｜DSML｜tool_calls>\n...\n```\nis how", BROKEN, "C(```\n\n<｜DSML｜tool_calls>\n...\n```\nis how)");
     expect(&v4, "\n\n<｜DSML｜tool_calls>\n</｜DSML｜tool_calls>", BROKEN, "C(<｜DSML｜tool_calls>\n</｜DSML｜tool_calls>)");
-    /* a parameter twice */
-    expect(&v4, "x" V4(DSML_CALL("f", DSML_STRING("a", "1") DSML_STRING("a", "2"))), BROKEN,
-           "C(x)call f args {\"a\": \"1\", \"a\": \"2\"}!C(" V4(DSML_CALL("f", DSML_STRING("a", "1") DSML_STRING("a", "2"))) ")");
     expect(&v4, "x" V4(DSML_CALL("f", "") "<｜DSML｜invoke name=\"\">\n"), BROKEN,
            "C(x)call f args {};C(\n<｜DSML｜invoke name=\"\">\n</｜DSML｜tool_calls>)");
     expect(&v4, "x" V4(DSML_CALL("f", "junk")), BROKEN, "C(x)call f args {!C(" V4(DSML_CALL("f", "junk")) ")");
@@ -409,6 +423,7 @@ int main(void)
         cmocka_unit_test(text_is_never_held_back_for_long),
         cmocka_unit_test(dsml_becomes_json),
         cmocka_unit_test(objects_come_out_as_they_are),
+        cmocka_unit_test(arguments_may_be_any_json),
         cmocka_unit_test(a_broken_call_is_content_and_nothing_is_lost),
         cmocka_unit_test(an_answer_cut_short_says_so),
         cmocka_unit_test(what_is_encoded_is_read_back),

@@ -31,6 +31,7 @@ static void text_is_what_python_prints(void **state)
          " 123456.789, 2.5e-07, 1e+22, 5e-324, 1.7976931348623157e+308, 0.30000000000000004, 1234567890123456.8, 100,"
          " 18446744073709551615, -9223372036854775809, 123456789012345678901234567890, 120.0]"},
         {"{\"\":{\"\":\"\"}}", "{\"\": {\"\": \"\"}}"},
+        {"{\"a\":1,\"a\":\"\\u0000\"}", "{\"a\": 1, \"a\": \"\\u0000\"}"},
         {"null", "null"},
         {"\"a,b:c{}[]\"", "\"a,b:c{}[]\""},
     };
@@ -48,7 +49,7 @@ static void text_is_what_python_prints(void **state)
 static void what_is_no_json_is_refused_by_name(void **state)
 {
     (void)state;
-    static const char *const rows[] = {"", "{", "{\"a\"}", "nul", "[1,]", "{\"a\": 1, \"a\": 2}", "\"\\ud800\"", "1 2", "'a'"};
+    static const char *const rows[] = {"", "{", "{\"a\"}", "nul", "[1,]", "\"\\ud800\"", "1 2", "'a'"};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct strbuf out = {0};
         struct errinfo info = {0};
