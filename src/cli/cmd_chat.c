@@ -105,7 +105,8 @@ static err cmd_chat_work(struct cmd_chat *c, struct errinfo *info)
 int cmd_chat(int argc, char **argv)
 {
     struct cmd_chat c = {0};
-    struct options_row rows[SETTINGS_ENGINE_ROWS + SETTINGS_SAMPLING_ROWS + CMD_CHAT_ROWS];
+    struct options_row rows[SETTINGS_ENGINE_ROWS + SETTINGS_SAMPLING_ROWS + SETTINGS_ALONE_ROWS +
+                            CMD_CHAT_ROWS];
     size_t n = 0;
     settings_init(&c.settings);
     settings_engine_rows(&c.settings, rows, &n);
@@ -122,6 +123,7 @@ int cmd_chat(int argc, char **argv)
     memcpy(rows + n, mine, sizeof mine);
     n += CMD_CHAT_ROWS;
     settings_sampling_rows(&c.settings, rows, &n);
+    settings_alone_rows(&c.settings, rows, &n);
     const struct options spec = {"chat", "talk with a model in the terminal", rows, n,
                                  "  fathom chat\n"
                                  "  fathom chat model.gguf --system \"Answer briefly.\"\n"

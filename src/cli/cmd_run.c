@@ -309,7 +309,8 @@ static err cmd_run_work(struct cmd_run *r, struct errinfo *info)
 int cmd_run(int argc, char **argv)
 {
     struct cmd_run r = {.logprobs = -1};
-    struct options_row rows[SETTINGS_ENGINE_ROWS + SETTINGS_SAMPLING_ROWS + CMD_RUN_ROWS + CONSTRAINT_ROWS];
+    struct options_row rows[SETTINGS_ENGINE_ROWS + SETTINGS_SAMPLING_ROWS + SETTINGS_ALONE_ROWS + CMD_RUN_ROWS +
+                            CONSTRAINT_ROWS];
     size_t n = 0;
     settings_init(&r.settings);
     settings_engine_rows(&r.settings, rows, &n);
@@ -332,6 +333,7 @@ int cmd_run(int argc, char **argv)
     n += CMD_RUN_ROWS;
     constraint_rows(&r.constraint, rows, &n);
     settings_sampling_rows(&r.settings, rows, &n);
+    settings_alone_rows(&r.settings, rows, &n);
     const struct options spec = {
         "run", "one prompt, one answer", rows, n,
         "  fathom run --prompt \"Why is the sky blue?\"\n"

@@ -211,6 +211,7 @@ static err cmd_serve_service(struct cmd_serve *c, struct errinfo *info)
         .forget_days = c->forget_days,
         .passphrase = c->passphrase,
         .pdf = c->pdf,
+        .seeded = c->settings.seed >= 0,
     };
     TRY(settings_sampling(&c->settings, c->engine, &o.sampling, info));
     err e = service_new(&o, &c->service, info);

@@ -58,14 +58,23 @@ void settings_sampling_rows(struct settings *s, struct options_row *rows, size_t
                       "only the best tokens that sum to P (0.95; SmolLM2 0.9; 1 is off)"),
         options_float("min-p", "P", 0, 1, &s->min_p, "only tokens with P times the best one (off)"),
         options_float("repeat-penalty", "R", 0.01, 10, &s->repeat_penalty,
-                      "divide the logits of recent tokens by R (1, which is off; SmolLM2 1.1)"),
+                      "divide the logits of tokens that came before by R (1, which is off; SmolLM2 1.1)"),
         options_size("repeat-window", "N", 1, 1 << 24, &s->repeat_window,
-                     "how many tokens are recent (64)"),
+                     "of the last N tokens alone (of the whole text)"),
         options_float("presence-penalty", "X", -2, 2, &s->presence_penalty,
                       "subtract X from tokens already generated"),
         options_float("frequency-penalty", "X", -2, 2, &s->frequency_penalty,
                       "subtract X for each time they were"),
         options_each("logit-bias", "ID=X", &s->bias, "add X, -100 to 100 or -inf, to a token's logit"),
+        options_int("seed", "S", 0, INT64_MAX, &s->seed, "same seed, same answer (a new one each time)"),
+    };
+    memcpy(rows + *n, mine, sizeof mine);
+    *n += SETTINGS_SAMPLING_ROWS;
+}
+
+void settings_alone_rows(struct settings *s, struct options_row *rows, size_t *n)
+{
+    const struct options_row mine[SETTINGS_ALONE_ROWS] = {
         options_flag("allow-loops", &s->allow_loops,
                      "let an answer go on that says the same over and over"),
         options_choice("speculate", "HOW", settings_speculations, &s->speculate,
@@ -75,10 +84,9 @@ void settings_sampling_rows(struct settings *s, struct options_row *rows, size_t
         options_size("draft", "N", 1, 15, &s->draft,
                      "most tokens guessed at a time: 1 to 3, with --deterministic 1 to 15; fewer are tried "
                      "where fewer pay (as many as may be)"),
-        options_int("seed", "S", 0, INT64_MAX, &s->seed, "same seed, same answer (a new one each time)"),
     };
     memcpy(rows + *n, mine, sizeof mine);
-    *n += SETTINGS_SAMPLING_ROWS;
+    *n += SETTINGS_ALONE_ROWS;
 }
 
 err settings_open(const struct settings *s, struct engine **out, struct errinfo *info)

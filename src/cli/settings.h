@@ -1,4 +1,4 @@
-/* cli/settings.h: the options that every generating verb shares (run, chat): which model, how much of
+/* cli/settings.h: the options that every generating verb shares (run, chat, serve): which model, how much of
  * the machine, how to sample. One table of option rows, one struct, one way to turn them into an open
  * engine and a struct sampling. */
 #ifndef CLI_SETTINGS_H
@@ -32,11 +32,13 @@ struct settings {
 void settings_init(struct settings *s);
 
 /* Rows for opening the model alone (MODEL, --context, --threads, --deterministic, --kv-type, --chunk,
- * --chat-format),
- * and for sampling and guessing ahead. Each appends to rows[*n] and advances *n. */
-enum { SETTINGS_ENGINE_ROWS = 7, SETTINGS_SAMPLING_ROWS = 13 };
+ * --chat-format), for sampling, and for one answer at a time (--allow-loops, --speculate, --draft: beside other
+ * answers nothing is guessed ahead, and no loop is stopped, engine/batcher.h). Each appends to rows[*n] and
+ * advances *n. */
+enum { SETTINGS_ENGINE_ROWS = 7, SETTINGS_SAMPLING_ROWS = 10, SETTINGS_ALONE_ROWS = 3 };
 void settings_engine_rows(struct settings *s, struct options_row *rows, size_t *n);
 void settings_sampling_rows(struct settings *s, struct options_row *rows, size_t *n);
+void settings_alone_rows(struct settings *s, struct options_row *rows, size_t *n);
 
 /* Finds and opens the model. */
 ERR_MUST_USE err settings_open(const struct settings *s, struct engine **out, struct errinfo *info);

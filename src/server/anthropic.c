@@ -1,7 +1,6 @@
 /* server/anthropic.c: see anthropic.h. */
 #include "server/anthropic.h"
 
-#include <sodium.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -163,7 +162,6 @@ static void anthropic_sampling(const struct anthropic_request *r, struct questio
     q->sampling.temperature = (float)r->temperature;
     q->sampling.top_p = (float)r->top_p;
     q->sampling.top_k = (int)r->top_k;
-    randombytes_buf(&q->sampling.seed, sizeof q->sampling.seed);
 }
 
 bool anthropic_read(struct question *q, bool counting, struct apierror *e)

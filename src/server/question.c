@@ -1,6 +1,7 @@
 /* server/question.c: see question.h. */
 #include "server/question.h"
 
+#include <sodium.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -20,6 +21,7 @@ struct question *question_new(const struct sampling *defaults, enum chat_format 
     if (q) {
         q->format = format;
         q->sampling = *defaults;
+        randombytes_buf(&q->sampling.seed, sizeof q->sampling.seed);
         q->n = 1;
         q->since = progress_clock();
     }

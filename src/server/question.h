@@ -78,7 +78,7 @@ struct question {
     size_t n_owned, cap_owned;
 };
 
-/* Defaults: chat, one answer, the sampling given, no thinking. NULL: out of memory. */
+/* Defaults: chat, one answer, the sampling given with a seed drawn anew, no thinking. NULL: out of memory. */
 struct question *question_new(const struct sampling *defaults, enum chat_format format);
 void question_free(struct question *q); /* NULL is fine */
 

@@ -1,7 +1,6 @@
 /* server/responses.c: see responses.h. */
 #include "server/responses.h"
 
-#include <sodium.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -181,7 +180,6 @@ bool responses_read(struct question *q, struct apierror *e)
     q->logprobs = r.top_logprobs > 0;
     q->top_logprobs = (int)r.top_logprobs;
     q->one_call = !r.parallel;
-    randombytes_buf(&q->sampling.seed, sizeof q->sampling.seed);
     /* The input comes last: the header has no room for all that items may hold without effect. */
     return (!r.tools || responses_tools(q, r.tools, e)) && (!r.choice || responses_choice(q, r.choice, e)) &&
            (!r.text || responses_said(q, r.text, e)) &&

@@ -405,6 +405,7 @@ struct question *service_question(const struct service *s, const struct exchange
         apierror_set(e, 503, "out_of_memory", NULL, "out of memory for the request");
         return NULL;
     }
+    q->sampling.seed = s->is.seeded ? s->is.sampling.seed : q->sampling.seed;
     q->think = question_may_skip(s->model.format) && (!usually || !chat_can_think(s->model.format))
                    ? CHAT_NO_THINKING
                    : CHAT_THINKING;

@@ -25,6 +25,7 @@ struct service_options {
     const char *aliases, *aliases_name; /* text of the aliases and where it is from; NULL: the built-in ones */
     const char *prices, *prices_name;   /* likewise, what tokens cost */
     struct sampling sampling;      /* of requests that say nothing about it */
+    bool seeded;                   /* its seed, too; else each request gets one of its own, as in the page */
     size_t max_tokens;             /* of answers likewise */
     struct batcher_options batcher;
     struct guard guard; /* its functions are the service's own */

@@ -58,11 +58,11 @@ static void test_ways_to_guess_ahead_are_those_of_the_engine(void **state)
                                         [SESSION_SPECULATE_LOOKUP] = "lookup",
                                         [SESSION_SPECULATE_MTP] = "mtp"};
     struct settings s;
-    struct options_row rows[SETTINGS_SAMPLING_ROWS];
+    struct options_row rows[SETTINGS_ALONE_ROWS];
     size_t n = 0, found = 0;
     settings_init(&s);
-    settings_sampling_rows(&s, rows, &n);
-    assert_int_equal(n, SETTINGS_SAMPLING_ROWS);
+    settings_alone_rows(&s, rows, &n);
+    assert_int_equal(n, SETTINGS_ALONE_ROWS);
     for (size_t i = 0; i < n; i++) {
         if (strcmp(rows[i].name, "speculate") == 0) {
             found++;

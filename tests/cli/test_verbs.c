@@ -63,6 +63,18 @@ static void every_verb_has_a_manual_and_refuses_nonsense(void **state)
     }
 }
 
+/* Beside other answers nothing is guessed ahead and no loop is stopped: serve has no options that say so. */
+static void serve_has_no_option_without_effect(void **state)
+{
+    (void)state;
+    static char text[1 << 16];
+    char serve[] = "serve", names[][16] = {"--speculate", "--draft", "--allow-loops"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        assert_int_equal(run(text, sizeof text, 3, (char *[]){fathom, serve, names[i], NULL}), 2);
+        assert_non_null(strstr(text, "unknown option --"));
+    }
+}
+
 static void the_program_explains_itself(void **state)
 {
     (void)state;
@@ -96,6 +108,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_verb_has_a_manual_and_refuses_nonsense),
+        cmocka_unit_test(serve_has_no_option_without_effect),
         cmocka_unit_test(the_program_explains_itself),
         cmocka_unit_test(help_of_a_verb_is_the_verbs_manual),
     };

@@ -329,6 +329,27 @@ static void test_seeds_repeat(void **state)
     json_decref(first);
 }
 
+/* A server with a seed gives it to requests that have none, in every format. */
+static void test_a_server_can_have_a_seed(void **state)
+{
+    static const char *const rows[][3] = {
+        {CHAT, "{" HELLO ",\"temperature\":2,\"max_tokens\":30}", CONTENT},
+        {"/v1/responses", "{\"input\":\"hello\",\"temperature\":2,\"max_output_tokens\":30}", "output.0.content.0.text"},
+        {"/v1/messages", "{" HELLO ",\"model\":\"default\",\"temperature\":2,\"max_tokens\":30}", "content.0.text"}};
+    const struct service_options o = {.format = CHAT_CHATML, .sampling = {.seed = 7}, .seeded = true};
+    struct servicefixture seeded;
+    (void)state;
+    servicefixture_open(&seeded, ENGINEFIXTURE_CHAT, &o);
+    json_t *seven = ask(&chat, CHAT, "{" HELLO ",\"temperature\":2,\"max_tokens\":30,\"seed\":7}");
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        json_t *d = ask(&seeded, rows[i][0], rows[i][1]);
+        servicefixture_says(d, rows[i][2], servicefixture_text(seven, CONTENT));
+        json_decref(d);
+    }
+    json_decref(seven);
+    servicefixture_close(&seeded);
+}
+
 static void test_forms_are_kept(void **state)
 {
     static const char schema[] = "{\"type\":\"object\",\"properties\":{\"age\":{\"type\":\"integer\",\"minimum\":0,\"maximum\":99},"
@@ -914,6 +935,7 @@ int main(void)
         cmocka_unit_test(test_answers),
         cmocka_unit_test(test_a_name_means_a_way_of_thinking),
         cmocka_unit_test(test_seeds_repeat),
+        cmocka_unit_test(test_a_server_can_have_a_seed),
         cmocka_unit_test(test_forms_are_kept),
         cmocka_unit_test(test_a_stop_string_leaves_no_half_calls),
         cmocka_unit_test(test_probabilities_of_calls),
