@@ -58,9 +58,9 @@ struct sampling {
     int top_k;                /* 0: off */
     float top_p;              /* 0 or 1: off */
     float min_p;              /* 0: off */
-    float repetition_penalty; /* 0 or 1: off; over the last penalty_window tokens */
+    float repetition_penalty; /* 0 or 1: off; over the last penalty_window tokens, prompt included */
     float presence_penalty, frequency_penalty; /* OpenAI's definition, over generated tokens */
-    size_t penalty_window;                     /* tokens, prompt included; 0: 64 */
+    size_t penalty_window;                     /* 0: the whole text, as in Hugging Face and vLLM */
     uint64_t seed;
     const int32_t *bias_ids; /* bias_values[i], -100 … 100 or -INFINITY, is added to the logit of
                                 bias_ids[i] */

@@ -8,7 +8,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 
-enum { SAMPLER_WINDOW = 64, SAMPLER_LANES = 16 };
+enum { SAMPLER_LANES = 16 };
 
 /* Below this a temperature is 0: its inverse times a difference of logits would not fit a float. */
 static const float SAMPLER_COLDEST = 1e-5f;
@@ -178,8 +178,8 @@ static int32_t sampler_argmax(const float *logits, size_t n)
 static void sampler_repetition(struct sampler *s, const struct sampling *p,
                                const struct sampler_past *past)
 {
-    size_t window = p->penalty_window ? p->penalty_window : SAMPLER_WINDOW;
-    size_t n = past->n_tokens < window ? past->n_tokens : window;
+    bool all = p->penalty_window == 0 || p->penalty_window > past->n_tokens;
+    size_t n = all ? past->n_tokens : p->penalty_window;
     const int32_t *recent = past->tokens + past->n_tokens - n;
     for (size_t i = 0; i < n; i++) {
         float *l = &s->logits[recent[i]];

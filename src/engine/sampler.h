@@ -3,8 +3,8 @@
  * Order of operations (each one off at its default):
  *   1. log-probabilities for the caller are taken from the model's own logits, before everything else
  *   2. what may not come gets the logit -inf; logit bias is added
- *   3. repetition penalty r on every distinct token of the last penalty_window tokens, prompt included:
- *      l > 0 ? l / r : l * r (Keskar et al., CTRL, 2019)
+ *   3. repetition penalty r on every distinct token so far, prompt included, or of the last penalty_window of
+ *      them: l > 0 ? l / r : l * r (Keskar et al., CTRL, 2019)
  *   4. presence and frequency penalty on every distinct generated token: l -= presence + frequency * n
  *      (OpenAI's definition)
  *   5. temperature 0 (below 1e-5): the largest logit, the smallest id among equals; done

@@ -1,10 +1,11 @@
 /* server/openaifields.c: see openaifields.h. */
 #include "server/openaifields.h"
 
-#include <sodium.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { OPENAIFIELDS_NOTHING_SAID = -2 };
 
 struct openaifields openaifields_default(const struct question *q)
 {
@@ -15,10 +16,9 @@ struct openaifields openaifields_default(const struct question *q)
         .min_p = (double)s->min_p,
         .presence_penalty = (double)s->presence_penalty,
         .frequency_penalty = (double)s->frequency_penalty,
-        .repetition_penalty = s->repetition_penalty > 0 ? (double)s->repetition_penalty : 1,
         .top_k = s->top_k,
-        .seed = INT64_MIN, /* drawn */
-        .repeat_last_n = -1,
+        .seed = (int64_t)s->seed,
+        .repeat_last_n = OPENAIFIELDS_NOTHING_SAID,
         .n = 1,
     };
 }
@@ -198,22 +198,33 @@ static bool openaifields_end(const struct openaifields *f, struct question *q, s
            (!f->stop_token_ids || openaifields_stop_ids(f->stop_token_ids, q, e));
 }
 
-/* Penalties, which here are for all that was said before. */
+/* Of how much of the text the repetition penalty is; the two others are OpenAI's, of the whole answer. */
+static bool openaifields_window(const struct openaifields *f, struct sampling *s, struct apierror *e)
+{
+    if (f->repeat_last_n == OPENAIFIELDS_NOTHING_SAID) {
+        return true;
+    }
+    if (f->repeat_last_n >= 0 && (s->presence_penalty != 0 || s->frequency_penalty != 0)) {
+        return apierror_set(e, 400, "unsupported_parameter", "repeat_last_n",
+                            "repeat_last_n is %lld; beside presence_penalty and frequency_penalty, which are "
+                            "for the whole answer here, it can only be -1", (long long)f->repeat_last_n);
+    }
+    s->repetition_penalty = f->repeat_last_n == 0 ? 1 : s->repetition_penalty;
+    s->penalty_window = f->repeat_last_n > 0 ? (size_t)f->repeat_last_n : 0;
+    return true;
+}
+
 static bool openaifields_penalties(const struct openaifields *f, struct sampling *s, struct apierror *e)
 {
-    bool two = f->repeat_penalty > 0 && f->repetition_penalty != 1 &&
-               f->repeat_penalty != f->repetition_penalty;
+    double said = f->repeat_penalty > 0 ? f->repeat_penalty : f->repetition_penalty; /* 0: neither */
+    bool two = f->repetition_penalty > 0 && f->repetition_penalty != said;
     s->presence_penalty = (float)f->presence_penalty;
     s->frequency_penalty = (float)f->frequency_penalty;
-    s->repetition_penalty = (float)(f->repeat_penalty > 0 ? f->repeat_penalty : f->repetition_penalty);
-    bool none = s->presence_penalty == 0 && s->frequency_penalty == 0 && s->repetition_penalty == 1;
+    s->repetition_penalty = said > 0 ? (float)said : s->repetition_penalty;
     return (!two || apierror_set(e, 400, "invalid_value", "repeat_penalty",
                                  "repeat_penalty is %g and repetition_penalty %g: they mean the same; give one",
                                  f->repeat_penalty, f->repetition_penalty)) &&
-           (none || f->repeat_last_n < 0 ||
-            apierror_set(e, 400, "unsupported_parameter", "repeat_last_n",
-                         "repeat_last_n is %lld; penalties are for the whole text here: -1",
-                         (long long)f->repeat_last_n));
+           openaifields_window(f, s, e);
 }
 
 static bool openaifields_user(const struct openaifields *f, struct question *q, struct apierror *e)
@@ -232,11 +243,7 @@ bool openaifields_apply(const struct openaifields *f, struct question *q, struct
     s->top_p = (float)f->top_p;
     s->min_p = (float)f->min_p;
     s->top_k = f->top_k > 0 ? (int)f->top_k : 0;
-    if (f->seed == INT64_MIN) {
-        randombytes_buf(&s->seed, sizeof s->seed);
-    } else {
-        s->seed = (uint64_t)f->seed;
-    }
+    s->seed = (uint64_t)f->seed;
     if (f->max_tokens && f->max_completion_tokens && f->max_tokens != f->max_completion_tokens) {
         return apierror_set(
             e, 400, "invalid_value", "max_tokens",

@@ -222,6 +222,30 @@ static void test_penalties_are_exact(void **state)
     sampler_free(s);
 }
 
+/* Whatever was said is penalised, however long ago, unless a window is given: 94 tokens, all alike, all come before
+ * one comes again. */
+static void test_repetition_is_of_the_whole_text(void **state)
+{
+    enum { ALIKE = 94, FIRST = 33 };
+    float logits[FIRST + ALIKE];
+    int32_t tokens[ALIKE + 1];
+    (void)state;
+    for (size_t i = 0; i < FIRST + ALIKE; i++) {
+        logits[i] = i < FIRST ? 0 : 100;
+    }
+    struct sampler *s = make(FIRST + ALIKE);
+    for (size_t window = 0; window <= 64; window += 64) {
+        const struct sampling p = {.repetition_penalty = 2, .penalty_window = window};
+        for (size_t n = 0; n <= ALIKE; n++) {
+            const struct sampler_past past = {tokens, n, n, NULL};
+            assert_int_equal(sampler_pick(s, &p, logits, &past, &tokens[n], NULL), ERR_OK);
+            size_t before = window && n > window ? n % (window + 1) : n % ALIKE;
+            assert_int_equal(tokens[n], FIRST + before);
+        }
+    }
+    sampler_free(s);
+}
+
 static void test_bias_forces_and_bans(void **state)
 {
     (void)state;
@@ -411,6 +435,7 @@ int main(void)
         cmocka_unit_test(test_equal_logits_are_cut_in_order_of_id),
         cmocka_unit_test(test_greedy_takes_the_first_of_the_best),
         cmocka_unit_test(test_penalties_are_exact),
+        cmocka_unit_test(test_repetition_is_of_the_whole_text),
         cmocka_unit_test(test_bias_forces_and_bans),
         cmocka_unit_test(test_a_draw_depends_on_seed_and_position_alone),
         cmocka_unit_test(test_nan_and_infinity_are_harmless),

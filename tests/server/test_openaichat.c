@@ -59,6 +59,35 @@ static void test_fields_of_other_servers_that_are_had(void **state)
     question_free(q);
 }
 
+/* Of how much of the text the repetition penalty is, over a server that has one, for 20 tokens. */
+static void test_windows_of_the_repetition_penalty(void **state)
+{
+    static const struct {
+        const char *text;
+        float penalty;
+        size_t window;
+    } rows[] = {{ASK(""), 1.5f, 20},
+                {ASK(",\"repetition_penalty\":null,\"repeat_last_n\":null"), 1.5f, 20},
+                {ASK(",\"repetition_penalty\":2"), 2, 20},
+                {ASK(",\"repeat_penalty\":2"), 2, 20},
+                {ASK(",\"repeat_penalty\":1"), 1, 20},
+                {ASK(",\"repeat_last_n\":-1"), 1.5f, 0},
+                {ASK(",\"repeat_last_n\":64,\"presence_penalty\":0"), 1.5f, 64},
+                {ASK(",\"repeat_last_n\":-1,\"presence_penalty\":1"), 1.5f, 0},
+                {ASK(",\"repeat_last_n\":0,\"repeat_penalty\":2,\"repetition_penalty\":2"), 1, 0}};
+    static const struct sampling server = {.temperature = 0.5f, .repetition_penalty = 1.5f, .penalty_window = 20};
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct question *q = question_new(&server, CHAT_DEEPSEEK_V31);
+        struct apierror e = {0};
+        assert_true(question_parse(q, rows[i].text, strlen(rows[i].text), &e));
+        if (!plain(q, &e) || q->sampling.repetition_penalty != rows[i].penalty || q->sampling.penalty_window != rows[i].window) {
+            fail_msg("%s: %g of %zu, %s", rows[i].text, (double)q->sampling.repetition_penalty, q->sampling.penalty_window, e.message);
+        }
+        question_free(q);
+    }
+}
+
 static void test_what_is_left_out_is_the_servers(void **state)
 {
     static const char *const same[] = {ASK(""), ASK(",\"temperature\":null,\"top_p\":null,\"n\":null,\"stop\":null,\"tools\":null,\"logit_bias\":null,"
@@ -230,7 +259,9 @@ static void test_what_is_wrong_is_named(void **state)
         {ASK(",\"stop_token_ids\":[1],\"ignore_eos\":true"), 400, "stop_token_ids"},
         {ASK(",\"stop_token_ids\":[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17]"), 422, "stop_token_ids"},
         {ASK(",\"repeat_penalty\":1.1,\"repetition_penalty\":1.2"), 400, "repeat_penalty"},
-        {ASK(",\"repeat_penalty\":1.1,\"repeat_last_n\":64"), 400, "repeat_last_n"},
+        {ASK(",\"presence_penalty\":1.1,\"repeat_last_n\":64"), 400, "repeat_last_n"},
+        {ASK(",\"frequency_penalty\":1.1,\"repeat_last_n\":0"), 400, "repeat_last_n"},
+        {ASK(",\"repeat_last_n\":-2"), 422, "repeat_last_n"},
         {ASK(",\"presence_penalty\":2.1"), 422, "presence_penalty"},
         {ASK(",\"repetition_penalty\":0"), 422, "repetition_penalty"},
         {ASK(",\"seed\":1.5"), 400, "seed"},
@@ -376,6 +407,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_field_arrives),
         cmocka_unit_test(test_fields_of_other_servers_that_are_had),
+        cmocka_unit_test(test_windows_of_the_repetition_penalty),
         cmocka_unit_test(test_what_is_left_out_is_the_servers),
         cmocka_unit_test(test_conversations),
         cmocka_unit_test(test_tools_and_choices),
