@@ -38,13 +38,18 @@ err batcher_fits(const struct batcher *b, size_t n_tokens, struct errinfo *info)
     return ERR_OK;
 }
 
+err batcher_room(const struct batcher *b, uint64_t owner, struct errinfo *info)
+{
+    return batcherplaces_check(b, owner, info);
+}
+
 static err batcher_check(const struct batcher *b, const struct batcher_job *j, struct errinfo *info)
 {
     if (j->is.n_tokens == 0) {
         return err_set(info, ERR_ARGUMENT, "nothing to continue: the prompt is empty");
     }
     TRY(batcher_fits(b, j->is.n_tokens, info));
-    TRY(batcherplaces_check(b, j->is.owner, info));
+    TRY(batcher_room(b, j->is.owner, info));
     return sampling_check(j->is.sampling, engine_vocab_size(b->engine), info);
 }
 

@@ -94,6 +94,8 @@ ERR_MUST_USE err batcher_fits(const struct batcher *b, size_t n_tokens, struct e
 /* Tokens of a prompt and its answer together, at most: what the model's context and all the memory hold. From
  * any thread. */
 size_t batcher_limit(const struct batcher *b);
+/* Would a job of that owner find a place to wait, or to run? ERR_BUSY as of batcher_submit. */
+ERR_MUST_USE err batcher_room(const struct batcher *b, uint64_t owner, struct errinfo *info);
 /* Queues a job, whose answer ends at last where the model's context or all the memory does (SESSION_LENGTH).
  * ERR_ARGUMENT; ERR_CONTEXT as of batcher_fits; ERR_BUSY when too many wait,
  * or too many of that owner. Then `done` is not called. */

@@ -26,10 +26,13 @@ struct enginethread_stream {
     bool listed, over, closed, hungry, hurried, short_of_memory;
 };
 
-/* What somebody waits for to be forgotten; on their stack. */
-struct enginethread_oblivion {
-    struct enginethread_oblivion *next;
-    uint64_t partition;
+/* What somebody waits for, to be done between two steps; on their stack. */
+struct enginethread_errand {
+    struct enginethread_errand *next;
+    err (*run)(struct batcher *b, uint64_t of, struct errinfo *info);
+    uint64_t of; /* a partition, an owner */
+    struct errinfo *info;
+    err result;
     bool done;
 };
 
@@ -39,7 +42,7 @@ struct enginethread {
     pthread_mutex_t lock;
     pthread_cond_t asked, answered;
     struct enginethread_stream *inbox, **inbox_end; /* the oldest first */
-    struct enginethread_oblivion *oblivions;
+    struct enginethread_errand *errands;
     struct batcher_counts counts;
     bool stopping, submitting; /* the latter: a request is neither in the inbox nor in the batch */
 };
@@ -202,13 +205,13 @@ static void enginethread_attend(struct enginethread *t, struct enginethread_stre
 }
 
 /* With the lock, which it gives up meanwhile. */
-static void enginethread_forget_all(struct enginethread *t)
+static void enginethread_run_errands(struct enginethread *t)
 {
-    struct enginethread_oblivion *o;
-    while ((o = t->oblivions)) {
-        t->oblivions = o->next;
+    struct enginethread_errand *o;
+    while ((o = t->errands)) {
+        t->errands = o->next;
         pthread_mutex_unlock(&t->lock);
-        batcher_forget(t->batcher, o->partition);
+        o->result = o->run(t->batcher, o->of, o->info);
         pthread_mutex_lock(&t->lock);
         o->done = true;
         pthread_cond_broadcast(&t->answered);
@@ -232,14 +235,14 @@ static bool enginethread_take(struct enginethread *t)
 {
     pthread_mutex_lock(&t->lock);
     enginethread_count(t);
-    while (!t->stopping && !t->inbox && !t->oblivions && t->counts.running + t->counts.waiting == 0) {
+    while (!t->stopping && !t->inbox && !t->errands && t->counts.running + t->counts.waiting == 0) {
         pthread_cond_wait(&t->asked, &t->lock);
     }
     bool go_on = !t->stopping;
     for (struct enginethread_stream *s; (s = enginethread_unlist(t));) {
         enginethread_attend(t, s);
     }
-    enginethread_forget_all(t);
+    enginethread_run_errands(t);
     pthread_mutex_unlock(&t->lock);
     batcher_admit(t->batcher);
     pthread_mutex_lock(&t->lock);
@@ -358,19 +361,46 @@ void enginethread_close(struct enginethread_stream *s)
     pthread_mutex_unlock(&t->lock);
 }
 
-err enginethread_forget(struct enginethread *t, uint64_t partition, struct errinfo *info)
+/* Has the engine's thread do it, and waits for that. */
+static err enginethread_send(struct enginethread *t, err (*run)(struct batcher *, uint64_t, struct errinfo *),
+                             uint64_t of, struct errinfo *info)
 {
-    struct enginethread_oblivion o = {.partition = partition};
+    struct enginethread_errand o = {.run = run, .of = of, .info = info};
     pthread_mutex_lock(&t->lock);
-    o.next = t->oblivions;
-    t->oblivions = &o;
+    o.next = t->errands;
+    t->errands = &o;
     pthread_cond_signal(&t->asked);
     while (!o.done) {
         pthread_cond_wait(&t->answered, &t->lock);
     }
     pthread_mutex_unlock(&t->lock);
+    return o.result;
+}
+
+static err enginethread_run_forget(struct batcher *b, uint64_t partition, struct errinfo *info)
+{
+    (void)info;
+    batcher_forget(b, partition);
+    return ERR_OK;
+}
+
+err enginethread_forget(struct enginethread *t, uint64_t partition, struct errinfo *info)
+{
+    TRY(enginethread_send(t, enginethread_run_forget, partition, info));
     /* Here, as removing files would hold up every answer. */
     return batcher_forget_disk(t->batcher, partition, info);
+}
+
+static err enginethread_run_room(struct batcher *b, uint64_t owner, struct errinfo *info)
+{
+    return batcher_room(b, owner, info);
+}
+
+err enginethread_room(struct enginethread *t, uint64_t owner, struct errinfo *info)
+{
+    return enginethread_counts(t).waiting == 0 /* then there is room, and no step is waited for */
+               ? ERR_OK
+               : enginethread_send(t, enginethread_run_room, owner, info);
 }
 
 err enginethread_fits(const struct enginethread *t, size_t n_tokens, struct errinfo *info)

@@ -25,6 +25,10 @@ size_t enginethread_limit(const struct enginethread *t);
 
 struct enginethread_event;
 
+/* Would a request of that owner be taken just now (batcher_room)? Where many wait, it is known a step later.
+ * Not from `notify` or `release`. ERR_BUSY. */
+ERR_MUST_USE err enginethread_room(struct enginethread *t, uint64_t owner, struct errinfo *info);
+
 struct enginethread_request {
     const int32_t *tokens; /* [n_tokens] the prompt; copied */
     size_t n_tokens;

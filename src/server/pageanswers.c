@@ -281,18 +281,21 @@ static struct question *pageanswers_whole(struct service *s, const struct exchan
     return q;
 }
 
-/* Whether the question may be asked, and is short enough to be answered; then the turn is stored. */
+/* Whether the question may be asked, is short enough to be answered, and finds a place; then the turn is
+ * stored. Where others are faster, the place is gone meanwhile: that becomes the answer's error. */
 static bool pageanswers_keep(struct pageanswers_answer *a, const struct exchange *x, const char *chat,
                              const struct pageanswers_turn *t, pageanswers_store store, struct question *q,
                              json_t **out, struct apierror *e)
 {
     struct service *s = a->service;
+    const struct caller *who = exchange_caller(x);
     struct errinfo info = {0};
-    if (!service_admit(s, exchange_caller(x), 1, &a->claim, e)) {
+    if (!service_admit(s, who, 1, &a->claim, e)) {
         return false;
     }
     if (service_claim(s, q, &a->claim, e)) {
-        err result = store(s, x, chat, t, out, &info);
+        err result = enginethread_room(s->model.thread, caller_number(who, s->secret), &info);
+        result = result == ERR_OK ? store(s, x, chat, t, out, &info) : result;
         if (result == ERR_OK) {
             return true;
         }

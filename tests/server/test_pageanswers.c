@@ -291,6 +291,45 @@ static void test_what_memory_does_not_hold_is_not_stored(void **state)
     servicefixture_close(&small);
 }
 
+/* One runs, one waits, all of this owner's: the next one finds no place, and is not stored. */
+static void test_a_full_queue_stores_nothing(void **state)
+{
+    const struct service_options one = {.format = CHAT_CHATML, .batcher = {.running = 1, .waiting = 1}};
+    struct servicefixture narrow;
+    int32_t ids[8] = {0};
+    struct enginethread_stream *busy[2];
+    struct errinfo info = {0};
+    char path[200], value[1024];
+    (void)state;
+    servicefixture_open(&narrow, ENGINEFIXTURE_CHAT, &one);
+    const struct caller local = {.owner = "local"};
+    const struct enginethread_request endless = {
+        .tokens = ids, .n_tokens = 8, .owner = caller_number(&local, narrow.service->secret)};
+    char *id = pagefixture_chat(&narrow, "", "{}");
+    pagefixture_path(path, "chats", id, "/messages");
+    for (int i = 0; i < 2; i++) {
+        must(enginethread_ask(narrow.service->model.thread, &endless, &busy[i], &info), &info);
+    }
+    struct rawclient_reply r = servicefixture_raw(&narrow, "POST", path, "", "{\"content\":\"hello\"}");
+    assert_int_equal(r.status, 429);
+    assert_non_null(strstr(r.body, "overloaded"));
+    assert_in_range(strtoul(rawclient_header(&r, "Retry-After", value), NULL, 10), 1, 60);
+    rawclient_free(&r);
+    json_t *d = pagefixture_ask(&narrow, "", 200, "GET", pagefixture_path(path, "chats", id, ""), "");
+    assert_int_equal(json_array_size(json_object_get(d, "messages")), 0);
+    json_decref(d);
+    for (int i = 0; i < 2; i++) {
+        enginethread_close(busy[i]);
+    }
+    char *answer = pagefixture_say(&narrow, "", id, "{'content':'hello'}", NULL); /* they are gone: there is room */
+    d = pagefixture_end(&narrow, "", answer);
+    assert_true(json_is_null(json_object_get(d, "error")));
+    json_decref(d);
+    free(answer);
+    free(id);
+    servicefixture_close(&narrow);
+}
+
 /* What an answer under way has said is stored once a second: no prompt is made of it that would not be the stored
  * branch. So that comes before anything that is found out about the prompt. */
 static void test_an_answer_under_way_is_not_gone_on_from(void **state)
@@ -428,6 +467,7 @@ int main(void)
         cmocka_unit_test(test_another_answer_is_another),
         cmocka_unit_test(test_what_is_too_long_is_not_stored),
         cmocka_unit_test(test_what_memory_does_not_hold_is_not_stored),
+        cmocka_unit_test(test_a_full_queue_stores_nothing),
         cmocka_unit_test(test_an_answer_under_way_is_not_gone_on_from),
         cmocka_unit_test(test_what_cannot_think_is_not_asked_to),
         cmocka_unit_test(test_what_always_thinks_is_not_told_not_to),
