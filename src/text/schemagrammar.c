@@ -193,7 +193,8 @@ static err schemagrammar_values(struct schemagrammar *s, const json_t *schema, s
     TRY(strbuf_puts(out, "("));
     for (size_t i = 0; i < (list ? json_array_size(list) : 1); i++) {
         const json_t *v = list ? json_array_get(list, i) : one;
-        if ((schemagrammar_keywords_kind_of(v) & kinds) && (!list || !one || json_equal(v, one))) {
+        bool both = !list || !one || schemagrammar_keywords_same(v, one);
+        if ((schemagrammar_keywords_kind_of(v) & kinds) && both) {
             TRY(n++ > 0 ? strbuf_puts(out, " | ") : ERR_OK);
             TRY(schemagrammar_literal(v, out));
         }

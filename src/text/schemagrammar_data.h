@@ -83,11 +83,14 @@ enum { /* kinds of values; a whole number is a number */
 };
 /* True for what says nothing about validity. */
 bool schemagrammar_keywords_annotation(const char *key);
-/* ERR_UNSUPPORTED for a keyword that is not known. */
+/* ERR_UNSUPPORTED for a keyword that is not known, and for a $id anywhere but at the root: */
 ERR_MUST_USE err schemagrammar_keywords_check(struct schemagrammar *s, const json_t *schema);
+err schemagrammar_keywords_id(struct schemagrammar *s); /* which this says */
 /* The kinds of value a schema is about: `type`, else those its keywords speak of, else all. */
 ERR_MUST_USE err schemagrammar_keywords_kinds(struct schemagrammar *s, const json_t *schema,
                                               unsigned *out);
 unsigned schemagrammar_keywords_kind_of(const json_t *value);
+/* Equal as JSON schemas have it: 1 and 1.0 are, inside lists and objects too. */
+bool schemagrammar_keywords_same(const json_t *a, const json_t *b);
 
 #endif

@@ -1,5 +1,6 @@
 /* text/schemagrammar_keywords.c: the words of JSON schemas: which we know, and of which kinds of
  * value they speak. */
+#include <math.h>
 #include <string.h>
 
 #include "text/schemagrammar_data.h"
@@ -64,6 +65,12 @@ bool schemagrammar_keywords_annotation(const char *key)
     return schemagrammar_keywords_find(key) == SCHEMAGRAMMAR_KEYWORDS_NOTHING;
 }
 
+err schemagrammar_keywords_id(struct schemagrammar *s)
+{
+    return schemagrammar_refuse(s, ERR_UNSUPPORTED,
+                                "\"$id\" below the root is not supported: it changes what \"$ref\" names");
+}
+
 err schemagrammar_keywords_check(struct schemagrammar *s, const json_t *schema)
 {
     const char *key;
@@ -73,6 +80,9 @@ err schemagrammar_keywords_check(struct schemagrammar *s, const json_t *schema)
         bool harmless = strcmp(key, "uniqueItems") == 0 && json_is_false(value);
         if (schemagrammar_keywords_find(key) < 0 && !harmless) {
             return schemagrammar_refuse(s, ERR_UNSUPPORTED, "\"%.60s\" is not supported", key);
+        }
+        if (strcmp(key, "$id") == 0 && schema != s->root) {
+            return schemagrammar_keywords_id(s);
         }
     }
     return ERR_OK;
@@ -87,13 +97,43 @@ unsigned schemagrammar_keywords_kind_of(const json_t *value)
     case JSON_INTEGER: return SCHEMAGRAMMAR_INTEGER;
     case JSON_REAL: {
         double v = json_real_value(value);
-        bool whole = v > -9e15 && v < 9e15 && v == (double)(json_int_t)v;
-        return whole ? SCHEMAGRAMMAR_INTEGER : SCHEMAGRAMMAR_FRACTION;
+        return v == trunc(v) ? SCHEMAGRAMMAR_INTEGER : SCHEMAGRAMMAR_FRACTION;
     }
     case JSON_STRING: return SCHEMAGRAMMAR_STRING;
     case JSON_ARRAY: return SCHEMAGRAMMAR_ARRAY;
     default: return SCHEMAGRAMMAR_OBJECT;
     }
+}
+
+static bool schemagrammar_keywords_same_members(const json_t *a, const json_t *b)
+{
+    const char *key;
+    json_t *value;
+    bool same = json_object_size(a) == json_object_size(b);
+    json_object_foreach((json_t *)(uintptr_t)a, key, value)
+    {
+        const json_t *twin = json_object_get(b, key);
+        same = same && twin && schemagrammar_keywords_same(value, twin);
+    }
+    return same;
+}
+
+bool schemagrammar_keywords_same(const json_t *a, const json_t *b)
+{
+    if (json_is_integer(a) && json_is_integer(b)) {
+        return json_integer_value(a) == json_integer_value(b);
+    }
+    if (json_is_number(a) && json_is_number(b)) {
+        return json_number_value(a) == json_number_value(b);
+    }
+    if (json_is_object(a) && json_is_object(b)) {
+        return schemagrammar_keywords_same_members(a, b);
+    }
+    bool lists = json_is_array(a) && json_is_array(b), same = json_array_size(a) == json_array_size(b);
+    for (size_t i = 0; lists && same && i < json_array_size(a); i++) {
+        same = schemagrammar_keywords_same(json_array_get(a, i), json_array_get(b, i));
+    }
+    return lists ? same : json_equal(a, b);
 }
 
 static err schemagrammar_keywords_type(struct schemagrammar *s, const json_t *type, unsigned *out)

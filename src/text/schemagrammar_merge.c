@@ -34,6 +34,9 @@ err schemagrammar_merge_find(struct schemagrammar *s, const char *ref, const jso
         } else if (e == ERR_OK) {
             at = json_object_get(at, key.data);
         }
+        if (e == ERR_OK && at != s->root && json_is_string(json_object_get(at, "$id"))) {
+            e = schemagrammar_keywords_id(s); /* what is inside has another root */
+        }
     }
     strbuf_deinit(&key);
     TRY(e);
@@ -122,7 +125,7 @@ static err schemagrammar_merge_lists(const json_t *a, const json_t *b, bool all,
         json_t *v = json_array_get(a, i);
         bool twin = all;
         for (size_t k = 0; k < json_array_size(b) && !twin; k++) {
-            twin = json_equal(v, json_array_get(b, k));
+            twin = schemagrammar_keywords_same(v, json_array_get(b, k));
         }
         failed |= twin ? json_array_append(list, v) : 0;
     }
@@ -261,14 +264,15 @@ err schemagrammar_merge(struct schemagrammar *s, const json_t *a, const json_t *
     return e;
 }
 
-/* `schema` without `key`. */
+/* `schema` without `key`, and without the $id that the root may have: the copy is not the root. */
 static err schemagrammar_merge_without(const json_t *schema, const char *key, json_t **out)
 {
     *out = json_copy((json_t *)(uintptr_t)schema);
-    return *out && json_object_size(*out) == json_object_size(schema) &&
-                   json_object_del(*out, key) == 0
-               ? ERR_OK
-               : ERR_NOMEM;
+    if (!*out || json_object_size(*out) != json_object_size(schema) || json_object_del(*out, key) != 0) {
+        return ERR_NOMEM;
+    }
+    json_object_del(*out, "$id");
+    return ERR_OK;
 }
 
 /* *flat, which it takes, and one more schema. */
@@ -357,10 +361,9 @@ static bool schemagrammar_merge_lets(const json_t *schema, const json_t *v)
     const json_t *list = json_object_get(schema, "enum"), *one = json_object_get(schema, "const");
     bool found = !list;
     for (size_t i = 0; i < json_array_size(list) && !found; i++) {
-        const json_t *x = json_array_get(list, i);
-        found = json_equal(x, v) || (json_is_number(x) && json_is_number(v));
+        found = schemagrammar_keywords_same(json_array_get(list, i), v);
     }
-    return found && (!one || json_equal(one, v) || (json_is_number(one) && json_is_number(v)));
+    return found && (!one || schemagrammar_keywords_same(one, v));
 }
 
 static bool schemagrammar_merge_values_apart(const json_t *a, const json_t *b)
