@@ -87,6 +87,15 @@ static bool api_may_count(struct service *s, const struct exchange *x, struct cl
     return service_admit(s, exchange_caller(x), 1, claim, e);
 }
 
+/* The reply, with the fields of the request that had no effect. */
+static void api_give(struct service *s, struct exchange *x, const struct question *q, json_t *take_document)
+{
+    if (q->unknown.len > 0) {
+        exchange_add_header(x, "X-Fathom-Ignored", q->unknown.data);
+    }
+    service_reply(s, x, 200, take_document);
+}
+
 static void api_count_tokens(struct service *s, struct exchange *x, const struct route_match *m)
 {
     struct apierror e = {0};
@@ -97,7 +106,7 @@ static void api_count_tokens(struct service *s, struct exchange *x, const struct
     (void)m;
     if (q && anthropic_read(q, true, &e) && service_names(s, q, &e) &&
         answering_encode(&s->model, q, &ids, &e)) {
-        service_reply(s, x, 200, json_pack("{s:I}", "input_tokens", (json_int_t)ids.len));
+        api_give(s, x, q, json_pack("{s:I}", "input_tokens", (json_int_t)ids.len));
     } else {
         service_refuse(s, x, &e, true);
     }
@@ -169,13 +178,23 @@ static const struct fields_row api_tokenize_rows[] = {
     {"add_special", .type = FIELDS_BOOL, .offset = offsetof(struct api_tokenize, special)},
     {"add_special_tokens", .type = FIELDS_BOOL, .offset = offsetof(struct api_tokenize, special)},
     {"parse_special", .type = FIELDS_BOOL, .offset = offsetof(struct api_tokenize, parse)},
+    {"with_pieces", .type = FIELDS_REFUSED, .why = "tokens are given as numbers"},
+    {"return_token_strs", .type = FIELDS_REFUSED, .why = "tokens are given as numbers"},
 };
 
-static bool api_tokenize_read(const json_t *document, struct api_tokenize *r, struct apierror *e)
+/* Is it for the model here, where it says which? */
+static bool api_names(const struct service *s, struct question *q, const char *model, struct apierror *e)
 {
-    return fields_read(&FIELDS_OF(api_tokenize_rows), document, "", r, NULL, e) &&
-           (r->content ||
-            apierror_set(e, 400, "missing", "content", "content is missing: the text"));
+    q->model = model;
+    return !model || service_names(s, q, e);
+}
+
+static bool api_tokenize_read(const struct service *s, struct question *q, struct api_tokenize *r,
+                              struct apierror *e)
+{
+    return fields_read(&FIELDS_OF(api_tokenize_rows), q->document, "", r, &q->unknown, e) &&
+           (r->content || apierror_set(e, 400, "missing", "content", "content is missing: the text")) &&
+           api_names(s, q, r->model, e);
 }
 
 static json_t *api_ids(const struct tokenizer_ids *ids)
@@ -201,7 +220,7 @@ static void api_tokenize(struct service *s, struct exchange *x, const struct rou
     bool may = api_may_count(s, x, &claim, &e);
     struct question *q = may ? service_question(s, x, true, &e) : NULL;
     (void)m;
-    if (q && api_tokenize_read(q->document, &r, &e)) {
+    if (q && api_tokenize_read(s, q, &r, &e)) {
         err result = r.special && tokenizer_bos(t) >= 0 ? tokenizer_ids_push(&ids, tokenizer_bos(t))
                                                         : ERR_OK;
         result = result == ERR_OK
@@ -214,10 +233,9 @@ static void api_tokenize(struct service *s, struct exchange *x, const struct rou
     if (e.status) {
         service_refuse(s, x, &e, false);
     } else {
-        service_reply(s, x, 200,
-                      json_pack("{s:o, s:I, s:I}", "tokens", api_ids(&ids), "count",
-                                (json_int_t)ids.len, "max_model_len",
-                                (json_int_t)engine_context_max(s->model.engine)));
+        api_give(s, x, q,
+                 json_pack("{s:o, s:I, s:I}", "tokens", api_ids(&ids), "count", (json_int_t)ids.len,
+                           "max_model_len", (json_int_t)engine_context_max(s->model.engine)));
     }
     tokenizer_ids_deinit(&ids);
     question_free(q);
@@ -226,9 +244,15 @@ static void api_tokenize(struct service *s, struct exchange *x, const struct rou
     }
 }
 
+struct api_detokenize {
+    const json_t *tokens;
+    const char *model;
+};
+
 static const struct fields_row api_detokenize_rows[] = {
-    {"tokens", .type = FIELDS_ARRAY, .max = 1 << 20, .required = true},
-    {"model", .type = FIELDS_IGNORED},
+    {"tokens", .type = FIELDS_ARRAY, .offset = offsetof(struct api_detokenize, tokens), .max = 1 << 20,
+     .required = true},
+    {"model", .type = FIELDS_STRING, .offset = offsetof(struct api_detokenize, model)},
 };
 
 /* The text of ids; control tokens as their spelling. */
@@ -264,18 +288,16 @@ static bool api_spell(const struct service *s, const json_t *list, struct strbuf
 static void api_detokenize(struct service *s, struct exchange *x, const struct route_match *m)
 {
     struct apierror e = {0};
-    const json_t *tokens = NULL;
+    struct api_detokenize r = {0};
     struct strbuf text = {0};
     struct claim claim;
     bool may = api_may_count(s, x, &claim, &e);
     struct question *q = may ? service_question(s, x, true, &e) : NULL;
     (void)m;
-    if (q &&
-        fields_read(&FIELDS_OF(api_detokenize_rows), q->document, "", &tokens, &q->unknown, &e) &&
-        api_spell(s, tokens, &text, &e)) {
-        service_reply(s, x, 200,
-                      json_pack("{s:s%, s:s%}", "content", text.data ? text.data : "", text.len,
-                                "prompt", text.data ? text.data : "", text.len));
+    if (q && fields_read(&FIELDS_OF(api_detokenize_rows), q->document, "", &r, &q->unknown, &e) &&
+        api_names(s, q, r.model, &e) && api_spell(s, r.tokens, &text, &e)) {
+        const char *spelt = text.data ? text.data : "";
+        api_give(s, x, q, json_pack("{s:s%, s:s%}", "content", spelt, text.len, "prompt", spelt, text.len));
     } else {
         service_refuse(s, x, &e, false);
     }

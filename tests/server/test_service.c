@@ -260,7 +260,10 @@ static void test_tokens_there_and_back(void **state)
         int status;
     } bad[] = {{"/tokenize", "{}", 400},
                {"/tokenize", "{\"content\":5}", 400},
-               {"/tokenize", "{\"content\":\"a\",\"other\":1}", 400},
+               {"/tokenize", "{\"content\":\"a\",\"with_pieces\":true}", 400},
+               {"/tokenize", "{\"content\":\"a\",\"model\":\"nonsense\"}", 404},
+               {"/detokenize", "{\"tokens\":[1],\"model\":\"nonsense\"}", 404},
+               {"/detokenize", "{\"tokens\":[1],\"model\":\"default\"}", 200},
                {"/detokenize", "{\"tokens\":\"a\"}", 400},
                {"/detokenize", "{\"tokens\":[259]}", 422},
                {"/detokenize", "{\"tokens\":[-1]}", 422},
@@ -268,6 +271,34 @@ static void test_tokens_there_and_back(void **state)
                {"/detokenize", "{}", 400}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         json_decref(get("POST", bad[i].path, bad[i].body, bad[i].status));
+    }
+}
+
+/* What counts tokens lists what had no effect, as answers do. */
+static void test_counting_tells_what_it_ignores(void **state)
+{
+    static const char *const asks[][3] = {
+        {"/tokenize", "{\"content\":\"a\",\"made_up\":1}", "made_up"},
+        {"/detokenize", "{\"tokens\":[97],\"made_up\":1}", "made_up"},
+        {"/v1/messages/count_tokens",
+         "{\"model\":\"default\",\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"a\",\"zzz\":1}]}]}",
+         "messages[0].content[0].zzz"},
+        {"/tokenize", "{\"content\":\"a\"}", NULL}};
+    char secret[KEYSTORE_SECRET + 1], lines[400], value[1024];
+    (void)state;
+    make_key("\"chat\"", secret);
+    snprintf(lines, sizeof lines, "x-api-key: %s\r\n", secret);
+    for (size_t i = 0; i < 4; i++) {
+        struct rawclient_reply r = servicefixture_raw(&f, "POST", asks[i][0], lines, asks[i][1]);
+        assert_int_equal(r.status, 200);
+        const char *found = rawclient_header(&r, "X-Fathom-Ignored", value);
+        if (asks[i][2]) {
+            assert_non_null(found);
+            assert_string_equal(found, asks[i][2]);
+        } else {
+            assert_null(found);
+        }
+        rawclient_free(&r);
     }
 }
 
@@ -300,6 +331,7 @@ int main(void)
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_models),
         cmocka_unit_test(test_tokens_there_and_back),
+        cmocka_unit_test(test_counting_tells_what_it_ignores),
         cmocka_unit_test(test_metrics_are_numbers),
     };
     return cmocka_run_group_tests(tests, open_service, close_service);
