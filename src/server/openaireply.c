@@ -157,13 +157,16 @@ static json_t *openaireply_message(const struct wirereply_choice *c)
     return m;
 }
 
-static json_t *openaireply_logprobs_of(const struct wirereply *r, const struct wirereply_choice *c)
+static json_t *openaireply_logprobs_of(struct wirereply *r, const struct wirereply_choice *c)
 {
     if (!r->question->logprobs) {
         return json_null();
     }
-    json_t *content = c->content_logprobs ? json_incref(c->content_logprobs) : json_array();
-    return json_pack("{s:o, s:O?}", "content", content, "reasoning_content", c->reasoning_logprobs);
+    json_t *content = wiretokens_stand_in(&r->places, &c->content_tokens, 0, wiretokens_openai, 0);
+    json_t *reasoning = c->reasoning_tokens.n > 0
+                            ? wiretokens_stand_in(&r->places, &c->reasoning_tokens, 0, wiretokens_openai, 0)
+                            : json_null();
+    return json_pack("{s:o, s:o}", "content", content, "reasoning_content", reasoning);
 }
 
 static err openaireply_whole(struct wirereply *r, struct strbuf *out)
@@ -184,7 +187,7 @@ static err openaireply_whole(struct wirereply *r, struct strbuf *out)
         json_decref(whole);
         return ERR_NOMEM;
     }
-    return wirereply_json(out, whole);
+    return wirereply_document(r, out, whole);
 }
 
 const struct wirereply_format openaireply_chat = {

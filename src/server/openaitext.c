@@ -95,33 +95,68 @@ bool openaitext_read(struct question *q, struct apierror *e)
 
 /* ---- Answers. ---- */
 
-/* Text completions have the older form of log-probabilities: lists side by side. *offset: how many characters
- * of the answer come before these tokens, and then with them. */
-static json_t *openaitext_logprobs(const json_t *tokens, size_t *offset)
+/* Text completions have the older form of log-probabilities: lists side by side. */
+enum { OPENAITEXT_TOKENS, OPENAITEXT_LOGPROBS, OPENAITEXT_TOP, OPENAITEXT_OFFSETS, OPENAITEXT_LISTS };
+
+static json_t *openaitext_top(const struct tokenizer *t, const struct answering_token *token)
 {
-    json_t *names = json_array(), *values = json_array(), *tops = json_array(),
-           *offsets = json_array();
-    size_t i, k;
-    json_t *token, *other;
-    json_array_foreach((json_t *)tokens, i, token)
-    {
-        json_t *top = json_object();
-        json_array_foreach(json_object_get(token, "top_logprobs"), k, other)
-        {
-            json_object_set(top, json_string_value(json_object_get(other, "token")),
-                            json_object_get(other, "logprob"));
-        }
-        json_array_append(names, json_object_get(token, "token"));
-        json_array_append(values, json_object_get(token, "logprob"));
-        json_array_append_new(tops, top);
-        json_array_append_new(offsets, json_integer((json_int_t)*offset));
-        json_array_foreach(json_object_get(token, "bytes"), k, other)
-        {
-            *offset += (json_integer_value(other) & 0xc0) != 0x80;
+    json_t *top = json_object();
+    for (int i = 0; i < token->n_top; i++) {
+        json_t *piece = wiretokens_piece(t, token->top_ids[i]);
+        int failed = json_object_set_new(top, json_string_value(piece),
+                                         json_real(wiretokens_number(token->top_logprobs[i])));
+        json_decref(piece);
+        if (failed) {
+            json_decref(top);
+            return NULL;
         }
     }
-    return json_pack("{s:o, s:o, s:o, s:o}", "tokens", names, "token_logprobs", values,
-                     "top_logprobs", tops, "text_offset", offsets);
+    return top;
+}
+
+/* wiretokens_one; *offset: how many characters of the answer come before this token, and then with it. */
+static json_t *openaitext_one(const struct tokenizer *t, const struct answering_token *token, size_t list,
+                              size_t *offset)
+{
+    switch (list) {
+    case OPENAITEXT_TOKENS: return wiretokens_piece(t, token->id);
+    case OPENAITEXT_LOGPROBS: return json_real(wiretokens_number(token->logprob));
+    case OPENAITEXT_TOP: return openaitext_top(t, token);
+    default: break;
+    }
+    struct tokenizer_piece piece = tokenizer_bytes(t, token->id);
+    json_t *before = json_integer((json_int_t)*offset);
+    for (size_t i = 0; i < piece.len; i++) {
+        *offset += ((unsigned char)piece.data[i] & 0xc0) != 0x80;
+    }
+    return before;
+}
+
+/* Takes the lists. */
+static json_t *openaitext_logprobs(json_t *const take_lists[OPENAITEXT_LISTS])
+{
+    return json_pack("{s:o, s:o, s:o, s:o}", "tokens", take_lists[OPENAITEXT_TOKENS], "token_logprobs",
+                     take_lists[OPENAITEXT_LOGPROBS], "top_logprobs", take_lists[OPENAITEXT_TOP], "text_offset",
+                     take_lists[OPENAITEXT_OFFSETS]);
+}
+
+static json_t *openaitext_logprobs_of_event(const struct wirereply *r, const struct answering_event *e)
+{
+    json_t *lists[OPENAITEXT_LISTS];
+    for (size_t i = 0; i < OPENAITEXT_LISTS; i++) {
+        lists[i] = wiretokens_list(r->model->tokenizer, e->tokens, openaitext_one, i,
+                                   &r->choices[e->choice].offset);
+    }
+    return openaitext_logprobs(lists);
+}
+
+static json_t *openaitext_logprobs_of(struct wirereply *r, const struct wirereply_choice *c)
+{
+    json_t *lists[OPENAITEXT_LISTS];
+    for (size_t i = 0; i < OPENAITEXT_LISTS; i++) {
+        lists[i] = wiretokens_stand_in(&r->places, &c->content_tokens, 0, openaitext_one, i);
+    }
+    return openaitext_logprobs(lists);
 }
 
 static const char *openaitext_finish(enum answering_finish finish)
@@ -172,12 +207,7 @@ static err openaitext_event(struct wirereply *r, const struct answering_event *e
 {
     if (e->kind == ANSWERING_CONTENT || e->kind == ANSWERING_DONE) {
         const char *finish = e->kind == ANSWERING_DONE ? openaitext_finish(e->finish) : NULL;
-        json_t *logprobs = NULL;
-        if (e->tokens) {
-            json_t *tokens = wirereply_logprobs(r, e->tokens);
-            logprobs = openaitext_logprobs(tokens, &r->choices[e->choice].offset);
-            json_decref(tokens);
-        }
+        json_t *logprobs = e->tokens ? openaitext_logprobs_of_event(r, e) : NULL;
         return openaitext_chunk(r, openaitext_choice(e->choice, e->text, e->len, logprobs, finish), out);
     }
     if (e->kind == ANSWERING_END) {
@@ -192,14 +222,14 @@ static err openaitext_event(struct wirereply *r, const struct answering_event *e
     return ERR_OK;
 }
 
-static json_t *openaitext_whole_choice(const struct wirereply *r, size_t i)
+static json_t *openaitext_whole_choice(struct wirereply *r, size_t i)
 {
-    struct wirereply_choice *c = &r->choices[i];
+    const struct wirereply_choice *c = &r->choices[i];
     struct strbuf text = {0};
     err e = strbuf_puts(&text, openaitext_echo(r));
     e = e == ERR_OK && c->content.len > 0 ? strbuf_append(&text, c->content.data, c->content.len)
                                           : e;
-    json_t *logprobs = r->question->logprobs ? openaitext_logprobs(c->content_logprobs, &c->offset) : NULL;
+    json_t *logprobs = r->question->logprobs ? openaitext_logprobs_of(r, c) : NULL;
     json_t *choice = e == ERR_OK ? openaitext_choice(i, text.data, text.len, logprobs,
                                                      openaitext_finish(c->finish))
                                  : NULL;
@@ -215,7 +245,7 @@ static err openaitext_whole(struct wirereply *r, struct strbuf *out)
         e = json_array_append_new(choices, openaitext_whole_choice(r, i)) == 0 ? ERR_OK : ERR_NOMEM;
     }
     if (e == ERR_OK) {
-        e = wirereply_json(out, openaitext_document(r, choices, usage));
+        e = wirereply_document(r, out, openaitext_document(r, choices, usage));
     } else {
         json_decref(choices);
     }

@@ -27,14 +27,22 @@ static struct responsesreply_id responsesreply_id(const struct wirereply *r, siz
     return id;
 }
 
-static json_t *responsesreply_part(size_t kind, const char *text, size_t len,
-                                   const json_t *logprobs)
+/* What stands for the tokens of a message; an empty list where none are asked for. */
+static json_t *responsesreply_tokens(struct wirereply *r, size_t kind)
+{
+    return kind == RESPONSESREPLY_MESSAGE && r->question->logprobs
+               ? wiretokens_stand_in(&r->places, &r->choices[0].content_tokens, r->open_token,
+                                     wiretokens_openai, 0)
+               : json_array();
+}
+
+/* `logprobs` as responsesreply_tokens gives them, of a message. */
+static json_t *responsesreply_part(size_t kind, const char *text, size_t len, json_t *logprobs)
 {
     return kind == RESPONSESREPLY_REASONING
                ? json_pack("{s:s, s:s%}", "type", "reasoning_text", "text", text, len)
-               : json_pack("{s:s, s:s%, s:[], s:o}", "type", "output_text", "text", text, len,
-                           "annotations", "logprobs",
-                           logprobs ? json_deep_copy(logprobs) : json_array());
+               : json_pack("{s:s, s:s%, s:[], s:O}", "type", "output_text", "text", text, len,
+                           "annotations", "logprobs", logprobs);
 }
 
 /* Takes `content`, a list of parts. */
@@ -141,7 +149,7 @@ static err responsesreply_send(struct wirereply *r, const char *type, json_t *ta
         json_decref(take_document);
         return ERR_NOMEM;
     }
-    return wirereply_sse(out, type, take_document);
+    return wirereply_event(r, out, type, take_document);
 }
 
 static err responsesreply_begin(struct wirereply *r, struct strbuf *out)
@@ -180,22 +188,26 @@ static err responsesreply_close_text(struct wirereply *r, const char *status, st
     size_t kind = r->open_kind, index = r->n_open - 1, len = text->len - r->open_from;
     const char *from = text->data ? text->data + r->open_from : "";
     struct responsesreply_id id = responsesreply_id(r, kind, index);
-    bool message = kind == RESPONSESREPLY_MESSAGE;
-    const json_t *logprobs = message ? c->content_logprobs : NULL;
-    TRY(responsesreply_send(
-        r, message ? "response.output_text.done" : "response.reasoning_text.done",
+    json_t *logprobs = responsesreply_tokens(r, kind);
+    json_t *part = responsesreply_part(kind, from, len, logprobs);
+    r->open_token = kind == RESPONSESREPLY_MESSAGE ? c->content_tokens.n : r->open_token;
+    err e = responsesreply_send(
+        r, kind == RESPONSESREPLY_MESSAGE ? "response.output_text.done" : "response.reasoning_text.done",
         json_pack("{s:s, s:i, s:i, s:s%, s:o}", "item_id", id.text, "output_index", (int)index,
-                  "content_index", 0, "text", from, len, "logprobs",
-                  logprobs ? json_deep_copy(logprobs) : json_array()),
-        out));
-    TRY(responsesreply_send(r, "response.content_part.done",
-                            json_pack("{s:s, s:i, s:i, s:o}", "item_id", id.text, "output_index",
-                                      (int)index, "content_index", 0, "part",
-                                      responsesreply_part(kind, from, len, logprobs)),
-                            out));
-    json_t *content = json_pack("[o]", responsesreply_part(kind, from, len, logprobs));
-    return responsesreply_item_done(
-        r, responsesreply_text_item(id.text, kind, content, status), out);
+                  "content_index", 0, "text", from, len, "logprobs", logprobs),
+        out);
+    if (e == ERR_OK) {
+        e = responsesreply_send(r, "response.content_part.done",
+                                json_pack("{s:s, s:i, s:i, s:O}", "item_id", id.text, "output_index",
+                                          (int)index, "content_index", 0, "part", part),
+                                out);
+    }
+    if (e != ERR_OK) {
+        json_decref(part);
+        return e;
+    }
+    json_t *item = responsesreply_text_item(id.text, kind, json_pack("[o]", part), status);
+    return responsesreply_item_done(r, item, out);
 }
 
 static err responsesreply_close_call(struct wirereply *r, struct strbuf *out)
@@ -243,11 +255,14 @@ static err responsesreply_open_text(struct wirereply *r, size_t kind, size_t fro
     r->n_open++;
     TRY(responsesreply_item_added(
         r, responsesreply_text_item(id.text, kind, json_array(), "in_progress"), out));
-    return responsesreply_send(r, "response.content_part.added",
-                               json_pack("{s:s, s:i, s:i, s:o}", "item_id", id.text, "output_index",
-                                         (int)r->n_open - 1, "content_index", 0, "part",
-                                         responsesreply_part(kind, "", 0, NULL)),
-                               out);
+    json_t *none = json_array();
+    err e = responsesreply_send(r, "response.content_part.added",
+                                json_pack("{s:s, s:i, s:i, s:o}", "item_id", id.text, "output_index",
+                                          (int)r->n_open - 1, "content_index", 0, "part",
+                                          responsesreply_part(kind, "", 0, none)),
+                                out);
+    json_decref(none);
+    return e;
 }
 
 static err responsesreply_text(struct wirereply *r, const struct answering_event *e,
@@ -313,14 +328,15 @@ static err responsesreply_event(struct wirereply *r, const struct answering_even
 /* ---- A document. ---- */
 
 static int responsesreply_add_text(struct wirereply *r, json_t *list, size_t kind,
-                                   const struct strbuf *text, const json_t *logprobs,
-                                   const char *status)
+                                   const struct strbuf *text, const char *status)
 {
     if (text->len == 0) {
         return 0;
     }
     struct responsesreply_id id = responsesreply_id(r, kind, r->n_open++);
+    json_t *logprobs = responsesreply_tokens(r, kind);
     json_t *content = json_pack("[o]", responsesreply_part(kind, text->data, text->len, logprobs));
+    json_decref(logprobs);
     return json_array_append_new(list,
                                  responsesreply_text_item(id.text, kind, content, status));
 }
@@ -331,10 +347,9 @@ static err responsesreply_whole(struct wirereply *r, struct strbuf *out)
     json_t *list = json_array();
     /* What is last was cut. */
     const char *status = c->n_calls == 0 ? responsesreply_status(r) : "completed";
-    int failed = responsesreply_add_text(r, list, RESPONSESREPLY_REASONING, &c->reasoning, NULL,
+    int failed = responsesreply_add_text(r, list, RESPONSESREPLY_REASONING, &c->reasoning,
                                          c->content.len > 0 ? "completed" : status);
-    failed |= responsesreply_add_text(r, list, RESPONSESREPLY_MESSAGE, &c->content,
-                                      c->content_logprobs, status);
+    failed |= responsesreply_add_text(r, list, RESPONSESREPLY_MESSAGE, &c->content, status);
     for (size_t i = 0; i < c->n_calls && !failed; i++) {
         if (!c->calls[i].broken) {
             struct responsesreply_id id = responsesreply_id(r, RESPONSESREPLY_CALL, r->n_open++);
@@ -349,13 +364,15 @@ static err responsesreply_whole(struct wirereply *r, struct strbuf *out)
         json_decref(list);
         return ERR_NOMEM;
     }
-    return wirereply_json(out, responsesreply_response(r, responsesreply_status(r), list,
-                                                       responsesreply_usage(&r->usage)));
+    return wirereply_document(r, out,
+                              responsesreply_response(r, responsesreply_status(r), list,
+                                                      responsesreply_usage(&r->usage)));
 }
 
 const struct wirereply_format responsesreply_format = {
     .begin = responsesreply_begin,
     .event = responsesreply_event,
     .whole = responsesreply_whole,
+    .lists_again = true,
     .error_event = "error",
 };

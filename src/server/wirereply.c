@@ -7,7 +7,6 @@
 #include <time.h>
 
 #include "base/mem.h"
-#include "base/utf8seq.h"
 
 struct wirereply_source {
     struct wirereply reply;
@@ -19,25 +18,31 @@ struct wirereply_source {
 
 /* ---- What formats use. ---- */
 
-/* 15 digits: 0.6 stays 0.6. */
 err wirereply_json(struct strbuf *out, json_t *take_document)
 {
-    char *text = json_text_dup(take_document, JSON_COMPACT | JSON_REAL_PRECISION(15));
+    static const struct wiretokens_places none;
+    err e = wiretokens_write(&none, NULL, take_document, out);
     json_decref(take_document);
-    err e = text ? strbuf_puts(out, text) : ERR_NOMEM;
-    mem_free(text);
     return e;
 }
 
-err wirereply_sse(struct strbuf *out, const char *name, json_t *take_document)
+err wirereply_document(const struct wirereply *r, struct strbuf *out, json_t *take_document)
+{
+    err e = wiretokens_write(&r->places, r->model->tokenizer, take_document, out);
+    json_decref(take_document);
+    return e;
+}
+
+err wirereply_event(const struct wirereply *r, struct strbuf *out, const char *name, json_t *take_document)
 {
     size_t before = out->len;
     err e = name ? strbuf_printf(out, "event: %s\n", name) : ERR_OK;
     e = e == ERR_OK ? strbuf_puts(out, "data: ") : e;
     if (e != ERR_OK) {
         json_decref(take_document);
-    } else if ((e = wirereply_json(out, take_document)) == ERR_OK) {
-        e = strbuf_puts(out, "\n\n");
+    } else {
+        e = r ? wirereply_document(r, out, take_document) : wirereply_json(out, take_document);
+        e = e == ERR_OK ? strbuf_puts(out, "\n\n") : e;
     }
     if (e != ERR_OK && out->data) { /* no halves */
         out->len = before;
@@ -46,61 +51,14 @@ err wirereply_sse(struct strbuf *out, const char *name, json_t *take_document)
     return e;
 }
 
-/* A token's bytes as text; what is no UTF-8 by itself becomes U+FFFD. */
-static json_t *wirereply_piece(const char *bytes, size_t len)
+err wirereply_sse(struct strbuf *out, const char *name, json_t *take_document)
 {
-    struct strbuf text = {0};
-    err e = strbuf_append(&text, "", 0);
-    for (size_t i = 0; i < len && e == ERR_OK;) {
-        size_t n = utf8seq_length((const unsigned char *)bytes + i, len - i);
-        e = n ? strbuf_append(&text, bytes + i, n) : strbuf_puts(&text, "\xef\xbf\xbd");
-        i += n ? n : 1;
-    }
-    json_t *value = e == ERR_OK ? json_stringn(text.data ? text.data : "", text.len) : NULL;
-    strbuf_deinit(&text);
-    return value;
-}
-
-static json_t *wirereply_one(const struct tokenizer *t, int32_t id, float logprob)
-{
-    struct tokenizer_piece piece = tokenizer_bytes(t, id);
-    json_t *bytes = json_array();
-    for (size_t i = 0; i < piece.len; i++) {
-        if (json_array_append_new(bytes, json_integer((unsigned char)piece.data[i])) != 0) {
-            json_decref(bytes);
-            return NULL;
-        }
-    }
-    /* JSON has no infinity; a token of no probability at all stands at the bottom of OpenAI's
-     * scale. */
-    double number = logprob >= -9999 ? (double)logprob : -9999.0;
-    return json_pack("{s:o, s:f, s:o}", "token", wirereply_piece(piece.data, piece.len), "logprob",
-                     number, "bytes", bytes);
+    return wirereply_event(NULL, out, name, take_document);
 }
 
 json_t *wirereply_logprobs(const struct wirereply *r, const struct answering_token *tokens)
 {
-    const struct tokenizer *t = r->model->tokenizer;
-    json_t *list = json_array();
-    for (; tokens; tokens = tokens->next) {
-        json_t *one = wirereply_one(t, tokens->id, tokens->logprob), *top = json_array();
-        for (int i = 0; i < tokens->n_top; i++) {
-            if (json_array_append_new(
-                    top, wirereply_one(t, tokens->top_ids[i], tokens->top_logprobs[i])) != 0) {
-                json_decref(top);
-                top = NULL;
-            }
-        }
-        if (json_object_set_new(one, "top_logprobs", top) != 0) {
-            json_decref(one);
-            one = NULL;
-        }
-        if (json_array_append_new(list, one) != 0) {
-            json_decref(list);
-            return NULL;
-        }
-    }
-    return list;
+    return wiretokens_list(r->model->tokenizer, tokens, wiretokens_openai, 0, NULL);
 }
 
 json_t *wirereply_usage(const struct answering_usage *u)
@@ -131,17 +89,10 @@ static err wirereply_add_call(struct wirereply_choice *c, const struct answering
     return ERR_OK;
 }
 
-static err wirereply_add_logprobs(struct wirereply *r, json_t **list,
-                                  const struct answering_token *tokens)
+/* For what lists them all at the end. */
+static err wirereply_keep(const struct wirereply *r, struct wiretokens *w, const struct answering_token *tokens)
 {
-    if (!tokens) {
-        return ERR_OK;
-    }
-    *list = *list ? *list : json_array();
-    json_t *more = wirereply_logprobs(r, tokens);
-    int failed = json_array_extend(*list, more);
-    json_decref(more);
-    return failed ? ERR_NOMEM : ERR_OK;
+    return !r->question->stream || r->format->lists_again ? wiretokens_keep(w, tokens) : ERR_OK;
 }
 
 static err wirereply_collect(struct wirereply *r, const struct answering_event *e)
@@ -149,14 +100,14 @@ static err wirereply_collect(struct wirereply *r, const struct answering_event *
     struct wirereply_choice *c = &r->choices[e->choice];
     bool call = e->kind >= ANSWERING_CALL && e->kind <= ANSWERING_CALL_BROKEN;
     if (call && r->format->call_logprobs) {
-        TRY(wirereply_add_logprobs(r, &c->content_logprobs, e->tokens));
+        TRY(wirereply_keep(r, &c->content_tokens, e->tokens));
     }
     switch (e->kind) {
     case ANSWERING_REASONING:
-        TRY(wirereply_add_logprobs(r, &c->reasoning_logprobs, e->tokens));
+        TRY(wirereply_keep(r, &c->reasoning_tokens, e->tokens));
         return strbuf_append(&c->reasoning, e->text, e->len);
     case ANSWERING_CONTENT:
-        TRY(wirereply_add_logprobs(r, &c->content_logprobs, e->tokens));
+        TRY(wirereply_keep(r, &c->content_tokens, e->tokens));
         return strbuf_append(&c->content, e->text, e->len);
     case ANSWERING_CALL: return wirereply_add_call(c, e);
     case ANSWERING_ARGUMENTS:
@@ -166,7 +117,7 @@ static err wirereply_collect(struct wirereply *r, const struct answering_event *
     case ANSWERING_DONE:
         c->finish = e->finish;
         c->stopped_by = e->stopped_by;
-        return wirereply_add_logprobs(r, &c->content_logprobs, e->tokens);
+        return wirereply_keep(r, &c->content_tokens, e->tokens);
     default: return ERR_OK;
     }
 }
@@ -223,11 +174,12 @@ static void wirereply_free_choices(struct wirereply *r, size_t n)
             strbuf_deinit(&c->calls[k].arguments);
         }
         mem_free(c->calls);
-        json_decref(c->content_logprobs);
-        json_decref(c->reasoning_logprobs);
+        wiretokens_deinit(&c->content_tokens);
+        wiretokens_deinit(&c->reasoning_tokens);
     }
     mem_free(r->choices);
     json_decref(r->items);
+    wiretokens_places_deinit(&r->places);
 }
 
 /* Nothing more is said. */

@@ -3,7 +3,7 @@
 #ifndef SERVER_WIREREPLY_H
 #define SERVER_WIREREPLY_H
 
-#include "server/answering.h"
+#include "server/wiretokens.h"
 
 /* What a choice has said so far. */
 struct wirereply_call {
@@ -18,7 +18,7 @@ struct wirereply_choice {
     struct strbuf reasoning, content;
     struct wirereply_call *calls; /* [n_calls] */
     size_t n_calls;
-    json_t *content_logprobs, *reasoning_logprobs; /* lists; NULL: none */
+    struct wiretokens content_tokens, reasoning_tokens; /* with logprobs: of what is listed at the end */
     enum answering_finish finish;
     const char *stopped_by; /* a stop string; NULL: none */
     size_t offset;          /* the format's own: how far its tokens have come */
@@ -33,6 +33,7 @@ struct wirereply_format {
     err (*whole)(struct wirereply *r, struct strbuf *out); /* the document */
     bool anthropic;          /* its errors */
     bool call_logprobs;      /* tokens of calls are listed among the content's */
+    bool lists_again;        /* all tokens, at the end of a stream */
     const char *error_event; /* what an error in a stream is called; NULL: nothing */
 };
 
@@ -47,10 +48,11 @@ struct wirereply {
     struct answering_usage usage;     /* when all is over */
     struct wirereply_choice *choices; /* [question->n] */
     /* The formats' own: what a stream has begun, how many there were, where in the text it began; items that
-     * are whole; events sent. */
-    size_t open_kind, n_open, open_from;
+     * are whole; events sent; lists of tokens in documents. */
+    size_t open_kind, n_open, open_from, open_token;
     json_t *items;
     size_t sequence;
+    struct wiretokens_places places;
 };
 
 /* The reply is over, or its reader has gone: the exchange is not to be touched any more. `status` is the
@@ -73,11 +75,15 @@ void wirereply_give(struct exchange *x, struct question *take_q, const struct wi
 
 /* ---- for formats ---- */
 
-/* One event: "event: NAME\n" unless it is NULL, "data: " and the document. Takes it;NULL is ERR_NOMEM. */
+/* One event: "event: NAME\n" unless it is NULL, "data: " and the document. Takes it; NULL is ERR_NOMEM. */
 ERR_MUST_USE err wirereply_sse(struct strbuf *out, const char *name, json_t *take_document);
 /* A document; takes it. */
 ERR_MUST_USE err wirereply_json(struct strbuf *out, json_t *take_document);
-/* OpenAI's list of tokens with their log-probabilities. */
+/* The same of documents in which lists of tokens have places (r->places). */
+ERR_MUST_USE err wirereply_event(const struct wirereply *r, struct strbuf *out, const char *name,
+                                 json_t *take_document);
+ERR_MUST_USE err wirereply_document(const struct wirereply *r, struct strbuf *out, json_t *take_document);
+/* OpenAI's list of an event's tokens with their log-probabilities. */
 json_t *wirereply_logprobs(const struct wirereply *r, const struct answering_token *tokens);
 /* prompt_tokens … with DeepSeek's hits and misses. */
 json_t *wirereply_usage(const struct answering_usage *u);

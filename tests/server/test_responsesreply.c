@@ -76,6 +76,41 @@ static void items_are(const json_t *d)
     }
 }
 
+/* The text that a list of tokens makes; free. */
+static char *spelt(const json_t *tokens)
+{
+    char *text = calloc(json_array_size(tokens) * 8 + 1, 1);
+    size_t i, k;
+    json_t *token, *byte;
+    json_array_foreach((json_t *)tokens, i, token)
+    {
+        assert_int_equal(json_array_size(json_object_get(token, "top_logprobs")), 2);
+        json_array_foreach(json_object_get(token, "bytes"), k, byte)
+        {
+            text[strlen(text)] = (char)json_integer_value(byte);
+        }
+    }
+    return text;
+}
+
+/* In a document and at the end of a stream: those of the message, and not of the thoughts before it. */
+static void test_probabilities_are_those_of_the_text(void **state)
+{
+    (void)state;
+    for (int stream = 0; stream < 2; stream++) {
+        json_t *d = (stream ? ask_stream : ask)(&think, "sum", ",\"top_logprobs\":2", 100);
+        const json_t *part = servicefixture_at(d, "output.1.content.0");
+        char *text = spelt(json_object_get(part, "logprobs"));
+        assert_string_equal(text, "</think>It is 5."); /* with the token that ended the thoughts */
+        servicefixture_says(part, "text", "It is 5.");
+        free(text);
+        json_decref(d);
+        d = (stream ? ask_stream : ask)(&think, "sum", "", 100);
+        assert_int_equal(json_array_size(servicefixture_at(d, "output.1.content.0.logprobs")), 0);
+        json_decref(d);
+    }
+}
+
 static void test_what_is_cut_off_is_incomplete(void **state)
 {
     size_t halves = 0;
@@ -111,6 +146,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_is_cut_off_is_incomplete),
+        cmocka_unit_test(test_probabilities_are_those_of_the_text),
         cmocka_unit_test(test_numbers_are_as_they_were_asked),
     };
     return cmocka_run_group_tests(tests, open_models, close_models);

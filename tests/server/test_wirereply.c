@@ -2,7 +2,6 @@
  * grammars, tools; what cannot be asked; and what becomes of a reader that goes. */
 #include "server/pagefixture.h"
 
-#include <math.h>
 #include <pthread.h>
 
 static struct servicefixture chat, think;
@@ -452,34 +451,6 @@ static void test_probabilities(void **state)
     assert_int_equal(json_integer_value(servicefixture_at(d, "choices.0.logprobs.text_offset.2")), 2);
     assert_int_equal(json_object_size(servicefixture_at(d, "choices.0.logprobs.top_logprobs.0")), 1);
     json_decref(d);
-}
-
-/* Every allocation of a list of probabilities fails in turn: no list then, and nothing is left. It runs
- * without a server, whose threads would be counted too. */
-static void test_probabilities_without_memory(void **state)
-{
-    struct errinfo info = {0};
-    struct tokenizer *words = NULL;
-    must(tokenizer_open(ENGINEFIXTURE_CHAT, &words, &info), &info);
-    const struct answering_model model = {.tokenizer = words};
-    const struct wirereply r = {.model = &model};
-    struct answering_token second = {.id = 200, .logprob = -1, .n_top = 2, .top_ids = {200, 7}, .top_logprobs = {-1, -2}};
-    const struct answering_token first = {.next = &second, .id = 258, .logprob = -INFINITY};
-    (void)state;
-    for (size_t k = 1;; k++) {
-        size_t alive = mem_alive();
-        mem_fault(k, 0);
-        json_t *list = wirereply_logprobs(&r, &first);
-        bool failed = mem_attempts() >= k;
-        mem_fault(0, 0);
-        assert_true(failed ? !list : json_array_size(list) == 2);
-        json_decref(list);
-        assert_int_equal(mem_alive(), alive);
-        if (!failed) {
-            break;
-        }
-    }
-    tokenizer_free(words);
 }
 
 static void test_usage(void **state)
@@ -955,7 +926,5 @@ int main(void)
         cmocka_unit_test(test_too_many_at_once_are_told_to_come_back),
         cmocka_unit_test(test_many_at_once_get_the_same_answer),
     };
-    const struct CMUnitTest alone[] = {cmocka_unit_test(test_probabilities_without_memory)};
-    int failed = cmocka_run_group_tests_name("alone", alone, NULL, NULL);
-    return failed + cmocka_run_group_tests_name("served", tests, open_models, close_models);
+    return cmocka_run_group_tests(tests, open_models, close_models);
 }
