@@ -243,6 +243,14 @@ static bool answering_ends_by_itself(const struct question *q, struct apierror *
                                   q->form == QUESTION_FREE ? "tools that are called by a grammar" : q->form_at);
 }
 
+/* What is given of an answer with a form: the whole is to keep to it. Such an answer does not think. */
+static const char *answering_beginning(const struct question *q)
+{
+    const struct chat_message *last = q->n_messages > 0 ? &q->messages[q->n_messages - 1] : NULL;
+    bool begun = q->form != QUESTION_FREE && last && last->role == CHAT_ASSISTANT && last->open;
+    return begun && last->content ? last->content : "";
+}
+
 /* The first token's mask, often the one with the most work, is made here, off the engine's thread: a grammar
  * that takes too much is refused before anything of the answer is there. */
 static err answering_mask(struct answering *a, struct answering_choice *c, bool thinking,
@@ -251,9 +259,12 @@ static err answering_mask(struct answering *a, struct answering_choice *c, bool 
     int32_t think[CHAT_THINK_MAX];
     const uint64_t *bits;
     TRY(grammarmask_new(a->grammar, a->model->trie, &c->mask, info));
+    err e = grammarmask_accept_text(c->mask, answering_beginning(a->question), info);
+    TRY(e == ERR_OK ? ERR_OK : err_prefix(info, e, "the given beginning of the answer: "));
     TRY(grammarmask_next(c->mask, &bits, info));
-    bool after = thinking && chat_think_ids(a->model->tokenizer, think) == CHAT_THINK_MAX;
-    grammarmask_begin(c->mask, after ? think[1] : -1);
+    if (thinking && chat_think_ids(a->model->tokenizer, think) == CHAT_THINK_MAX) {
+        grammarmask_begin(c->mask, think[1]);
+    }
     return ERR_OK;
 }
 

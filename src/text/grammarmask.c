@@ -306,3 +306,17 @@ err grammarmask_accept(struct grammarmask *m, int32_t id, struct errinfo *info)
     m->at = at;
     return ERR_OK;
 }
+
+err grammarmask_accept_text(struct grammarmask *m, const char *text, struct errinfo *info)
+{
+    uint32_t at = m->at;
+    for (const char *p = text; *p; p++) {
+        TRY(grammarstates_next(m->states, at, (uint8_t)*p, &at, info));
+        if (at == GRAMMARSTATES_DEAD) {
+            return err_set(info, ERR_ARGUMENT, "byte %zu of \"%.60s\" does not go on as the grammar wants",
+                           (size_t)(p - text) + 1, text);
+        }
+    }
+    m->at = at;
+    return ERR_OK;
+}

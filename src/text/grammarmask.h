@@ -37,5 +37,8 @@ ERR_MUST_USE err grammarmask_next(struct grammarmask *m, const uint64_t **bits, 
 bool grammarmask_may_end(const struct grammarmask *m);
 /* The answer goes on with `id`. ERR_ARGUMENT when the grammar does not allow it; then nothing has changed. */
 ERR_MUST_USE err grammarmask_accept(struct grammarmask *m, int32_t id, struct errinfo *info);
+/* Likewise with a text, however it is cut into tokens; no token may be waited for. ERR_ARGUMENT with the byte
+ * where it fails; ERR_LIMIT. */
+ERR_MUST_USE err grammarmask_accept_text(struct grammarmask *m, const char *text, struct errinfo *info);
 
 #endif

@@ -207,6 +207,28 @@ static void however_it_is_cut_a_text_fares_alike(void **state)
     fixture_close(&f);
 }
 
+/* A text that was given is as if its tokens had come; one that does not fit changes nothing. */
+static void an_answer_may_have_begun(void **state)
+{
+    struct errinfo info = {0};
+    struct fixture f = fixture_open("smollm", object_grammar);
+    (void)state;
+    uint32_t at = grammarstates_start(f.states);
+    for (size_t n = 0; n <= strlen(object_text); n++) {
+        char begun[2] = {n ? object_text[n - 1] : '\0'};
+        must(grammarmask_accept_text(f.mask, begun, &info), &info);
+        at = walk(&f, at, begun, strlen(begun));
+        assert_int_equal(grammarmask_accept_text(f.mask, "\x01", &info), ERR_ARGUMENT);
+        assert_int_equal(check_mask(&f, at) == 0, n == strlen(object_text));
+    }
+    assert_true(grammarmask_may_end(f.mask));
+    grammarmask_begin(f.mask, -1);
+    assert_int_equal(grammarmask_accept_text(f.mask, "{\"a\":1,]", &info), ERR_ARGUMENT);
+    assert_non_null(strstr(info.message, "byte 8 of \"{\"a\":1,]\""));
+    must(grammarmask_accept_text(f.mask, object_text, &info), &info);
+    fixture_close(&f);
+}
+
 static void control_tokens_are_never_text(void **state)
 {
     (void)state;
@@ -418,6 +440,7 @@ int main(void)
         cmocka_unit_test(a_mask_holds_the_tokens_whose_bytes_go_on),
         cmocka_unit_test(counted_strings_take_what_fits),
         cmocka_unit_test(however_it_is_cut_a_text_fares_alike),
+        cmocka_unit_test(an_answer_may_have_begun),
         cmocka_unit_test(control_tokens_are_never_text),
         cmocka_unit_test(a_grammar_may_wait_for_a_token),
         cmocka_unit_test(a_grammar_that_takes_too_much_work_is_refused),
