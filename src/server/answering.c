@@ -525,8 +525,10 @@ bool answering_next(struct answering *a, struct answering_event *out)
     if (a->ended || (a->error.status == 0 && a->n_over < a->question->n)) {
         return false;
     }
-    *out = (struct answering_event){
-        .kind = ANSWERING_END, .text = "", .error = a->error, .usage = answering_so_far(a)};
+    *out = (struct answering_event){.kind = ANSWERING_END,
+                                    .text = "",
+                                    .error = a->error.status ? &a->error : NULL,
+                                    .usage = answering_so_far(a)};
     a->ended = true;
     return true;
 }

@@ -81,7 +81,7 @@ struct answering_event {
     enum answering_finish finish;
     const char *stopped_by; /* the stop string or NULL; with ANSWERING_DONE */
     struct answering_usage usage; /* of the choice (DONE), of all (END) */
-    struct apierror error;  /* END; status 0: none */
+    const struct apierror *error; /* END; NULL: none; until answering_end */
 };
 
 struct answering;

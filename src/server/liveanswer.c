@@ -209,9 +209,8 @@ static bool liveanswer_read(struct liveanswer *a, struct answering_event *end,
             over = !liveanswer_take(a, &e);
         } else if (e.kind == ANSWERING_DONE) {
             *state = e.finish == ANSWERING_LENGTH ? CHATTREE_LENGTH : CHATTREE_DONE;
-            end->usage = e.usage;
         } else if (e.kind == ANSWERING_END) {
-            end->error = e.error;
+            *end = e;
             over = true;
         }
     }
@@ -230,7 +229,7 @@ static void liveanswer_serve(struct liveanswer *a)
     bool stop = a->stop, cut = a->cut || a->all->stopping;
     pthread_mutex_unlock(&a->all->lock);
     if (liveanswer_read(a, &end, &state)) {
-        const char *error = end.error.status ? end.error.message : NULL;
+        const char *error = end.error ? end.error->message : NULL;
         liveanswer_over(a, error ? CHATTREE_FAILED : state, error, &end.usage);
     } else if (stop || cut) {
         const struct answering_usage sofar = answering_so_far(a->answering);

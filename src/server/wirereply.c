@@ -203,8 +203,8 @@ static enum exchange_more wirereply_pull(void *user, struct exchange *x, struct 
         if (e.kind == ANSWERING_DONE || e.kind == ANSWERING_END) {
             s->reply.usage = e.usage;
         }
-        if (e.kind == ANSWERING_END && e.error.status) {
-            wirereply_fail(s, x, &e.error, out);
+        if (e.kind == ANSWERING_END && e.error) {
+            wirereply_fail(s, x, e.error, out);
             wirereply_finish(s);
             return EXCHANGE_END;
         }
