@@ -257,5 +257,20 @@ def usage_is_summed_by_key_and_days_end_in_utc(b):
     assert day == "Dec 23, 2026", day
 
 
+@case
+def the_meter_tells_what_was_not_counted_from_what_was(b):
+    said = b.module("""
+        const { ContextMeter } = await import("/js/contextmeter.js");
+        const meter = new ContextMeter(() => {});
+        const show = (tokens, atLeast) => {
+            meter.show({ tokens, at_least: atLeast, context: 256 });
+            return [meter.excess, meter.excessWords, meter.words.textContent];
+        };
+        return [show(255, false), show(256, false), show(9000, true)];""")
+    assert said[0][:2] == [0, "0"] and said[0][2].startswith("255 / 256"), said
+    assert said[1] == [1, "1", "1 tokens too many"], said
+    assert said[2] == [8745, "≥\u00a08,745", "≥\u00a08,745 tokens too many"], said
+
+
 if __name__ == "__main__":
     sys.exit(run(Server()))
