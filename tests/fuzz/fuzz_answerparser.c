@@ -49,7 +49,7 @@ static void hear(void *user, const struct answerparser_event *e)
     case ANSWERPARSER_CALL_END: {
         json_t *value = NULL;
         check(h->open && e->call == h->calls);
-        check(json_parse(h->arguments.data, h->arguments.len, "arguments", &value, NULL) == ERR_OK);
+        check(json_parse_text(h->arguments.data, h->arguments.len, "arguments", &value, NULL) == ERR_OK);
         check(json_is_object(value));
         json_decref(value);
         h->open = false;
