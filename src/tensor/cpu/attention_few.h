@@ -184,7 +184,7 @@ static void attention_few_softmax(struct attention_work *w, const struct attenti
  * single vector may reach past the values: its rest is zero. */
 ATTENTION_INLINE void attention_few_mix_tile(struct attention_work *w, const struct attention_task *t,
                                              const struct attention_block *b, size_t row, size_t col,
-                                             const int n_rows, const int n_vecs, const enum dtype type)
+                                             const int n_rows, const int n_vecs, enum dtype type)
 {
     vec acc[ATTENTION_FEW_ROWS][4], sum[ATTENTION_FEW_ROWS];
     float *out = w->part.out + row * t->v_pad + col, *p = w->score + row * ATTENTION_KEYS;
@@ -231,28 +231,29 @@ ATTENTION_INLINE void attention_few_mix_tile(struct attention_work *w, const str
     }
 }
 
+/* Four vectors of BF16 at a time; of the other types, and of what is left, one. */
 ATTENTION_INLINE void attention_few_mix_band(struct attention_work *w, const struct attention_task *t,
-                                             const struct attention_block *b, size_t row, const int n_rows,
-                                             const enum dtype type)
+                                             const struct attention_block *b, size_t row, const int n_rows)
 {
+    enum dtype type = t->a->kv_dtype;
     size_t col = 0;
-    for (; col + 4 * VEC_N <= t->a->v_dim; col += 4 * VEC_N) {
-        attention_few_mix_tile(w, t, b, row, col, n_rows, 4, type);
+    for (; type == DTYPE_BF16 && col + 4 * VEC_N <= t->a->v_dim; col += 4 * VEC_N) {
+        attention_few_mix_tile(w, t, b, row, col, n_rows, 4, DTYPE_BF16);
     }
     for (; col < t->a->v_dim; col += VEC_N) {
         attention_few_mix_tile(w, t, b, row, col, n_rows, 1, type);
     }
 }
 
-ATTENTION_INLINE void attention_few_mix(struct attention_work *w, const struct attention_task *t,
-                                        const struct attention_block *b, const enum dtype type)
+static void attention_few_mix(struct attention_work *w, const struct attention_task *t,
+                              const struct attention_block *b)
 {
     for (size_t row = 0; row < t->n_rows; row += ATTENTION_FEW_ROWS) {
         switch (t->n_rows - row) {
-        case 1: attention_few_mix_band(w, t, b, row, 1, type); break;
-        case 2: attention_few_mix_band(w, t, b, row, 2, type); break;
-        case 3: attention_few_mix_band(w, t, b, row, 3, type); break;
-        default: attention_few_mix_band(w, t, b, row, ATTENTION_FEW_ROWS, type); break;
+        case 1: attention_few_mix_band(w, t, b, row, 1); break;
+        case 2: attention_few_mix_band(w, t, b, row, 2); break;
+        case 3: attention_few_mix_band(w, t, b, row, 3); break;
+        default: attention_few_mix_band(w, t, b, row, ATTENTION_FEW_ROWS); break;
         }
     }
 }
@@ -262,9 +263,5 @@ static void attention_few_block(struct attention_work *w, const struct attention
 {
     attention_few_scores(w, t, b);
     attention_few_softmax(w, t, b);
-    switch (t->a->kv_dtype) {
-    case DTYPE_BF16: attention_few_mix(w, t, b, DTYPE_BF16); break;
-    case DTYPE_F16: attention_few_mix(w, t, b, DTYPE_F16); break;
-    default: attention_few_mix(w, t, b, DTYPE_F32); break;
-    }
+    attention_few_mix(w, t, b);
 }
