@@ -6,10 +6,11 @@ ifeq ($(origin CC),default)
 CC      := gcc
 endif
 OPT     ?= -O3
+DEBUG   ?= -g
 # clang: a loop that -O1 does not vectorise is no defect (-Wno-pass-failed).
 WARN    := -Wall -Wextra -Wconversion -Wno-sign-conversion -Wshadow -Wvla -Wstrict-prototypes -Wno-pass-failed -Werror
 PKGS    := jansson libpcre2-8 libutf8proc libcurl libedit libsodium libzstd inih libmicrohttpd gnutls sqlite3 libseccomp
-CFLAGS  += -std=c11 -D_GNU_SOURCE $(OPT) -g -fno-math-errno -fno-trapping-math -ffp-contract=off $(WARN) \
+CFLAGS  += -std=c11 -D_GNU_SOURCE $(OPT) $(DEBUG) -fno-math-errno -fno-trapping-math -ffp-contract=off $(WARN) \
            -Iinclude -Isrc -MMD -MP \
            $(shell pkg-config --cflags $(PKGS))
 # libgomp goes in statically, so that our thread-waiting policy comes first (src/tensor/compute.c).

@@ -16,7 +16,7 @@ if ! clang -fsanitize=fuzzer,address -o "$probe/p" "$probe/p.c" 2>/dev/null; the
     echo "[  SKIPPED ] fuzz: no clang with libFuzzer here"
     exit 0
 fi
-env -u MAKEFLAGS make -s -j"$(nproc)" BUILD="$build" CC=clang OPT=-O1 \
+env -u MAKEFLAGS make -s -j"$(nproc)" BUILD="$build" CC=clang OPT=-O1 DEBUG=-gline-tables-only \
     SAN=address,undefined,fuzzer-no-link fuzzers || exit 1
 
 targets=("$build"/fuzz/fuzz_*)
