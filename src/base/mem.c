@@ -58,6 +58,17 @@ void *mem_resize(void *p, size_t n, size_t size)
     return q;
 }
 
+void *mem_grow(void *p, size_t n, size_t *cap, size_t size)
+{
+    if (n < *cap) {
+        return p;
+    }
+    size_t more = *cap ? 2 * *cap : 16;
+    void *q = mem_resize(p, more, size);
+    *cap = q ? more : *cap;
+    return q;
+}
+
 void *mem_alloc_aligned(size_t n)
 {
     size_t align = n >= MEM_HUGE_MIN ? MEM_HUGE_ALIGN : MEM_ALIGN;

@@ -16,6 +16,9 @@ void *mem_calloc(size_t n, size_t size) __attribute__((malloc, warn_unused_resul
 
 /* Array growth: like realloc with checked n * size; on NULL the old block stays valid. */
 void *mem_resize(void *p, size_t n, size_t size) __attribute__((warn_unused_result));
+/* An array of *cap elements, n of them in use, with room for one more: itself, or twice as large, and *cap with
+ * it (16 to begin with: NULL and 0). NULL: refused, nothing changed. */
+void *mem_grow(void *p, size_t n, size_t *cap, size_t size) __attribute__((warn_unused_result));
 
 /* 64-byte aligned memory (2 MiB aligned and marked for huge pages from 4 MiB on), zeroed lazily
  * by the kernel only when large. Release with mem_free_aligned. */

@@ -67,15 +67,11 @@ static void answer_part(void *user, const struct answerparser_event *event)
 
 static err answer_keep(struct answer *a, const struct session_token *t)
 {
-    if (a->n_tokens == a->cap_tokens) {
-        size_t cap = a->cap_tokens ? 2 * a->cap_tokens : 64;
-        struct answer_token *p = mem_resize(a->tokens, cap, sizeof *p);
-        if (!p) {
-            return ERR_NOMEM;
-        }
-        a->tokens = p;
-        a->cap_tokens = cap;
+    struct answer_token *p = mem_grow(a->tokens, a->n_tokens, &a->cap_tokens, sizeof *p);
+    if (!p) {
+        return ERR_NOMEM;
     }
+    a->tokens = p;
     struct answer_token *k = &a->tokens[a->n_tokens++];
     *k = (struct answer_token){.id = t->id, .logprob = t->logprob, .n_top = t->n_top};
     memcpy(k->top_ids, t->top_ids, sizeof k->top_ids);

@@ -57,15 +57,11 @@ err conversation_set_system(struct conversation *c, const char *text, struct err
 err conversation_add(struct conversation *c, enum chat_role role, const char *content,
                      const char *reasoning, struct errinfo *info)
 {
-    if (c->n + 1 >= c->cap) {
-        size_t cap = c->cap ? 2 * c->cap : 16;
-        struct chat_message *p = mem_resize(c->messages, cap, sizeof *p);
-        if (!p) {
-            return err_set(info, ERR_NOMEM, "out of memory for a message");
-        }
-        c->messages = p;
-        c->cap = cap;
+    struct chat_message *p = mem_grow(c->messages, c->n + 1, &c->cap, sizeof *p);
+    if (!p) {
+        return err_set(info, ERR_NOMEM, "out of memory for a message");
     }
+    c->messages = p;
     char *text = conversation_dup(content), *thoughts = conversation_dup(reasoning);
     if (!text || (reasoning && !thoughts)) {
         mem_free(text);

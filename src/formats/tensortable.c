@@ -92,15 +92,11 @@ static err tensortable_grow(struct tensortable *t, struct errinfo *info)
 
 err tensortable_own(struct tensortable *t, size_t bytes, void **out, struct errinfo *info)
 {
-    if (t->n_owned == t->cap_owned) {
-        size_t cap = t->cap_owned ? 2 * t->cap_owned : 16;
-        void **owned = mem_resize(t->owned, cap, sizeof *owned);
-        if (!owned) {
-            return err_set(info, ERR_NOMEM, "out of memory for %zu bytes of tensors", bytes);
-        }
-        t->owned = owned;
-        t->cap_owned = cap;
+    void **owned = mem_grow(t->owned, t->n_owned, &t->cap_owned, sizeof *owned);
+    if (!owned) {
+        return err_set(info, ERR_NOMEM, "out of memory for %zu bytes of tensors", bytes);
     }
+    t->owned = owned;
     void *p = mem_alloc_aligned(bytes);
     if (!p) {
         return err_set(info, ERR_NOMEM, "out of memory for %zu bytes of tensors", bytes);

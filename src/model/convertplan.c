@@ -43,15 +43,11 @@ size_t convertplan_bytes(const struct convertplan *p)
 static err convertplan_push(struct convertplan *p, size_t n_sources, struct recipe **out,
                             struct errinfo *info)
 {
-    if (p->n == p->cap) {
-        size_t cap = p->cap ? 2 * p->cap : 64;
-        struct recipe *items = mem_resize(p->items, cap, sizeof *items);
-        if (!items) {
-            return err_set(info, ERR_NOMEM, "out of memory planning the conversion");
-        }
-        p->items = items;
-        p->cap = cap;
+    struct recipe *items = mem_grow(p->items, p->n, &p->cap, sizeof *items);
+    if (!items) {
+        return err_set(info, ERR_NOMEM, "out of memory planning the conversion");
     }
+    p->items = items;
     struct recipe *r = &p->items[p->n];
     *r = (struct recipe){.kind = RECIPE_ROWS, .n_sources = n_sources};
     r->sources = mem_calloc(n_sources, sizeof *r->sources);

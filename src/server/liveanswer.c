@@ -80,15 +80,11 @@ static void liveanswer_ring(void *user)
 
 static bool liveanswer_mark(struct liveanswer *a, enum liveanswer_kind kind, size_t to)
 {
-    if (a->n_marks == a->cap_marks) {
-        size_t cap = a->cap_marks ? 2 * a->cap_marks : 64;
-        struct liveanswer_mark *marks = mem_resize(a->marks, cap, sizeof *marks);
-        if (!marks) {
-            return false;
-        }
-        a->marks = marks;
-        a->cap_marks = cap;
+    struct liveanswer_mark *marks = mem_grow(a->marks, a->n_marks, &a->cap_marks, sizeof *marks);
+    if (!marks) {
+        return false;
     }
+    a->marks = marks;
     a->marks[a->n_marks++] = (struct liveanswer_mark){kind, to};
     return true;
 }

@@ -45,15 +45,11 @@ void question_free(struct question *q)
 
 static bool question_own(struct question *q, void *p)
 {
-    if (q->n_owned == q->cap_owned) {
-        size_t cap = q->cap_owned ? 2 * q->cap_owned : 16;
-        void **owned = mem_resize(q->owned, cap, sizeof *owned);
-        if (!owned) {
-            return false;
-        }
-        q->owned = owned;
-        q->cap_owned = cap;
+    void **owned = mem_grow(q->owned, q->n_owned, &q->cap_owned, sizeof *owned);
+    if (!owned) {
+        return false;
     }
+    q->owned = owned;
     q->owned[q->n_owned++] = p;
     return true;
 }

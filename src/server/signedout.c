@@ -22,15 +22,11 @@ struct signedout {
 
 static err signedout_keep(struct signedout *s, const char *name, struct errinfo *info)
 {
-    if (s->n == s->cap) {
-        size_t cap = s->cap ? 2 * s->cap : 16;
-        struct signedout_session *more = mem_resize(s->sessions, cap, sizeof *more);
-        if (!more) {
-            return err_set(info, ERR_NOMEM, "out of memory for a session's end");
-        }
-        s->sessions = more;
-        s->cap = cap;
+    struct signedout_session *more = mem_grow(s->sessions, s->n, &s->cap, sizeof *more);
+    if (!more) {
+        return err_set(info, ERR_NOMEM, "out of memory for a session's end");
     }
+    s->sessions = more;
     snprintf(s->sessions[s->n++].name, sizeof s->sessions->name, "%s", name);
     return ERR_OK;
 }

@@ -12,15 +12,11 @@ enum { WIRETOKENS_FLAGS = JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(1
 err wiretokens_keep(struct wiretokens *w, const struct answering_token *list)
 {
     for (; list; list = list->next) {
-        if (w->n == w->cap) {
-            size_t cap = w->cap ? 2 * w->cap : 64;
-            struct answering_token *more = mem_resize(w->data, cap, sizeof *more);
-            if (!more) {
-                return ERR_NOMEM;
-            }
-            w->data = more;
-            w->cap = cap;
+        struct answering_token *more = mem_grow(w->data, w->n, &w->cap, sizeof *more);
+        if (!more) {
+            return ERR_NOMEM;
         }
+        w->data = more;
         w->data[w->n] = *list;
         w->data[w->n++].next = NULL;
     }

@@ -36,15 +36,11 @@ err grammar_add(struct grammar *g, struct grammar_step step, uint32_t *out, stru
         return err_set(info, ERR_LIMIT, "the grammar needs more than %d steps; smaller numbers in {m,n} or "
                        "fewer rules help", GRAMMAR_STEPS_MAX);
     }
-    if (g->n_steps == g->cap_steps) {
-        size_t cap = g->cap_steps ? 2 * g->cap_steps : 256;
-        struct grammar_step *p = mem_resize(g->steps, cap, sizeof *p);
-        if (!p) {
-            return err_set(info, ERR_NOMEM, "out of memory for a grammar of %zu steps", cap);
-        }
-        g->steps = p;
-        g->cap_steps = cap;
+    struct grammar_step *p = mem_grow(g->steps, g->n_steps, &g->cap_steps, sizeof *p);
+    if (!p) {
+        return err_set(info, ERR_NOMEM, "out of memory for a grammar of %zu steps", g->n_steps + 1);
     }
+    g->steps = p;
     *out = (uint32_t)g->n_steps;
     g->steps[g->n_steps++] = step;
     return ERR_OK;

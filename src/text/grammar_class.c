@@ -11,15 +11,11 @@ enum { GRAMMAR_CLASS_LAST = 0x10ffff };
 
 err grammar_class_add(struct grammar_class *c, uint32_t low, uint32_t high, struct errinfo *info)
 {
-    if (c->n == c->cap) {
-        size_t cap = c->cap ? 2 * c->cap : 16;
-        struct grammar_range *p = mem_resize(c->ranges, cap, sizeof *p);
-        if (!p) {
-            return err_set(info, ERR_NOMEM, "out of memory for a class of %zu ranges", cap);
-        }
-        c->ranges = p;
-        c->cap = cap;
+    struct grammar_range *p = mem_grow(c->ranges, c->n, &c->cap, sizeof *p);
+    if (!p) {
+        return err_set(info, ERR_NOMEM, "out of memory for a class of %zu ranges", c->n + 1);
     }
+    c->ranges = p;
     c->ranges[c->n++] = (struct grammar_range){low, high};
     return ERR_OK;
 }

@@ -47,16 +47,11 @@ static err grammarstates_nomem(struct errinfo *info)
 /* Room for element number n. */
 static err grammarstates_room(void **array, size_t *cap, size_t n, size_t size, struct errinfo *info)
 {
-    if (n < *cap) {
-        return ERR_OK;
-    }
-    size_t more = *cap ? 2 * *cap : 64;
-    void *p = mem_resize(*array, more, size);
+    void *p = mem_grow(*array, n, cap, size);
     if (!p) {
         return grammarstates_nomem(info);
     }
     *array = p;
-    *cap = more;
     return ERR_OK;
 }
 

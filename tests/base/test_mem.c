@@ -95,6 +95,28 @@ static void the_chosen_allocation_fails_once_or_from_then_on(void **state)
     mem_free(p);
 }
 
+static void an_array_grows_by_doubling_and_stays_when_refused(void **state)
+{
+    size_t cap = 0;
+    (void)state;
+    int *a = mem_grow(NULL, 0, &cap, sizeof *a), *same;
+    assert_non_null(a);
+    assert_int_equal(cap, 16);
+    a[15] = 7;
+    same = mem_grow(a, 15, &cap, sizeof *a);
+    assert_ptr_equal(same, a);
+    assert_int_equal(cap, 16);
+    mem_fault(1, 0);
+    assert_null(mem_grow(a, 16, &cap, sizeof *a));
+    mem_fault(0, 0);
+    assert_int_equal(cap, 16);
+    a = mem_grow(a, 16, &cap, sizeof *a);
+    assert_non_null(a);
+    assert_int_equal(cap, 32);
+    assert_int_equal(a[15], 7);
+    mem_free(a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -103,6 +125,7 @@ int main(void)
         cmocka_unit_test(impossible_sizes_are_refused),
         cmocka_unit_test(alignment_is_64_and_2_mib_for_large_blocks),
         cmocka_unit_test(the_chosen_allocation_fails_once_or_from_then_on),
+        cmocka_unit_test(an_array_grows_by_doubling_and_stays_when_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -179,9 +179,9 @@ static void attention_few_softmax(struct attention_work *w, const struct attenti
     }
 }
 
-/* Rows [row, row + n_rows) of part.out and n_vecs vectors of values from `col` on, all constants but the
- * places; the first columns' call also brings part.weight up to date, whose terms it has at hand. A
- * single vector may reach past the values: its rest is zero. */
+/* Rows [row, row + n_rows) of part.out and n_vecs vectors of values from `col` on; both numbers are constants.
+ * The first columns' call also brings part.weight up to date, whose terms it has at hand. A single vector may
+ * reach past the values: its rest is zero. */
 ATTENTION_INLINE void attention_few_mix_tile(struct attention_work *w, const struct attention_task *t,
                                              const struct attention_block *b, size_t row, size_t col,
                                              const int n_rows, const int n_vecs, enum dtype type)
