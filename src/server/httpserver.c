@@ -72,6 +72,15 @@ static enum MHD_Result httpserver_send_stream(struct exchange *x)
     return x->response ? httpserver_queue(x, x->response) : MHD_NO;
 }
 
+static enum MHD_Result httpserver_send_head(struct exchange *x)
+{
+    replystream_close_source(x);
+    exchange_add_header(x, MHD_HTTP_HEADER_CONTENT_TYPE, x->source.type);
+    exchange_add_header(x, MHD_HTTP_HEADER_CONNECTION, "close");
+    x->response = replystream_head();
+    return x->response ? httpserver_queue(x, x->response) : MHD_NO;
+}
+
 /* Sends what the handler gave, or as soon as the source has given it. */
 static enum MHD_Result httpserver_send(struct exchange *x)
 {
@@ -163,6 +172,9 @@ static enum MHD_Result httpserver_whole(struct exchange *x)
     }
     if (!x->replied) {
         s->is.handle(s->is.user, x, true);
+    }
+    if (x->has_source && strcmp(x->method, MHD_HTTP_METHOD_HEAD) == 0) {
+        return httpserver_send_head(x);
     }
     if (x->has_source && !x->among) {
         replystream_watch(&s->streams, x);

@@ -146,6 +146,26 @@ static ssize_t replystream_on_read(void *user, uint64_t pos, char *buffer, size_
     return (ssize_t)n;
 }
 
+static ssize_t replystream_on_nothing(void *user, uint64_t pos, char *buffer, size_t max)
+{
+    (void)user;
+    (void)pos;
+    (void)buffer;
+    (void)max;
+    return MHD_CONTENT_READER_END_OF_STREAM;
+}
+
+struct MHD_Response *replystream_head(void)
+{
+    struct MHD_Response *r =
+        MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 1, replystream_on_nothing, NULL, NULL);
+    if (r && MHD_set_response_options(r, MHD_RF_HTTP_VERSION_1_0_ONLY, MHD_RO_END) != MHD_YES) {
+        MHD_destroy_response(r);
+        return NULL;
+    }
+    return r;
+}
+
 struct MHD_Response *replystream_response(struct exchange *x)
 {
     x->streaming = true;

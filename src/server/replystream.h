@@ -32,6 +32,9 @@ void replystream_close_source(struct exchange *x);                       /* if i
 bool replystream_pull(struct exchange *x);
 /* The reply that begins with x->out; NULL: out of memory. */
 struct MHD_Response *replystream_response(struct exchange *x);
+/* For HEAD: a head that says no length, since nobody knows it, and nothing behind it, where libmicrohttpd would
+ * put a last chunk: the connection ends there. NULL: out of memory. */
+struct MHD_Response *replystream_head(void);
 
 /* Has a reader gone, is a sign of life due? Every quarter of a second is often enough. */
 void replystream_look(struct replystream_list *l);

@@ -442,6 +442,28 @@ static void test_a_stream_comes_as_it_is_poured(void **state)
     world_stop(&w);
 }
 
+/* HEAD of a stream that goes on: what it is, at once, and not a byte that could be taken for the next reply's. */
+static void test_the_head_of_a_stream_has_nothing_behind_it(void **state)
+{
+    struct world w = {0};
+    char value[1024];
+    (void)state;
+    world_start(&w, NULL, NULL);
+    struct rawclient c = rawclient_open(w.port);
+    rawclient_say(&c, "HEAD /stream?tap=0 HTTP/1.1\r\nHost: x\r\n\r\n");
+    struct rawclient_reply r = rawclient_reply_to(&c, true);
+    assert_int_equal(r.status, 200);
+    assert_string_equal(rawclient_header(&r, "Content-Type", value), "text/plain");
+    assert_null(rawclient_header(&r, "Content-Length", value));
+    assert_null(rawclient_header(&r, "Transfer-Encoding", value));
+    assert_true(rawclient_ends(&c, 2000));
+    assert_true(comes_true(&w.taps[0].closed, 1, 2));
+    assert_int_equal(w.taps[0].pulls, 0);
+    rawclient_free(&r);
+    rawclient_close(&c);
+    world_stop(&w);
+}
+
 static void test_a_source_may_fail_before_its_first_byte(void **state)
 {
     struct world w = {0};
@@ -833,6 +855,7 @@ int main(void)
         cmocka_unit_test(test_who_does_not_finish_is_let_go),
         cmocka_unit_test(test_a_crowd_that_says_nothing_delays_nobody),
         cmocka_unit_test(test_a_stream_comes_as_it_is_poured),
+        cmocka_unit_test(test_the_head_of_a_stream_has_nothing_behind_it),
         cmocka_unit_test(test_a_source_may_fail_before_its_first_byte),
         cmocka_unit_test(test_waiting_costs_nothing_and_keeps_alive),
         cmocka_unit_test(test_a_reader_that_goes_ends_its_source),
