@@ -15,6 +15,7 @@
 #include "server/pageanswers.h"
 #include "server/pagechats.h"
 #include "server/pagekeys.h"
+#include "server/pagepdf.h"
 #include "server/pagesession.h"
 #include "server/responses.h"
 #include "server/responsesreply.h"
@@ -358,6 +359,7 @@ const struct route_table *const *api_tables(size_t *n)
         &pagechats_routes,
         &pageanswers_routes,
         &pagekeys_routes,
+        &pagepdf_routes,
     };
     *n = sizeof tables / sizeof *tables;
     return tables;

@@ -97,6 +97,12 @@ const char *exchange_body(const struct exchange *x, size_t *len)
     return x->body.data ? x->body.data : "";
 }
 
+void exchange_take_body(struct exchange *x, struct strbuf *out)
+{
+    *out = x->body;
+    x->body = (struct strbuf){0};
+}
+
 void exchange_defer(struct exchange *x, const char *owner, bool heavy)
 {
     x->job.owner = owner;

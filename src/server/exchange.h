@@ -27,6 +27,7 @@ const char *exchange_cookie(const struct exchange *x, const char *name); /* NULL
 /* How many headers of that name there are: two Host headers are an attack. */
 size_t exchange_header_count(const struct exchange *x, const char *name);
 const char *exchange_body(const struct exchange *x, size_t *len); /* NUL-terminated */
+void exchange_take_body(struct exchange *x, struct strbuf *out);  /* moves it to *out, which was empty */
 
 /* From the handler's first call: the second one comes on a thread of the pool (worker.h), where it may take its
  * time. `owner` is borrowed; a request with more than EXCHANGE_LIGHT bytes is heavy in any case. */

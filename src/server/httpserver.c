@@ -333,9 +333,10 @@ static err httpserver_make(const struct httpserver_options *options, struct http
         s->cert = mem_dup(options->tls_cert, strlen(options->tls_cert));
         s->key = mem_dup(options->tls_key, strlen(options->tls_key));
     }
+    static const struct worker_limits limits = {.threads = 4, .heavy = 2, .owner_heavy = 1, .owner_light = 2};
     err e = options->tls_cert && (!s->cert || !s->key)
                 ? err_set(info, ERR_NOMEM, "out of memory for the HTTP server")
-                : worker_start(&s->worker, info);
+                : worker_start(&limits, &s->worker, info);
     e = e == ERR_OK ? httpserver_daemon(s, info) : e;
     if (e == ERR_OK && pthread_create(&s->watcher, NULL, httpserver_watcher, s) != 0) {
         MHD_stop_daemon(s->daemon);

@@ -2,7 +2,6 @@
  * hash of both and of the key's secret, so that a session ends when its key is renewed. */
 #include "server/pagesession.h"
 
-#include <pthread.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -187,131 +186,10 @@ static void pagesession_get(struct service *s, struct exchange *x, const struct 
     service_reply(s, x, 200, out);
 }
 
-/* ---- PDF: the reader takes seconds, so it has a thread of its own. ---- */
-
-struct pagesession_pdf {
-    struct service *service;
-    struct exchange *exchange; /* NULL: nobody waits any more */
-    pthread_mutex_t lock;
-    bool ready, left; /* left: the exchange is closed */
-    struct strbuf pdf;
-    char *text;
-    size_t len;
-    err result;
-    struct errinfo info;
-};
-
-static void pagesession_pdf_free(struct pagesession_pdf *p)
-{
-    pthread_mutex_destroy(&p->lock);
-    strbuf_deinit(&p->pdf);
-    mem_free(p->text);
-    mem_free(p);
-}
-
-static void *pagesession_pdf_run(void *user)
-{
-    struct pagesession_pdf *p = user;
-    p->result =
-        pdftext_read(p->service->is.pdf, p->pdf.data, p->pdf.len, &p->text, &p->len, &p->info);
-    pthread_mutex_lock(&p->lock);
-    p->ready = true;
-    bool left = p->left;
-    if (!left) {
-        exchange_wake(p->exchange);
-    }
-    pthread_mutex_unlock(&p->lock);
-    if (left) {
-        pagesession_pdf_free(p);
-    }
-    return NULL;
-}
-
-static enum exchange_more pagesession_pdf_pull(void *user, struct exchange *x, struct strbuf *out)
-{
-    struct pagesession_pdf *p = user;
-    struct apierror e;
-    pthread_mutex_lock(&p->lock);
-    bool ready = p->ready;
-    pthread_mutex_unlock(&p->lock);
-    if (!ready) {
-        return EXCHANGE_WAIT;
-    }
-    if (p->result == ERR_OK) {
-        p->result = wirereply_json(out, json_pack("{s:s%}", "text", p->text, p->len));
-    } else {
-        bool busy = p->result == ERR_BUSY;
-        apierror_set(&e, busy ? 429 : p->result == ERR_LIMIT ? 413 : 415, busy ? "overloaded" : "no_text", NULL,
-                     "%s", p->info.message);
-        exchange_fail(x, e.status, "application/json");
-        p->result = apierror_text(&e, false, out);
-    }
-    return EXCHANGE_END;
-}
-
-static void pagesession_pdf_close(void *user)
-{
-    struct pagesession_pdf *p = user;
-    pthread_mutex_lock(&p->lock);
-    p->left = true;
-    bool ready = p->ready;
-    pthread_mutex_unlock(&p->lock);
-    if (ready) {
-        pagesession_pdf_free(p);
-    }
-}
-
-static bool pagesession_pdf_begin(struct service *s, struct exchange *x)
-{
-    struct pagesession_pdf *p = mem_calloc(1, sizeof *p);
-    pthread_t thread;
-    size_t len;
-    const char *body = exchange_body(x, &len);
-    if (!p) {
-        return false;
-    }
-    p->service = s;
-    p->exchange = x;
-    pthread_mutex_init(&p->lock, NULL);
-    if (strbuf_append(&p->pdf, body, len) != ERR_OK ||
-        pthread_create(&thread, NULL, pagesession_pdf_run, p) != 0) {
-        pagesession_pdf_free(p);
-        return false;
-    }
-    pthread_detach(thread);
-    const struct exchange_source source = {.pull = pagesession_pdf_pull,
-                                           .close = pagesession_pdf_close,
-                                           .user = p,
-                                           .type = "application/json",
-                                           .keepalive = "\n",
-                                           .whole = true};
-    exchange_stream(x, &source);
-    return true;
-}
-
-static void pagesession_extract(struct service *s, struct exchange *x, const struct route_match *m)
-{
-    struct apierror e = {0};
-    (void)m;
-    if (!s->is.pdf) {
-        apierror_set(&e, 415, "unsupported", NULL,
-                     "this server reads no PDF files: it has no pdftotext");
-    } else if (!pagesession_pdf_begin(s, x)) {
-        apierror_set(&e, 503, "out_of_memory", NULL, "out of memory for the file");
-    }
-    if (e.status) {
-        service_refuse(s, x, &e, false);
-    }
-}
-
 static const struct route_row pagesession_rows[] = {
     {"GET", "/api/session", {.scope = CALLER_NOTHING}, .handle = pagesession_get},
     {"POST", "/api/login", {.scope = CALLER_NOTHING}, .handle = pagesession_login},
     {"POST", "/api/logout", {.scope = CALLER_NOTHING}, .handle = pagesession_logout},
-    {"POST",
-     "/api/extract",
-     {.scope = CALLER_CHAT, .type = "application/pdf"},
-     .handle = pagesession_extract},
 };
 
 const struct route_table pagesession_routes = {pagesession_rows,

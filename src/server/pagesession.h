@@ -1,6 +1,6 @@
 /* server/pagesession.h: who sits before the page: signing in with a key, and what this server is
- * (docs/page.md); and text out of PDF files for it. A session is a cookie that names the key, sealed with a
- * secret of the server (caller.h), good for 30 days or until the key is revoked. */
+ * (docs/page.md). A session is a cookie that names the key, sealed with a secret of the server (caller.h), good
+ * for 30 days or until the key is revoked. */
 #ifndef SERVER_PAGESESSION_H
 #define SERVER_PAGESESSION_H
 

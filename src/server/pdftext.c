@@ -201,6 +201,17 @@ err pdftext_start(const struct pdfworker_limits *limits, struct pdftext **out, s
     return ERR_OK;
 }
 
+void pdftext_end(struct pdftext *p)
+{
+    pthread_mutex_lock(&p->lock);
+    for (size_t i = 0; i < PDFTEXT_WORKERS; i++) {
+        if (p->workers[i].fd >= 0) {
+            shutdown(p->workers[i].fd, SHUT_RDWR);
+        }
+    }
+    pthread_mutex_unlock(&p->lock);
+}
+
 /* The workers end when their socket closes. Nobody waits for them: behind the sandbox nobody may. */
 void pdftext_stop(struct pdftext *p)
 {

@@ -30,6 +30,9 @@ struct pdftext;
  * In each case the server goes on without ("pdf": false). */
 ERR_MUST_USE err pdftext_start(const struct pdfworker_limits *limits, struct pdftext **out,
                                struct errinfo *info);
+/* Reads that are under way fail within moments, as all do that follow (ERR_IO): before pdftext_stop, where some
+ * may be. From any thread. */
+void pdftext_end(struct pdftext *p);
 /* No call may be under way. NULL is fine. */
 void pdftext_stop(struct pdftext *p);
 

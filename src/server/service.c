@@ -11,6 +11,7 @@
 #include "base/progress.h"
 #include "server/api.h"
 #include "server/pagefiles.h"
+#include "server/pagepdf.h"
 #include "server/pagesession.h"
 #include "server/route.h"
 #include "server/webassets.h"
@@ -260,6 +261,15 @@ static void service_stop_keeping(struct service *s)
     }
 }
 
+static void service_stop_reading(struct service *s)
+{
+    if (s->readers) {
+        pdftext_end(s->is.pdf); /* nobody waits for what is being read */
+        worker_stop(s->readers);
+        worker_free(s->readers);
+    }
+}
+
 static err service_open(struct service *s, struct errinfo *info)
 {
     const struct service_options *o = &s->is;
@@ -287,6 +297,7 @@ static err service_open(struct service *s, struct errinfo *info)
                                         .max_tokens = o->max_tokens};
     TRY(service_engine(s, info));
     TRY(liveanswer_thread_start(&s->model, s->chats, &s->live, info));
+    TRY(o->pdf ? pagepdf_start(&s->readers, info) : ERR_OK);
     return service_keep(s, info);
 }
 
@@ -311,6 +322,7 @@ void service_free(struct service *s)
 {
     if (s) {
         service_stop_keeping(s);
+        service_stop_reading(s);
         liveanswer_thread_stop(s->live);
         enginethread_stop(s->model.thread);
         vault_key_free(s->page_key);

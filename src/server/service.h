@@ -15,6 +15,7 @@
 #include "server/metrics.h"
 #include "server/modelnames.h"
 #include "server/wirereply.h"
+#include "server/worker.h"
 
 #define SERVICE_PREFIXES "prefixes" /* folder in the one of the data: prefixdisk.h */
 
@@ -55,6 +56,7 @@ struct service {
     struct ratelimit *limits, *counting; /* of answers; of what is counted while it is typed */
     struct claims *claims;
     struct liveanswers *live;
+    struct worker *readers; /* of PDF files; NULL: none are read */
     struct signedout *signedout;
     pthread_mutex_t answers_lock;
     struct service_answer *answers; /* of the API, under way */

@@ -14,24 +14,42 @@ struct worker_thread {
 };
 
 struct worker {
+    struct worker_limits limits;
     pthread_mutex_t lock;
     pthread_cond_t changed; /* a job came, one was done, or it is time to stop */
     struct worker_job *first, **last;
-    struct worker_thread threads[WORKER_THREADS];
+    struct worker_thread threads[WORKER_THREADS_MAX];
     size_t n_threads;
     bool stopping;
 };
 
+static bool worker_is_of(const struct worker_job *job, const char *owner)
+{
+    return strncmp(job->owner, owner, WORKER_OWNER - 1) == 0;
+}
+
 /* With the lock. */
 static bool worker_may(const struct worker *w, const struct worker_job *job)
 {
+    const struct worker_limits *l = &w->limits;
     size_t heavy = 0, own = 0;
     for (size_t i = 0; i < w->n_threads; i++) {
         const struct worker_thread *t = &w->threads[i];
         heavy += t->busy && t->heavy;
-        own += t->busy && t->heavy == job->heavy && strncmp(t->owner, job->owner, WORKER_OWNER - 1) == 0;
+        own += t->busy && t->heavy == job->heavy && worker_is_of(job, t->owner);
     }
-    return job->heavy ? heavy < WORKER_HEAVY && own < WORKER_OWNER_HEAVY : own < WORKER_OWNER_LIGHT;
+    return job->heavy ? heavy < l->heavy && own < l->owner_heavy : own < l->owner_light;
+}
+
+/* With the lock. The job at `at`, which leads to it, waits no longer; NULL: there is none. */
+static struct worker_job *worker_unlink(struct worker *w, struct worker_job **at)
+{
+    struct worker_job *job = *at;
+    if (job) {
+        *at = job->next;
+        w->last = job->next ? w->last : at;
+    }
+    return job;
 }
 
 /* With the lock. The oldest job that may begin; NULL: none. */
@@ -41,12 +59,7 @@ static struct worker_job *worker_take(struct worker *w)
     while (*at && !worker_may(w, *at)) {
         at = &(*at)->next;
     }
-    struct worker_job *job = *at;
-    if (job) {
-        *at = job->next;
-        w->last = job->next ? w->last : at;
-    }
-    return job;
+    return worker_unlink(w, at);
 }
 
 static void *worker_run(void *user)
@@ -74,7 +87,7 @@ static void *worker_run(void *user)
     return NULL;
 }
 
-err worker_start(struct worker **out, struct errinfo *info)
+err worker_start(const struct worker_limits *limits, struct worker **out, struct errinfo *info)
 {
     struct worker *w = mem_calloc(1, sizeof *w);
     if (!w) {
@@ -82,8 +95,9 @@ err worker_start(struct worker **out, struct errinfo *info)
     }
     pthread_mutex_init(&w->lock, NULL);
     pthread_cond_init(&w->changed, NULL);
+    w->limits = *limits;
     w->last = &w->first;
-    for (size_t i = 0; i < WORKER_THREADS; i++) {
+    for (size_t i = 0; i < limits->threads && i < WORKER_THREADS_MAX; i++) {
         w->threads[i].of = w;
         pthread_mutex_lock(&w->lock);
         bool made = pthread_create(&w->threads[i].thread, NULL, worker_run, &w->threads[i]) == 0;
@@ -99,10 +113,20 @@ err worker_start(struct worker **out, struct errinfo *info)
     return ERR_OK;
 }
 
+/* With the lock. */
+static bool worker_has_room(const struct worker *w, const char *owner)
+{
+    size_t waiting = 0;
+    for (const struct worker_job *j = w->first; j; j = j->next) {
+        waiting += worker_is_of(j, owner);
+    }
+    return w->limits.owner_waiting == 0 || waiting < w->limits.owner_waiting;
+}
+
 bool worker_give(struct worker *w, struct worker_job *job)
 {
     pthread_mutex_lock(&w->lock);
-    bool taken = !w->stopping;
+    bool taken = !w->stopping && worker_has_room(w, job->owner);
     if (taken) {
         job->next = NULL;
         *w->last = job;
@@ -111,6 +135,18 @@ bool worker_give(struct worker *w, struct worker_job *job)
     }
     pthread_mutex_unlock(&w->lock);
     return taken;
+}
+
+bool worker_withdraw(struct worker *w, struct worker_job *job)
+{
+    pthread_mutex_lock(&w->lock);
+    struct worker_job **at = &w->first;
+    while (*at && *at != job) {
+        at = &(*at)->next;
+    }
+    bool waited = worker_unlink(w, at);
+    pthread_mutex_unlock(&w->lock);
+    return waited;
 }
 
 void worker_stop(struct worker *w)

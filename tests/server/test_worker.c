@@ -81,6 +81,8 @@ static void begun(struct play *play, const char *letters)
     }
 }
 
+static const struct worker_limits limits = {.threads = 4, .heavy = 2, .owner_heavy = 1, .owner_light = 2};
+
 static void nobody_fills_the_pool(void **state)
 {
     (void)state;
@@ -88,7 +90,7 @@ static void nobody_fills_the_pool(void **state)
     struct part p[9];
     struct worker *w;
     struct errinfo info = {0};
-    assert_int_equal(worker_start(&w, &info), ERR_OK);
+    assert_int_equal(worker_start(&limits, &w, &info), ERR_OK);
     give(w, &play, &p[0], "ann", true, 'a');
     give(w, &play, &p[1], "ann", true, 'A'); /* waits for her first */
     give(w, &play, &p[2], "bob", true, 'b');
@@ -119,7 +121,7 @@ static void what_was_given_is_done_before_the_end(void **state)
     struct errinfo info = {0};
     for (int round = 0; round < 20; round++) {
         play.n_begun = play.n_over = 0;
-        assert_int_equal(worker_start(&w, &info), ERR_OK);
+        assert_int_equal(worker_start(&limits, &w, &info), ERR_OK);
         for (size_t i = 0; i < JOBS; i++) {
             give(w, &play, &p[i], i % 3 ? "ann" : "bob", i % 2, 'x');
         }
@@ -130,10 +132,42 @@ static void what_was_given_is_done_before_the_end(void **state)
     worker_free(NULL);
 }
 
+/* So many of an owner's wait and no more; what is withdrawn waits no longer, and is not done. */
+static void what_waits_has_a_limit(void **state)
+{
+    (void)state;
+    static const struct worker_limits few = {.threads = 2, .heavy = 2, .owner_heavy = 1, .owner_waiting = 2};
+    static struct play play = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, "", "", 0, 0};
+    struct part p[6];
+    struct worker *w;
+    struct errinfo info = {0};
+    assert_int_equal(worker_start(&few, &w, &info), ERR_OK);
+    give(w, &play, &p[0], "ann", true, '1');
+    begun(&play, "1");
+    give(w, &play, &p[1], "ann", true, '2');
+    give(w, &play, &p[2], "ann", true, '3');
+    p[3] = (struct part){.job = {.owner = "ann", .heavy = true}};
+    assert_false(worker_give(w, &p[3].job));
+    assert_false(worker_withdraw(w, &p[3].job));
+    assert_false(worker_withdraw(w, &p[0].job)); /* it is at work */
+    give(w, &play, &p[4], "bob", true, 'b');
+    begun(&play, "1b");
+    assert_true(worker_withdraw(w, &p[2].job)); /* the last one */
+    assert_false(worker_withdraw(w, &p[2].job));
+    give(w, &play, &p[5], "ann", true, '4');
+    assert_true(worker_withdraw(w, &p[1].job));
+    let_go(&play, "1b4");
+    worker_stop(w);
+    begun(&play, "1b4");
+    assert_int_equal(play.n_over, 3);
+    worker_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nobody_fills_the_pool),
+        cmocka_unit_test(what_waits_has_a_limit),
         cmocka_unit_test(what_was_given_is_done_before_the_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -49,15 +49,20 @@ export class Attachments {
         this.show();
     }
 
-    async add(files) {
-        await Promise.all([...files].map((file) => this.addOne(file)));
+    // All show at once and are read in turn, as the server does with one asker's PDF files.
+    async add(sources) {
+        const added = [...sources].map((source) => ({ source, file: { name: source.name, text: null } }));
+        this.files.push(...added.map(({ file }) => file));
+        this.show();
+        for (const { source, file } of added) {
+            if (this.files.includes(file)) {
+                await this.read(source, file);
+            }
+        }
     }
 
-    async addOne(source) {
+    async read(source, file) {
         const pdf = source.type === "application/pdf" || /\.pdf$/i.test(source.name);
-        const file = { name: source.name, text: null };
-        this.files.push(file);
-        this.show();
         try {
             if (pdf && !this.session.pdf) {
                 throw new Error(t("file_no_pdf", { name: source.name }));
