@@ -1,4 +1,4 @@
-/* cli/cmd_keys.c: `fathom keys`: API keys of `fathom serve`: made, listed, renewed, revoked;
+/* cli/cmd_keys.c: `fathom keys`: API keys of `fathom serve`: made, listed, changed, renewed, revoked;
  * whether a server runs or not. */
 #include <stdlib.h>
 #include <string.h>
@@ -12,9 +12,11 @@
 #include "cli/verbs.h"
 #include "engine/prefixdisk.h"
 #include "server/chatowner.h"
+#include "server/money.h"
 #include "server/service.h"
 
 static const int64_t CMD_KEYS_DAY = 86400000;
+static const size_t CMD_KEYS_ABSENT = SIZE_MAX; /* a number that was not given */
 
 struct cmd_keys {
     const char *action, *id, *name, *balance, *data;
@@ -22,6 +24,38 @@ struct cmd_keys {
     size_t rpm, tokens_per_day, concurrent, expires_days;
     bool json;
 };
+
+/* What to do, "list" when no word says it, and what of the command line goes with it. */
+enum {
+    CMD_KEYS_LIST,
+    CMD_KEYS_CREATE,
+    CMD_KEYS_CHANGE,
+    CMD_KEYS_RENEW,
+    CMD_KEYS_REVOKE,
+    CMD_KEYS_ADOPT,
+    CMD_KEYS_PASSPHRASE,
+    CMD_KEYS_ACTIONS
+};
+enum { CMD_KEYS_ID = 1, CMD_KEYS_END = 2, CMD_KEYS_FIELDS = 4, CMD_KEYS_NEW = 8 /* a missing store is made */ };
+static const struct {
+    const char *word;
+    unsigned takes;
+} cmd_keys_actions[] = {
+    {"list", 0},
+    {"create", CMD_KEYS_END | CMD_KEYS_FIELDS | CMD_KEYS_NEW},
+    {"change", CMD_KEYS_ID | CMD_KEYS_END | CMD_KEYS_FIELDS},
+    {"renew", CMD_KEYS_ID | CMD_KEYS_END},
+    {"revoke", CMD_KEYS_ID},
+    {"adopt", CMD_KEYS_ID},
+    {"passphrase", CMD_KEYS_NEW},
+};
+
+/* A line on stderr that ends in the command to go on with. */
+static void cmd_keys_next(const struct cmd_keys *c, const char *says, const char *action, const char *id)
+{
+    fprintf(stderr, "%s: fathom keys %s %s%s%s\n", says, action, id, c->data ? " --data " : "",
+            c->data ? c->data : "");
+}
 
 static err cmd_keys_print_json(json_t *document, struct errinfo *info)
 {
@@ -59,7 +93,7 @@ static err cmd_keys_list(struct keystore *s, bool json, struct errinfo *info)
     return e;
 }
 
-/* ---- create ---- */
+/* ---- create, change ---- */
 
 static err cmd_keys_check_scopes(const struct options_list *scopes, struct errinfo *info)
 {
@@ -79,6 +113,20 @@ static err cmd_keys_check_scopes(const struct options_list *scopes, struct errin
     return ERR_OK;
 }
 
+static bool cmd_keys_no_balance(const struct cmd_keys *c)
+{
+    return c->balance && strcmp(c->balance, "none") == 0;
+}
+
+static err cmd_keys_check_balance(const struct cmd_keys *c, struct errinfo *info)
+{
+    int64_t amount = 0;
+    return !c->balance || cmd_keys_no_balance(c) || (money_parse(c->balance, &amount) && amount >= 0)
+               ? ERR_OK
+               : err_set(info, ERR_ARGUMENT, "--balance needs an amount like 12.50, or none, got \"%.40s\"",
+                         c->balance);
+}
+
 static json_t *cmd_keys_scope_list(const struct options_list *scopes)
 {
     json_t *list = json_array();
@@ -88,24 +136,55 @@ static json_t *cmd_keys_scope_list(const struct options_list *scopes)
             list = NULL;
         }
     }
-    return list && scopes->n == 0 && json_array_append_new(list, json_string("chat")) != 0 ? NULL : list;
+    return list;
 }
 
-static json_t *cmd_keys_fields(const struct cmd_keys *c, int64_t now)
+/* Takes the value; whether it went well. */
+static bool cmd_keys_put(json_t *object, bool given, const char *name, json_t *value)
 {
-    return json_pack(
-        "{s:s, s:o, s:{s:I, s:I, s:I}, s:s?, s:o}", "name", c->name, "scopes", cmd_keys_scope_list(&c->scopes),
-        "limits", "requests_per_minute", (json_int_t)c->rpm, "tokens_per_day", (json_int_t)c->tokens_per_day,
-        "concurrent", (json_int_t)c->concurrent, "balance", c->balance, "expires",
-        c->expires_days ? json_integer(now + (int64_t)c->expires_days * CMD_KEYS_DAY) : json_null());
+    if (!given) {
+        json_decref(value);
+        return true;
+    }
+    return json_object_set_new(object, name, value) == 0;
+}
+
+static bool cmd_keys_put_number(json_t *object, const char *name, size_t n)
+{
+    return n == CMD_KEYS_ABSENT || json_object_set_new(object, name, json_integer((json_int_t)n)) == 0;
+}
+
+/* What was given, as keystore.h has it. */
+static err cmd_keys_fields(const struct cmd_keys *c, json_t **out, struct errinfo *info)
+{
+    json_t *fields = json_object(), *limits = json_object();
+    int64_t end = storeaccess_now() + (int64_t)c->expires_days * CMD_KEYS_DAY;
+    bool ends = c->expires_days != CMD_KEYS_ABSENT;
+    bool good = cmd_keys_put_number(limits, "requests_per_minute", c->rpm) &&
+                cmd_keys_put_number(limits, "tokens_per_day", c->tokens_per_day) &&
+                cmd_keys_put_number(limits, "concurrent", c->concurrent) &&
+                cmd_keys_put(fields, c->name, "name", json_string(c->name)) &&
+                cmd_keys_put(fields, c->scopes.n > 0, "scopes", cmd_keys_scope_list(&c->scopes)) &&
+                cmd_keys_put(fields, c->balance, "balance",
+                             cmd_keys_no_balance(c) ? json_null() : json_string(c->balance)) &&
+                cmd_keys_put(fields, ends, "expires",
+                             ends && c->expires_days ? json_integer(end) : json_null());
+    good = cmd_keys_put(fields, true, "limits", limits) && good;
+    if (!good) {
+        json_decref(fields);
+        return err_set(info, ERR_NOMEM, "out of memory, or the name is no UTF-8");
+    }
+    *out = fields;
+    return ERR_OK;
 }
 
 /* The one time the key itself is seen. */
-static err cmd_keys_show(const struct keystore_key *key, const char *secret, bool json, struct errinfo *info)
+static err cmd_keys_show(const struct cmd_keys *c, const struct keystore_key *key, const char *secret,
+                         struct errinfo *info)
 {
-    char scopes[KEYTABLE_TEXT], state[KEYTABLE_TEXT], limits[KEYTABLE_TEXT],
+    char scopes[KEYTABLE_TEXT], state[KEYTABLE_TEXT], limits[KEYTABLE_TEXT], money[MONEY_TEXT],
         name[KEYSTORE_NAME_MAX + 1];
-    if (!json) {
+    if (!c->json) {
         memcpy(name, key->name, sizeof name);
         err_clean(name); /* it goes to a terminal */
         printf("%s\n", secret);
@@ -114,11 +193,11 @@ static err cmd_keys_show(const struct keystore_key *key, const char *secret, boo
                 "or sign in with it on the page.\n"
                 "  id      %s\n"
                 "  scopes  %s\n"
-                "  state   %s, %s\n"
-                "Should it get lost: fathom keys renew %s\n",
+                "  state   %s, %s%s%s\n",
                 name, key->id, keytable_scopes(key->scopes, scopes),
-                keytable_state(key, storeaccess_now(), state),
-                keytable_limits(&key->limits, limits), key->id);
+                keytable_state(key, storeaccess_now(), state), keytable_limits(&key->limits, limits),
+                key->limited ? ", balance " : "", key->limited ? money_text(key->balance, money) : "");
+        cmd_keys_next(c, "Should it get lost", "renew", key->id);
         return ERR_OK;
     }
     json_t *document = keystore_json(key);
@@ -151,16 +230,14 @@ static err cmd_keys_create(struct keystore *s, const struct cmd_keys *c, struct 
 {
     struct keystore_key key = {0};
     char secret[KEYSTORE_SECRET + 1];
-    int64_t now = storeaccess_now();
+    json_t *fields = NULL;
     if (!c->name) {
         return err_set(info, ERR_ARGUMENT, "a key wants a name: fathom keys create --name laptop");
     }
-    TRY(cmd_keys_check_scopes(&c->scopes, info));
-    json_t *fields = cmd_keys_fields(c, now);
-    err e = fields ? keystore_create(s, fields, now, &key, secret, info)
-                   : err_set(info, ERR_NOMEM, "out of memory, or the name is no UTF-8");
+    TRY(cmd_keys_fields(c, &fields, info));
+    err e = keystore_create(s, fields, storeaccess_now(), &key, secret, info);
     json_decref(fields);
-    e = e == ERR_OK ? cmd_keys_show(&key, secret, c->json, info) : e;
+    e = e == ERR_OK ? cmd_keys_show(c, &key, secret, info) : e;
     explicit_bzero(secret, sizeof secret);
     TRY(e);
     cmd_keys_doubts(s, &key);
@@ -168,6 +245,8 @@ static err cmd_keys_create(struct keystore *s, const struct cmd_keys *c, struct 
 }
 
 /* ---- passphrase ---- */
+
+enum { CMD_KEYS_LONG = 12 }; /* characters of a passphrase that is not tried out in a day */
 
 static err cmd_keys_passphrase(struct database *d, struct errinfo *info)
 {
@@ -186,6 +265,11 @@ static err cmd_keys_passphrase(struct database *d, struct errinfo *info)
                     : "chats and keys open without a passphrase\n",
               stderr);
     }
+    if (e == ERR_OK && *next && strlen(next) < CMD_KEYS_LONG) {
+        fprintf(stderr,
+                "note: who has the disk can try all passphrases of %zu characters; some random words last\n",
+                strlen(next));
+    }
     explicit_bzero(typed, sizeof typed);
     explicit_bzero(again, sizeof again);
     return e;
@@ -201,6 +285,30 @@ static err cmd_keys_find(struct keystore *s, const struct cmd_keys *c, struct ke
                            "which key? fathom keys list shows their ids and names");
 }
 
+/* The fields that were given, of the key. */
+static err cmd_keys_patch(struct keystore *s, const struct cmd_keys *c, struct keystore_key *key,
+                          struct errinfo *info)
+{
+    json_t *fields = NULL;
+    TRY(cmd_keys_fields(c, &fields, info));
+    err e = keystore_patch(s, key->id, fields, key, info);
+    json_decref(fields);
+    return e;
+}
+
+static err cmd_keys_change(struct keystore *s, const struct cmd_keys *c, struct errinfo *info)
+{
+    struct keystore_key key = {0};
+    TRY(cmd_keys_find(s, c, &key, info));
+    TRY(cmd_keys_patch(s, c, &key, info));
+    if (c->json) {
+        return cmd_keys_print_json(keystore_json(&key), info);
+    }
+    keytable_print(&key, 1);
+    cmd_keys_doubts(s, &key);
+    return ERR_OK;
+}
+
 static err cmd_keys_revoke(struct keystore *s, const struct cmd_keys *c, struct errinfo *info)
 {
     struct keystore_key key = {0};
@@ -212,9 +320,7 @@ static err cmd_keys_revoke(struct keystore *s, const struct cmd_keys *c, struct 
     }
     err_clean(key.name);
     printf("revoked: %s (%s)\n", key.id, key.name);
-    fprintf(stderr,
-            "Its chats stay in the store, and nobody sees them, until: fathom keys renew %s\n",
-            key.id);
+    cmd_keys_next(c, "Its chats stay in the store, and nobody sees them, until", "renew", key.id);
     return ERR_OK;
 }
 
@@ -222,18 +328,12 @@ static err cmd_keys_renew(struct keystore *s, const struct cmd_keys *c, struct e
 {
     struct keystore_key key = {0};
     char secret[KEYSTORE_SECRET + 1];
-    int64_t now = storeaccess_now();
     TRY(cmd_keys_find(s, c, &key, info));
-    if (c->expires_days) {
-        json_t *fields = json_pack("{s:I}", "expires",
-                                   (json_int_t)(now + (int64_t)c->expires_days * CMD_KEYS_DAY));
-        err e = fields ? keystore_patch(s, key.id, fields, &key, info)
-                       : err_set(info, ERR_NOMEM, "out of memory");
-        json_decref(fields);
-        TRY(e);
+    if (c->expires_days != CMD_KEYS_ABSENT) { /* else a full disk keeps nobody from it */
+        TRY(cmd_keys_patch(s, c, &key, info));
     }
-    TRY(keystore_renew(s, key.id, now, &key, secret, info));
-    err e = cmd_keys_show(&key, secret, c->json, info);
+    TRY(keystore_renew(s, key.id, storeaccess_now(), &key, secret, info));
+    err e = cmd_keys_show(c, &key, secret, info);
     explicit_bzero(secret, sizeof secret);
     return e;
 }
@@ -281,24 +381,49 @@ static err cmd_keys_adopt(struct database *d, struct keystore *s, const struct c
     return ERR_OK;
 }
 
-/* The words for what to do; "list" when there is none. */
-enum {
-    CMD_KEYS_LIST,
-    CMD_KEYS_CREATE,
-    CMD_KEYS_RENEW,
-    CMD_KEYS_REVOKE,
-    CMD_KEYS_ADOPT,
-    CMD_KEYS_PASSPHRASE,
-    CMD_KEYS_ACTIONS
-};
-static const char *const cmd_keys_actions[] = {"list",   "create", "renew",
-                                               "revoke", "adopt",  "passphrase"};
+/* ---- Which of these. ---- */
+
+/* Nothing that was given is passed over. */
+static err cmd_keys_surplus(const struct cmd_keys *c, int action, struct errinfo *info)
+{
+    const struct {
+        bool given;
+        unsigned kind;
+        const char *option;
+    } all[] = {
+        {c->name, CMD_KEYS_FIELDS, "--name"},
+        {c->scopes.n > 0, CMD_KEYS_FIELDS, "--scope"},
+        {c->rpm != CMD_KEYS_ABSENT, CMD_KEYS_FIELDS, "--rpm"},
+        {c->tokens_per_day != CMD_KEYS_ABSENT, CMD_KEYS_FIELDS, "--tokens-per-day"},
+        {c->concurrent != CMD_KEYS_ABSENT, CMD_KEYS_FIELDS, "--concurrent"},
+        {c->balance, CMD_KEYS_FIELDS, "--balance"},
+        {c->expires_days != CMD_KEYS_ABSENT, CMD_KEYS_END, "--expires-days"},
+    };
+    const char *word = cmd_keys_actions[action].word;
+    unsigned takes = cmd_keys_actions[action].takes;
+    bool any = false;
+    if (c->id && !(takes & CMD_KEYS_ID)) {
+        return err_set(info, ERR_ARGUMENT, "keys %s takes no \"%.40s\"%s", word, c->id,
+                       action == CMD_KEYS_CREATE ? "; the new key's name goes with --name" : "");
+    }
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        any = any || all[i].given;
+        if (all[i].given && !(takes & all[i].kind)) {
+            return err_set(info, ERR_ARGUMENT, "keys %s takes no %s; of a key that is there it is set by "
+                           "`fathom keys change NAME`", word, all[i].option);
+        }
+    }
+    return any || action != CMD_KEYS_CHANGE
+               ? ERR_OK
+               : err_set(info, ERR_ARGUMENT, "change what? `fathom keys change NAME --rpm 60` for example");
+}
 
 static err cmd_keys_act(const struct cmd_keys *c, int action, struct database *d, struct keystore *s,
                         struct errinfo *info)
 {
     switch (action) {
     case CMD_KEYS_CREATE: return cmd_keys_create(s, c, info);
+    case CMD_KEYS_CHANGE: return cmd_keys_change(s, c, info);
     case CMD_KEYS_RENEW: return cmd_keys_renew(s, c, info);
     case CMD_KEYS_ADOPT: return cmd_keys_adopt(d, s, c, info);
     case CMD_KEYS_REVOKE: return cmd_keys_revoke(s, c, info);
@@ -312,16 +437,20 @@ static err cmd_keys_do(const struct cmd_keys *c, struct errinfo *info)
     struct database *d = NULL;
     struct keystore *s = NULL;
     int action = CMD_KEYS_LIST;
-    while (c->action && action < CMD_KEYS_ACTIONS && strcmp(c->action, cmd_keys_actions[action]) != 0) {
+    while (c->action && action < CMD_KEYS_ACTIONS && strcmp(c->action, cmd_keys_actions[action].word) != 0) {
         action++;
     }
     if (action == CMD_KEYS_ACTIONS) {
         return err_set(info, ERR_ARGUMENT,
-                       "\"%.40s\" is nothing to do with keys: list, create, renew, revoke, adopt "
+                       "\"%.40s\" is nothing to do with keys: list, create, change, renew, revoke, adopt "
                        "or passphrase",
                        c->action);
     }
-    TRY(storeaccess_open(c->data, &d, info));
+    TRY(cmd_keys_surplus(c, action, info));
+    TRY(cmd_keys_check_scopes(&c->scopes, info));
+    TRY(cmd_keys_check_balance(c, info));
+    TRY(cmd_keys_actions[action].takes & CMD_KEYS_NEW ? storeaccess_open(c->data, &d, info)
+                                                      : storeaccess_look(c->data, &d, info));
     err e = keystore_open(d, &s, info);
     e = e == ERR_OK ? cmd_keys_act(c, action, d, s, info) : e;
     keystore_close(s);
@@ -331,27 +460,32 @@ static err cmd_keys_do(const struct cmd_keys *c, struct errinfo *info)
 
 int cmd_keys(int argc, char **argv)
 {
-    struct cmd_keys c = {0};
+    struct cmd_keys c = {.rpm = CMD_KEYS_ABSENT,
+                         .tokens_per_day = CMD_KEYS_ABSENT,
+                         .concurrent = CMD_KEYS_ABSENT,
+                         .expires_days = CMD_KEYS_ABSENT};
     const struct options_row rows[] = {
         options_operand(
             "ACTION", &c.action,
-            "list (the default); create; renew: a new key for the same owner, the old one void at "
-            "once; revoke; adopt: give the key the chats made without any (the server stopped); "
-            "passphrase: change what opens the data"),
-        options_operand("ID", &c.id, "of renew, revoke, adopt: the key, by id or by name"),
-        options_string("name", "NAME", &c.name, "create: what it is for"),
+            "list (the default); create; change: its name, scopes, limits, balance, end; renew: a new key "
+            "for the same owner, the old one void at once; revoke; adopt: give the key the chats made "
+            "without any (the server stopped); passphrase: change what opens the data"),
+        options_operand("ID", &c.id, "of change, renew, revoke, adopt: the key, by name, by id or by the "
+                                     "id's first 8 digits"),
+        options_string("name", "NAME", &c.name, "create, change: what it is for"),
         options_each(
             "scope", "SCOPE", &c.scopes,
-            "create: chat (the default), admin (keys and everybody's usage; not chat), metrics"),
-        options_size("rpm", "N", 0, 1000000, &c.rpm, "create: requests per minute (0: no limit)"),
+            "create, change: chat (the default), admin (keys and everybody's usage; not chat), metrics"),
+        options_size("rpm", "N", 0, 1000000, &c.rpm, "create, change: requests per minute (0: no limit)"),
         options_size("tokens-per-day", "N", 0, (size_t)1 << 50, &c.tokens_per_day,
-                     "create: prompt and answer tokens of a day, UTC (0: no limit)"),
+                     "create, change: prompt and answer tokens of a day, UTC (0: no limit)"),
         options_size("concurrent", "N", 0, 10000, &c.concurrent,
-                     "create: answers at a time, each choice of a request one (0: no limit)"),
+                     "create, change: answers at a time, each choice of a request one (0: no limit)"),
         options_string("balance", "AMOUNT", &c.balance,
-                       "create: what may be spent, like 12.50; prices are those of serve --prices"),
+                       "create, change: what may be spent, like 12.50, or none: no limit; prices are those "
+                       "of serve --prices"),
         options_size("expires-days", "N", 0, 36500, &c.expires_days,
-                     "create, renew: good for N days (0: for ever)"),
+                     "create, change, renew: good for N days (0: for ever)"),
         options_string("data", "DIR", &c.data,
                        "the folder of the server's data (~/.local/share/fathom/store)"),
         options_flag("json", &c.json, "one JSON document on stdout"),
@@ -361,6 +495,7 @@ int cmd_keys(int argc, char **argv)
         "  fathom keys create --name laptop\n"
         "  fathom keys create --name ci --rpm 60 --tokens-per-day 1000000 --expires-days 90\n"
         "  fathom keys create --name boss --scope chat --scope admin\n"
+        "  fathom keys change laptop --rpm 120 --balance 20\n"
         "  fathom keys renew laptop\n"
         "  fathom keys revoke 0123456789abcdef0123456789abcdef\n\n"
         "A key is an account: its chats are seen with it alone. When it is lost, revoked or\n"

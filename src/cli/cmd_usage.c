@@ -162,7 +162,7 @@ static err cmd_usage_do(const char *data, const char *key, size_t days, bool jso
     int64_t today = usagestore_day(storeaccess_now());
     struct usagestore_query query = {NULL, today - (int64_t)days + 1, today};
     struct keystore_key of;
-    err e = storeaccess_open(data, &d, info);
+    err e = storeaccess_look(data, &d, info);
     e = e == ERR_OK ? keystore_open(d, &keys, info) : e;
     e = e == ERR_OK ? cmd_usage_key(keys, key, &of, &query.key, info) : e;
     e = e == ERR_OK ? usagestore_open(d, NULL, &usage, info) : e;

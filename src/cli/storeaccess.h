@@ -8,12 +8,15 @@
 /* Opens it in `folder` (NULL: the default). A passphrase, where one is wanted, is FATHOM_PASSPHRASE, or is
  * asked for on the terminal. database_open's errors. */
 ERR_MUST_USE err storeaccess_open(const char *folder, struct database **out, struct errinfo *info);
+/* For who only looks: the same, but nothing is made on the disk; where there is no database, an empty one. */
+ERR_MUST_USE err storeaccess_look(const char *folder, struct database **out, struct errinfo *info);
 
 enum { STOREACCESS_PASSPHRASE = VAULT_PASSPHRASE_MAX + 2 };
 
 /* What opens `folder`: FATHOM_PASSPHRASE, which is taken out of the environment and wiped there, so that no
- * program started later has it; else, where the key file wants one, what is typed on the terminal. In `kept`,
- * which the caller wipes; NULL: there is none. ERR_ARGUMENT: one is wanted, and nobody can be asked. */
+ * program started later has it; else, where the key file wants one, what is typed on the terminal: a wrong one
+ * may be typed anew. In `kept`, which the caller wipes; NULL: there is none. ERR_ARGUMENT: one is wanted, and
+ * nobody can be asked or knows it. */
 ERR_MUST_USE err storeaccess_passphrase(const char *folder, char kept[STOREACCESS_PASSPHRASE], const char **out,
                                         struct errinfo *info);
 

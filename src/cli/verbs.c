@@ -11,7 +11,7 @@ static const struct verbs_row verbs_table[] = {
     {"chat", "talk with a model in the terminal", cmd_chat},
     {"run", "answer one prompt, for people and for scripts", cmd_run},
     {"serve", "answer programs and people over HTTP: OpenAI, Anthropic and DeepSeek APIs", cmd_serve},
-    {"keys", "API keys of the server: list, create, revoke", cmd_keys},
+    {"keys", "API keys of the server: list, create, change, revoke", cmd_keys},
     {"usage", "what the server was asked, and what it cost", cmd_usage},
     {"list", "the models here, or with --catalogue those that can be had", cmd_list},
     {"pull", "get a model: continues, checks hashes, registers it", cmd_pull},

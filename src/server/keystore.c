@@ -299,6 +299,9 @@ err keystore_create(struct keystore *s, const json_t *fields, int64_t now, struc
     unsigned char hash[KEYSTORE_HASH];
     char made[KEYSTORE_SECRET + 1];
     TRY(keystore_read(fields, &k, info));
+    if (k.balance < 0) { /* what a key has spent may be more than it had; nobody begins so */
+        return keystore_wrong("balance", "an amount of 0 or more for a new key", info);
+    }
     TRY(vault_id(k.id, info));
     keystore_make_secret(made, hash);
     memcpy(k.mark, hash, sizeof k.mark);
@@ -499,29 +502,27 @@ err keystore_list(struct keystore *s, struct keystore_key **keys, size_t *n, str
     return ERR_OK;
 }
 
-/* The only one of `keys` with that name; its place, or ERR_ARGUMENT that lists those that have it.
- */
-static err keystore_only(const struct keystore_key *keys, size_t n, const char *name, size_t *at,
+/* The only one of `keys` with that name, or whose id begins so; its place, or ERR_ARGUMENT that lists those
+ * that do. */
+static err keystore_only(const struct keystore_key *keys, size_t n, const char *word, bool by_id, size_t *at,
                          struct errinfo *info)
 {
     enum { KEYSTORE_SHOWN = 4 };
     char ids[KEYSTORE_SHOWN * (VAULT_ID + 2) + 1] = "";
     size_t found = 0;
     for (size_t i = 0; i < n; i++) {
-        if (strcmp(keys[i].name, name) == 0 && found++ < KEYSTORE_SHOWN) {
+        bool is = by_id ? strncmp(keys[i].id, word, strlen(word)) == 0 : strcmp(keys[i].name, word) == 0;
+        if (is && found++ < KEYSTORE_SHOWN) {
             size_t used = strlen(ids);
             snprintf(ids + used, sizeof ids - used, "%s%s", used ? ", " : "", keys[i].id);
             *at = i;
         }
     }
     if (found > 1) {
-        return err_set(info, ERR_ARGUMENT,
-                       "%zu keys are named \"%.40s\": say which by its id (%s%s)", found, name, ids,
-                       found > KEYSTORE_SHOWN ? " …" : "");
+        return err_set(info, ERR_ARGUMENT, "%zu keys are named \"%.40s\": say which by its id (%s%s)", found,
+                       word, ids, found > KEYSTORE_SHOWN ? " …" : "");
     }
-    return found
-               ? ERR_OK
-               : err_set(info, ERR_NOTFOUND, "there is no key %.40s; see: fathom keys list", name);
+    return found ? ERR_OK : err_set(info, ERR_NOTFOUND, "there is no key %.40s; see: fathom keys list", word);
 }
 
 err keystore_named(struct keystore *s, const char *word, struct keystore_key *key,
@@ -534,7 +535,10 @@ err keystore_named(struct keystore *s, const char *word, struct keystore_key *ke
         return e;
     }
     TRY(keystore_list(s, &keys, &n, info));
-    e = keystore_only(keys, n, word, &at, info);
+    e = keystore_only(keys, n, word, false, &at, info);
+    if (e == ERR_NOTFOUND && strlen(word) >= KEYSTORE_ID_SHORT) {
+        e = keystore_only(keys, n, word, true, &at, info);
+    }
     if (e == ERR_OK) {
         *key = keys[at];
     }

@@ -16,6 +16,7 @@
 enum {
     KEYSTORE_SECRET = 7 + 43, /* characters of a key */
     KEYSTORE_MARK = 8,
+    KEYSTORE_ID_SHORT = 8, /* digits of an id that people may call a key by */
     KEYSTORE_NAME_MAX = 100,
     KEYSTORE_KEYS_MAX = 10000,
 };
@@ -45,8 +46,8 @@ void keystore_close(struct keystore *s); /* NULL is fine */
 
 /* `fields`: {"name":string,"scopes":["chat","admin","metrics"] (["chat"]),"limits":{"requests_per_minute",
  * "tokens_per_day","concurrent"} (0),"balance":decimal string or null (null),"expires":time or null (null)};
- * all but the name may be left out. `secret` is the key itself. ERR_ARGUMENT names the wrong field; ERR_LIMIT:
- * too many keys. */
+ * all but the name may be left out; no balance below 0. `secret` is the key itself. ERR_ARGUMENT names the
+ * wrong field; ERR_LIMIT: too many keys. */
 ERR_MUST_USE err keystore_create(struct keystore *s, const json_t *fields, int64_t now,
                                  struct keystore_key *key, char secret[KEYSTORE_SECRET + 1],
                                  struct errinfo *info);
@@ -71,8 +72,8 @@ ERR_MUST_USE err keystore_check(struct keystore *s, const char *presented, int64
                                 struct keystore_key *key, struct errinfo *info);
 ERR_MUST_USE err keystore_get(struct keystore *s, const char *id, struct keystore_key *key,
                               struct errinfo *info);
-/* As people call a key: by its id, or by its name where no other key has it (ERR_ARGUMENT lists
- * those that do). ERR_NOTFOUND. */
+/* As people call a key: by its id, by its name, or by the first digits of its id (KEYSTORE_ID_SHORT or more);
+ * ERR_ARGUMENT lists the keys where several are meant. ERR_NOTFOUND. */
 ERR_MUST_USE err keystore_named(struct keystore *s, const char *word, struct keystore_key *key,
                                 struct errinfo *info);
 /* Stores when keys were used. Neither this nor anything else keeps keystore_check and keystore_get waiting. */

@@ -1,10 +1,12 @@
 /* `fathom keys` and `fathom usage` over a store of their own. */
 #include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -22,6 +24,7 @@
 static struct tempdir dir;
 static char folder[80], out[1 << 16], errs[1 << 12];
 static struct errinfo info;
+static int terminal = -1; /* what a person types at, if anybody does */
 
 static int set_up(void **state)
 {
@@ -51,7 +54,7 @@ static void keep(int fd, char *text, size_t cap)
 static int fathom(const char *words)
 {
     char line[400], *argv[32] = {0};
-    int argc = 0, shown[2] = {dup(STDOUT_FILENO), dup(STDERR_FILENO)}, to[2], nothing = open("/dev/null", O_RDONLY);
+    int argc = 0, shown[2] = {dup(STDOUT_FILENO), dup(STDERR_FILENO)}, to[2], nothing = open(terminal < 0 ? "/dev/null" : ptsname(terminal), O_RDWR | O_NOCTTY);
     snprintf(line, sizeof line, "fathom %s --data %s", words, folder);
     for (char *rest = line; rest && argc < 31; argc++) {
         argv[argc] = strsep(&rest, " ");
@@ -163,6 +166,54 @@ static void a_key_is_renewed_by_its_name(void **state)
     json_decref(old);
 }
 
+static void a_key_is_changed(void **state)
+{
+    (void)state;
+    json_t *key = made("keys create --name Ben --rpm 5 --concurrent 2 --balance 1 --expires-days 3 --json");
+    char words[100];
+    snprintf(words, sizeof words, "keys change %.8s --rpm 60 --name Benjamin --json",
+             json_string_value(json_object_get(key, "id")));
+    json_t *changed = made(words), *limits = json_object_get(changed, "limits");
+    assert_string_equal(json_string_value(json_object_get(changed, "name")), "Benjamin");
+    assert_int_equal(json_integer_value(json_object_get(limits, "requests_per_minute")), 60);
+    assert_int_equal(json_integer_value(json_object_get(limits, "concurrent")), 2);
+    assert_string_equal(json_string_value(json_object_get(changed, "balance")), "1");
+    assert_true(json_equal(json_object_get(changed, "expires"), json_object_get(key, "expires")));
+    json_decref(changed);
+    changed = made("keys change Benjamin --balance none --expires-days 0 --concurrent 0 --json");
+    assert_true(json_is_null(json_object_get(changed, "balance")));
+    assert_true(json_is_null(json_object_get(changed, "expires")));
+    assert_int_equal(fathom("keys change Benjamin --balance 7.5 --tokens-per-day 9"), 0);
+    assert_non_null(strstr(out, "60/min 9 tokens/day"));
+    assert_non_null(strstr(out, "7.5"));
+    json_decref(changed);
+    json_decref(key);
+}
+
+static void the_next_command_names_the_data(void **state)
+{
+    (void)state;
+    char next[200];
+    snprintf(next, sizeof next, " --data %s\n", folder);
+    assert_int_equal(fathom("keys create --name Ben --balance 7.5"), 0);
+    assert_non_null(strstr(errs, next));
+    assert_non_null(strstr(errs, "balance 7.5\n"));
+    assert_int_equal(fathom("keys revoke Ben"), 0);
+    assert_non_null(strstr(errs, next));
+}
+
+static void who_only_looks_makes_nothing(void **state)
+{
+    (void)state;
+    static const char *const looks[] = {"keys", "keys list", "keys renew Ben", "keys revoke Ben", "usage"};
+    for (size_t i = 0; i < sizeof looks / sizeof *looks; i++) {
+        int status = fathom(looks[i]);
+        if (status != (strstr(looks[i], "Ben") ? 1 : 0) || access(folder, F_OK) == 0) {
+            fail_msg("%s gave %d: %s", looks[i], status, errs);
+        }
+    }
+}
+
 /* A page that the server keeps of a text, as prefixdisk.h lays it out. */
 static void put_page(char path[400])
 {
@@ -219,8 +270,14 @@ static void mistakes_are_told(void **state)
         int status;
         const char *says;
     } bad[] = {
-        {"keys create", 2, "wants a name"}, {"keys revoke", 2, "which key?"}, {"keys make", 2, "list, create, renew, revoke"},
-        {"keys create --name x --scope root", 2, "--scope needs one of"}, {"keys create --name x --balance lots", 2, "balance"},
+        {"keys create", 2, "wants a name"}, {"keys revoke", 2, "which key?"}, {"keys make", 2, "list, create, change, renew, revoke"},
+        {"keys create --name x --scope root", 2, "--scope needs one of"},
+        {"keys create --name x --balance lots", 2, "--balance needs an amount like 12.50"},
+        {"keys create --name x --balance -5", 2, "--balance needs an amount like 12.50"},
+        {"keys renew x --rpm 5", 2, "renew takes no --rpm; of a key that is there it is set by `fathom keys change NAME`"},
+        {"keys revoke x --name y", 2, "revoke takes no --name"}, {"keys list x", 2, "list takes no \"x\""},
+        {"keys list --expires-days 3", 2, "list takes no --expires-days"}, {"keys change x", 2, "change what?"},
+        {"keys create x", 2, "goes with --name"}, {"keys change --rpm 3", 2, "which key?"},
         {"keys create --name x --rpm -1", 2, "--rpm"}, {"keys revoke 0123", 1, "no key 0123"},
         {"keys renew", 2, "which key?"}, {"keys renew Ben", 1, "no key Ben"}, {"keys adopt", 2, "which key?"},
         {"usage --days 0", 2, "--days"}, {"keys passphrase", 2, "FATHOM_NEW_PASSPHRASE"},
@@ -279,6 +336,28 @@ static void usage_is_told_by_day_key_and_model(void **state)
     json_decref(key);
 }
 
+/* A person at `terminal`, who answers two questions, the first one wrong. */
+static void *type_when_asked(void *nothing)
+{
+    static const char *const answers[] = {"one too\n", "one two\n"};
+    char shown[400], path[200];
+    snprintf(path, sizeof path, "%s/errs", dir.path);
+    for (size_t i = 0; i < 2; i++) {
+        size_t asked = 0;
+        for (int tries = 0; asked <= i && tries < 1000; tries++) {
+            struct timespec pause = {.tv_nsec = 10000000};
+            nanosleep(&pause, NULL);
+            keep(open(path, O_RDONLY), shown, sizeof shown);
+            asked = 0;
+            for (const char *at = shown; (at = strstr(at, "passphrase of")) != NULL; at++) {
+                asked++;
+            }
+        }
+        (void)!write(terminal, answers[i], strlen(answers[i]));
+    }
+    return nothing;
+}
+
 /* Few words: each costs Argon2id's second. Wrong ones, and none again: test_vault.c. */
 static void a_passphrase_is_taken_from_the_environment(void **state)
 {
@@ -286,6 +365,7 @@ static void a_passphrase_is_taken_from_the_environment(void **state)
     assert_int_equal(fathom("keys create --name a"), 0);
     setenv("FATHOM_NEW_PASSPHRASE", "one two", 1);
     assert_int_equal(fathom("keys passphrase"), 0);
+    assert_non_null(strstr(errs, "note: who has the disk can try all passphrases of 7 characters"));
     assert_int_equal(fathom("keys"), 2);
     assert_non_null(strstr(errs, "wants its passphrase"));
     setenv("FATHOM_PASSPHRASE", "one two", 1);
@@ -295,6 +375,16 @@ static void a_passphrase_is_taken_from_the_environment(void **state)
     assert_null(getenv("FATHOM_PASSPHRASE")); /* taken, and nothing of it is left there */
     assert_string_equal(there, "");
     unsetenv("FATHOM_NEW_PASSPHRASE");
+    /* On a terminal one slip is no end. */
+    pthread_t person;
+    terminal = posix_openpt(O_RDWR | O_NOCTTY);
+    assert_true(terminal >= 0 && grantpt(terminal) == 0 && unlockpt(terminal) == 0);
+    assert_int_equal(pthread_create(&person, NULL, type_when_asked, NULL), 0);
+    assert_int_equal(fathom("keys"), 0);
+    assert_int_equal(pthread_join(person, NULL), 0);
+    assert_non_null(strstr(errs, "that is not it; once more"));
+    close(terminal);
+    terminal = -1;
 }
 
 static void bars_are_as_long_as_they_should(void **state)
@@ -315,7 +405,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_key_is_shown_once), TEST(a_script_reads_json), TEST(what_may_not_have_been_meant_is_noted),
-        TEST(a_key_is_renewed_by_its_name), TEST(a_key_adopts_the_chats_made_without_any),
+        TEST(a_key_is_renewed_by_its_name), TEST(a_key_is_changed), TEST(the_next_command_names_the_data),
+        TEST(who_only_looks_makes_nothing), TEST(a_key_adopts_the_chats_made_without_any),
         TEST(mistakes_are_told), TEST(usage_is_told_by_day_key_and_model),
         TEST(a_passphrase_is_taken_from_the_environment), TEST(bars_are_as_long_as_they_should),
     };

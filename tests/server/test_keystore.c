@@ -206,6 +206,13 @@ static void a_name_will_do_where_it_is_the_only_one(void **state)
     assert_string_equal(found.name, "Anna");
     assert_int_equal(keystore_named(keys, "anna", &found, &f.info), ERR_NOTFOUND);
     assert_int_equal(keystore_named(keys, "", &found, &f.info), ERR_NOTFOUND);
+    char begins[VAULT_ID + 1];
+    memcpy(begins, id, sizeof begins);
+    begins[8] = '\0'; /* as the page shows it */
+    assert_int_equal(keystore_named(keys, begins, &found, &f.info), ERR_OK);
+    assert_string_equal(found.id, id);
+    begins[7] = '\0';
+    assert_int_equal(keystore_named(keys, begins, &found, &f.info), ERR_NOTFOUND);
     for (int i = 0; i < 5; i++) {
         assert_int_equal(create("{'name':'Anna'}", 2 + i), ERR_OK);
         assert_int_equal(keystore_named(keys, "Anna", &found, &f.info), ERR_ARGUMENT);
@@ -255,6 +262,7 @@ static void wrong_fields_are_refused_by_name(void **state)
         {"{'name':'n','limits':{'concurrent':4294967296}}", "\"concurrent\""},
         {"{'name':'n','limits':{'requests_per_minute':1.5}}", "\"requests_per_minute\""},
         {"{'name':'n','balance':12}", "\"balance\""}, {"{'name':'n','balance':'1e3'}", "\"balance\""},
+        {"{'name':'n','balance':'-5'}", "\"balance\""},
         {"{'name':'n','expires':-5}", "\"expires\""}, {"{'name':'n','expires':'soon'}", "\"expires\""},
         {"{'name':'n','owner':'me'}", "\"owner\""},
     };
