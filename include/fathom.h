@@ -31,6 +31,7 @@ struct engine_options {
     int n_threads;      /* 0: all cores */
     bool deterministic; /* results independent of chunking, batch and threads */
     size_t chunk;       /* tokens per prefill step, 0: 512 */
+    size_t context;     /* most positions of any session, 0: as many as the model was made for */
     const char *kv_type; /* "bf16" (default), "f16", "f32" */
     const char *cpu;     /* "ref", "avx2", "avx512", "amx"; NULL: $FATHOM_CPU, else the best here */
 };
@@ -45,7 +46,7 @@ void engine_close(struct engine *e);
 const struct model *engine_model(const struct engine *e);
 const struct tokenizer *engine_tokenizer(const struct engine *e); /* NULL: the files have none */
 size_t engine_vocab_size(const struct engine *e);
-size_t engine_context_max(const struct engine *e);           /* the model's own limit */
+size_t engine_context_max(const struct engine *e); /* engine_options.context, else the model's own limit */
 size_t engine_cache_bytes_per_token(const struct engine *e); /* KV cache */
 
 /* ---- sampling ---- */

@@ -105,11 +105,12 @@ static err cmd_chat_work(struct cmd_chat *c, struct errinfo *info)
 int cmd_chat(int argc, char **argv)
 {
     struct cmd_chat c = {0};
-    struct options_row rows[SETTINGS_ENGINE_ROWS + SETTINGS_SAMPLING_ROWS + SETTINGS_ALONE_ROWS +
+    struct options_row rows[1 + SETTINGS_ENGINE_ROWS + SETTINGS_SAMPLING_ROWS + SETTINGS_ALONE_ROWS +
                             CMD_CHAT_ROWS];
     size_t n = 0;
     settings_init(&c.settings);
     settings_engine_rows(&c.settings, rows, &n);
+    rows[n++] = settings_context_row(&c.settings);
     const struct options_row mine[CMD_CHAT_ROWS] = {
         options_string("system", "TEXT", &c.system,
                        "instructions for the model; also in place of those of --load"),

@@ -315,10 +315,11 @@ static const char cmd_eval_more[] =
 int cmd_eval(int argc, char **argv)
 {
     struct cmd_eval v = {.max_tokens = CMD_EVAL_ANSWER};
-    struct options_row rows[SETTINGS_ENGINE_ROWS + CMD_EVAL_ROWS];
+    struct options_row rows[1 + SETTINGS_ENGINE_ROWS + CMD_EVAL_ROWS];
     size_t n = 0;
     settings_init(&v.settings);
     settings_engine_rows(&v.settings, rows, &n);
+    rows[n++] = settings_context_row(&v.settings);
     const struct options_row mine[CMD_EVAL_ROWS] = {
         options_string("perplexity", "FILE", &v.perplexity,
                        "how well the text is predicted: windows of --context tokens (512 here), the second "

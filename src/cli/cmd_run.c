@@ -211,8 +211,8 @@ static void cmd_run_epilogue(const struct cmd_run *r, const struct session *s, c
     char ending[ANSWER_ENDING_TEXT], speed[ANSWER_SPEED_TEXT];
     const char *why = answer_ending_text(s, e, a, r->max_tokens, ending);
     bool dim = terminal_styled(stderr);
-    /* --max-tokens was asked for and needs no word, unless nothing came of it. */
-    bool asked = g->finish == SESSION_LENGTH && r->max_tokens && a->content.len > 0;
+    /* --max-tokens was asked for and needs no word, unless nothing came of it, or a document lacks its end. */
+    bool asked = g->finish == SESSION_LENGTH && r->max_tokens && a->content.len > 0 && !r->constraint.mask;
     if (why && g->finish != SESSION_CANCELLED && !asked) {
         fprintf(stderr, dim ? "\033[2m%s\033[0m\n" : "%s\n", why);
     }
@@ -309,11 +309,12 @@ static err cmd_run_work(struct cmd_run *r, struct errinfo *info)
 int cmd_run(int argc, char **argv)
 {
     struct cmd_run r = {.logprobs = -1};
-    struct options_row rows[SETTINGS_ENGINE_ROWS + SETTINGS_SAMPLING_ROWS + SETTINGS_ALONE_ROWS + CMD_RUN_ROWS +
-                            CONSTRAINT_ROWS];
+    struct options_row rows[1 + SETTINGS_ENGINE_ROWS + SETTINGS_SAMPLING_ROWS + SETTINGS_ALONE_ROWS +
+                            CMD_RUN_ROWS + CONSTRAINT_ROWS];
     size_t n = 0;
     settings_init(&r.settings);
     settings_engine_rows(&r.settings, rows, &n);
+    rows[n++] = settings_context_row(&r.settings);
     const struct options_row mine[CMD_RUN_ROWS] = {
         options_string("prompt", "TEXT", &r.prompt, "what to ask; without it, stdin is read"),
         options_string("system", "TEXT", &r.system, "instructions that come before the prompt"),

@@ -28,7 +28,7 @@ enum {
     CMD_SERVE_FILE_MAX = 1 << 20,
     CMD_SERVE_DISK_MIB = 1024,
     CMD_SERVE_LEAST = 256, /* tokens that --cache must hold */
-    CMD_SERVE_ROWS = 20,
+    CMD_SERVE_ROWS = 21,
 };
 
 enum cmd_serve_sandbox { CMD_SERVE_FULL, CMD_SERVE_EGRESS, CMD_SERVE_OFF };
@@ -56,10 +56,11 @@ struct cmd_serve {
     struct servebanner banner;
 };
 
-static err cmd_serve_file(const char *path, char **out, struct errinfo *info)
+static err cmd_serve_file(const char *option, const char *path, char **out, struct errinfo *info)
 {
     size_t len;
-    return path ? file_read(path, CMD_SERVE_FILE_MAX, out, &len, info) : ERR_OK;
+    err e = path ? file_read(path, CMD_SERVE_FILE_MAX, out, &len, info) : ERR_OK;
+    return e == ERR_OK ? e : err_prefix(info, e, "--%s: ", option);
 }
 
 /* A file with a `what` in it, and not the other of the two. */
@@ -82,6 +83,10 @@ static err cmd_serve_host(const char *name, struct errinfo *info)
     unsigned char address[16];
     size_t n = strlen(name);
     bool good = n > 0 && n < 254;
+    if (strcmp(name, "0.0.0.0") == 0 || strcmp(name, "::") == 0) {
+        return err_set(info, ERR_ARGUMENT, "--host is a name others know this server by, and %s is none; to "
+                       "listen for other machines: --lan", name);
+    }
     for (size_t i = 0; i < n; i++) {
         good = good && (isalnum((unsigned char)name[i]) || strchr(".-_", name[i]));
     }
@@ -91,8 +96,23 @@ static err cmd_serve_host(const char *name, struct errinfo *info)
                          "--host needs a name alone, like fathom.home, got \"%.100s\"", name);
 }
 
+/* In memory there is neither a folder nor a key that somebody could have made. */
+static err cmd_serve_check_store(const struct cmd_serve *c, struct errinfo *info)
+{
+    if (c->no_store && c->data) {
+        return err_set(info, ERR_ARGUMENT, "--no-store keeps nothing in %s: give either it or --data", c->data);
+    }
+    return c->no_store && (c->lan || c->require_key)
+               ? err_set(info, ERR_ARGUMENT,
+                         "%s needs a key, and --no-store has none: keys are made before, in a folder "
+                         "(--data DIR; one in /dev/shm is gone when the machine stops)",
+                         c->lan ? "--lan" : "--require-key")
+               : ERR_OK;
+}
+
 static err cmd_serve_check(struct cmd_serve *c, struct errinfo *info)
 {
+    TRY(cmd_serve_check_store(c, info));
     if (!c->cert != !c->key) {
         return err_set(info, ERR_ARGUMENT, "--tls-cert and --tls-key belong together; give both");
     }
@@ -105,10 +125,10 @@ static err cmd_serve_check(struct cmd_serve *c, struct errinfo *info)
     for (size_t i = 0; i < c->hosts.n; i++) {
         TRY(cmd_serve_host(c->hosts.items[i], info));
     }
-    TRY(cmd_serve_file(c->aliases, &c->aliases_text, info));
-    TRY(cmd_serve_file(c->prices, &c->prices_text, info));
-    TRY(cmd_serve_file(c->cert, &c->cert_text, info));
-    TRY(cmd_serve_file(c->key, &c->key_text, info));
+    TRY(cmd_serve_file("aliases", c->aliases, &c->aliases_text, info));
+    TRY(cmd_serve_file("prices", c->prices, &c->prices_text, info));
+    TRY(cmd_serve_file("tls-cert", c->cert, &c->cert_text, info));
+    TRY(cmd_serve_file("tls-key", c->key, &c->key_text, info));
     TRY(cmd_serve_pem("tls-cert", c->cert, c->cert_text, "CERTIFICATE", info));
     return cmd_serve_pem("tls-key", c->key, c->key_text, "PRIVATE KEY", info);
 }
@@ -147,8 +167,9 @@ static err cmd_serve_has_key(const struct cmd_serve *c, struct errinfo *info)
     mem_free(keys);
     return good ? ERR_OK
                 : err_set(info, ERR_ARGUMENT,
-                          "%s needs a key, and there is none: make one with `fathom keys create --name me`",
-                          c->lan ? "--lan" : "--require-key");
+                          "%s needs a key, and there is none: make one with `fathom keys create --name me%s%s`",
+                          c->lan ? "--lan" : "--require-key", c->data ? " --data " : "",
+                          c->data ? c->data : "");
 }
 
 static err cmd_serve_data(struct cmd_serve *c, struct errinfo *info)
@@ -241,6 +262,7 @@ static err cmd_serve_start(struct cmd_serve *c, struct errinfo *info)
     c->banner = (struct servebanner){.service = c->service,
                                      .socket = c->socket,
                                      .address = c->address,
+                                     .data = c->data,
                                      .lan = c->lan,
                                      .hosts = &c->hosts,
                                      .no_pdf = c->pdf ? NULL : c->no_pdf.message,
@@ -331,6 +353,8 @@ int cmd_serve(int argc, char **argv)
     int status;
     settings_init(&c.settings);
     settings_engine_rows(&c.settings, rows, &n);
+    rows[n++] = options_size("context", "N", 1, (size_t)1 << 24, &c.settings.limit,
+                             "longest prompt and answer together (as long as the model was made for)");
     rows[n++] = options_size("port", "N", 0, 65535, &c.port, "port of this machine (8080); 0: any");
     rows[n++] = options_flag("lan", &c.lan,
                              "for other machines, too (IPv4; with --address :: IPv6, too); "

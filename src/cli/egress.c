@@ -26,7 +26,7 @@ static void egress_print_table(const struct sandbox_probe *p)
                t->held ? "" : "   <-- NOT AS IT HAS TO BE");
         missing += !t->held;
     }
-    puts(sandbox_text(&p->report, text));
+    printf("sandbox: %s\n", sandbox_text(&p->report, text));
     if (missing == 0) {
         puts("no connection can leave this program once it serves");
         return;

@@ -87,8 +87,8 @@ static void servebanner_note_chats(const struct servebanner *b)
         chatowner_count(b->service->chats, "local", &n, &info) == ERR_OK && n > 0) {
         printf(
             "  note     chats made without a key, which no key shows: %zu; stop the server, and\n"
-            "           `fathom keys adopt ID` gives them to a key\n",
-            n);
+            "           `fathom keys adopt NAME%s%s` gives them to a key\n",
+            n, b->data ? " --data " : "", b->data ? b->data : "");
     }
 }
 
@@ -109,9 +109,10 @@ static void servebanner_note_prices(const struct servebanner *b)
     }
     mem_free(keys);
     if (limited > 0) {
-        printf("  note     %zu keys have a balance, which never falls: %s costs nothing (--prices "
-               "FILE)\n",
-               limited, modelnames_own(s->names));
+        const char *file = s->is.prices_name;
+        printf("  note     keys with a balance that never falls: %zu; %s%s%s costs nothing%s\n", limited,
+               file ? file : "", file ? " says that " : "", modelnames_own(s->names),
+               file ? "" : " (--prices FILE)");
     }
 }
 
@@ -164,7 +165,7 @@ void servebanner_print(const struct servebanner *b)
     servebanner_memory(b);
     printf("  data     %s\n"
            "  files    text%s%s\n"
-           "  %s\n",
+           "  sandbox  %s\n",
            s->is.data ? s->is.data : "kept in memory, gone at the end",
            b->no_pdf ? "; no PDF: " : " and PDF", b->no_pdf ? b->no_pdf : "",
            sandbox_text(b->locked, sandbox));

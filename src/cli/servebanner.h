@@ -11,6 +11,7 @@ struct servebanner {
     const struct service *service;
     const char *socket,
         *address; /* where it listens; NULL: not, on 127.0.0.1 or with `lan` everywhere */
+    const char *data; /* as --data named it, or NULL */
     unsigned port;
     bool lan;
     const struct options_list *hosts; /* further names */

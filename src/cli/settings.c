@@ -31,8 +31,6 @@ void settings_engine_rows(struct settings *s, struct options_row *rows, size_t *
 {
     const struct options_row mine[SETTINGS_ENGINE_ROWS] = {
         options_operand("MODEL", &s->model, "a .gguf file, a folder or a name; else the default"),
-        options_size("context", "N", 1, (size_t)1 << 24, &s->context,
-                     "positions to reserve (up to 8192, as memory allows)"),
         options_size("threads", "N", 1, 1024, &s->threads, "processor cores to use (all)"),
         options_flag("deterministic", &s->deterministic,
                      "results independent of threads and chunks, bit for bit"),
@@ -46,6 +44,12 @@ void settings_engine_rows(struct settings *s, struct options_row *rows, size_t *
     };
     memcpy(rows + *n, mine, sizeof mine);
     *n += SETTINGS_ENGINE_ROWS;
+}
+
+struct options_row settings_context_row(struct settings *s)
+{
+    return options_size("context", "N", 1, (size_t)1 << 24, &s->context,
+                        "positions to reserve (up to 8192, as memory allows)");
 }
 
 void settings_sampling_rows(struct settings *s, struct options_row *rows, size_t *n)
@@ -96,6 +100,7 @@ err settings_open(const struct settings *s, struct engine **out, struct errinfo 
     const struct engine_options options = {.n_threads = (int)s->threads,
                                            .deterministic = s->deterministic,
                                            .chunk = s->chunk,
+                                           .context = s->limit,
                                            .kv_type = settings_kv_types[s->kv_type]};
     err e = engine_open(path, &options, out, info);
     mem_free(path);

@@ -10,7 +10,9 @@
 
 struct settings {
     const char *model; /* as typed; NULL: the default model */
-    size_t context, threads, chunk;
+    size_t context; /* of a session; 0: as much as is sensible */
+    size_t limit;   /* of any session of the engine; 0: the model's own */
+    size_t threads, chunk;
     bool deterministic;
     int kv_type;     /* index into the choices of --kv-type */
     int chat_format; /* index into those of --chat-format: 0 for the model's own, else 1 + chat_format */
@@ -31,14 +33,16 @@ struct settings {
  * SmolLM2, which rambles above. */
 void settings_init(struct settings *s);
 
-/* Rows for opening the model alone (MODEL, --context, --threads, --deterministic, --kv-type, --chunk,
- * --chat-format), for sampling, and for one answer at a time (--allow-loops, --speculate, --draft: beside other
+/* Rows for opening the model alone (MODEL, --threads, --deterministic, --kv-type, --chunk, --chat-format), for
+ * sampling, and for one answer at a time (--allow-loops, --speculate, --draft: beside other
  * answers nothing is guessed ahead, and no loop is stopped, engine/batcher.h). Each appends to rows[*n] and
  * advances *n. */
-enum { SETTINGS_ENGINE_ROWS = 7, SETTINGS_SAMPLING_ROWS = 10, SETTINGS_ALONE_ROWS = 3 };
+enum { SETTINGS_ENGINE_ROWS = 6, SETTINGS_SAMPLING_ROWS = 10, SETTINGS_ALONE_ROWS = 3 };
 void settings_engine_rows(struct settings *s, struct options_row *rows, size_t *n);
 void settings_sampling_rows(struct settings *s, struct options_row *rows, size_t *n);
 void settings_alone_rows(struct settings *s, struct options_row *rows, size_t *n);
+/* --context for verbs that make a session. */
+struct options_row settings_context_row(struct settings *s);
 
 /* Finds and opens the model. */
 ERR_MUST_USE err settings_open(const struct settings *s, struct engine **out, struct errinfo *info);

@@ -41,13 +41,19 @@ static struct speculation_bytes engine_step_bytes(const struct engine *e)
 static err engine_build(struct engine *e, const struct engine_options *o, struct errinfo *info)
 {
     size_t vocab = model_config(e->model)->vocab_size;
-    size_t context = model_config(e->model)->max_position_embeddings;
+    size_t limit = model_config(e->model)->max_position_embeddings;
     e->chunk = o->chunk ? o->chunk : ENGINE_CHUNK;
     if (e->chunk > ENGINE_CHUNK_MAX) {
         return err_set(info, ERR_ARGUMENT, "a chunk of %zu tokens is too large; at most %d", o->chunk,
                        ENGINE_CHUNK_MAX);
     }
-    e->chunk = e->chunk > context ? context : e->chunk;
+    if (o->context > limit) {
+        return err_set(info, ERR_CONTEXT,
+                       "a context of %zu positions was asked for; this model was made for at most %zu",
+                       o->context, limit);
+    }
+    e->context = o->context ? o->context : limit;
+    e->chunk = e->chunk > e->context ? e->context : e->chunk;
     TRY(engine_kv_dtype(o->kv_type, &e->kv_dtype, info));
     enum cpuinfo_level level;
     TRY(o->cpu ? cpuinfo_named(o->cpu, &level, info) : cpuinfo_choose(&level, info));
@@ -123,7 +129,7 @@ size_t engine_vocab_size(const struct engine *e)
 
 size_t engine_context_max(const struct engine *e)
 {
-    return model_config(e->model)->max_position_embeddings;
+    return e->context;
 }
 
 size_t engine_cache_bytes_per_token(const struct engine *e)

@@ -15,7 +15,7 @@ struct engine {
     struct compute *compute;
     struct model_workspace *work; /* for `chunk` tokens */
     struct sampler *sampler;
-    size_t chunk;
+    size_t chunk, context;
     enum dtype kv_dtype;
     float *rows; /* [n_rows, vocab_size] logits of many tokens, for scoring; NULL until needed */
     size_t n_rows;

@@ -267,7 +267,9 @@ err database_claim(const struct database *d, int *lock, struct errinfo *info)
     err e = file_lock_folder(folder, lock, info);
     mem_free(folder);
     return e == ERR_IO
-               ? err_set(info, e, "the chats of %s are open in another server: stop it, or name another folder",
+               ? err_set(info, e,
+                         "the chats of %s are open in another server: stop it, or name another folder with "
+                         "--data DIR",
                          d->path)
                : e;
 }

@@ -110,10 +110,16 @@ static bool listener_is_left(const struct sockaddr_un *address)
 err listener_unix(const char *path, int *out, struct errinfo *info)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct stat st;
     if (strlen(path) >= sizeof address.sun_path) {
         return err_set(info, ERR_ARGUMENT,
                        "the path of a Unix socket may have %zu bytes, %s has %zu",
                        sizeof address.sun_path - 1, path, strlen(path));
+    }
+    if (lstat(path, &st) == 0 && !S_ISSOCK(st.st_mode)) {
+        return err_set(info, ERR_ARGUMENT,
+                       "cannot listen on %s: it is there already, and no socket; name a path where nothing is",
+                       path);
     }
     strcpy(address.sun_path, path);
     if (listener_is_left(&address)) {

@@ -61,7 +61,9 @@ static err pricetable_line(struct pricetable *t, char *line, size_t number, stru
     if (!pricetable_price(pricetable_field(&rest), &row.hit) ||
         !pricetable_price(pricetable_field(&rest), &row.miss) ||
         !pricetable_price(pricetable_field(&rest), &row.output) || rest) {
-        return pricetable_wrong(number, "expected name | hit | miss | output, with prices from 0 to 1000000",
+        return pricetable_wrong(number,
+                                "expected name | prompt tokens out of the cache | other prompt tokens | "
+                                "completion tokens, with prices from 0 to 1000000",
                                 info);
     }
     t->rows[t->n++] = row;

@@ -168,14 +168,14 @@ err sandbox_enter(const struct sandbox_options *options, struct sandbox_report *
 const char *sandbox_text(const struct sandbox_report *report, char text[SANDBOX_TEXT])
 {
     if (!report->seccomp) {
-        snprintf(text, SANDBOX_TEXT, "sandbox: OFF");
+        snprintf(text, SANDBOX_TEXT, "OFF");
     } else {
         snprintf(text, SANDBOX_TEXT,
-                 "sandbox: no connection goes out, no program starts; %s "
+                 "no connection goes out, no program starts; %s "
                  "(held by the kernel: seccomp, Landlock ABI %d)",
                  report->landlock == SANDBOX_LANDLOCK_NONE
                      ? "files are NOT restricted"
-                     : "no file outside of the data folder is touched",
+                     : "outside of the data folder no file is changed, the system's own alone are read",
                  report->landlock_abi);
     }
     return text;

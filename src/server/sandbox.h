@@ -55,7 +55,7 @@ struct sandbox_report {
 ERR_MUST_USE err sandbox_enter(const struct sandbox_options *options, struct sandbox_report *out,
                                struct errinfo *info);
 
-/* One line for the person who starts the server. */
+/* One line for the person who starts the server: what is held, or "OFF". */
 enum { SANDBOX_TEXT = 192 };
 const char *sandbox_text(const struct sandbox_report *report, char text[SANDBOX_TEXT]);
 

@@ -42,7 +42,7 @@ done
 port=$(sed -n 's#.*http://127.0.0.1:\([0-9]*\).*#\1#p' "$dir/out" | head -1)
 helpers=$(cat /proc/$server/task/$server/children)
 json=application/json
-grep -q 'sandbox: no connection goes out' "$dir/out"
+grep -q 'sandbox  no connection goes out' "$dir/out"
 verdict the_server_says_so
 ask POST /v1/chat/completions $json '{"messages":[{"role":"user","content":"Hello"}],"max_tokens":4}' &&
     grep -q '"completion_tokens":' "$dir/reply"

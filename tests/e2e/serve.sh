@@ -63,7 +63,7 @@ said=$(cat "$work/lan")
 has others_find_it_by_its_name 'others .* http://box.home:[0-9]+' "$said"
 has it_warns_without_tls 'without TLS' "$said"
 has it_tells_of_chats_that_no_key_shows 'no key shows: 1.*' "$said"
-has it_tells_of_a_balance_that_never_falls 'never falls' "$said"
+has it_tells_of_a_balance_that_never_falls 'balance that never falls: 1; .*--prices FILE' "$said"
 
 wrong() { # name, status, pattern, options
     local name=$1 status=$2 pattern=$3
@@ -86,4 +86,12 @@ wrong more_memory_than_there_is 2 'of memory is free' "$model" --cache 99999999 
 printf 'currency EUR\n* | 1\n' >"$work/prices"
 wrong prices_that_are_none 1 'prices: prices, line 2' "$model" --prices "$work/prices" --port 0
 wrong a_port_that_is_none 2 '65536' "$model" --port 65536
+wrong a_host_that_means_all 2 'to listen for other machines: --lan' "$model" --host 0.0.0.0 --port 0
+wrong a_context_past_the_model 1 '513 positions was asked for; .* at most 512' "$model" --context 513 --port 0
+wrong a_key_in_a_store_that_is_none 2 '--require-key needs a key, and --no-store has none' "$model" --require-key --port 0
+wrong a_folder_for_a_store_that_is_none 2 'either it or --data' "$model" --data "$work/never" --port 0
+wrong a_file_that_is_missing 1 '--prices: .*nofile' "$model" --prices "$work/nofile" --port 0
+wrong a_socket_that_is_a_file 2 'no socket' "$model" --socket "$work/prices"
+"$fathom" serve "$model" --require-key --data "$work/fresh" --port 0 --sandbox off >"$work/o" 2>"$work/e" </dev/null
+has a_missing_key_is_made_where_it_is_looked_for "keys create --name me --data $work/fresh" "$(cat "$work/e")"
 exit "$failed"

@@ -4,7 +4,7 @@ client=$1
 
 serve() { # model, options: $url when it answers
     rm -f "$work/out"
-    "$fathom" serve "$@" --port 0 --data "$work/data" --sandbox off --no-store >"$work/out" 2>"$work/err" &
+    "$fathom" serve "$@" --port 0 --sandbox off --no-store >"$work/out" 2>"$work/err" &
     server=$!
     for _ in $(seq 200); do
         url=$(sed -n 's/^Fathom serves .* at \(http[^ ]*\)$/\1/p' "$work/out" 2>/dev/null)

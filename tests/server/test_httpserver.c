@@ -763,6 +763,8 @@ static void test_a_unix_socket_serves_its_owner(void **state)
     rawclient_close(&c);
     struct errinfo info = {0};
     assert_int_equal(listener_unix(path, &second, &info), ERR_IO); /* in use */
+    assert_int_equal(listener_unix("README.md", &second, &info), ERR_ARGUMENT);
+    assert_non_null(strstr(info.message, "README.md: it is there already, and no socket"));
     world_stop(&w);
     assert_int_equal(listener_unix(path, &second, &info), ERR_OK); /* left behind */
     close(second);
