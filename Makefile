@@ -1,4 +1,4 @@
-# Fathom's build. `make` → build/fathom; `make test`, `make lint`, `make asan`, `make fuzz`, `make help`.
+# Fathom's build. `make` → build/fathom; `make install`, `make test`, `make lint`, `make asan`, `make fuzz`, `make help`.
 # CC=clang works; BUILD=dir puts the objects elsewhere; SAN=address,undefined adds sanitizers.
 
 BUILD   ?= build
@@ -52,11 +52,19 @@ AMX     := -mamx-tile -mamx-bf16 -mamx-int8
 %/unpack_avx512.c.ok: CFLAGS += $(BF16)
 %_amx.c.ok:    CFLAGS += $(AVX512) $(BF16) $(AMX)
 
-.PHONY: all tests test check lint asan fuzz clean help
+# make install, as root; without: make install PREFIX=~/.local. DESTDIR is for packages.
+PREFIX  ?= /usr/local
+
+.PHONY: all tests test check lint asan fuzz clean help install
 all: $(BUILD)/fathom
 
 help:
 	@sed -n '1,2s/^# //p' Makefile
+
+install: $(BUILD)/fathom
+	install -D $< $(DESTDIR)$(PREFIX)/bin/fathom
+	install -d $(DESTDIR)$(PREFIX)/share/fathom
+	cp -R models $(DESTDIR)$(PREFIX)/share/fathom/
 
 $(BUILD)/fathom: $(MAIN_OBJ) $(LIB)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)

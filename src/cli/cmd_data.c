@@ -272,7 +272,7 @@ int cmd_data(int argc, char **argv)
     const struct options_row rows[] = {
         options_required("DIR", &c.dir, "the dataset's folder: made with --source, else shown"),
         options_each("source", "NAME=FILE", &c.sources,
-                     "text of a source, .txt or .jsonl, plain or .zst; repeatable, also for one name"),
+                     "text of a source, .txt or .jsonl, plain or .zst; several files may have one NAME"),
         options_each("chat", "NAME=FILE", &c.chats, "conversations of a source, .jsonl, plain or .zst, a line "
                      "{\"messages\": [{\"role\": …, \"content\": …}, …]} each: only answers are predicted"),
         options_string("chat-format", "NAME", &c.chat_format, "how conversations are laid out (deepseek-v3.1)"),
@@ -296,7 +296,7 @@ int cmd_data(int argc, char **argv)
                                  sizeof rows / sizeof *rows,
                                  "  fathom data my-data --tokenizer my-tokenizer \\\n"
                                  "      --source books=books.txt.zst --source wiki=wiki.txt.zst \\\n"
-                                 "       --licence \"wiki=CC BY-SA 3.0\"\n"
+                                 "      --licence \"wiki=CC BY-SA 3.0\"\n"
                                  "  fathom data my-data --verify\n"};
     int status;
     if (!options_begin(&spec, argc, argv, &status)) {

@@ -1,9 +1,11 @@
 /* cli/cmd_list.c: `fathom list`: the models here, or with --catalogue those that can be had. */
 #include <jansson.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/bytesize.h"
+#include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/terminal.h"
@@ -87,6 +89,19 @@ static void cmd_list_print(const struct registry_list *l, const char *chosen)
     }
 }
 
+/* A folder that is misspelt shows as one without models. */
+static err cmd_list_doubt(struct errinfo *info)
+{
+    const char *named = getenv("FATHOM_MODELS");
+    char *root = NULL;
+    TRY(registry_root(&root, info));
+    if (named && *named && !file_is_dir(root)) {
+        fprintf(stderr, "note: FATHOM_MODELS names %s, and there is no such folder\n", root);
+    }
+    mem_free(root);
+    return ERR_OK;
+}
+
 static err cmd_list_here(bool json, struct errinfo *info)
 {
     struct registry_list l;
@@ -111,7 +126,7 @@ static err cmd_list_here(bool json, struct errinfo *info)
     }
     mem_free(chosen);
     registry_list_deinit(&l);
-    return e;
+    return e == ERR_OK ? cmd_list_doubt(info) : e;
 }
 
 static json_t *cmd_list_entry_json(const struct catalogue_entry *x)
@@ -180,7 +195,9 @@ int cmd_list(int argc, char **argv)
         options_flag("json", &json, "one JSON document on stdout"),
     };
     const struct options spec = {"list", "the models here, or those that can be had", rows, 2,
-                                 "  fathom list\n  fathom list --catalogue\n"};
+                                 "  fathom list\n  fathom list --catalogue\n\n"
+                                 "To delete a model, delete its folder below FATHOM_MODELS, or below\n"
+                                 "~/.local/share/fathom/models where that is not set; the list shows it.\n"};
     int status;
     if (!options_begin(&spec, argc, argv, &status)) {
         return status;

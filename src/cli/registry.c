@@ -52,7 +52,7 @@ err registry_bundled(char **out, struct errinfo *info)
         return *out ? ERR_OK : registry_nomem(info);
     }
     ssize_t n = readlink("/proc/self/exe", program, sizeof program);
-    if (n <= 0 || n > PATH_MAX - 16) {
+    if (n <= 0 || n > PATH_MAX - 32) {
         return err_set(info, ERR_IO,
                        "cannot tell where this program is (/proc/self/exe): set FATHOM_BUNDLED to the "
                        "folder of models that came with it");
@@ -60,7 +60,10 @@ err registry_bundled(char **out, struct errinfo *info)
     while (program[n - 1] != '/') {
         n--;
     }
-    strcpy(program + n, "../models");
+    strcpy(program + n, "../share/fathom/models"); /* installed */
+    if (!file_is_dir(program)) {
+        strcpy(program + n, "../models");
+    }
     *out = mem_dup(program, strlen(program));
     return *out ? ERR_OK : registry_nomem(info);
 }

@@ -8,8 +8,9 @@
  *     open .                                  the file to open, or . for the whole folder
  *     file SHA256 SIZE config.json            one line per file
  *
- * Models that came with the program lie in ${FATHOM_BUNDLED:-models} beside the folder that the program is
- * in, in the same form. They are only read; a model of the same name among the user's goes before.
+ * Models that came with the program lie in FATHOM_BUNDLED, else in ../share/fathom/models seen from its folder
+ * (installed), else in ../models (built), in the same form. They are only read; a model of the same name among
+ * the user's goes before.
  *
  * While a download runs the same text grows in `manifest.part`, so that a later run knows which files
  * it has already checked. Manifests are read as hostile input: bounded, names checked. */

@@ -263,8 +263,7 @@ static void repl_stats_guesses(const struct repl *r)
     if (r->speculation == SESSION_SPECULATE_OFF) {
         puts("guesses  off (--speculate off)");
     } else if (r->drafted_tokens == 0) {
-        puts("guesses  none tried: only text that repeats itself and models that guess have any, and only "
-             "those that would save time are tried");
+        puts("guesses  none tried: none would have saved time");
     } else {
         printf("guesses  %zu tokens guessed ahead, %zu right\n", r->drafted_tokens, r->accepted_tokens);
     }
@@ -281,8 +280,8 @@ static err repl_stats(struct repl *r, const char *argument, struct errinfo *info
     printf("model    %s, format %s\n", r->model, chat_format_name(r->format));
     printf("context  %zu of %zu tokens; cache %s of %s\n", n, capacity, meminfo_text(n * per, used),
            meminfo_text(capacity * per, all));
-    printf("answers  %zu; made %zu tokens, %.1f/s; read %zu, %.0f/s; not read again %zu\n", r->answers,
-           r->made_tokens, steps && r->made_seconds > 0 ? (double)steps / r->made_seconds : 0.0,
+    printf("answers  %zu; made %zu tokens, %.1f/s; read %zu, %.0f/s; %zu more were known from before\n",
+           r->answers, r->made_tokens, steps && r->made_seconds > 0 ? (double)steps / r->made_seconds : 0.0,
            r->read_tokens, r->read_seconds > 0 ? (double)r->read_tokens / r->read_seconds : 0.0,
            r->reused_tokens);
     repl_stats_guesses(r);

@@ -2,8 +2,11 @@
 #include "cli/suggest.h"
 
 #include <ctype.h>
+#include <stdbool.h>
 #include <string.h>
 #include <strings.h>
+
+enum { SUGGEST_BEGUN = 2, SUGGEST_SHORTENED = 3 }; /* letters that say something */
 
 static size_t suggest_min(size_t a, size_t b)
 {
@@ -49,11 +52,22 @@ size_t suggest_distance(const char *a, const char *b)
     return last[m];
 }
 
+/* Whether `word` is `name` with letters left out, as people shorten: ctx for context. */
+static bool suggest_shortens(const char *word, const char *name)
+{
+    bool first = suggest_lower(word, 0) == suggest_lower(name, 0);
+    size_t at = 0;
+    for (size_t i = 0; name[i] && word[at]; i++) {
+        at += suggest_lower(word, at) == suggest_lower(name, i);
+    }
+    return first && word[at] == '\0';
+}
+
 const char *suggest_nearest(const char *word, const char *const *names, size_t n)
 {
     const char *best = NULL;
-    const char *begun = NULL;
-    size_t n_begun = 0;
+    const char *begun = NULL, *shortened = NULL;
+    size_t n_begun = 0, n_shortened = 0;
     size_t best_distance = suggest_min(strlen(word) / 3 + 1, 4);
     for (size_t i = 0; i < n; i++) {
         size_t d = suggest_distance(word, names[i]);
@@ -61,10 +75,14 @@ const char *suggest_nearest(const char *word, const char *const *names, size_t n
             best_distance = d;
             best = names[i];
         }
-        if (word[0] && strncasecmp(word, names[i], strlen(word)) == 0) {
+        if (strlen(word) >= SUGGEST_BEGUN && strncasecmp(word, names[i], strlen(word)) == 0) {
             begun = names[i];
             n_begun++;
         }
+        if (strlen(word) >= SUGGEST_SHORTENED && suggest_shortens(word, names[i])) {
+            shortened = names[i];
+            n_shortened++;
+        }
     }
-    return n_begun == 1 ? begun : best;
+    return n_begun == 1 ? begun : best ? best : n_shortened == 1 ? shortened : NULL;
 }

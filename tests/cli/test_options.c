@@ -139,6 +139,8 @@ static void mistakes_are_named(void **state)
     refuse("", "MODEL is missing");
     refuse("--json", "MODEL is missing");
     refuse("m|f|g", "unexpected argument \"g\"");
+    refuse("m|--mxt|3", "did you mean --max-tokens?");
+    refuse("m|--t|3", "unknown option --t");
     refuse("m|--jsno", "did you mean --json?");
     refuse("m|--max_tokens|3", "did you mean --max-tokens?");
     refuse("m|--xyzzyplugh", "unknown option --xyzzyplugh");
@@ -150,7 +152,10 @@ static void mistakes_are_named(void **state)
     refuse("m|--prompt", "needs a value: --prompt TEXT");
     refuse("m|--prompt|--json", "written with =");
     refuse("m|--=3", "unknown option");
-    refuse("m|--MODEL=3", "unknown option");
+    refuse("--MODEL=3", "unknown option --MODEL; MODEL is said without it: fathom try MODEL");
+    refuse("--model|3", "unknown option --model; MODEL is said without it: fathom try MODEL");
+    refuse("m|f|--prompt|why|is", "\"is\"; a text of several words wants quotes: --prompt \"why …\"");
+    refuse("m|f|is", "\"is\"; text goes with --prompt \"is\"");
     refuse("m|--type|q9", "one of f16, q4_k, q8_0, got \"q9\"");
 }
 

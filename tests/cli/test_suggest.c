@@ -36,6 +36,8 @@ static void near_words_are_named_and_far_ones_are_not(void **state)
     assert_string_equal(suggest_nearest("temprature", names, n), "temperature");
     assert_string_equal(suggest_nearest("token", names, n), "tokenize");
     assert_string_equal(suggest_nearest("tempe", names, n), "temperature");
+    assert_string_equal(suggest_nearest("tmptr", names, n), "temperature"); /* ctx, for context */
+    assert_null(suggest_nearest("r", names, n)); /* one letter says nothing */
     assert_null(suggest_nearest("xyzzy", names, n));
     assert_null(suggest_nearest("", names, n));
     assert_null(suggest_nearest("chat", NULL, 0));

@@ -45,4 +45,14 @@ if command -v systemd-analyze >/dev/null; then
 else
     echo "[  SKIPPED ] systemd_understands_its_unit: no systemd-analyze here"
 fi
+# What `make install` lays out: the models that came with the program are found from there.
+install -D "${FATHOM_BUILD:-build}/fathom" "$dir/usr/bin/fathom"
+mkdir -p "$dir/usr/share/fathom/models" "$dir/none"
+cp -R tests/golden/chatmodel "$dir/usr/share/fathom/models/came"
+printf 'fathom-model 1\nsource x\nlicence MIT\nopen .\nfile %064d 1 config.json\n' 0 >"$dir/usr/share/fathom/models/came/manifest"
+env -u FATHOM_BUNDLED FATHOM_MODELS="$dir/none" "$dir/usr/bin/fathom" list --json >"$dir/log" 2>&1
+grep -q "\"path\": \"$dir/usr/.*share/fathom/models/came\"" "$dir/log"
+verdict an_installed_program_finds_its_models
+make -n install PREFIX="$dir/usr" 2>&1 | grep -q "cp -R models $dir/usr/share/fathom/"
+verdict make_install_lays_them_there
 exit $failures

@@ -23,7 +23,7 @@ Hi.
 check chat_takes_a_system_option "1 2 3" "$(printf 'count\n' | chat --system 'Be brief.')"
 
 out=$(printf 'hello\nagain\n/stats\n' | chat)
-has chat_reads_only_new_tokens 'read 50, .*; not read again 43$' "$out"
+has chat_reads_only_new_tokens 'read 50, .*; 43 more were known from before$' "$out"
 has chat_counts_what_it_made 'answers  2; made 32 tokens' "$out"
 has chat_counts_guesses 'guesses  ([0-9]+ tokens guessed ahead, [0-9]+ right|none tried)' "$out"
 has drafts_longer_than_are_made_are_refused '--draft 4: 1 to 3 tokens' "$(chat --draft 4 </dev/null; cat "$work/stderr")"

@@ -35,6 +35,12 @@ expect nothing_asked_is_wrong_usage 2 '' 'usage: fathom VERB' "$fathom"
 expect unknown_verb_suggests 2 '' 'did you mean "list"' "$fathom" lsit
 expect unknown_option_suggests 2 '' 'did you mean --json' "$fathom" list --jsn
 expect no_models_is_not_an_error 0 '' 'no models here yet' "$fathom" list
+expect a_misspelt_folder_is_named 0 '^\[\]$' 'FATHOM_MODELS names /nonex, and there is no such folder' \
+    env FATHOM_MODELS=/nonex "$fathom" list --json
+expect list_says_how_to_delete 0 'delete its folder' '' "$fathom" list --help
+expect the_variable_that_named_a_model_is_named 1 '' 'FATHOM_MODEL says foo: there is no model "foo"' \
+    env FATHOM_MODEL=foo "$fathom" run --prompt hello
+expect a_recipe_is_looked_for_before_data 1 '' 'nosuch.ini' "$fathom" train nosuch.ini
 expect json_is_json_when_empty 0 '^\[\]$' '' "$fathom" list --json
 expect catalogue_names_licences 0 'deepseek-r1 .*GB  yes    MIT ' '' "$fathom" list --catalogue
 expect missing_default_says_how 1 '' 'Get it: ./run pull smollm2' "$fathom" run --prompt hello
@@ -98,6 +104,11 @@ expect bench_goes_on_when_the_peer_fails_and_fails_at_its_end 1 '"name": "tg2"' 
 expect pull_of_nonsense_is_wrong_usage 2 '' 'neither a name' "$fathom" pull nonsense
 expect an_empty_prompt_is_wrong_usage 2 '' 'the prompt is empty' "$fathom" run $model --prompt ''
 expect text_without_its_option_is_told_where_it_goes 2 '' 'text goes with --prompt "hi"' "$fathom" run $model hi
+expect words_of_a_text_want_quotes 2 '' 'wants quotes: --prompt "why …"' "$fathom" run --prompt why is the sky
+expect serve_says_where_a_model_goes 2 '' 'MODEL is said without it' "$fathom" serve --model "$model"
+expect serve_knows_short_forms 2 '' 'did you mean --context' "$fathom" serve --ctx 20
+expect a_document_that_was_cut_is_called_so 0 '^{' 'cut at --max-tokens 2' \
+    "$fathom" run $model --prompt hello --json-object --max-tokens 2
 expect logprobs_need_json 2 '' 'add --json' "$fathom" run $model --prompt hello --logprobs 2
 cp -r tests/golden/model/llama-tied "$FATHOM_MODELS/nan"
 header=$((8 + $(od -An -tu8 -N8 "$FATHOM_MODELS/nan/model.safetensors")))

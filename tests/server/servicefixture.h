@@ -16,7 +16,6 @@
 #include "server/service.h"
 
 #define SERVICEFIXTURE_THINK "tests/golden/thinkmodel"
-#define SERVICEFIXTURE_TOOLS "tests/golden/toolmodel"
 
 struct servicefixture {
     struct engine *engine;
