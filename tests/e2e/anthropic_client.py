@@ -2,18 +2,21 @@
 """Anthropic's own client for Python, as it is, against `fathom serve`.
 
     anthropic_client.py URL KIND            KIND: chat, think, tools
+    anthropic_client.py URL KIND --record tests/e2e/recorded            (recording.py)
 """
 import sys
 
 import anthropic
 import cases
+import recording
 
 URL, KIND = sys.argv[1:3]
 HELLO = [{"role": "user", "content": "hello"}]
 TOOLS = [{"name": name, "description": "Sets a number.", "input_schema": {
     "type": "object", "properties": {"n": {"enum": [1, 2]}}, "required": ["n"], "additionalProperties": False}}
     for name in ("one", "two")]
-client = anthropic.Anthropic(base_url=URL, api_key="any", max_retries=0, timeout=120)
+recorded = recording.Recording("anthropic", KIND)
+client = anthropic.Anthropic(base_url=URL, api_key="any", max_retries=0, timeout=120, http_client=recorded.http())
 
 
 def request(fields):
@@ -151,5 +154,5 @@ def tools_must_be_called():
 CHATS = [documents_and_streams_say_the_same, counting_is_what_is_read, lengths_and_stops, a_beginning_goes_on,
          blocks_are_texts, what_cannot_be_is_refused, what_agents_ask_beyond_the_model_is_listed,
          members_without_effect_are_listed, errors_have_its_form]
-sys.exit(cases.run(f"anthropic_{KIND}", {"chat": CHATS + [tools_must_be_called],
+sys.exit(cases.run(recorded, {"chat": CHATS + [tools_must_be_called],
                                          "think": [thoughts_are_kept_apart], "tools": [tools_must_be_called]}[KIND]))

@@ -2,11 +2,11 @@
 import traceback
 
 
-def run(prefix, cases):
-    """1 when one failed."""
+def run(recorded, cases):
+    """1 when one failed; else what was asked is recorded, if that was wanted (recording.py)."""
     failed = 0
     for case in cases:
-        name = f"{prefix}_{case.__name__}"
+        name = f"{recorded.name}_{recorded.kind}_{case.__name__}"
         try:
             case()
             print(f"[       OK ] {name}", flush=True)
@@ -14,4 +14,6 @@ def run(prefix, cases):
             traceback.print_exc(limit=-3)
             print(f"{type(e).__name__}: {e}\n[  FAILED  ] {name}\n[  FAILED  ] {name}", flush=True)
             failed = 1
+    if recorded.folder and not failed:
+        recorded.save()
     return failed

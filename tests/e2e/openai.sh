@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # OpenAI's Python client against `fathom serve`: with SmolLM2 where it is registered (./run fetches it), and with the
 # tiny models of tests/golden, which learnt nothing of tools but must call them when told to. Skipped where the
-# package is not there. `openai.sh --record` writes tests/e2e/recorded anew.
+# package is not there. `openai.sh --record` writes its part of tests/e2e/recorded anew.
 set -u
 source tests/e2e/expect.bash
 source tests/e2e/serving.bash openai
@@ -12,15 +12,15 @@ fi
 
 tiny chatmodel
 tiny thinkmodel
+tiny toolmodel
 serve "$work/chatmodel" --deterministic
 python3 tests/e2e/openai_client.py "$url" chat ${1:+--record tests/e2e/recorded} || failed=1
 end chat
 serve "$work/thinkmodel" --deterministic
 python3 tests/e2e/openai_client.py "$url" think ${1:+--record tests/e2e/recorded} || failed=1
 end think
-python3 tests/e2e/toolmodel.py "$work/toolmodel"
 serve "$work/toolmodel" --deterministic --chat-format deepseek-v3.1
-python3 tests/e2e/openai_client.py "$url" tools || failed=1
+python3 tests/e2e/openai_client.py "$url" tools ${1:+--record tests/e2e/recorded} || failed=1
 end tools
 if "$fathom" list --json | grep -q '"name": "smollm2"'; then
     serve smollm2 --context 4096

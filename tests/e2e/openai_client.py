@@ -4,12 +4,10 @@
     openai_client.py URL KIND            KIND: smollm2, or a tiny model: chat, think, tools
     openai_client.py URL KIND --record tests/e2e/recorded
 
-With --record every request and reply of chat and think becomes a small file, ids and times masked, which
-tests/server/test_recorded.c replays where there is no Python.
+With --record every request to a tiny model and its reply become a small file (recording.py).
 """
 import concurrent.futures
 import json
-import pathlib
 import re
 import sys
 import time
@@ -17,14 +15,9 @@ import urllib.request
 
 import openai
 import pydantic
-
-try:
-    import httpx2 as httpx # what the client speaks HTTP with, since its version 3
-except ImportError:
-    import httpx
+import recording
 
 URL, KIND = sys.argv[1:3]
-RECORD = pathlib.Path(sys.argv[4]) if sys.argv[3:4] == ["--record"] else None
 HELLO = [{"role": "user", "content": "hello"}]
 TOOLS = [{"type": "function", "function": {"name": name, "description": "Sets a number.", "parameters": {
     "type": "object", "properties": {"n": {"enum": [1, 2]}}, "required": ["n"], "additionalProperties": False}}}
@@ -37,28 +30,8 @@ class Person(pydantic.BaseModel):
     age: int = pydantic.Field(ge=0, le=99)
 
 
-# ---- Recording. ----
-
-recorded = []
-
-
-def masked(text):
-    text = re.sub(r'"(chatcmpl-|cmpl-|call_)[0-9a-f]{24}"', r'"\g<1>MASKED"', text)
-    return re.sub(r'"created":\d+', '"created":0', text)
-
-
-def record(response):
-    response.read()
-    request = response.request
-    headers = {k: v for k, v in request.headers.items()
-               if k not in ("host", "content-length", "authorization", "user-agent") and not k.startswith("x-stainless")}
-    recorded.append({"server": KIND, "method": request.method, "path": request.url.path, "headers": headers,
-                     "body": request.content.decode(), "status": response.status_code,
-                     "type": response.headers["content-type"], "reply": masked(response.text)})
-
-
-http = httpx.Client(event_hooks={"response": [record]}) if RECORD else None
-client = openai.OpenAI(base_url=URL + "/v1", api_key="any", max_retries=0, timeout=120, http_client=http)
+recorded = recording.Recording("openai", KIND)
+client = openai.OpenAI(base_url=URL + "/v1", api_key="any", max_retries=0, timeout=120, http_client=recorded.http())
 
 
 # ---- What every case uses. ----
@@ -208,7 +181,8 @@ def tools_must_be_called():
     assert client.chat.completions.create(model="default", messages=HELLO, tools=TOOLS, tool_choice="none", max_tokens=4)
     for choice in ("required", {"type": "function", "function": {"name": "two"}}):
         for stream in (False, True):
-            fields = dict(tools=TOOLS, tool_choice=choice, parallel_tool_calls=False, temperature=1, seed=4, max_tokens=600)
+            fields = dict(tools=TOOLS, tool_choice=choice, parallel_tool_calls=False, temperature=1, seed=4, max_tokens=600,
+                          extra_body={"thinking": {"type": "disabled"}})
             if stream:
                 calls, finish = {}, None
                 for chunk in chat(stream=True, **fields):
@@ -313,15 +287,8 @@ def main():
             import traceback
             traceback.print_exc(limit=-3)
             failed = 1
-    if RECORD and not failed:
-        RECORD.mkdir(exist_ok=True)
-        seen = set()
-        for one in recorded:
-            key = (one["path"], one["body"])
-            if key not in seen and len(one["reply"]) < 20000 and len(one["body"]) < 4000:
-                seen.add(key)
-                path = RECORD / f"openai-{KIND}-{len(seen):02}.json"
-                path.write_text(json.dumps(one, indent=1, ensure_ascii=False) + "\n")
+    if recorded.folder and not failed:
+        recorded.save()
     return failed
 
 

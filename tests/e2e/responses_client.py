@@ -2,18 +2,21 @@
 """OpenAI's own client for Python, as it is, asking `fathom serve` for responses.
 
     responses_client.py URL KIND            KIND: chat, think, tools
+    responses_client.py URL KIND --record tests/e2e/recorded            (recording.py)
 """
 import json
 import sys
 
 import cases
 import openai
+import recording
 
 URL, KIND = sys.argv[1:3]
 TOOLS = [{"type": "function", "name": name, "description": "Sets a number.", "strict": True, "parameters": {
     "type": "object", "properties": {"n": {"enum": [1, 2]}}, "required": ["n"], "additionalProperties": False}}
     for name in ("one", "two")]
-client = openai.OpenAI(base_url=URL + "/v1", api_key="any", max_retries=0, timeout=120)
+recorded = recording.Recording("responses", KIND)
+client = openai.OpenAI(base_url=URL + "/v1", api_key="any", max_retries=0, timeout=120, http_client=recorded.http())
 
 
 def ask(**fields):
@@ -113,5 +116,5 @@ def tools_must_be_called():
 
 CHATS = [documents_and_streams_say_the_same, lengths_are_said, conversations_are_sent_whole, json_by_schema,
          hosts_tools_are_left_out_and_named, wishes_are_listed]
-sys.exit(cases.run(f"responses_{KIND}", {"chat": CHATS + [tools_must_be_called],
+sys.exit(cases.run(recorded, {"chat": CHATS + [tools_must_be_called],
                                          "think": [thoughts_are_items], "tools": [tools_must_be_called]}[KIND]))

@@ -16,6 +16,7 @@
 #include "server/service.h"
 
 #define SERVICEFIXTURE_THINK "tests/golden/thinkmodel"
+#define SERVICEFIXTURE_TOOLS "tests/golden/toolmodel"
 
 struct servicefixture {
     struct engine *engine;

@@ -1,20 +1,22 @@
-/* What clients asked once (tests/e2e/recorded, written by tests/e2e/openai_client.py --record), asked again: status, shape
- * of the document or of the stream's chunks, and reasons are as the client found them good. */
+/* What clients asked once (tests/e2e/recorded, written by openai.sh and agents.sh of tests/e2e with --record), asked again:
+ * status, shape of the document or of the stream's events, and reasons are as the client found them good. */
 #include "server/servicefixture.h"
 
 #include <dirent.h>
 
 #define RECORDED "tests/e2e/recorded"
 
-static struct servicefixture chat, think;
+static struct servicefixture chat, think, tools;
 
 static int open_models(void **state)
 {
     const struct service_options chatml = {.name = "chatmodel", .format = CHAT_CHATML, .max_tokens = 8192};
     const struct service_options v31 = {.name = "thinkmodel", .format = CHAT_DEEPSEEK_V31, .max_tokens = 8192};
+    const struct service_options random = {.name = "toolmodel", .format = CHAT_DEEPSEEK_V31, .max_tokens = 8192};
     (void)state;
     servicefixture_open(&chat, ENGINEFIXTURE_CHAT, &chatml);
     servicefixture_open(&think, SERVICEFIXTURE_THINK, &v31);
+    servicefixture_open(&tools, SERVICEFIXTURE_TOOLS, &random);
     return 0;
 }
 
@@ -23,6 +25,7 @@ static int close_models(void **state)
     (void)state;
     servicefixture_close(&chat);
     servicefixture_close(&think);
+    servicefixture_close(&tools);
     return 0;
 }
 
@@ -87,8 +90,8 @@ static void shape(const json_t *value, const char *key, struct strbuf *out)
             return;
         }
     }
-    if (strcmp(key, "finish_reason") == 0 && json_is_string(value)) { /* where an answer ends is drawn, too */
-        put(out, strcmp(json_string_value(value), "tool_calls") == 0 ? "calls" : "end");
+    if ((strcmp(key, "finish_reason") == 0 || strcmp(key, "stop_reason") == 0) && json_is_string(value)) {
+        put(out, strncmp(json_string_value(value), "tool_", 5) == 0 ? "calls" : "end"); /* where it ends is drawn, too */
     } else if (strcmp(key, "bytes") == 0 || strcmp(key, "top_logprobs") == 0) {
         put(out, json_is_array(value) ? "list" : "no list");
     } else if (json_is_object(value) || json_is_array(value)) {
@@ -104,13 +107,47 @@ static void shape(const json_t *value, const char *key, struct strbuf *out)
     }
 }
 
+/* The types of the events in their order, and each event's shape. Where events have names these are their types; where
+ * they have none, [DONE] ends them. */
+static void shape_events(const char *text, struct strbuf *out)
+{
+    json_t *events = json_array();
+    char last[100] = "", name[100];
+    bool done = false;
+    for (const char *end; (end = strstr(text, "\n\n")); text = end + 2) {
+        const char *data = strstr(text, "data: "), *type;
+        if (*text == ':') {
+            continue;
+        }
+        assert_false(done);
+        assert_true(data && data < end);
+        done = strncmp(data, "data: [DONE]\n", 13) == 0;
+        json_t *d = done ? json_object() : servicefixture_parse(data + 6, (size_t)(end - data) - 6);
+        snprintf(name, sizeof name, "event: %s\n", type = servicefixture_text(d, "type"));
+        assert_true(text == data || strncmp(text, name, strlen(name)) == 0);
+        if (text != data && strcmp(last, type) != 0) {
+            snprintf(last, sizeof last, "%s", type);
+            put(out, type);
+            put(out, " ");
+        }
+        json_array_append_new(events, d);
+    }
+    assert_true(done == (last[0] == '\0') && *text == '\0');
+    shape(events, "", out);
+    json_decref(events);
+}
+
 /* Of a reply as its client got it. */
 static char *shape_of(const char *type, const char *text)
 {
     struct strbuf out = {0};
-    json_t *d = strncmp(type, "text/event-stream", 17) == 0 ? servicefixture_events(text) : servicefixture_parse(text, strlen(text));
-    shape(d, "", &out);
-    json_decref(d);
+    if (strncmp(type, "text/event-stream", 17) == 0) {
+        shape_events(text, &out);
+    } else {
+        json_t *d = servicefixture_parse(text, strlen(text));
+        shape(d, "", &out);
+        json_decref(d);
+    }
     return out.data;
 }
 
@@ -128,7 +165,8 @@ static void replay(const char *path)
             snprintf(headers + n, sizeof headers - n, "%s: %s\r\n", name, json_string_value(value));
         }
     }
-    const struct servicefixture *f = strcmp(servicefixture_text(d, "server"), "think") == 0 ? &think : &chat;
+    const char *server = servicefixture_text(d, "server");
+    const struct servicefixture *f = strcmp(server, "think") == 0 ? &think : strcmp(server, "tools") == 0 ? &tools : &chat;
     struct rawclient_reply r =
         servicefixture_raw(f, servicefixture_text(d, "method"), servicefixture_text(d, "path"), headers, servicefixture_text(d, "body"));
     rawclient_header(&r, "Content-Type", type);
@@ -146,8 +184,9 @@ static void replay(const char *path)
 
 static void test_what_clients_asked_is_answered_as_it_was(void **state)
 {
+    static const char *const clients[] = {"anthropic-", "openai-", "responses-"};
     DIR *folder = opendir(RECORDED);
-    size_t n = 0;
+    size_t n[3] = {0};
     (void)state;
     assert_non_null(folder);
     for (struct dirent *e; (e = readdir(folder));) {
@@ -155,11 +194,13 @@ static void test_what_clients_asked_is_answered_as_it_was(void **state)
         snprintf(path, sizeof path, RECORDED "/%s", e->d_name);
         if (strstr(e->d_name, ".json")) {
             replay(path);
-            n++;
+            for (size_t i = 0; i < 3; i++) {
+                n[i] += strncmp(e->d_name, clients[i], strlen(clients[i])) == 0;
+            }
         }
     }
     closedir(folder);
-    assert_true(n >= 40);
+    assert_true(n[0] >= 40 && n[1] >= 60 && n[2] >= 25);
 }
 
 int main(void)

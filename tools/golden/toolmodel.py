@@ -1,18 +1,18 @@
 #!/usr/bin/env python3
-"""Makes a folder like tests/golden/thinkmodel whose vocabulary has the tokens of DeepSeek's tool calls, with random
-embeddings: it knows nothing of tools, and must write calls where a grammar wants them. Usage: toolmodel.py FOLDER"""
+"""Makes tests/golden/toolmodel: tests/golden/thinkmodel, whose vocabulary has the tokens of DeepSeek's tool calls as
+well, with random embeddings: it knows nothing of tools, and must write calls where a grammar wants them.
+Usage, in the root of the repository: tools/golden/toolmodel.py"""
 import json
 import pathlib
 import random
 import struct
-import sys
 
-FROM, TO = pathlib.Path("tests/golden/thinkmodel"), pathlib.Path(sys.argv[1])
+FROM, TO = pathlib.Path("tests/golden/thinkmodel"), pathlib.Path("tests/golden/toolmodel")
 MARKS = ["<\uff5ctool\u2581%s\uff5c>" % name for name in (
     "calls\u2581begin", "calls\u2581end", "call\u2581begin", "call\u2581end", "sep",
     "outputs\u2581begin", "outputs\u2581end", "output\u2581begin", "output\u2581end")]
 random.seed(5)
-TO.mkdir()
+TO.mkdir(exist_ok=True)
 
 tokenizer = json.loads((FROM / "tokenizer.json").read_text())
 config = json.loads((FROM / "config.json").read_text())
@@ -20,9 +20,9 @@ last = tokenizer["added_tokens"][-1]
 size = last["id"] + 1
 for i, mark in enumerate(MARKS):
     tokenizer["added_tokens"].append(last | {"id": size + i, "content": mark})
-config |= {"vocab_size": size + len(MARKS), "max_position_embeddings": 8192}
-(TO / "tokenizer.json").write_text(json.dumps(tokenizer))
-(TO / "config.json").write_text(json.dumps(config))
+config |= {"vocab_size": size + len(MARKS)}
+(TO / "tokenizer.json").write_text(json.dumps(tokenizer, ensure_ascii=False) + "\n")
+(TO / "config.json").write_text(json.dumps(config, indent=1) + "\n")
 (TO / "tokenizer_config.json").write_bytes((FROM / "tokenizer_config.json").read_bytes())
 
 data = (FROM / "model.safetensors").read_bytes()
