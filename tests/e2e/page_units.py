@@ -1,8 +1,9 @@
 """The page's modules one by one, in the browser they are made for."""
 
 import sys
+from contextlib import contextmanager
 
-from page_browser import Server, case, run
+from page_browser import Server, Skipped, case, run
 
 # Markdown and what becomes of it; headings are one level lower, because the page has a first heading of its own.
 MARKDOWN = [
@@ -30,6 +31,14 @@ MARKDOWN = [
      "<p>b</p></li></ul>"),
     ("![p](https://x.y/z.png)", '<p><a href="https://x.y/z.png">Picture: p</a></p>'),
     ("a\n#\n#include\n-\nb", "<p>a</p><h2></h2><h3>#include</h3><p>b</p>"),
+    ("*a <sub> b* **c</sup>**", "<p><em>a &lt;sub&gt; b</em> <strong>c&lt;/sup&gt;</strong></p>"),
+    ("[a]( b ) [c](  <d e>  't' )", '<p><span class="no-link" title="b">a</span> <span class="no-link" title="d e">c</span></p>'),
+    ("x http://a.b/?... (http://c.d/e)). http://f", '<p>x <a href="http://a.b/">http://a.b/</a>?... (<a '
+     'href="http://c.d/e">http://c.d/e</a>)). http://f</p>'),
+    ("a | b |\n - | :-:  |  \nc|d", '<div class="table-box"><table><thead><tr><th>a</th><th class="align-center">b</th></tr>'
+     '</thead><tbody><tr><td>c</td><td class="align-center">d</td></tr></tbody></table></div>'),
+    ("\\[\na\n\n\\[\nb=1\n\\] c\n\n\\[\nd=2\n\\]", '<p>[\na</p><p><div class="math math-display"><code>b=1</code></div> c</p>'
+     '<div class="math math-display"><code>d=2</code></div>'),
 ]
 
 SHAPE = """
@@ -120,19 +129,94 @@ def money_is_no_maths(b):
         assert found == ([want] if want else []), f"{text!r}: {found}"
 
 
-@case
-def formulas_are_set_by_katex(b):
+@contextmanager
+def formulas(b, text):
+    """A text on the page, if KaTeX is here; its formulas are set soon."""
+    if b.js("return fetch('/lib/katex/katex.js').then((r) => r.status)") != 200:
+        raise Skipped("no KaTeX (apt-get install libjs-katex)")
     b.module(IMPORT + """
         const box = document.createElement("main");
         box.id = "formulas";
         document.body.append(box);
-        new MarkdownView(box).show("$x^2$ and $\\\\frac{1$ and\\n\\n$$\\\\sum_i x_i$$", true);""")
-    if b.js("return fetch('/lib/katex/katex.js').then((r) => r.status)") != 200:
-        return
-    b.wait(lambda: len(b.all("#formulas .katex")) == 2, "two formulas")
-    assert b.text("#formulas .math-bad") == "\\frac{1"
-    assert b.js("return self.katex === undefined")
+        new MarkdownView(box).show(values[0], true);""", text)
+    try:
+        yield
+    finally:
+        b.js("document.querySelector('#formulas').remove()")
+
+
+@case
+def formulas_are_set_by_katex(b):
+    with formulas(b, "$x^2$ and $\\frac{1$ and\n\n$$\\sum_i x_i$$\n\n$$\\def\\arraystretch{1.5}\\begin{array}{c}a\\end{array}$$"):
+        b.wait(lambda: len(b.all("#formulas .katex")) == 3, "three formulas")
+        assert b.text("#formulas .math-bad") == "\\frac{1"
+        assert b.js("return self.katex === undefined")
     assert b.refused() == [], b.refused()
+
+
+@case
+def formulas_that_would_break_the_page_stay_source(b):
+    deep = ["\\sqrt{" * 200 + "x" + "}" * 200, "\\frac{1}{" * 300 + "x" + "}" * 300, "x^{" * 400 + "x" + "}" * 400,
+            "\\left(" * 400 + "x" + "\\right)" * 400, "\\rm " * 900 + "x", "\\begin{matrix}" * 90 + "x" + "\\end{matrix}" * 90]
+    wide = ["\\%s{%s}%s" % (name, "x" * 2500, call * 400) for name, call in (
+        ("def\\a", "\\a "), ("newcommand{\\a}", "\\a "), ("def\\arraystretch", "\\arraystretch "), ("tag", "\\df@tag "))]
+    texts = deep + wide + ["x+" * 40000 + "x"]
+    with formulas(b, "\n\n".join(f"$$\n{tex}\n$$" for tex in texts)):
+        b.wait(lambda: len(b.all("#formulas .math-bad")) == len(texts), "all to be refused")
+        shown = b.js("return [...document.querySelectorAll('#formulas .math-bad')].map((e) => e.textContent)")
+        assert shown == [tex.strip() for tex in texts]
+
+
+@case
+def many_formulas_leave_the_page_to_people(b):
+    many = 300
+    with formulas(b, "\n\n".join("$$\\frac{a_%d}{b^{%d}}$$" % (i, i) for i in range(many))):
+        waits = b.module("""
+            const waits = [];
+            while (document.querySelectorAll("#formulas .katex").length < values[0]) {
+                const from = performance.now();
+                await new Promise((done) => setTimeout(done));
+                waits.push(performance.now() - from);
+            }
+            return waits;""", many)
+        assert len(waits) > 5 and max(waits) < 1000, (len(waits), max(waits))
+
+
+@case
+def marks_may_nest_as_deep_as_they_like(b):
+    texts = ["**a " * 6000 + "a** " * 6000, "<sub>" * 3000 + "a" + "</sub>" * 3000, "*" * 9001 + "a" + "*" * 9001,
+             "*a _b " * 3000 + "_ *" * 3000, "~~a *b " * 3000 + "c* d~~ " * 3000, "[" + "<sup>**a " * 500 + "](https://b.c)",
+             "*[" * 60 + "a" + "](https://b.c)*" * 60]
+    shown = b.module(IMPORT + """
+        return values[0].map((text) => {
+            const box = document.createElement("div");
+            new MarkdownView(box).show(text, true);
+            let depth = 0;
+            for (let level = [box]; level.length > 0; level = level.flatMap((one) => [...one.children])) {
+                depth++;
+            }
+            return [depth, box.textContent.split("a").length];
+        });""", texts)
+    for text, (depth, letters) in zip(texts, shown):
+        assert depth < 80 and letters == len(text.split("a")), (text[:20], depth, letters)
+
+
+@case
+def what_cannot_be_drawn_is_shown_as_it_is_written(b):
+    assert b.module(IMPORT + """
+        const box = document.createElement("div");
+        const view = new MarkdownView(box);
+        const { inline } = view;
+        view.inline = () => {
+            throw new Error("not today");
+        };
+        view.show("a *b*", false);
+        view.show("a *b* c", true);
+        const plain = box.textContent;
+        view.inline = inline;
+        view.show("a *b* c", true);
+        window.refused = [];
+        return [plain, box.textContent];""") == ["a *b* c", "a b c"]
 
 
 @case
@@ -171,7 +255,11 @@ def no_text_takes_long(b):
     hostile = ["*a **a " * 4000, "[" * 20000, "[a](" * 5000, "`" + "a`` ```b " * 4000, "> " * 5000 + "a", "$a" * 10000,
                "- " * 3000, "<" * 20000, "**" * 10000 + "a", "_a" * 10000, "# " + " " * 20000 + "x", "|" * 20000 + "\n|-|",
                "\\[" * 10000, "![" * 10000, "&" * 20000, "~~a" * 5000, "a\n" * 10000, "<sub>" * 5000, "[a]: " + "(" * 20000,
-               "```" + " " * 20000 + "x", "1. " * 3000, "(" * 20000 + "https://a.b" + ")" * 20000, "a" * 200000]
+               "```" + " " * 20000 + "x", "1. " * 3000, "(" * 20000 + "https://a.b" + ")" * 20000, "a" * 200000,
+               "\\[\n" * 20000, "\\[\n" * 20000 + "\\]", "\\[\n" * 20000 + "\\] a", "$$\n" * 20000, "\\[ a\n\n" * 10000,
+               "a|b\n-" + " " * 40000 + "x", "a|b\n-|" + " " * 40000 + "x", "[a](" + " " * 40000 + "x",
+               "[a](b" + " " * 40000 + "x", "[a]: b" + " " * 40000 + "x", "http://" + "." * 40000 + "x", "http://a.b" + ")" * 40000
+               + "x", "-http://a" * 10000, "[" + "-http://a.b" * 10000, "[a](<" * 10000, "[a](b \"" * 10000, "<a@b" * 10000]
     times = b.module(IMPORT + """
         return values[0].map((text) => {
             const from = performance.now();
@@ -251,10 +339,56 @@ def usage_is_summed_by_key_and_days_end_in_utc(b):
         const one = (key, n) => ({ day: "2026-11-23", key, requests: 1, prompt_tokens: 3 * n, cached_tokens: n,
             completion_tokens: n, cost: "0.5" });
         return [sumKeys([one("a", 1), one("b", 5), one("a", 2)]), formatDay(Date.UTC(2026, 11, 24) - 1)];""")
+    days = b.module("""
+        const { sumDays } = await import("/js/usageview.js");
+        return [sumDays([], "0002-11-01", "2026-11-23"), sumDays([], "2026-11-22", "2026-11-23"), sumDays([], "", "x")]
+            .map((days) => [days.length, days[0]?.day, days.at(-1)?.day]);""")
+    assert days == [[1000, "2024-02-28", "2026-11-23"], [2, "2026-11-22", "2026-11-23"], [0, None, None]], days
     assert [one["key"] for one in sums] == ["b", "a"], sums
     assert sums[1] == {"key": "a", "requests": 2, "cached_tokens": 3, "fresh_tokens": 6, "completion_tokens": 3,
                        "cost": 1}, sums
     assert day == "Dec 23, 2026", day
+
+
+@case
+def times_that_no_calendar_reaches_are_shown_all_the_same(b):
+    b.module("""
+        const { formatDate, formatDay, formatMonth, isoDay } = await import("/js/strings.js");
+        for (const ms of [9007199254740993, -9e18, Infinity, NaN, null, undefined, "x"]) {
+            for (const words of [formatDate(ms), formatDay(ms), formatMonth(ms), isoDay(ms)]) {
+                if (!/\\d/.test(words)) {
+                    throw new Error(`${ms}: ${words}`);
+                }
+            }
+        }""")
+    assert b.module("""
+        const { isoDay } = await import("/js/strings.js");
+        return [Date.UTC(2026, 11, 24) - 1, 9007199254740993].map(isoDay);""") == ["2026-12-23", "275760-09-13"]
+
+
+@case
+def an_end_without_the_message_has_it_read(b):
+    got = b.module("""
+        const { Conversation } = await import("/js/conversation.js");
+        const { fetch } = window;
+        const messages = [{ id: "q", parent: null, role: "user", content: "?", created: 1, state: "done" },
+            { id: "a", parent: "q", role: "assistant", content: "", reasoning: "", created: 2, state: "writing" }];
+        const ends = [];
+        for (const stored of ["done", "writing", null]) {
+            window.fetch = async (path) => {
+                if (path.includes("/stream")) {
+                    return new Response('id: 1\\nevent: content\\ndata: {"text":"Hi"}\\n\\nid: 2\\nevent: end\\ndata: null\\n\\n');
+                }
+                return stored === null ? new Response("{}", { status: 500 }) : new Response(JSON.stringify({ chat: {},
+                    messages: [messages[0], { ...messages[1], content: "Hi!", state: stored }] }));
+            };
+            const chat = new Conversation({ id: "c", leaf: "a" }, messages.map((message) => ({ ...message })));
+            const end = await new Promise((done) => chat.addEventListener("end", (event) => done(event.detail.message)));
+            ends.push([end.state, end.content, chat.live()]);
+        }
+        window.fetch = fetch;
+        return ends;""")
+    assert got == [["done", "Hi!", None], ["interrupted", "Hi!", None], ["interrupted", "Hi", None]], got
 
 
 @case

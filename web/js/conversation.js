@@ -44,15 +44,18 @@ export class Conversation extends EventTarget {
     follow(message) {
         const live = new LiveAnswer(message, {
             onframe: () => this.emit("live", { message, live }),
-            onend: (whole) => {
-                this.lives.delete(message.id);
-                this.tree.add(whole);
-                this.emit("live", { message, live: null });
-                this.emit("end", { message });
-            },
+            // An end that does not bring the message leaves it to be read.
+            onend: (whole) => (whole === null ? this.settle(message) : this.ended(message, whole)),
             onfail: () => this.settle(message),
         });
         this.lives.set(message.id, live);
+    }
+
+    ended(message, whole) {
+        this.lives.delete(message.id);
+        this.tree.add(whole);
+        this.emit("live", { message, live: null });
+        this.emit("end", { message });
     }
 
     // Takes over what was done to the chat in another window or on another device. Gives how many messages
@@ -81,17 +84,13 @@ export class Conversation extends EventTarget {
 
     // The server no longer streams this answer: what it has stored is what there is.
     async settle(message) {
-        this.lives.delete(message.id);
+        let whole = null;
         try {
             const { messages } = await api.chat(this.chat.id);
-            const stored = messages.find((one) => one.id === message.id);
-            this.tree.add(stored?.state === "writing" ? { ...stored, state: "interrupted" }
-                : stored ?? message);
-        } catch {
-            message.state = "interrupted";
-        }
-        this.emit("live", { message, live: null });
-        this.emit("end", { message });
+            whole = messages.find((one) => one.id === message.id);
+        } catch { /* what came of it is shown */ }
+        whole ??= message;
+        this.ended(message, whole.state === "writing" ? { ...whole, state: "interrupted" } : whole);
     }
 
     // Stores a user's turn below `parent` and begins its answer. Throws what the server refuses; then nothing

@@ -1,5 +1,7 @@
 // Emphasis in a list of inline nodes: runs of * _ ~ become em, strong and del, pairs of tags sub, sup and kbd.
 
+const DEEPEST = 32; // of these inside each other; what is deeper is shown as plain text
+
 // Pairs runs of * _ ~ and the few tags, CommonMark's "process emphasis": a stack of openers, searched from its
 // top; where a search failed it is not begun again below that place.
 export function emphasise(nodes) {
@@ -7,8 +9,9 @@ export function emphasise(nodes) {
     const openers = [];
     const bottom = new Map();
     const wrap = (t, from, to) => {
-        const c = out.splice(from, to - from).map((node) => (node.t === "run" ? asText(node) : node));
-        out.splice(from, 0, { t, c: merge(c) });
+        const c = merge(out.splice(from, to - from).map(settled));
+        const depth = 1 + c.reduce((most, node) => Math.max(most, node.depth ?? 0), 0);
+        out.splice(from, 0, depth > DEEPEST ? { t: "text", v: plainText(c) } : { t, c, depth });
     };
     for (const node of nodes) {
         if (node.t === "tag") {
@@ -55,7 +58,7 @@ export function emphasise(nodes) {
             out.push(node);
         }
     }
-    return merge(out.map((node) => (node.t === "run" || node.t === "tag" ? asText(node) : node)));
+    return merge(out.map(settled));
 }
 
 function closeTag(node, out, openers, wrap) {
@@ -75,7 +78,15 @@ function closeTag(node, out, openers, wrap) {
     out.splice(at, 1);
 }
 
-const asText = (node) => ({ t: "text", v: node.t === "run" ? node.c.repeat(node.n) : node.v });
+// What has found no partner is text.
+function settled(node) {
+    if (node.t === "run") {
+        return { t: "text", v: node.c.repeat(node.n) };
+    }
+    return node.t === "tag" ? { t: "text", v: node.v } : node;
+}
+
+export const plainText = (nodes) => nodes.map((node) => node.v ?? node.alt ?? plainText(node.c ?? [])).join("");
 
 function merge(nodes) {
     const out = [];

@@ -4,7 +4,7 @@
 // Emphasis follows CommonMark's runs of delimiters, with the rule for Chinese, Japanese and Korean that marks
 // beside a full-width character count as if a space stood there.
 
-import { emphasise } from "./emphasis.js";
+import { emphasise, plainText } from "./emphasis.js";
 import { referenceName } from "./markdown.js";
 import { matchMath } from "./mathtext.js";
 
@@ -24,7 +24,8 @@ const TAG = /<(br)[ \t]*\/?>|<(\/?)(sub|sup|kbd)>/yi;
 const PLAIN = /[^\\`*_~[\]!<&$\nhw]+/y;
 const ADDRESS = /<([^<>\n]*)>|((?!<)(?:[^\s()\\]|\\.|\((?:[^\s()\\]|\\.)*\))*)/.source;
 const TITLE = /"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'/.source;
-const DESTINATION = new RegExp(`\\([ \\t\\n]*(?:${ADDRESS})(?:[ \\t\\n]+(?:${TITLE}))?[ \\t\\n]*\\)`, "y");
+const DESTINATION = new RegExp(`\\([ \\t\\n]*(?![ \\t\\n])(?:${ADDRESS})`
+    + `(?:[ \\t\\n]+(?:${TITLE}))?[ \\t\\n]*\\)`, "y");
 const DEEPEST = 40;
 
 const unescape = (text) => text.replace(/\\([!-/:-@[-`{-~])/g, "$1");
@@ -42,6 +43,7 @@ class InlineParser {
         this.at = 0;
         this.nodes = [];
         this.brackets = [];
+        this.barren = 0; // what seems an address before this place is none
     }
 
     match(pattern) {
@@ -259,15 +261,17 @@ class InlineParser {
     }
 
     bareLink(c) {
-        const link = /[\w/]/.test(this.text[this.at - 1] ?? " ") ? null : this.match(BARE_LINK);
-        if (link === null || this.brackets.length > 0) {
+        const inside = this.at < this.barren || this.brackets.length > 0
+            || /[\w/]/.test(this.text[this.at - 1] ?? " ");
+        const link = inside ? null : this.match(BARE_LINK);
+        if (link === null) {
             return this.say(c);
         }
-        let text = link[0].replace(/[?!.,:*_~'"`;\]]+$/, "");
+        let text = link[0].slice(0, link[0].length - trailing(link[0], "?!.,:*_~'\"`;]"));
         const unopened = text.split(")").length - text.split("(").length;
-        const closing = /\)*$/.exec(text)[0].length;
-        text = text.slice(0, text.length - Math.max(0, Math.min(unopened, closing)));
+        text = text.slice(0, text.length - Math.max(0, Math.min(unopened, trailing(text, ")"))));
         if (!text.includes(".") && !text.includes("localhost")) {
+            this.barren = this.at + link[0].length;
             return this.say(c);
         }
         const href = text.startsWith("www.") ? `https://${text}` : text;
@@ -287,7 +291,14 @@ function codeEnds(text) {
     return ends;
 }
 
-const plainText = (nodes) => nodes.map((node) => node.v ?? node.alt ?? plainText(node.c ?? [])).join("");
+// How many characters at the end of a text are some of these.
+function trailing(text, characters) {
+    let n = 0;
+    while (n < text.length && characters.includes(text[text.length - 1 - n])) {
+        n++;
+    }
+    return n;
+}
 
 export function parseInline(text, references = new Map()) {
     return new InlineParser(text, references).parse();

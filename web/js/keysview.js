@@ -4,15 +4,14 @@ import { h, icon } from "./dom.js";
 import { api } from "./api.js";
 import { copyText } from "./clipboard.js";
 import { confirmDialog, openDialog } from "./dialog.js";
-import { t, formatDate, formatDay, formatNumber } from "./strings.js";
+import { t, formatDate, formatDay, formatNumber, isoDay } from "./strings.js";
 
 const DAY = 86400000;
 const NAMED = 8; // characters of an id that tell keys apart
 const SCOPES = ["chat", "admin", "metrics"];
 const LIMITS = ["requests_per_minute", "tokens_per_day", "concurrent"];
 
-// The day (UTC) in which a key ends, as fathom keys list says it, and the last moment of a day.
-const lastDay = (expires) => new Date(expires).toISOString().slice(0, 10);
+// The last moment of a day (UTC): when a key ends, as fathom keys list says it.
 const endOf = (day) => Date.parse(day) + DAY - 1;
 
 // What a key is called where another one may have the same name.
@@ -32,7 +31,7 @@ function keyForm(key) {
     const balance = h("input", { class: "field", inputmode: "decimal", pattern: "-?[0-9]+([.][0-9]{1,9})?",
         placeholder: t("no_limit"), value: key?.balance ?? "" });
     const expires = h("input", { class: "field", type: "date",
-        value: key?.expires ? lastDay(key.expires) : "" });
+        value: key?.expires ? isoDay(key.expires) : "" });
     const until = expires.value;
     const labelled = (words, field) => h("label", { class: "labelled" }, h("span", null, words), field);
     const error = h("p", { class: "field-error", role: "alert" });

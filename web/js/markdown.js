@@ -15,9 +15,10 @@ const QUOTE = /^ {0,3}> ?/;
 const ITEM = /^( {0,3})([-+*]|\d{1,9}[.)])(?:([ \t]+)(.*)|[ \t]*)$/;
 const SETEXT = /^ {0,3}(=+|-+)[ \t]*$/;
 const TASK = /^\[([ xX])\][ \t]+/;
-const ALIGN_ROW = /^ {0,3}\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*$/;
+const ALIGN_ROW = /^ {0,3}\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*(?:\|[ \t]*)?$/;
 const REFERENCE = /^ {0,3}\[((?:[^[\]\\]|\\.)+)\]:[ \t]*(<[^<>]*>|\S+)(?:[ \t]+(?:"([^"]*)"|'([^']*)'))?\s*$/;
 const MATH_OPEN = /^ {0,3}(\$\$|\\\[)/;
+const MATH_CLOSE = { "$$": "$$", "\\[": "\\]" };
 // Opened, perhaps closed, and nothing else on the line.
 const MATH_ALONE = /^ {0,3}(?:\$\$(?:.*\$\$)?|\\\[(?:.*\\\])?)[ \t]*$/;
 
@@ -75,6 +76,7 @@ class BlockParser {
         this.depth = depth;
         this.references = references;
         this.nodes = [];
+        this.barren = { "$$": 0, "\\]": 0 }; // no line before this one begins a formula with that end
     }
 
     parse() {
@@ -155,33 +157,26 @@ class BlockParser {
 
     math(line) {
         const open = MATH_OPEN.exec(line);
-        if (open === null) {
+        const close = open === null ? null : MATH_CLOSE[open[1]];
+        if (open === null || this.at < this.barren[close]) {
             return null;
         }
-        const close = open[1] === "$$" ? "$$" : "\\]";
-        let rest = line.slice(open[0].length);
         const text = [];
-        for (let i = this.at; i < this.lines.length; i++) {
-            const end = rest.indexOf(close);
-            if (end >= 0) {
-                if (!isBlank(rest.slice(end + 2).replace(/[.,;]$/, ""))) {
-                    return null; // words follow: part of a paragraph
-                }
-                text.push(rest.slice(0, end));
-                const tex = text.join("\n").trim();
-                if (!isMath(tex)) {
-                    return null;
-                }
-                this.at = i + 1;
-                return { type: "math", text: tex };
-            }
+        let rest = line.slice(open[0].length);
+        let last = this.at;
+        while (!rest.includes(close) && !isBlank(this.lines[last + 1] ?? "")) {
             text.push(rest);
-            rest = this.lines[i + 1] ?? "";
-            if (isBlank(rest)) {
-                return null;
-            }
+            rest = this.lines[++last];
         }
-        return null;
+        const end = rest.indexOf(close);
+        const tex = [...text, rest.slice(0, end)].join("\n").trim();
+        // Where words follow it is part of a paragraph.
+        if (end < 0 || !isBlank(rest.slice(end + 2).replace(/[.,;]$/, "")) || !isMath(tex)) {
+            this.barren[close] = end < 0 ? last + 1 : last; // the lines between would end there, too
+            return null;
+        }
+        this.at = last + 1;
+        return { type: "math", text: tex };
     }
 
     quote() {

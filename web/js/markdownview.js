@@ -3,9 +3,9 @@
 
 import { h } from "./dom.js";
 import { CodeView } from "./codeview.js";
+import { mathElement } from "./formula.js";
 import { parseBlocks } from "./markdown.js";
 import { parseInline, safeAddress } from "./inline.js";
-import { mathElement } from "./mathtext.js";
 import { TableView } from "./tableview.js";
 import { t } from "./strings.js";
 
@@ -160,6 +160,7 @@ export class MarkdownView {
     clear() {
         this.text = "";
         this.whole = false; // text was complete when it was drawn
+        this.plain = false;
         this.references = new Map();
         this.done = []; // blocks that later text cannot change
         this.tail = []; // the last block, drawn
@@ -190,8 +191,22 @@ export class MarkdownView {
 
     // Shows the whole text. While more may follow, it goes on from what is there; once it is complete
     // everything is parsed once more, because the end of a text may change what stands before it (addresses of
-    // links).
+    // links). A text that cannot be drawn is shown as it is written: nothing hides an answer.
     show(text, complete) {
+        if (this.plain) {
+            this.clear();
+        }
+        try {
+            this.draw(text, complete);
+        } catch (error) {
+            this.clear();
+            this.plain = true;
+            this.element.append(text);
+            reportError(error);
+        }
+    }
+
+    draw(text, complete) {
         if (complete) {
             this.showWhole(text);
         } else if (!text.startsWith(this.text)) {

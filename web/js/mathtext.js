@@ -1,9 +1,6 @@
-// Maths in text: finds it (so that "$5 and $6" stays what it is) and sets it with KaTeX, which is loaded when
-// the first formula appears. Without KaTeX, and where it finds an error, the source is shown.
+// Finds maths in text, so that "$5 and $6" stays what it is.
 
-import { h } from "./dom.js";
-
-const LONGEST = 5000;
+export const LONGEST = 5000; // characters of a formula
 const MARKS = { "\\(": "\\)", "\\[": "\\]", "$$": "$$" };
 
 // Prices and other words between two dollars: begins with a number, goes on with words, and has no maths in it.
@@ -47,40 +44,4 @@ export function matchMath(text, at) {
         return null;
     }
     return { tex, display: mark !== "\\(", length: end + 4 };
-}
-
-// The one library, asked for once: a promise of it, or of null where it is not there.
-const library = { promise: null };
-
-function loadKatex() {
-    library.promise ??= new Promise((resolve) => {
-        const style = h("link", { rel: "stylesheet", href: "/lib/katex/katex.css" });
-        document.head.append(style);
-        import("/lib/katex/katex.js").then(() => {
-            const katex = self.katex; // it knows no modules: taken from where it puts itself
-            delete self.katex;
-            resolve(katex);
-        }, () => resolve(null));
-    });
-    return library.promise;
-}
-
-// An element that shows the source at once and the formula as soon as it can be set.
-export function mathElement(tex, display) {
-    const element = h(display ? "div" : "span", { class: display ? "math math-display" : "math" },
-        h("code", null, tex));
-    loadKatex().then((katex) => {
-        if (katex === null) {
-            return;
-        }
-        const set = h("span");
-        try {
-            katex.render(tex, set, { displayMode: display, throwOnError: true, strict: "ignore", trust: false,
-                maxExpand: 500, maxSize: 20 });
-            element.replaceChildren(...set.childNodes);
-        } catch {
-            element.classList.add("math-bad");
-        }
-    });
-    return element;
 }

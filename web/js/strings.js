@@ -18,7 +18,6 @@ const whole = new Intl.NumberFormat(locale, { maximumFractionDigits: 0 });
 const tenths = new Intl.NumberFormat(locale, { maximumFractionDigits: 1 });
 // "33K" in every language: nobody calls a context 3.3万 large.
 const compact = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
-const dateTime = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "short" });
 const date = new Intl.DateTimeFormat(locale, { dateStyle: "medium" });
 const utcDate = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeZone: "UTC" });
 const month = new Intl.DateTimeFormat(locale, { month: "long", year: "numeric" });
@@ -26,10 +25,16 @@ const month = new Intl.DateTimeFormat(locale, { month: "long", year: "numeric" }
 export const formatNumber = (n) => whole.format(n);
 export const formatTenths = (n) => (n >= 100 ? whole : tenths).format(n);
 export const formatCompact = (n) => compact.format(n);
-export const formatDateTime = (ms) => dateTime.format(ms);
-export const formatDate = (ms) => date.format(ms);
-export const formatDay = (ms) => utcDate.format(ms); // of a day that is counted in UTC
-export const formatMonth = (ms) => month.format(ms);
+
+// A time that no calendar reaches is the last, or the first, that one does.
+const LAST_TIME = 8.64e15;
+const dated = (ms) => Math.min(Math.max(Number(ms) || 0, -LAST_TIME), LAST_TIME);
+
+export const formatDate = (ms) => date.format(dated(ms));
+export const formatDay = (ms) => utcDate.format(dated(ms)); // of a day that is counted in UTC
+export const formatMonth = (ms) => month.format(dated(ms));
+// That day as fields for days and the server write it.
+export const isoDay = (ms) => new Date(dated(ms)).toISOString().split("T")[0].replace(/^\+0*/, "");
 
 export function formatDuration(ms) {
     const s = ms / 1000;

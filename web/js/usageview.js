@@ -3,11 +3,11 @@
 import { h, svg } from "./dom.js";
 import { api } from "./api.js";
 import { keyName } from "./keysview.js";
-import { t, formatCompact, formatDay, formatDuration, formatNumber } from "./strings.js";
+import { t, formatCompact, formatDay, formatDuration, formatNumber, isoDay } from "./strings.js";
 
 const DAY = 86400000;
+const MOST_DAYS = 1000; // a year that is half typed may be that of Caesar
 const KINDS = ["cached_tokens", "fresh_tokens", "completion_tokens"];
-const isoDay = (ms) => new Date(ms).toISOString().slice(0, 10);
 
 const total = (sum) => KINDS.reduce((all, kind) => all + sum[kind], 0);
 
@@ -19,10 +19,11 @@ function add(sum, one) {
     sum.cost += Number(one.cost ?? 0); // a decimal string
 }
 
-// The days from..to, each with the sums of what is given for it.
+// The days from..to, the last ones of very many, each with the sums of what is given for it.
 export function sumDays(days, from, to) {
     const sums = new Map();
-    for (let at = Date.parse(from); at <= Date.parse(to); at += DAY) {
+    const last = Date.parse(to);
+    for (let at = Math.max(Date.parse(from), last - (MOST_DAYS - 1) * DAY); at <= last; at += DAY) {
         sums.set(isoDay(at), { day: isoDay(at), requests: 0, cached_tokens: 0, fresh_tokens: 0,
             completion_tokens: 0,
             cost: 0 });
