@@ -3,6 +3,7 @@
 
 #include <stddef.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/mem.h"
 #include "model/model.h"
@@ -129,10 +130,18 @@ static void api_embeddings(struct service *s, struct exchange *x, const struct r
 
 /* ---- Models. ---- */
 
+/* As OpenAI's and as Anthropic's clients read it: each has its own words for kind, name and time. */
 static json_t *api_model_object(const struct service *s, const char *id)
 {
-    return json_pack("{s:s, s:s, s:I, s:s, s:I, s:b, s:b, s:b}", "id", id, "object", "model", "created",
-                     (json_int_t)s->started, "owned_by", "fathom", "context_length",
+    char created[24] = "";
+    time_t at = (time_t)s->started;
+    struct tm t;
+    if (gmtime_r(&at, &t)) {
+        strftime(created, sizeof created, "%Y-%m-%dT%H:%M:%SZ", &t);
+    }
+    return json_pack("{s:s, s:s, s:s, s:s, s:I, s:s, s:s, s:I, s:b, s:b, s:b}", "id", id, "object", "model",
+                     "type", "model", "display_name", id, "created", (json_int_t)s->started, "created_at",
+                     created, "owned_by", "fathom", "context_length",
                      (json_int_t)engine_context_max(s->model.engine), "can_think",
                      chat_can_think(s->model.format), "can_skip_thinking",
                      chat_can_skip_thinking(s->model.format), "can_call_tools",
@@ -143,12 +152,15 @@ static void api_models(struct service *s, struct exchange *x, const struct route
 {
     json_t *list = json_array();
     (void)m;
-    json_array_append_new(list, api_model_object(s, modelnames_own(s->names)));
-    const char *alias;
+    const char *alias, *own = modelnames_own(s->names), *last = own;
+    json_array_append_new(list, api_model_object(s, own));
     for (size_t i = 0; (alias = modelnames_alias(s->names, i)); i++) {
         json_array_append_new(list, api_model_object(s, alias));
+        last = alias;
     }
-    service_reply(s, x, 200, json_pack("{s:s, s:o}", "object", "list", "data", list));
+    service_reply(s, x, 200,
+                  json_pack("{s:s, s:o, s:b, s:s, s:s}", "object", "list", "data", list, "has_more", 0,
+                            "first_id", own, "last_id", last));
 }
 
 static void api_model(struct service *s, struct exchange *x, const struct route_match *m)

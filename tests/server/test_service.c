@@ -215,11 +215,17 @@ static void test_models(void **state)
     size_t i;
     servicefixture_says(d, "object", "list");
     servicefixture_says(d, "data.0.id", "tiny");
+    servicefixture_says(d, "first_id", "tiny");
+    assert_true(json_is_false(json_object_get(d, "has_more")));
     json_array_foreach(json_object_get(d, "data"), i, one)
     {
         char path[200];
         servicefixture_says(one, "object", "model");
         assert_true(json_is_integer(json_object_get(one, "created")));
+        servicefixture_says(one, "type", "model"); /* and as Anthropic's clients read it */
+        servicefixture_says(one, "display_name", servicefixture_text(one, "id"));
+        const char *at = servicefixture_text(one, "created_at");
+        assert_true(strlen(at) == 20 && at[10] == 'T' && at[19] == 'Z');
         snprintf(path, sizeof path, "/v1/models/%s", servicefixture_text(one, "id"));
         json_t *again = get("GET", path, "", 200);
         assert_true(json_equal(one, again));
