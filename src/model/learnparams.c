@@ -382,16 +382,8 @@ static err learnparams_put(struct tensortable *t, const char *name, const struct
 
 static err learnparams_put_all(const struct learnparams *p, struct tensortable *t, struct errinfo *info)
 {
-    char name[96];
     for (size_t i = 0; i < p->n; i++) {
         TRY(learnparams_put(t, p->all[i].name, &p->all[i], info));
-        if (p->mtp && learnparams_named(p->all[i].name, "nextn.eh_proj")) {
-            int layer = atoi(p->all[i].name + 4);
-            snprintf(name, sizeof name, "blk.%d.nextn.embed_tokens.weight", layer);
-            TRY(learnparams_put(t, name, p->embed, info));
-            snprintf(name, sizeof name, "blk.%d.nextn.shared_head_head.weight", layer);
-            TRY(learnparams_put(t, name, p->head, info));
-        }
     }
     return ERR_OK;
 }

@@ -87,8 +87,9 @@ struct mat learnparams_matrix(const struct learnparam *p, struct mat of, size_t 
 
 struct learnparam *learnparams_find(const struct learnparams *p, const char *name); /* NULL: none */
 
-/* The values as a table that model_from_tensors takes; they stay where they are (not in exact mode). Release
- * with tensortable_free. */
+/* The values as a table that model_from_tensors takes; they stay where they are (not in exact mode). A layer of
+ * multi-token prediction has no embedding and no head of its own there: whoever reads it takes the model's.
+ * Release with tensortable_free. */
 ERR_MUST_USE err learnparams_table(const struct learnparams *p, struct tensortable **out, struct errinfo *info);
 
 /* The values, and their copies, from the tensors of a model that exists: under GGUF or Hugging Face names, of
