@@ -82,6 +82,7 @@ int conversion_run(const struct options *spec, const char *in, const char *out,
     struct convert_report report;
     char *path;
     err e = options->type ? weighttype_check(options->type, &info) : ERR_OK;
+    e = e == ERR_OK && options->dense ? weighttype_check(options->dense, &info) : e;
     if (e == ERR_OK) {
         e = modelref_resolve(in, &path, &info);
     }

@@ -152,6 +152,9 @@ static err convert_mix(struct convert_job *j, const struct config *c, const stru
     const char *name = j->options->type;
     name = name ? name : dtype_info(convert_main_type(in))->name;
     TRY(quantmix_init(mix, name, c, j->info));
+    if (j->options->dense) {
+        TRY(quantmix_set_dense(mix, j->options->dense, c, j->info));
+    }
     j->report->type = mix->name;
     j->report->source = convert_source_type(in);
     return ERR_OK;

@@ -18,6 +18,7 @@ struct convert_options {
     /* A type or mix of quantmix.h. NULL: the type most weights have now (FP8 and block types: bf16). A
      * folder takes f32, f16, bf16. */
     const char *type;
+    const char *dense;   /* a plain type for all but the routed experts; NULL: as `type` says */
     const char *imatrix; /* importance matrix for the quantizers, NULL for none (imatrix.h) */
     int n_threads;       /* 0: all cores */
     size_t shard_bytes;  /* a folder's weight files are cut above this; 0: 5 GB */

@@ -64,6 +64,23 @@ err quantmix_init(struct quantmix *mix, const char *name, const struct config *c
     return err_set(info, ERR_ARGUMENT, "\"%s\" is no weight type; known:%s", name, known);
 }
 
+err quantmix_set_dense(struct quantmix *mix, const char *name, const struct config *c, struct errinfo *info)
+{
+    struct quantmix plain;
+    if (c->n_routed_experts == 0) {
+        return err_set(info, ERR_ARGUMENT,
+                       "a type for all but the routed experts: this model has no routed experts");
+    }
+    TRY(quantmix_init(&plain, name, c, info));
+    if (plain.kind != QUANTMIX_UNIFORM) {
+        return err_set(info, ERR_ARGUMENT,
+                       "all but the routed experts: %s is a mix, expected a plain type (q8_0 …)", name);
+    }
+    mix->has_dense = true;
+    mix->dense = plain.base;
+    return ERR_OK;
+}
+
 /* The layers that get more bits: the first and last eighth and every third between. */
 static bool quantmix_more_bits(size_t layer, size_t n_layers)
 {
@@ -123,6 +140,9 @@ static enum dtype quantmix_fit(enum dtype t, size_t cols)
 
 static enum dtype quantmix_wish(const struct quantmix *m, const char *name)
 {
+    if (m->has_dense && !strstr(name, "_exps.")) {
+        return m->dense;
+    }
     if (m->kind == QUANTMIX_UNIFORM && m->base <= DTYPE_BF16) {
         return m->base;
     }

@@ -27,11 +27,19 @@ struct quantmix {
     bool wide_gqa;  /* at least 4 query heads per key head */
     bool is_70b;    /* 80 layers with grouped queries: attn_v is small and gets Q5_K at least */
     int ggml_ftype; /* general.file_type of such a file */
+    bool has_dense;   /* quantmix_set_dense was called */
+    enum dtype dense; /* then: what every matrix gets but the routed experts' */
 };
 
 /* `name`: a type quantize_has, or a mix; case does not matter. ERR_ARGUMENT lists what is known. */
 ERR_MUST_USE err quantmix_init(struct quantmix *mix, const char *name, const struct config *c,
                                struct errinfo *info);
+
+/* The mix holds for the routed experts alone; all other matrices get the plain type `name`. They are few in a
+ * mixture of experts and every token goes through them, so they are worth more bits. ERR_ARGUMENT: `name` is no
+ * plain type, or the model has no routed experts. */
+ERR_MUST_USE err quantmix_set_dense(struct quantmix *mix, const char *name, const struct config *c,
+                                    struct errinfo *info);
 
 /* The type for one tensor of a GGUF name and shape (outermost first). Vectors, the router and what
  * else must stay exact get F32. */

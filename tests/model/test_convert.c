@@ -311,6 +311,37 @@ static void every_mix_gives_each_tensor_its_type(void **state)
     gguf_close(exact);
 }
 
+static void all_but_the_experts_can_have_a_type_of_their_own(void **state)
+{
+    (void)state;
+    char f32[256], out[256];
+    struct config c, none;
+    struct gguf *q;
+    struct quantmix mix;
+    struct errinfo info = {0};
+    size_t experts = 0;
+    write_synth(inside("f32.gguf", f32), &c);
+    must_convert(f32, inside("q.gguf", out),
+                 &(struct convert_options){.type = "q4_0", .dense = "q8_0", .n_threads = 2});
+    assert_int_equal(gguf_open(out, &q, &info), ERR_OK);
+    for (size_t k = 0; k < tensortable_count(gguf_tensors(q)); k++) {
+        const struct tensortable_entry *x = tensortable_at(gguf_tensors(q), k);
+        bool exact = x->tensor.rank < 2 || strstr(x->name, "ffn_gate_inp");
+        bool fits = x->tensor.shape[x->tensor.rank - 1] % 32 == 0, expert = strstr(x->name, "_exps.");
+        assert_int_equal(x->tensor.dtype, exact ? DTYPE_F32 : !fits ? DTYPE_F16 : expert ? DTYPE_Q4_0 : DTYPE_Q8_0);
+        experts += expert;
+    }
+    assert_true(experts > 0);
+    gguf_close(q);
+    assert_int_equal(quantmix_init(&mix, "q4_0", &c, &info), ERR_OK);
+    assert_int_equal(quantmix_set_dense(&mix, "q4_k_m", &c, &info), ERR_ARGUMENT);
+    assert_non_null(strstr(info.message, "is a mix"));
+    none = c;
+    none.n_routed_experts = 0;
+    assert_int_equal(quantmix_set_dense(&mix, "q8_0", &none, &info), ERR_ARGUMENT);
+    assert_non_null(strstr(info.message, "no routed experts"));
+}
+
 static void tokenizers_survive_the_way_through_gguf(void **state)
 {
     (void)state;
@@ -645,6 +676,7 @@ int main(void)
         cmocka_unit_test(our_gguf_has_the_tensors_of_the_golden_one),
         cmocka_unit_test(files_with_whole_kv_b_become_folders),
         cmocka_unit_test(every_mix_gives_each_tensor_its_type),
+        cmocka_unit_test(all_but_the_experts_can_have_a_type_of_their_own),
         cmocka_unit_test(tokenizers_survive_the_way_through_gguf),
         cmocka_unit_test(an_importance_matrix_moves_the_error_to_what_matters_less),
         cmocka_unit_test(what_cannot_be_done_is_said_and_leaves_nothing),
