@@ -403,13 +403,13 @@ static err cmd_keys_surplus(const struct cmd_keys *c, int action, struct errinfo
     unsigned takes = cmd_keys_actions[action].takes;
     bool any = false;
     if (c->id && !(takes & CMD_KEYS_ID)) {
-        return err_set(info, ERR_ARGUMENT, "keys %s takes no \"%.40s\"%s", word, c->id,
+        return err_set(info, ERR_ARGUMENT, "%s takes no \"%.40s\"%s", word, c->id,
                        action == CMD_KEYS_CREATE ? "; the new key's name goes with --name" : "");
     }
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         any = any || all[i].given;
         if (all[i].given && !(takes & all[i].kind)) {
-            return err_set(info, ERR_ARGUMENT, "keys %s takes no %s; of a key that is there it is set by "
+            return err_set(info, ERR_ARGUMENT, "%s takes no %s; of a key that is there it is set by "
                            "`fathom keys change NAME`", word, all[i].option);
         }
     }

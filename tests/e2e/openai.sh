@@ -23,7 +23,7 @@ serve "$work/toolmodel" --deterministic --chat-format deepseek-v3.1
 python3 tests/e2e/openai_client.py "$url" tools ${1:+--record tests/e2e/recorded} || failed=1
 end tools
 if "$fathom" list --json | grep -q '"name": "smollm2"'; then
-    serve smollm2 --context 4096
+    serve smollm2
     python3 tests/e2e/openai_client.py "$url" smollm2 || failed=1
     end smollm2
 else

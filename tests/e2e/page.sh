@@ -25,7 +25,7 @@ if ! "$fathom" list --json | grep -q '"name": "smollm2"'; then
     exit $failed
 fi
 log=$(mktemp)
-"$fathom" serve smollm2 --port 0 --no-store --context 2048 --threads 1 >"$log" 2>&1 &
+"$fathom" serve smollm2 --port 0 --no-store --threads 1 >"$log" 2>&1 &
 server=$!
 trap 'kill $server; rm -f "$log"' EXIT
 for _ in $(seq 100); do
