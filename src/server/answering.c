@@ -119,8 +119,17 @@ static err answering_encode_chat(const struct answering_model *m, const struct q
     return result;
 }
 
-bool answering_encode(const struct answering_model *m, const struct question *q,
-                      struct tokenizer_ids *out, struct apierror *e)
+/* What was asked for is wrong in that field, where nothing says more; returns false. NULL: in none. */
+static bool answering_blame(struct apierror *e, const char *field)
+{
+    if (e->status == 400 && !*e->param && field) {
+        snprintf(e->param, sizeof e->param, "%s", field);
+    }
+    return false;
+}
+
+static bool answering_encode_any(const struct answering_model *m, const struct question *q,
+                                 struct tokenizer_ids *out, struct apierror *e)
 {
     struct errinfo info = {0};
     if (q->kind == QUESTION_CHAT) {
@@ -151,6 +160,12 @@ bool answering_encode(const struct answering_model *m, const struct question *q,
         result = tokenizer_encode(m->tokenizer, q->text, strlen(q->text), false, out, &info);
     }
     return answering_failed(e, result, &info);
+}
+
+bool answering_encode(const struct answering_model *m, const struct question *q,
+                      struct tokenizer_ids *out, struct apierror *e)
+{
+    return answering_encode_any(m, q, out, e) || answering_blame(e, q->prompt_at);
 }
 
 /* Of a conversation what users said counts, which no format cuts but for the blanks around it. */
@@ -188,9 +203,15 @@ static bool answering_may_fit(const struct answering_model *m, const struct ques
 bool answering_prepare(const struct answering_model *m, struct question *q, struct apierror *e)
 {
     struct errinfo info = {0};
-    return q->prompt.len > 0 ||
-           (answering_may_fit(m, q, e) && answering_encode(m, q, &q->prompt, e) &&
-            answering_failed(e, enginethread_fits(m->thread, q->prompt.len, &info), &info));
+    if (q->prompt.len > 0) {
+        return true;
+    }
+    bool good = answering_may_fit(m, q, e) && answering_encode(m, q, &q->prompt, e) &&
+                answering_failed(e, enginethread_fits(m->thread, q->prompt.len, &info), &info);
+    if (good && q->prompt.len == 0) {
+        good = apierror_set(e, 400, "invalid_value", NULL, "nothing to continue: the prompt is empty");
+    }
+    return good || answering_blame(e, q->prompt_at);
 }
 
 /* ---- What it must look like. ---- */
@@ -225,10 +246,7 @@ static bool answering_bad_form(const struct question *q, err code, const struct 
                                struct apierror *e)
 {
     apierror_from(e, code, info);
-    if (e->status == 400) {
-        snprintf(e->param, sizeof e->param, "%s", q->form == QUESTION_FREE ? "tools" : q->form_at);
-    }
-    return false;
+    return answering_blame(e, q->form == QUESTION_FREE ? "tools" : q->form_at);
 }
 
 /* Where an answer by a grammar ends, the grammar says. */
@@ -658,7 +676,11 @@ static bool answering_start(struct answering *a, const struct answering_asker *a
         return false;
     }
     result = sampling_check(&q->sampling, engine_vocab_size(a->model->engine), &info);
-    result = result == ERR_OK ? answering_ids(a, thinking, &info) : result;
+    if (result != ERR_OK) { /* tables of fields have seen the rest, but not how many tokens there are */
+        apierror_from(e, result, &info);
+        return answering_blame(e, "logit_bias");
+    }
+    result = answering_ids(a, thinking, &info);
     for (size_t i = 0; i < q->n && result == ERR_OK; i++) {
         a->choices[i].of = a;
         a->choices[i].index = i;

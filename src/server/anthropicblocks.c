@@ -109,12 +109,13 @@ static bool anthropicblocks_use(struct question *q, const json_t *block, const c
         {"input", .type = FIELDS_OBJECT, .offset = ANTHROPICBLOCKS_AT(input), .required = true},
     };
     struct anthropicblocks_fields f = {0};
+    char path[FIELDS_PATH];
     if (!fields_read(&FIELDS_OF(rows), block, where, &f, &q->unknown, e)) {
         return false;
     }
     struct chat_call *c = &t->calls[t->n_calls++];
     *c = (struct chat_call){.id = f.id, .name = f.name, .arguments = question_json(q, f.input, e)};
-    return c->arguments && question_call(q, c->id, e);
+    return c->arguments && question_call(q, c->id, fields_path(path, where, "id"), e);
 }
 
 static bool anthropicblocks_thought(struct question *q, const json_t *block, const char *where,
@@ -197,8 +198,8 @@ static bool anthropicblocks_message(struct question *q, const json_t *message, s
         return false;
     }
     struct anthropicblocks_turn t = {.next = *next, .assistant = m.role == 1};
-    if (t.assistant && t.next > q->messages && t.next[-1].role != CHAT_ASSISTANT) {
-        question_forget_calls(q); /* a new turn: results are of its calls */
+    if (t.assistant && t.next > q->messages && t.next[-1].role != CHAT_ASSISTANT && !question_answered(q, e)) {
+        return false;
     }
     fields_path(path, where, "content");
     if (json_is_string(m.content)) {
@@ -231,6 +232,7 @@ static size_t anthropicblocks_count(const json_t *messages)
 
 bool anthropicblocks_read(struct question *q, const json_t *system, const json_t *messages, struct apierror *e)
 {
+    q->prompt_at = "messages";
     q->messages = question_alloc(q, anthropicblocks_count(messages), sizeof *q->messages, e);
     if (!q->messages) {
         return false;
@@ -251,5 +253,5 @@ bool anthropicblocks_read(struct question *q, const json_t *system, const json_t
     q->n_messages = (size_t)(next - q->messages);
     struct chat_message *last = &q->messages[q->n_messages - 1];
     last->open = last->role == CHAT_ASSISTANT; /* theirs is the beginning of the answer */
-    return true;
+    return question_answered(q, e);
 }

@@ -109,16 +109,28 @@ static bool fields_says(const json_t *value, const char *word, size_t len)
     return json_is_number(value) && end > text && !*end && json_number_value(value) == (double)number;
 }
 
-/* Does it ask for something? */
-static bool fields_asks(const struct fields_row *r, const json_t *value)
+/* Is it one of what `neutral` says, or a list of such? */
+static bool fields_is_neutral(const char *neutral, const json_t *value)
 {
-    for (const char *w = r->neutral; w && *w; w += strcspn(w, "|"), w += *w == '|') {
+    for (const char *w = neutral; *w; w += strcspn(w, "|"), w += *w == '|') {
         if (fields_says(value, w, strcspn(w, "|"))) {
+            return true;
+        }
+    }
+    for (size_t i = 0; i < json_array_size(value); i++) {
+        if (!fields_is_neutral(neutral, json_array_get(value, i))) {
             return false;
         }
     }
-    return r->neutral ||
-           !(json_is_false(value) || (json_is_array(value) && json_array_size(value) == 0) ||
+    return json_array_size(value) > 0;
+}
+
+/* Does it ask for something? */
+static bool fields_asks(const struct fields_row *r, const json_t *value)
+{
+    return r->neutral
+               ? !fields_is_neutral(r->neutral, value)
+               : !(json_is_false(value) || (json_is_array(value) && json_array_size(value) == 0) ||
              (json_is_string(value) && json_string_length(value) == 0) ||
              (json_is_object(value) && json_object_size(value) == 0));
 }

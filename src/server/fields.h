@@ -25,7 +25,7 @@ enum fields_type {
     FIELDS_ANY,     /* const json_t * */
     FIELDS_IGNORED, /* known, without effect on the answer; reported like unknown ones */
     FIELDS_REFUSED, /* known; `why` it cannot be had. null asks for nothing; so do false, "", empty lists and
-                       objects, or, instead of these, what `neutral` says */
+                       objects, or, instead of these, what `neutral` says, or a list of it */
 };
 
 struct fields_row {

@@ -15,7 +15,7 @@ struct openaichat_request {
     const json_t *messages, *tools, *tool_choice;
     int64_t top_logprobs;
     int verbosity;
-    bool logprobs, parallel;
+    bool logprobs, parallel, store;
 };
 
 #define OPENAICHAT_AT(field) offsetof(struct openaichat_request, field)
@@ -32,7 +32,7 @@ static const struct fields_row openaichat_rows[] = {
     {"logprobs", .type = FIELDS_BOOL, .offset = OPENAICHAT_AT(logprobs)},
     {"top_logprobs", .type = FIELDS_INT, .offset = OPENAICHAT_AT(top_logprobs),
      .max = FATHOM_TOP_LOGPROBS_MAX},
-    {"store", .type = FIELDS_IGNORED},
+    {"store", .type = FIELDS_BOOL, .offset = OPENAICHAT_AT(store)},
     {"metadata", .type = FIELDS_IGNORED},
     {"service_tier", .type = FIELDS_IGNORED},
     {"prompt_cache_key", .type = FIELDS_IGNORED},
@@ -42,8 +42,8 @@ static const struct fields_row openaichat_rows[] = {
      .why = "the old form of tool_choice; use tool_choice"},
     {"audio", .type = FIELDS_REFUSED, .why = "this server makes text alone"},
     {"prediction", .type = FIELDS_REFUSED, .why = "predicted outputs are not known here"},
-    {"web_search_options", .type = FIELDS_REFUSED, .why = "this server reaches no network"},
-    {"modalities", .type = FIELDS_IGNORED},
+    {"web_search_options", .type = FIELDS_REFUSED, .neutral = "", .why = "this server reaches no network"},
+    {"modalities", .type = FIELDS_REFUSED, .neutral = "text", .why = "this server makes text alone"},
 };
 
 /* ---- Messages. ---- */
@@ -127,7 +127,7 @@ static bool openaichat_call(struct question *q, const json_t *value, const char 
         return false;
     }
     *out = (struct chat_call){.id = c.id, .name = c.name, .arguments = *c.arguments ? c.arguments : "{}"};
-    return question_call(q, c.id, e);
+    return question_call(q, c.id, fields_path(path, where, "id"), e);
 }
 
 static bool openaichat_calls(struct question *q, const json_t *calls, const char *where,
@@ -177,6 +177,7 @@ static bool openaichat_message(struct question *q, const json_t *value, size_t i
     fields_item(where, "messages", i);
     if (!fields_read(&FIELDS_OF(openaichat_message_rows), value, where, &m, &q->unknown, e) ||
         !openaichat_role(m.role, fields_path(path, where, "role"), &out->role, e) ||
+        (out->role == CHAT_ASSISTANT && i > 0 && out[-1].role != CHAT_ASSISTANT && !question_answered(q, e)) ||
         !openaichat_content(q, m.content, fields_path(path, where, "content"), &out->content, e) ||
         (m.calls &&
          !openaichat_calls(q, m.calls, fields_path(path, where, "tool_calls"), out, e))) {
@@ -213,6 +214,7 @@ static bool openaichat_messages(struct question *q, const json_t *messages, bool
                                 struct apierror *e)
 {
     size_t n = json_array_size(messages);
+    q->prompt_at = "messages";
     q->messages = question_alloc(q, n, sizeof *q->messages, e);
     if (!q->messages) {
         return false;
@@ -224,7 +226,7 @@ static bool openaichat_messages(struct question *q, const json_t *messages, bool
             return false;
         }
     }
-    return true;
+    return question_answered(q, e);
 }
 
 /* ---- Tools. ---- */
@@ -380,7 +382,8 @@ bool openaichat_read(struct question *q, bool beta, struct apierror *e)
     if (!fields_read(&FIELDS_AND(openaichat_rows, &otherfields), q->document, "", &r, &q->unknown, e) ||
         !openaifields_apply(&r.fields, q, e) || (r.tools && !openaichat_tools(q, r.tools, e)) ||
         (r.tool_choice && !openaichat_choice(q, r.tool_choice, e)) ||
-        !thinkfields_apply(&r.think, q, e) || !question_verbosity(q, r.verbosity, "verbosity", e)) {
+        !thinkfields_apply(&r.think, q, e) || !question_verbosity(q, r.verbosity, "verbosity", e) ||
+        (r.store && !fields_ignore("store", &q->unknown, e))) {
         return false;
     }
     if (r.top_logprobs > 0 && !r.logprobs) {

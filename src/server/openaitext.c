@@ -69,12 +69,14 @@ bool openaitext_read(struct question *q, struct apierror *e)
 {
     struct openaitext_request r = {.fields = openaifields_default(q), .logprobs = -1};
     q->kind = QUESTION_TEXT;
+    q->prompt_at = "prompt";
     if (!fields_read(&FIELDS_AND(openaitext_rows, &otherfields), q->document, "", &r, &q->unknown, e) ||
         !openaifields_apply(&r.fields, q, e) || !openaitext_prompt(q, r.prompt, e)) {
         return false;
     }
     if (r.suffix) {
         q->kind = QUESTION_FILL;
+        q->prompt_at = "suffix"; /* which is what few models know */
         q->suffix = r.suffix;
         if (q->tokens) {
             return apierror_set(e, 400, "invalid_type", "prompt",

@@ -138,27 +138,51 @@ bool question_verbosity(struct question *q, int verbosity, const char *field, st
     return verbosity == 0 || fields_ignore(field, &q->unknown, e);
 }
 
-bool question_call(struct question *q, const char *id, struct apierror *e)
+bool question_call(struct question *q, const char *id, const char *path, struct apierror *e)
 {
-    if (!id) {
+    if (!id || !*id) {
         q->any_call = true;
         return true;
     }
+    if (json_is_string(json_object_get(q->calls, id))) {
+        return apierror_set(e, 400, "invalid_value", path,
+                            "%s is \"%.80s\", as that of another call without a result yet: which one would "
+                            "a result be of?",
+                            path, id);
+    }
     q->calls = q->calls ? q->calls : json_object();
-    return json_object_set_new_nocheck(q->calls, id, json_true()) == 0 || question_no_memory(e);
+    return json_object_set_new_nocheck(q->calls, id, json_string(path)) == 0 || question_no_memory(e);
 }
 
-void question_forget_calls(struct question *q)
+bool question_called(struct question *q, const char *call_id, const char *path, struct apierror *e)
 {
+    const json_t *call = json_object_get(q->calls, call_id);
+    if (json_is_string(call)) {
+        return json_object_set_new_nocheck(q->calls, call_id, json_null()) == 0 || question_no_memory(e);
+    }
+    return (q->any_call && !call) ||
+           apierror_set(e, 400, "invalid_value", path,
+                        call ? "%s is \"%.80s\": the call of that id has a result already"
+                             : "%s is \"%.80s\": no call that it could answer has that id",
+                        path, call_id);
+}
+
+bool question_answered(struct question *q, struct apierror *e)
+{
+    const char *id;
+    json_t *path;
+    json_object_foreach(q->calls, id, path)
+    {
+        if (json_is_string(path)) {
+            return apierror_set(e, 400, "invalid_value", json_string_value(path),
+                                "%s is \"%.80s\": this call has no result, which must follow before the "
+                                "assistant goes on",
+                                json_string_value(path), id);
+        }
+    }
     json_object_clear(q->calls);
     q->any_call = false;
-}
-
-bool question_called(const struct question *q, const char *call_id, const char *path, struct apierror *e)
-{
-    return q->any_call || json_object_get(q->calls, call_id) ||
-           apierror_set(e, 400, "invalid_value", path,
-                        "%s is \"%.80s\": no call that it could answer has that id", path, call_id);
+    return true;
 }
 
 bool question_agrees(const struct question *q, struct apierror *e)

@@ -48,6 +48,7 @@ struct question {
     int32_t *tokens; /* [n_tokens] instead of text; NULL: text */
     size_t n_tokens;
     bool echo; /* the prompt is repeated before the answer */
+    const char *prompt_at;       /* which field of the request it is made of; NULL: none in particular */
     struct tokenizer_ids prompt; /* all that was asked, as the model reads it; empty until answering_prepare */
 
     struct sampling sampling; /* bias_ids and bias_values are the question's */
@@ -69,7 +70,7 @@ struct question {
     bool stream, usage; /* usage: wanted in the stream too */
     const char *user;   /* whose prefixes it may share, beside the key; NULL: nobody's in particular */
 
-    json_t *calls;         /* whose results may follow: an object, ids are its keys; NULL: none yet */
+    json_t *calls; /* whose results may follow: id → where it is, null once it has one; NULL: none yet */
     bool any_call;         /* one without an id is among them */
     double since;          /* progress_clock when it came */
     struct strbuf unknown; /* fields without effect, for a header */
@@ -113,12 +114,15 @@ bool question_think_if(struct question *q, enum chat_thinking think, const char 
 extern const char *const question_verbosities[]; /* NULL-terminated */
 bool question_verbosity(struct question *q, int verbosity, const char *field, struct apierror *e);
 
-/* The conversation has a call of that id; NULL: of none, so that any result may be its own. False: *e. */
-bool question_call(struct question *q, const char *id, struct apierror *e);
-/* No result that follows belongs to the calls so far. */
-void question_forget_calls(struct question *q);
-/* Is `call_id`, which `path` of the request has, that of such a call, as a tool's result says? False: *e. */
-bool question_called(const struct question *q, const char *call_id, const char *path, struct apierror *e);
+/* The conversation has a call of that id, which `path` of the request says; NULL, "": of none, so that any
+ * result may be its own. False: *e, as where another one of that id has no result yet. */
+bool question_call(struct question *q, const char *id, const char *path, struct apierror *e);
+/* Is `call_id`, which `path` of the request has, that of such a call without a result, as a tool's result
+ * says? Then it has one. False: *e. */
+bool question_called(struct question *q, const char *call_id, const char *path, struct apierror *e);
+/* Has every call its result? No result that follows belongs to these. Asked where the assistant's next turn
+ * begins, and at the end. False: *e. */
+bool question_answered(struct question *q, struct apierror *e);
 
 /* Does what is asked go together, in whatever format it came? Every reader asks at its end. */
 bool question_agrees(const struct question *q, struct apierror *e);

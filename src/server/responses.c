@@ -12,10 +12,10 @@
 
 struct responses_request {
     const char *model, *instructions, *user;
-    const json_t *input, *tools, *choice, *text, *reasoning;
+    const json_t *input, *tools, *choice, *text, *reasoning, *include;
     int64_t max_tokens, top_logprobs;
     double temperature, top_p;
-    bool stream, parallel;
+    bool stream, parallel, store;
     int truncation;
 };
 
@@ -42,8 +42,8 @@ static const struct fields_row responses_rows[] = {
     {"stream", .type = FIELDS_BOOL, .offset = RESPONSES_IN(stream)},
     {"truncation", .type = FIELDS_WORD, .offset = RESPONSES_IN(truncation),
      .words = responses_truncations},
-    {"store", .type = FIELDS_IGNORED},
-    {"include", .type = FIELDS_IGNORED},
+    {"store", .type = FIELDS_BOOL, .offset = RESPONSES_IN(store)},
+    {"include", .type = FIELDS_ARRAY, .offset = RESPONSES_IN(include), .max = 64},
     {"metadata", .type = FIELDS_IGNORED},
     {"service_tier", .type = FIELDS_IGNORED},
     {"prompt_cache_key", .type = FIELDS_IGNORED},
@@ -163,6 +163,38 @@ static bool responses_reasoning(struct question *q, const json_t *reasoning, str
                           question_think(q, think, "reasoning.effort", e)));
 }
 
+/* What replies are to hold beside the rest. Of all that OpenAI's can, ours know log-probabilities. */
+static bool responses_include(struct question *q, const json_t *include, struct apierror *e)
+{
+    static const char *const words[] = {"message.output_text.logprobs",
+                                        "reasoning.encrypted_content",
+                                        "file_search_call.results",
+                                        "web_search_call.results",
+                                        "web_search_call.action.sources",
+                                        "message.input_image.image_url",
+                                        "computer_call_output.output.image_url",
+                                        "code_interpreter_call.outputs"};
+    for (size_t i = 0; i < json_array_size(include); i++) {
+        const char *word = json_string_value(json_array_get(include, i));
+        char path[FIELDS_PATH];
+        size_t known = 0, n = sizeof words / sizeof *words;
+        fields_item(path, "include", i);
+        while (known < n && !(word && strcmp(word, words[known]) == 0)) {
+            known++;
+        }
+        if (known == n) {
+            return apierror_set(e, 422, "invalid_value", path,
+                                "%s is \"%.60s\"; expected %s, or another part of a response that OpenAI names",
+                                path, word ? word : "(no string)", words[0]);
+        }
+        if (known > 0 && !fields_ignore(path, &q->unknown, e)) {
+            return false;
+        }
+        q->logprobs = q->logprobs || known == 0;
+    }
+    return true;
+}
+
 bool responses_read(struct question *q, struct apierror *e)
 {
     struct responses_request r = {.temperature = (double)q->sampling.temperature,
@@ -183,6 +215,7 @@ bool responses_read(struct question *q, struct apierror *e)
     /* The input comes last: the header has no room for all that items may hold without effect. */
     return (!r.tools || responses_tools(q, r.tools, e)) && (!r.choice || responses_choice(q, r.choice, e)) &&
            (!r.text || responses_said(q, r.text, e)) &&
-           (!r.reasoning || responses_reasoning(q, r.reasoning, e)) && question_agrees(q, e) &&
+           (!r.reasoning || responses_reasoning(q, r.reasoning, e)) && responses_include(q, r.include, e) &&
+           (!r.store || fields_ignore("store", &q->unknown, e)) && question_agrees(q, e) &&
            responsesitems_read(q, r.instructions, r.input, e);
 }

@@ -97,6 +97,7 @@ static bool responsesitems_call(struct question *q, const json_t *item, const ch
         RESPONSESITEMS_STRING(arguments),
     };
     struct responsesitems_fields f = {0};
+    char path[FIELDS_PATH];
     if (!fields_read(&FIELDS_OF(rows), item, where, &f, &q->unknown, e)) {
         return false;
     }
@@ -105,7 +106,7 @@ static bool responsesitems_call(struct question *q, const json_t *item, const ch
     *c = (struct chat_call){.id = f.call_id, .name = f.name, .arguments = f.arguments};
     m->calls = m->calls ? m->calls : c;
     m->n_calls++;
-    return question_call(q, c->id, e);
+    return question_call(q, c->id, fields_path(path, where, "call_id"), e);
 }
 
 static bool responsesitems_output(struct question *q, const json_t *item, const char *where, struct apierror *e)
@@ -168,6 +169,7 @@ static bool responsesitems_item(struct question *q, const json_t *item, size_t i
 bool responsesitems_read(struct question *q, const char *instructions, const json_t *input, struct apierror *e)
 {
     size_t n = json_array_size(input);
+    q->prompt_at = "input";
     q->messages = question_alloc(q, n + 2, sizeof *q->messages, e);
     if (!q->messages) {
         return false;
@@ -191,5 +193,5 @@ bool responsesitems_read(struct question *q, const char *instructions, const jso
             return false;
         }
     }
-    return calls != NULL;
+    return calls && question_answered(q, e);
 }

@@ -15,6 +15,7 @@ static bool messages(struct question *q, struct apierror *e)
 #define TEXT(text) "{\"type\":\"text\",\"text\":\"" text "\"}"
 #define USE(id) "{\"type\":\"tool_use\",\"id\":\"" id "\",\"name\":\"f\",\"input\":{}}"
 #define RESULT(id, more) "{\"type\":\"tool_result\",\"tool_use_id\":\"" id "\"" more "}"
+#define ONE BY("assistant", USE("a"))
 #define AGENT BY("assistant", USE("a") "," USE("b"))
 
 static void test_blocks_become_messages(void **state)
@@ -59,7 +60,7 @@ static void test_a_result_may_be_an_error(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         char text[1000];
-        snprintf(text, sizeof text, SAY(USER "," AGENT "," BY("user", RESULT("a", "%s"))), rows[i].more);
+        snprintf(text, sizeof text, SAY(USER "," ONE "," BY("user", RESULT("a", "%s"))), rows[i].more);
         struct question *q = questioncase_good(messages, text);
         assert_string_equal(q->messages[2].content, rows[i].content);
         assert_int_equal(q->unknown.len, 0);
@@ -80,12 +81,16 @@ static void test_results_answer_the_turn_before(void **state)
         {SAY(BY("user", RESULT("a", ""))), 400, "messages[0].content[0].tool_use_id"},
         {SAY(USER "," AGENT "," BY("user", TEXT("x") "," RESULT("c", ""))), 400, "messages[2].content[1].tool_use_id"},
         {SAY(USER "," AGENT "," BY("user", RESULT("", ""))), 400, "messages[2].content[0].tool_use_id"},
-        {SAY(USER "," AGENT "," BY("user", RESULT("a", "")) "," BY("assistant", TEXT("x")) "," BY("user", RESULT("a", ""))), 400,
+        {SAY(USER "," ONE "," BY("user", RESULT("a", "")) "," BY("assistant", TEXT("x")) "," BY("user", RESULT("a", ""))), 400,
          "messages[4].content[0].tool_use_id"},
-        {SAY(USER "," AGENT "," USER ",{\"role\":\"assistant\",\"content\":\"x\"}," BY("user", RESULT("a", ""))), 400,
-         "messages[4].content[0].tool_use_id"},
+        {SAY(USER "," ONE "," BY("user", RESULT("a", "") "," RESULT("a", ""))), 400, "messages[2].content[1].tool_use_id"},
+        {SAY(USER "," BY("assistant", USE("a") "," USE("b") "," USE("a")) "," BY("user", RESULT("a", ""))), 400,
+         "messages[1].content[2].id"},
+        {SAY(USER "," AGENT "," USER ",{\"role\":\"assistant\",\"content\":\"x\"}," USER), 400, "messages[1].content[0].id"},
         {SAY(USER "," AGENT "," BY("user", RESULT("a", "")) "," BY("assistant", USE("c")) "," BY("user", RESULT("b", ""))), 400,
-         "messages[4].content[0].tool_use_id"},
+         "messages[1].content[1].id"},
+        {SAY(USER "," AGENT "," BY("user", RESULT("b", "") "," TEXT("and?"))), 400, "messages[1].content[0].id"},
+        {SAY(USER "," ONE), 400, "messages[1].content[0].id"},
         {SAY(USER "," BY("user", RESULT("a", "")) "," AGENT), 400, "messages[1].content[0].tool_use_id"}};
     (void)state;
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
@@ -106,7 +111,7 @@ static void test_what_has_no_effect_is_listed(void **state)
         {SAY(USER "," BY("assistant", "{\"type\":\"tool_use\",\"id\":\"a\",\"name\":\"f\",\"input\":{},\"caller\":{\"type\":\"direct\"}}") ","
              BY("user", RESULT("a", ",\"zeal\":1"))), "messages[1].content[0].caller, messages[2].content[0].zeal"},
         {SYSTEM("[{\"type\":\"text\",\"text\":\"a\",\"zeal\":1}]"), "system[0].zeal"},
-        {SAY(USER "," AGENT "," BY("user", RESULT("a", ",\"content\":[{\"type\":\"text\",\"text\":\"a\",\"zeal\":1}]"))),
+        {SAY(USER "," ONE "," BY("user", RESULT("a", ",\"content\":[{\"type\":\"text\",\"text\":\"a\",\"zeal\":1}]"))),
          "messages[2].content[0].content[0].zeal"},
     };
     (void)state;

@@ -88,6 +88,26 @@ static void test_windows_of_the_repetition_penalty(void **state)
     }
 }
 
+/* What asks for nothing passes unsaid; what would be kept elsewhere, is listed. */
+static void test_what_asks_for_no_more_than_there_is(void **state)
+{
+    static const struct {
+        const char *text, *listed;
+    } rows[] = {{ASK(",\"store\":false,\"modalities\":[\"text\"],\"web_search_options\":null"), ""},
+                {ASK(",\"store\":true"), "store"}};
+    static const struct questioncase_bad bad[] = {{ASK(",\"modalities\":[\"audio\"]"), 400, "modalities"},
+                                                  {ASK(",\"modalities\":[\"text\",\"audio\"]"), 400, "modalities"},
+                                                  {ASK(",\"web_search_options\":{}"), 400, "web_search_options"},
+                                                  {ASK(",\"store\":\"yes\""), 400, "store"}};
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct question *q = questioncase_good(plain, rows[i].text);
+        assert_string_equal(q->unknown.data ? q->unknown.data : "", rows[i].listed);
+        question_free(q);
+    }
+    questioncase_refused(plain, bad, sizeof bad / sizeof *bad);
+}
+
 static void test_what_is_left_out_is_the_servers(void **state)
 {
     static const char *const same[] = {ASK(""), ASK(",\"temperature\":null,\"top_p\":null,\"n\":null,\"stop\":null,\"tools\":null,\"logit_bias\":null,"
@@ -103,6 +123,34 @@ static void test_what_is_left_out_is_the_servers(void **state)
         question_free(q);
     }
     assert_true(seeds[0] != seeds[1] && seeds[0] != 77); /* drawn each time */
+}
+
+#define CALL(id) "{\"id\":\"" id "\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}"
+#define CALLS(list) "{\"role\":\"assistant\",\"tool_calls\":[" list "]}"
+#define RESULT(id) "{\"role\":\"tool\",\"tool_call_id\":\"" id "\",\"content\":\"x\"}"
+#define ANSWER "{\"role\":\"assistant\",\"content\":\"so\"}"
+
+/* Each call has one result, before the assistant goes on; what clients do beyond that passes. */
+static void test_calls_and_their_results(void **state)
+{
+    static const char *const good[] = {
+        SAY(USER "," CALLS(CALL("a") "," CALL("b")) "," RESULT("b") "," RESULT("a") "," ANSWER "," USER),
+        SAY(USER "," CALLS(CALL("a")) "," CALLS(CALL("b")) "," RESULT("a") "," RESULT("b")), /* calls one by one */
+        SAY(USER "," CALLS(CALL("a")) "," USER "," RESULT("a") "," USER),
+        SAY(USER "," CALLS(CALL("a")) "," RESULT("a") "," CALLS(CALL("a")) "," RESULT("a")), /* counted anew each turn */
+        SAY(USER "," CALLS(CALL("") "," CALL("")) "," RESULT("") "," RESULT(""))};
+    static const struct questioncase_bad bad[] = {
+        {SAY(USER "," CALLS(CALL("a") "," CALL("a")) "," RESULT("a")), 400, "messages[1].tool_calls[1].id"},
+        {SAY(USER "," CALLS(CALL("a")) "," RESULT("a") "," RESULT("a")), 400, "messages[3].tool_call_id"},
+        {SAY(USER "," CALLS(CALL("a")) "," RESULT("a") "," ANSWER "," RESULT("a")), 400, "messages[4].tool_call_id"},
+        {SAY(USER "," CALLS(CALL("a") "," CALL("b")) "," RESULT("a") "," ANSWER "," USER), 400, "messages[1].tool_calls[1].id"},
+        {SAY(USER "," CALLS(CALL("a")) "," USER), 400, "messages[1].tool_calls[0].id"},
+        {SAY(USER "," CALLS(CALL("a"))), 400, "messages[1].tool_calls[0].id"}};
+    (void)state;
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        question_free(questioncase_good(plain, good[i]));
+    }
+    questioncase_refused(plain, bad, sizeof bad / sizeof *bad);
 }
 
 static void test_conversations(void **state)
@@ -344,7 +392,7 @@ static void test_members_without_effect_are_listed(void **state)
     (void)state;
     struct question *q = questioncase_good(
         plain, "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"a\",\"cache_control\":{}}]},"
-               "{\"role\":\"assistant\",\"tool_calls\":[{\"index\":0,\"id\":\"c\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]}],"
+               "{\"role\":\"assistant\",\"tool_calls\":[{\"index\":0,\"id\":\"c\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]}," RESULT("c") "],"
                "\"tools\":[{\"type\":\"function\",\"zeal\":1,\"function\":{\"name\":\"f\"}}],\"response_format\":{\"type\":\"json_schema\","
                "\"json_schema\":{\"name\":\"n\",\"strict\":true,\"description\":\"d\",\"schema\":{}}}}");
     assert_string_equal(q->unknown.data, "response_format.json_schema.description, tools[0].zeal, "
@@ -398,7 +446,8 @@ static void test_short_memory(void **state)
     questioncase_short_of_memory(
         plain, "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"a\"}],\"x\":1},"
                "{\"role\":\"assistant\",\"tool_calls\":[{\"id\":\"c\","
-               "\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]}],\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"parameters\":{}}}],"
+               "\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]},"
+               RESULT("c") "],\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"parameters\":{}}}],"
                "\"logit_bias\":{\"1\":1},\"stop\":[\"a\"],\"store\":true}");
 }
 
@@ -408,7 +457,9 @@ int main(void)
         cmocka_unit_test(test_every_field_arrives),
         cmocka_unit_test(test_fields_of_other_servers_that_are_had),
         cmocka_unit_test(test_windows_of_the_repetition_penalty),
+        cmocka_unit_test(test_what_asks_for_no_more_than_there_is),
         cmocka_unit_test(test_what_is_left_out_is_the_servers),
+        cmocka_unit_test(test_calls_and_their_results),
         cmocka_unit_test(test_conversations),
         cmocka_unit_test(test_tools_and_choices),
         cmocka_unit_test(test_forms_and_thinking),

@@ -96,6 +96,20 @@ static void test_members_without_effect_are_listed(void **state)
     question_free(q);
 }
 
+static void test_what_replies_are_to_hold(void **state)
+{
+    (void)state;
+    struct question *q = questioncase_good(
+        responses_read, ASK("\"store\":false,\"include\":[\"reasoning.encrypted_content\",\"message.output_text.logprobs\"]"));
+    assert_true(q->logprobs && q->top_logprobs == 0);
+    assert_string_equal(q->unknown.data, "include[0]");
+    question_free(q);
+    q = questioncase_good(responses_read, ASK("\"store\":true,\"include\":[]"));
+    assert_string_equal(q->unknown.data, "store");
+    assert_false(q->logprobs);
+    question_free(q);
+}
+
 static void test_what_is_wrong_is_named(void **state)
 {
     static const struct questioncase_bad cases[] = {
@@ -116,6 +130,13 @@ static void test_what_is_wrong_is_named(void **state)
         {INPUT(OUTPUT("a")), 400, "input[0].call_id"},
         {INPUT(OUTPUT("a") "," CALL("a")), 400, "input[0].call_id"},
         {INPUT(CALL("a") "," OUTPUT("b")), 400, "input[1].call_id"},
+        {INPUT(CALL("a") "," CALL("a") "," OUTPUT("a")), 400, "input[1].call_id"},
+        {INPUT(CALL("a") "," OUTPUT("a") "," OUTPUT("a")), 400, "input[2].call_id"},
+        {INPUT(CALL("a") "," CALL("b") "," OUTPUT("b")), 400, "input[0].call_id"},
+        {ASK("\"store\":\"yes\""), 400, "store"},
+        {ASK("\"include\":\"reasoning.encrypted_content\""), 400, "include"},
+        {ASK("\"include\":[\"reasoning.encrypted_content\",\"x\"]"), 422, "include[1]"},
+        {ASK("\"include\":[1]"), 422, "include[0]"},
         {INPUT(CALL("a") ",{\"type\":\"function_call_output\",\"output\":\"o\"}"), 400, "input[1].call_id"},
         {ASK("\"text\":\"low\""), 400, "text"},
         {ASK("\"text\":{\"verbosity\":1}"), 400, "text.verbosity"},
@@ -152,6 +173,7 @@ int main(void)
         cmocka_unit_test(test_text_and_reasoning),
         cmocka_unit_test(test_a_model_that_always_thinks_is_not_told_not_to),
         cmocka_unit_test(test_members_without_effect_are_listed),
+        cmocka_unit_test(test_what_replies_are_to_hold),
         cmocka_unit_test(test_what_is_wrong_is_named),
         cmocka_unit_test(test_short_memory),
     };

@@ -484,6 +484,27 @@ static void refused(const struct servicefixture *f, const char *path, const char
     json_decref(d);
 }
 
+/* What only the model can tell is named as all the rest is. */
+static void test_the_field_that_is_wrong_is_named(void **state)
+{
+    static const struct {
+        const char *path, *body, *param;
+    } rows[] = {{TEXT, "{\"prompt\":\"a\",\"suffix\":\"b\"}", "suffix"},
+                {TEXT, "{\"prompt\":\"\"}", "prompt"},
+                {TEXT, "{\"prompt\":[300]}", "prompt"},
+                {CHAT, "{" HELLO ",\"logit_bias\":{\"100000\":1}}", "logit_bias"},
+                {CHAT, "{" HELLO ",\"grammar\":\"root ::= (\"}", "grammar"},
+                {CHAT, "{\"messages\":[{\"role\":\"assistant\",\"content\":\"x\"}]}", "messages"},
+                {"/v1/responses", "{\"input\":[{\"role\":\"assistant\",\"content\":\"x\"}]}", "input"}};
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        int status;
+        json_t *d = servicefixture_post(&chat, rows[i].path, rows[i].body, &status);
+        servicefixture_says(d, "error.param", rows[i].param);
+        json_decref(d);
+    }
+}
+
 static void test_what_this_model_cannot_do_is_said(void **state)
 {
     char *big = malloc(20000);
@@ -588,7 +609,7 @@ static void test_fields_without_effect_are_named_in_a_header(void **state)
 {
     static const struct {
         const char *body, *names;
-    } rows[] = {{"{" HELLO ",\"max_tokens\":1,\"store\":true,\"zeal\":1}", "store, zeal"},
+    } rows[] = {{"{" HELLO ",\"max_tokens\":1,\"store\":true,\"zeal\":1}", "zeal, store"},
                 {"{" HELLO ",\"max_tokens\":1,\"a\\nb\":1}", "a?b"},
                 {"{" HELLO ",\"max_tokens\":1,\"thinking\":{\"type\":\"enabled\"}}", "thinking"},
                 {"{" HELLO ",\"max_tokens\":1,\"model\":\"deepseek-reasoner\"}", "model (thinking)"},
@@ -912,6 +933,7 @@ int main(void)
         cmocka_unit_test(test_probabilities_of_calls),
         cmocka_unit_test(test_probabilities),
         cmocka_unit_test(test_usage),
+        cmocka_unit_test(test_the_field_that_is_wrong_is_named),
         cmocka_unit_test(test_what_this_model_cannot_do_is_said),
         cmocka_unit_test(test_forms_too_large_are_no_overload),
         cmocka_unit_test(test_a_grammar_that_takes_too_much_work_is_refused),
