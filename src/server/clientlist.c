@@ -2,19 +2,15 @@
 #include "server/clientlist.h"
 
 #include <sys/socket.h>
-#include <time.h>
 
+#include "base/condition.h"
 #include "base/progress.h"
 
 void clientlist_init(struct clientlist *l, size_t places, double headers_s, double body_s)
 {
-    pthread_condattr_t clock;
     *l = (struct clientlist){.places = places, .headers_s = headers_s, .body_s = body_s};
     pthread_mutex_init(&l->lock, NULL);
-    pthread_condattr_init(&clock);
-    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
-    pthread_cond_init(&l->changed, &clock);
-    pthread_condattr_destroy(&clock);
+    condition_init(&l->changed);
 }
 
 void clientlist_deinit(struct clientlist *l)
@@ -102,16 +98,11 @@ void clientlist_look(struct clientlist *l)
 
 bool clientlist_wait(struct clientlist *l, unsigned ms)
 {
-    struct timespec until;
     pthread_mutex_lock(&l->lock);
     if (!l->stopping && !l->first) {
         pthread_cond_wait(&l->changed, &l->lock);
     } else {
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_nsec += ms * 1000000L;
-        until.tv_sec += until.tv_nsec / 1000000000L;
-        until.tv_nsec %= 1000000000L;
-        pthread_cond_timedwait(&l->changed, &l->lock, &until);
+        condition_wait(&l->changed, &l->lock, progress_clock() + ms / 1000.0);
     }
     bool on = !l->stopping;
     pthread_mutex_unlock(&l->lock);

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/condition.h"
 #include "base/mem.h"
 #include "base/progress.h"
 #include "server/wirereply.h"
@@ -266,16 +267,12 @@ static bool liveanswers_sweep(struct liveanswers *l)
 
 static bool liveanswers_wait(struct liveanswers *l, bool some)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += 1;
+    double until = progress_clock() + 1;
+    bool early = true;
     pthread_mutex_lock(&l->bell);
-    while (!l->ringing && !l->stopping) {
-        int rc = some ? pthread_cond_timedwait(&l->rung, &l->bell, &until)
-                      : pthread_cond_wait(&l->rung, &l->bell);
-        if (rc != 0) {
-            break;
-        }
+    while (!l->ringing && !l->stopping && early) {
+        early = some ? condition_wait(&l->rung, &l->bell, until)
+                     : pthread_cond_wait(&l->rung, &l->bell) == 0;
     }
     l->ringing = false;
     bool go_on = !l->stopping;
@@ -316,7 +313,7 @@ err liveanswer_thread_start(const struct answering_model *m, struct chatstore *s
     l->store = store;
     pthread_mutex_init(&l->lock, NULL);
     pthread_mutex_init(&l->bell, NULL);
-    pthread_cond_init(&l->rung, NULL);
+    condition_init(&l->rung);
     if (pthread_create(&l->thread, NULL, liveanswers_run, l) != 0) {
         mem_free(l);
         return err_set(info, ERR_IO, "the system refused a thread for answers");

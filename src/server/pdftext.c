@@ -8,10 +8,10 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/bytesize.h"
+#include "base/condition.h"
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/progress.h"
@@ -184,7 +184,7 @@ err pdftext_start(const struct pdfworker_limits *limits, struct pdftext **out, s
     }
     p->limits = limits ? *limits : usual;
     pthread_mutex_init(&p->lock, NULL);
-    pthread_cond_init(&p->free, NULL);
+    condition_init(&p->free);
     err e = ERR_OK;
     for (size_t i = 0; i < PDFTEXT_WORKERS; i++) {
         p->workers[i].fd = -1;
@@ -233,13 +233,11 @@ void pdftext_stop(struct pdftext *p)
 /* A worker that has nothing to do; waits for one as long as one file may take. */
 static err pdftext_take(struct pdftext *p, size_t *out, struct errinfo *info)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += p->limits.wall_s;
+    double until = progress_clock() + p->limits.wall_s;
     err e = ERR_LIMIT;
     bool alive = true;
     pthread_mutex_lock(&p->lock);
-    for (int waited = 0; e != ERR_OK && alive && waited == 0;) {
+    for (bool early = true; e != ERR_OK && alive && early;) {
         alive = false;
         for (size_t i = 0; i < PDFTEXT_WORKERS && e != ERR_OK; i++) {
             alive = alive || p->workers[i].fd >= 0;
@@ -250,7 +248,7 @@ static err pdftext_take(struct pdftext *p, size_t *out, struct errinfo *info)
             }
         }
         if (e != ERR_OK && alive) {
-            waited = pthread_cond_timedwait(&p->free, &p->lock, &until);
+            early = condition_wait(&p->free, &p->lock, until);
         }
     }
     pthread_mutex_unlock(&p->lock);

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/condition.h"
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/progress.h"
@@ -222,7 +223,6 @@ static void *service_keeper(void *user)
     double forget = 0;
     pthread_mutex_lock(&s->keeper_lock);
     while (!s->stopping) {
-        struct timespec until;
         pthread_mutex_unlock(&s->keeper_lock);
         if (progress_clock() >= forget) {
             service_forget_old(s);
@@ -231,10 +231,8 @@ static void *service_keeper(void *user)
         service_end_revoked(s);
         service_settle(s);
         pthread_mutex_lock(&s->keeper_lock);
-        clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_sec += 1;
-        while (!s->stopping &&
-               pthread_cond_timedwait(&s->keeper_stop, &s->keeper_lock, &until) == 0) {}
+        double until = progress_clock() + 1;
+        while (!s->stopping && condition_wait(&s->keeper_stop, &s->keeper_lock, until)) {}
     }
     pthread_mutex_unlock(&s->keeper_lock);
     return NULL;
@@ -243,7 +241,7 @@ static void *service_keeper(void *user)
 static err service_keep(struct service *s, struct errinfo *info)
 {
     pthread_mutex_init(&s->keeper_lock, NULL);
-    pthread_cond_init(&s->keeper_stop, NULL);
+    condition_init(&s->keeper_stop);
     s->keeping = pthread_create(&s->keeper, NULL, service_keeper, s) == 0;
     return s->keeping ? ERR_OK : err_set(info, ERR_IO, "the system refused a thread for the store");
 }
