@@ -354,16 +354,23 @@ err file_sync_parent(const char *path, struct errinfo *info)
     return e;
 }
 
+err file_writer_place(struct file_writer *w, struct errinfo *info)
+{
+    TRY(file_flush(w, info));
+    if (file_refused() || rename(w->tmp, w->path) != 0) {
+        return file_error(info, "rename into place", w->path);
+    }
+    w->tmp[0] = '\0';
+    return ERR_OK;
+}
+
 err file_writer_commit(struct file_writer *w, struct errinfo *info)
 {
     TRY(file_flush(w, info));
     if (file_refused() || fsync(w->fd) != 0) {
         return file_error(info, "sync", w->tmp);
     }
-    if (file_refused() || rename(w->tmp, w->path) != 0) {
-        return file_error(info, "rename into place", w->path);
-    }
-    w->tmp[0] = '\0';
+    TRY(file_writer_place(w, info));
     return file_sync_parent(w->path, info);
 }
 

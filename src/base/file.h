@@ -48,6 +48,9 @@ ERR_MUST_USE err file_writer_resume(const char *path, struct file_writer **out,
 ERR_MUST_USE err file_writer_rewind(struct file_writer *w, struct errinfo *info);
 size_t file_writer_offset(const struct file_writer *w);
 ERR_MUST_USE err file_writer_commit(struct file_writer *w, struct errinfo *info);
+/* The same without waiting for the disk: for what is checked when it is read and may be lost, since when the
+ * machine's power goes the file may be there with other bytes. */
+ERR_MUST_USE err file_writer_place(struct file_writer *w, struct errinfo *info);
 void file_writer_close(struct file_writer *w); /* NULL is fine */
 
 /* All of a file, by such a writer. */

@@ -85,7 +85,7 @@ struct batcher_request {
 /* The engine must outlive the batcher. ERR_ARGUMENT, ERR_NOMEM; prefixdisk_open's. */
 ERR_MUST_USE err batcher_new(struct engine *e, const struct batcher_options *options, struct batcher **out,
                              struct errinfo *info);
-/* Jobs that are left end as cancelled. Returns when all prefixes are on disk, where there is one. */
+/* Jobs that are left end as cancelled. Returns when the prefixes that the disk holds are there, where there is one. */
 void batcher_free(struct batcher *b);
 
 /* Do a prompt of so many tokens and one of an answer fit both the model's context and all the memory? From any

@@ -102,5 +102,11 @@ void batcherpages_restore(struct batcher *b)
 
 void batcherpages_write_out(struct batcher *b)
 {
-    while (b->disk && prefixtree_evict(b->prefixes, batcherpages_to_disk_whole, b)) {}
+    bool some = b->disk != NULL;
+    while (some && prefixtree_pages(b->prefixes) > prefixdisk_holds(b->disk)) { /* what would not stay there */
+        some = prefixtree_evict(b->prefixes, NULL, NULL);
+    }
+    while (some) {
+        some = prefixtree_evict(b->prefixes, batcherpages_to_disk_whole, b);
+    }
 }

@@ -14,7 +14,7 @@ ERR_MUST_USE err batcherpages_grow(struct batcher *b, struct batcher_job *j, siz
 /* Pages from disk for prompts: all there are, or while answers are made some in each step, the oldest job's
  * first. */
 void batcherpages_restore(struct batcher *b);
-/* All prefixes that nobody uses go to the disk, where there is one. Takes its time. */
+/* Of the prefixes that nobody uses, as many as the disk holds go there, where there is one: the newest. */
 void batcherpages_write_out(struct batcher *b);
 
 #endif

@@ -169,7 +169,7 @@ static err prefixdisk_put(const struct prefixdisk *d, const char *path, const ui
     TRY(file_writer_open(path, &w, NULL));
     err e = file_writer_write(w, &head, sizeof head, NULL);
     e = e == ERR_OK ? file_writer_write(w, sealed, d->sealed_bytes, NULL) : e;
-    e = e == ERR_OK ? file_writer_commit(w, NULL) : e;
+    e = e == ERR_OK ? file_writer_place(w, NULL) : e;
     file_writer_close(w);
     return e;
 }
@@ -429,6 +429,11 @@ err prefixdisk_erase(const char *folder, struct errinfo *info)
     err e = prefixdisk_erase_all(folder, info);
     file_unlock(lock);
     return e;
+}
+
+size_t prefixdisk_holds(const struct prefixdisk *d)
+{
+    return d->is.bytes / (sizeof(struct prefixdisk_head) + d->sealed_bytes);
 }
 
 size_t prefixdisk_bytes(struct prefixdisk *d)

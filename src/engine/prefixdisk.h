@@ -5,6 +5,8 @@
  *
  *     <folder>/<partition, hashed>/<prefixname>: magic, length, sealed(sum of name and rows, rows)
  *
+ * No page is waited for until the disk has it: one that the power took is damaged.
+ *
  * Writing happens in a thread of its own; what comes faster than the disk takes it is left out.
  * Thread rule: one thread at a time, but for prefixdisk_forget, which may be called from any beside it and
  * keeps it waiting for nothing; the codec's `seal` is called from the writing thread. */
@@ -49,7 +51,8 @@ void prefixdisk_write(struct prefixdisk *d, uint64_t partition, const struct pre
 /* Removes all of a partition, whatever model or engine it was of. ERR_IO: something could not be removed. */
 ERR_MUST_USE err prefixdisk_forget(struct prefixdisk *d, uint64_t partition, struct errinfo *info);
 
-size_t prefixdisk_bytes(struct prefixdisk *d); /* of all files */
+size_t prefixdisk_holds(const struct prefixdisk *d); /* so many pages, at most */
+size_t prefixdisk_bytes(struct prefixdisk *d);       /* of all files */
 
 /* Removes the pages of all partitions in a folder that nobody has open; nothing when there is no such folder.
  * ERR_IO, also when a process has it. ERR_NOMEM. */

@@ -533,6 +533,43 @@ static void test_what_falls_out_of_memory_is_found_on_disk(void **state)
     engine_close(e);
 }
 
+static size_t bytes_written(void)
+{
+    char line[100];
+    size_t n = 0;
+    FILE *f = fopen("/proc/self/io", "r");
+    assert_non_null(f);
+    while (fgets(line, sizeof line, f)) {
+        sscanf(line, "wchar: %zu", &n);
+    }
+    fclose(f);
+    return n;
+}
+
+/* At the end: what the disk keeps of it is written, the newest, and no more. */
+static void test_no_more_is_written_than_stays(void **state)
+{
+    (void)state;
+    struct engine *e = enginefixture_open(ENGINEFIXTURE_CHAT, 1, true, 0);
+    size_t page = engine_cache_bytes_per_token(e) * PAGE;
+    const struct prefixdisk_options o = options("capped", 4 * (page + 200), true);
+    struct batcher *b = batcher(e, 64, &o);
+    int32_t ids[8][200];
+    for (size_t i = 0; i < 8; i++) {
+        enginefixture_tokens(e, ids[i], 200);
+        ids[i][0] = (int32_t)i;
+        ask(b, ids[i], 200, 1);
+    }
+    size_t before = bytes_written();
+    batcher_free(b);
+    assert_true(bytes_written() - before < 5 * page);
+    assert_int_equal(pages_in(o.folder, NULL), 4);
+    b = batcher(e, 64, &o);
+    assert_int_equal(ask(b, ids[7], 200, 1).cached, 192);
+    batcher_free(b);
+    engine_close(e);
+}
+
 int main(void)
 {
     if (sodium_init() < 0) {
@@ -552,6 +589,7 @@ int main(void)
         cmocka_unit_test(test_failing_allocations_beside_a_batch),
         cmocka_unit_test(test_engines_that_differ_share_nothing),
         cmocka_unit_test(test_what_falls_out_of_memory_is_found_on_disk),
+        cmocka_unit_test(test_no_more_is_written_than_stays),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     tempdir_remove_all(dir.path);
