@@ -383,7 +383,7 @@ int cmd_serve(int argc, char **argv)
     rows[n++] = options_size("disk-cache", "MIB", 0, 1 << 30, &c.disk_mib,
                              "of these, kept in the data folder, sealed (1024)");
     rows[n++] = options_size("forget-days", "N", 1, 36500, &c.forget_days,
-                             "delete chats that nobody used for N days (never)");
+                             "delete chats and cached texts that nobody used for N days (never)");
     rows[n++] = options_size("answer-tokens", "N", 1, 1 << 30, &c.answer_tokens,
                              "longest answer to a request that names none (8192)");
     settings_sampling_rows(&c.settings, rows, &n);

@@ -244,20 +244,32 @@ static void batcher_end_cancelled(struct batcher *b)
     }
 }
 
-void batcher_forget(struct batcher *b, uint64_t partition)
+void batcher_forget(struct batcher *b, uint64_t drawer)
 {
     for (size_t i = 0; i < b->n_running; i++) {
-        b->running[i]->forgotten |= b->running[i]->is.partition == partition;
+        b->running[i]->forgotten |= b->running[i]->is.drawer == drawer;
     }
     for (size_t i = 0; i < b->n_waiting; i++) {
-        b->waiting[i]->forgotten |= b->waiting[i]->is.partition == partition;
+        b->waiting[i]->forgotten |= b->waiting[i]->is.drawer == drawer;
     }
-    prefixtree_forget(b->prefixes, partition);
+    prefixtree_forget(b->prefixes, drawer);
 }
 
-err batcher_forget_disk(struct batcher *b, uint64_t partition, struct errinfo *info)
+err batcher_forget_disk(struct batcher *b, uint64_t drawer, struct errinfo *info)
 {
-    return b->disk ? prefixdisk_forget(b->disk, partition, info) : ERR_OK;
+    return b->disk ? prefixdisk_forget(b->disk, drawer, info) : ERR_OK;
+}
+
+void batcher_forget_unused(struct batcher *b, int64_t before)
+{
+    prefixtree_forget_unused(b->prefixes, before);
+}
+
+void batcher_forget_unused_disk(struct batcher *b, int64_t before)
+{
+    if (b->disk) {
+        prefixdisk_forget_unused(b->disk, before);
+    }
 }
 
 void batcher_admit(struct batcher *b)

@@ -41,7 +41,7 @@
 #include "engine/prefixdisk.h"
 #include "fathom.h"
 
-/* Set in a partition: nothing of it goes to the disk. */
+/* Set in a drawer: nothing of it goes to the disk. */
 #define BATCHER_IN_MEMORY (UINT64_C(1) << 63)
 
 enum { BATCHER_RUNNING = 16, BATCHER_RUNNING_MAX = 256, BATCHER_WAITING = 64 };
@@ -72,6 +72,7 @@ struct batcher_request {
     const struct generate_options *options; /* likewise; NULL: until the context is full */
     uint64_t owner;                         /* for fairness alone */
     uint64_t partition;                     /* whose prefixes it may use and adds to */
+    uint64_t drawer;                        /* where those lie, for batcher_forget: all of a partition in one */
     session_callback token;                 /* every token; false stops the job. May be NULL */
     /* At most once in a step, when something has changed, until the prompt is read. May be NULL. */
     void (*progress)(void *user, const struct batcher_progress *progress);
@@ -85,7 +86,8 @@ struct batcher_request {
 /* The engine must outlive the batcher. ERR_ARGUMENT, ERR_NOMEM; prefixdisk_open's. */
 ERR_MUST_USE err batcher_new(struct engine *e, const struct batcher_options *options, struct batcher **out,
                              struct errinfo *info);
-/* Jobs that are left end as cancelled. Returns when the prefixes that the disk holds are there, where there is one. */
+/* Jobs that are left end as cancelled. Returns when as many prefixes are on disk as it holds, where there is
+ * one. */
 void batcher_free(struct batcher *b);
 
 /* Do a prompt of so many tokens and one of an answer fit both the model's context and all the memory? From any
@@ -112,11 +114,14 @@ void batcher_admit(struct batcher *b);
 /* One pass. What fails in it fails the jobs concerned, not the batcher. Nothing to do: returns at once. */
 void batcher_step(struct batcher *b);
 
-/* Forgets all that was kept of a partition in memory; what its jobs have read so far or will read is not kept
+/* Forgets all that was kept in a drawer in memory; what its jobs have read so far or will read is not kept
  * either. */
-void batcher_forget(struct batcher *b, uint64_t partition);
+void batcher_forget(struct batcher *b, uint64_t drawer);
 /* And then on disk, from any thread, as it takes its time. ERR_IO: a file could not be removed. */
-ERR_MUST_USE err batcher_forget_disk(struct batcher *b, uint64_t partition, struct errinfo *info);
+ERR_MUST_USE err batcher_forget_disk(struct batcher *b, uint64_t drawer, struct errinfo *info);
+/* The same two for what nobody used since `before`, in nanoseconds since 1970. */
+void batcher_forget_unused(struct batcher *b, int64_t before);
+void batcher_forget_unused_disk(struct batcher *b, int64_t before);
 
 struct batcher_counts {
     size_t running, waiting; /* jobs */

@@ -10,7 +10,7 @@ void batcherpages_keep(struct batcher *b, const struct batcher_job *j)
 {
     if (j->session && !j->forgotten) {
         struct kvcache *kv = &j->session->kv;
-        prefixtree_add(b->prefixes, j->is.partition, j->session->tokens, kv->held,
+        prefixtree_add(b->prefixes, j->is.partition, j->is.drawer, j->session->tokens, kv->held,
                        kv->cache.len / MODEL_CACHE_PAGE);
         kvcache_swapped(kv);
     }
@@ -29,22 +29,22 @@ void batcherpages_find(struct batcher *b, struct batcher_job *j)
     }
 }
 
-static void batcherpages_to_disk(void *user, uint64_t partition, const struct prefixname *name,
+static void batcherpages_to_disk(void *user, uint64_t drawer, const struct prefixname *name,
                                  const struct kvpage *page)
 {
     const struct batcher *b = user;
-    if (!(partition & BATCHER_IN_MEMORY)) {
-        prefixdisk_write(b->disk, partition, name, page->data, false);
+    if (!(drawer & BATCHER_IN_MEMORY)) {
+        prefixdisk_write(b->disk, drawer, name, page->data, page->used, false);
     }
 }
 
 /* When there is time. */
-static void batcherpages_to_disk_whole(void *user, uint64_t partition, const struct prefixname *name,
+static void batcherpages_to_disk_whole(void *user, uint64_t drawer, const struct prefixname *name,
                                        const struct kvpage *page)
 {
     const struct batcher *b = user;
-    if (!(partition & BATCHER_IN_MEMORY)) {
-        prefixdisk_write(b->disk, partition, name, page->data, true);
+    if (!(drawer & BATCHER_IN_MEMORY)) {
+        prefixdisk_write(b->disk, drawer, name, page->data, page->used, true);
     }
 }
 

@@ -1,6 +1,8 @@
 /* engine/kvpool.c: see kvpool.h. */
 #include "engine/kvpool.h"
 
+#include <time.h>
+
 #include "base/mem.h"
 #include "base/meminfo.h"
 
@@ -71,8 +73,16 @@ err kvpool_take(struct kvpool *p, struct kvpage **out, struct errinfo *info)
 
 /* ---- Idle pages. ---- */
 
+int64_t kvpool_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
 static void kvpool_line_up(struct kvpool *p, struct kvpage *page)
 {
+    page->used = kvpool_now();
     page->older = p->newest;
     page->newer = NULL;
     *(p->newest ? &p->newest->newer : &p->oldest) = page;

@@ -19,6 +19,7 @@ struct kvpage {
     void *keeper;                 /* who has it as long as nobody needs its memory; NULL: nobody */
     struct kvpage *made, *free;   /* the pool's own lists */
     struct kvpage *older, *newer; /* idle ones beside it */
+    int64_t used;                 /* when it became idle (kvpool_now) */
 };
 
 /* Pages for at most `bytes` bytes. ERR_NOMEM. */
@@ -37,6 +38,8 @@ void kvpool_keep(struct kvpage *page, void *keeper);
 void kvpool_give_up(struct kvpool *p, struct kvpage *page);
 /* The first in the line of idle pages; ->newer: the next. NULL: there is none. */
 struct kvpage *kvpool_oldest(const struct kvpool *p);
+
+int64_t kvpool_now(void); /* nanoseconds since 1970 */
 
 size_t kvpool_pages(const struct kvpool *p); /* in all */
 size_t kvpool_held(const struct kvpool *p);  /* with holders */

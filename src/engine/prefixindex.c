@@ -14,6 +14,11 @@ void prefixindex_deinit(struct prefixindex *x)
         newer = f->newer;
         mem_free(f);
     }
+    while (x->folders) {
+        struct prefixindex_folder *folder = x->folders;
+        x->folders = folder->next;
+        mem_free(folder);
+    }
     mem_free(x->buckets);
     *x = (struct prefixindex){0};
 }
@@ -66,8 +71,8 @@ static void prefixindex_unlink(struct prefixindex *x, struct prefixindex_file *f
     *(f->newer ? &f->newer->older : &x->newest) = f->older;
 }
 
-err prefixindex_add(struct prefixindex *x, const struct prefixname *folder, const struct prefixname *name,
-                    size_t bytes, int64_t time)
+err prefixindex_add(struct prefixindex *x, struct prefixindex_folder *folder, const struct prefixname *name,
+                    size_t bytes, int64_t used)
 {
     struct prefixindex_file *f = prefixindex_find(x, name);
     if (!f) {
@@ -77,20 +82,21 @@ err prefixindex_add(struct prefixindex *x, const struct prefixname *folder, cons
             return ERR_NOMEM;
         }
         struct prefixindex_file **to = prefixindex_bucket(x, name);
-        *f = (struct prefixindex_file){.next = *to, .folder = *folder, .name = *name};
+        *f = (struct prefixindex_file){.next = *to, .folder = folder, .name = *name};
         *to = f;
         x->n_files++;
+        folder->n_files++;
         prefixindex_link(x, f);
     }
     x->bytes += bytes - f->bytes;
     f->bytes = bytes;
-    f->time = time;
-    prefixindex_use(x, f);
+    prefixindex_use(x, f, used);
     return ERR_OK;
 }
 
-void prefixindex_use(struct prefixindex *x, struct prefixindex_file *f)
+void prefixindex_use(struct prefixindex *x, struct prefixindex_file *f, int64_t used)
 {
+    f->used = used;
     prefixindex_unlink(x, f);
     prefixindex_link(x, f);
 }
@@ -105,12 +111,44 @@ void prefixindex_remove(struct prefixindex *x, struct prefixindex_file *f)
     prefixindex_unlink(x, f);
     x->bytes -= f->bytes;
     x->n_files--;
+    f->folder->n_files--;
     mem_free(f);
+}
+
+struct prefixindex_folder *prefixindex_find_folder(const struct prefixindex *x, const struct prefixname *name)
+{
+    struct prefixindex_folder *f = x->folders;
+    while (f && memcmp(&f->name, name, sizeof *name) != 0) {
+        f = f->next;
+    }
+    return f;
+}
+
+struct prefixindex_folder *prefixindex_add_folder(struct prefixindex *x, const struct prefixname *name,
+                                                  const uint8_t salt[PREFIXINDEX_SALT])
+{
+    struct prefixindex_folder *f = mem_calloc(1, sizeof *f);
+    if (f) {
+        *f = (struct prefixindex_folder){.next = x->folders, .name = *name};
+        memcpy(f->salt, salt, sizeof f->salt);
+        x->folders = f;
+    }
+    return f;
+}
+
+void prefixindex_remove_folder(struct prefixindex *x, struct prefixindex_folder *folder)
+{
+    struct prefixindex_folder **at = &x->folders;
+    while (*at != folder) {
+        at = &(*at)->next;
+    }
+    *at = folder->next;
+    mem_free(folder);
 }
 
 static int prefixindex_compare(const void *a, const void *b)
 {
-    int64_t x = (*(struct prefixindex_file *const *)a)->time, y = (*(struct prefixindex_file *const *)b)->time;
+    int64_t x = (*(struct prefixindex_file *const *)a)->used, y = (*(struct prefixindex_file *const *)b)->used;
     return (x > y) - (x < y);
 }
 

@@ -47,9 +47,9 @@ struct prefixname prefixname_next(const struct prefixname *root, const struct pr
                          MODEL_CACHE_PAGE * sizeof *tokens);
 }
 
-struct prefixname prefixname_folder(const uint8_t key[PREFIXNAME_BYTES], uint64_t partition)
+struct prefixname prefixname_folder(const uint8_t key[PREFIXNAME_BYTES], uint64_t drawer)
 {
-    return prefixname_of(key, 'f', &partition, sizeof partition, "", 0);
+    return prefixname_of(key, 'f', &drawer, sizeof drawer, "", 0);
 }
 
 struct prefixname prefixname_sum(const struct prefixname *root, const struct prefixname *page, const void *rows,

@@ -23,8 +23,8 @@ struct prefixname prefixname_begin(const struct prefixname *root, uint64_t parti
 struct prefixname prefixname_next(const struct prefixname *root, const struct prefixname *before,
                                   const int32_t *tokens);
 
-/* What a partition is called where only the key is known, whatever the engine. */
-struct prefixname prefixname_folder(const uint8_t key[PREFIXNAME_BYTES], uint64_t partition);
+/* What a drawer (batcher.h) is called where only the key is known, whatever the engine. */
+struct prefixname prefixname_folder(const uint8_t key[PREFIXNAME_BYTES], uint64_t drawer);
 /* Tells whether rows are those of the page of this name. */
 struct prefixname prefixname_sum(const struct prefixname *root, const struct prefixname *page, const void *rows,
                                  size_t bytes);

@@ -11,7 +11,7 @@ struct prefixtree_node {
     struct prefixtree_node *parent; /* NULL: the text begins here */
     struct prefixtree_node *next;   /* in the bucket */
     struct prefixname name;
-    uint64_t partition;
+    uint64_t drawer;
     size_t n_children;
     struct kvpage *page;
 };
@@ -114,7 +114,7 @@ static void prefixtree_widen(struct prefixtree *t)
 }
 
 static struct prefixtree_node *prefixtree_put(struct prefixtree *t, struct prefixtree_node *parent,
-                                              uint64_t partition, const struct prefixname *name,
+                                              uint64_t drawer, const struct prefixname *name,
                                               struct kvpage *page)
 {
     struct prefixtree_node *n = mem_calloc(1, sizeof *n);
@@ -126,7 +126,7 @@ static struct prefixtree_node *prefixtree_put(struct prefixtree *t, struct prefi
     }
     struct prefixtree_node **bucket = prefixtree_bucket(t, name);
     *n = (struct prefixtree_node){
-        .parent = parent, .partition = partition, .name = *name, .page = page, .next = *bucket};
+        .parent = parent, .drawer = drawer, .name = *name, .page = page, .next = *bucket};
     *bucket = n;
     t->n_nodes++;
     if (parent) {
@@ -136,15 +136,15 @@ static struct prefixtree_node *prefixtree_put(struct prefixtree *t, struct prefi
     return n;
 }
 
-void prefixtree_add(struct prefixtree *t, uint64_t partition, const int32_t *tokens, struct kvpage **pages,
-                    size_t n_pages)
+void prefixtree_add(struct prefixtree *t, uint64_t partition, uint64_t drawer, const int32_t *tokens,
+                    struct kvpage **pages, size_t n_pages)
 {
     struct prefixtree_node *at = NULL;
     struct prefixname name = prefixname_begin(&t->root, partition);
     for (size_t i = 0; i < n_pages; i++, tokens += MODEL_CACHE_PAGE) {
         name = prefixname_next(&t->root, &name, tokens);
         struct prefixtree_node *n = *prefixtree_place(t, &name);
-        n = n ? n : prefixtree_put(t, at, partition, &name, pages[i]);
+        n = n ? n : prefixtree_put(t, at, drawer, &name, pages[i]);
         if (!n) {
             return;
         }
@@ -167,33 +167,50 @@ static void prefixtree_remove(struct prefixtree *t, struct prefixtree_node **at)
 }
 
 /* Whoever held a page held all before it and let go of them later, so the first in the pool's line has no
- * children; only of sequences that let go in another order one may still have some. */
-bool prefixtree_evict(struct prefixtree *t, prefixtree_sink sink, void *user)
+ * children; only of sequences that let go in another order one may still have some. NULL: there is none. */
+static struct prefixtree_node *prefixtree_first(struct prefixtree *t)
 {
     const struct kvpage *page = kvpool_oldest(t->pool);
     for (t->looks++; page && ((struct prefixtree_node *)page->keeper)->n_children > 0; t->looks++) {
         page = page->newer;
     }
-    if (!page) {
-        return false;
-    }
-    struct prefixtree_node *n = page->keeper;
+    return page ? page->keeper : NULL;
+}
+
+/* One without children. */
+static void prefixtree_give_up(struct prefixtree *t, struct prefixtree_node *n)
+{
     if (n->parent) {
         n->parent->n_children--;
     }
-    if (sink) {
-        sink(user, n->partition, &n->name, page);
-    }
     prefixtree_remove(t, prefixtree_place(t, &n->name));
-    return true;
+}
+
+bool prefixtree_evict(struct prefixtree *t, prefixtree_sink sink, void *user)
+{
+    struct prefixtree_node *n = prefixtree_first(t);
+    if (n && sink) {
+        sink(user, n->drawer, &n->name, n->page);
+    }
+    if (n) {
+        prefixtree_give_up(t, n);
+    }
+    return n != NULL;
+}
+
+void prefixtree_forget_unused(struct prefixtree *t, int64_t before)
+{
+    for (struct prefixtree_node *n; (n = prefixtree_first(t)) && n->page->used < before;) {
+        prefixtree_give_up(t, n);
+    }
 }
 
 /* Parents go with their children: nobody looks at a parent on the way. */
-void prefixtree_forget(struct prefixtree *t, uint64_t partition)
+void prefixtree_forget(struct prefixtree *t, uint64_t drawer)
 {
     for (size_t i = 0; i < t->n_buckets; i++) {
         for (struct prefixtree_node **n = &t->buckets[i]; *n;) {
-            if ((*n)->partition == partition) {
+            if ((*n)->drawer == drawer) {
                 prefixtree_remove(t, n);
             } else {
                 n = &(*n)->next;

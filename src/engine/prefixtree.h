@@ -1,6 +1,7 @@
 /* engine/prefixtree.h: keys and values of text that was read before, for whoever begins with the same text. A
  * tree of names (prefixname.h), a page (MODEL_CACHE_PAGE tokens) each; each partition has a tree of its own, so
- * that nobody learns from answering times what another partition asked. The tree keeps its pages (kvpool.h);
+ * that nobody learns from answering times what another partition asked. What is to be forgotten together lies in
+ * one drawer: all of a partition's, of one or more. The tree keeps its pages (kvpool.h);
  * those that nobody holds may be given up, the one first that was let go of first.
  *
  * Rows of a position depend on the tokens up to it alone, so in deterministic mode an answer that begins from
@@ -27,18 +28,20 @@ size_t prefixtree_find(struct prefixtree *t, uint64_t partition, const int32_t *
 
 /* Keeps the pages of tokens [n_pages * MODEL_CACHE_PAGE]. Where the tree has a page for the same text already,
  * the caller's hold moves to that one, and pages[i] becomes it: who reads on from here holds all of the tree's
- * way to it. Out of memory: keeps what it can. */
-void prefixtree_add(struct prefixtree *t, uint64_t partition, const int32_t *tokens, struct kvpage **pages,
-                    size_t n_pages);
+ * way to it. New ones lie in the drawer. Out of memory: keeps what it can. */
+void prefixtree_add(struct prefixtree *t, uint64_t partition, uint64_t drawer, const int32_t *tokens,
+                    struct kvpage **pages, size_t n_pages);
 
 /* Gives up the page that nobody holds for the longest time and no longer text goes through, after `sink` (may
  * be NULL) has seen it; at the same cost however many there are. False: there is none. */
-typedef void (*prefixtree_sink)(void *user, uint64_t partition, const struct prefixname *name,
+typedef void (*prefixtree_sink)(void *user, uint64_t drawer, const struct prefixname *name,
                                 const struct kvpage *page);
 bool prefixtree_evict(struct prefixtree *t, prefixtree_sink sink, void *user);
 
-/* Lets go of all of a partition. */
-void prefixtree_forget(struct prefixtree *t, uint64_t partition);
+/* Gives up, unseen, what nobody has held since `before`, in nanoseconds since 1970. */
+void prefixtree_forget_unused(struct prefixtree *t, int64_t before);
+/* Lets go of all of a drawer. */
+void prefixtree_forget(struct prefixtree *t, uint64_t drawer);
 
 size_t prefixtree_pages(const struct prefixtree *t);
 /* Nodes that were looked at so far: what finding, adding and giving up has cost. */

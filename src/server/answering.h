@@ -26,7 +26,7 @@ struct answering_model {
 };
 
 struct answering_asker {
-    uint64_t owner, partition; /* engine/batcher.h */
+    uint64_t owner, partition, drawer; /* engine/batcher.h */
     void (*notify)(void *user); /* as in enginethread_request; NULL: nobody waits */
     void *user;
     bool progress; /* ANSWERING_PROGRESS is wanted */

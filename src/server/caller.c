@@ -33,5 +33,10 @@ uint64_t caller_number(const struct caller *c, const unsigned char secret[32])
 
 uint64_t caller_partition(const struct caller *c, const char *user, const unsigned char secret[32])
 {
-    return caller_hash("prefixes", c->owner, user, secret) & ~BATCHER_IN_MEMORY;
+    return caller_hash("prefixes", c->owner, user, secret);
+}
+
+uint64_t caller_drawer(const char *owner, bool page, const unsigned char secret[32])
+{
+    return caller_hash(page ? "page" : "api", owner, NULL, secret) & ~BATCHER_IN_MEMORY;
 }

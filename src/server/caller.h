@@ -27,8 +27,10 @@ struct caller {
 };
 
 /* Numbers for the engine, from a secret of this server, so that no caller can choose somebody else's: whose
- * turn it is, and whose prefixes may be shared (by key and `user`; NULL: none given). */
+ * turn it is; whose prefixes may be shared (by key and `user`; NULL: none given); and where those lie, of all
+ * users of a key, or those of its page's chats, to be forgotten together. */
 uint64_t caller_number(const struct caller *c, const unsigned char secret[32]);
 uint64_t caller_partition(const struct caller *c, const char *user, const unsigned char secret[32]);
+uint64_t caller_drawer(const char *owner, bool page, const unsigned char secret[32]);
 
 #endif

@@ -30,7 +30,7 @@ struct enginethread_stream {
 struct enginethread_errand {
     struct enginethread_errand *next;
     err (*run)(struct batcher *b, uint64_t of, struct errinfo *info);
-    uint64_t of; /* a partition, an owner */
+    uint64_t of; /* a drawer, an owner, a time */
     struct errinfo *info;
     err result;
     bool done;
@@ -167,6 +167,7 @@ static void enginethread_submit(struct enginethread *t, struct enginethread_stre
                                       .options = &s->is.options,
                                       .owner = s->is.owner,
                                       .partition = s->is.partition,
+                                      .drawer = s->is.drawer,
                                       .token = enginethread_on_token,
                                       .progress = s->is.progress ? enginethread_on_progress : NULL,
                                       .done = enginethread_on_done,
@@ -377,18 +378,33 @@ static err enginethread_send(struct enginethread *t, err (*run)(struct batcher *
     return o.result;
 }
 
-static err enginethread_run_forget(struct batcher *b, uint64_t partition, struct errinfo *info)
+static err enginethread_run_forget(struct batcher *b, uint64_t drawer, struct errinfo *info)
 {
     (void)info;
-    batcher_forget(b, partition);
+    batcher_forget(b, drawer);
     return ERR_OK;
 }
 
-err enginethread_forget(struct enginethread *t, uint64_t partition, struct errinfo *info)
+err enginethread_forget(struct enginethread *t, uint64_t drawer, struct errinfo *info)
 {
-    TRY(enginethread_send(t, enginethread_run_forget, partition, info));
+    TRY(enginethread_send(t, enginethread_run_forget, drawer, info));
     /* Here, as removing files would hold up every answer. */
-    return batcher_forget_disk(t->batcher, partition, info);
+    return batcher_forget_disk(t->batcher, drawer, info);
+}
+
+static err enginethread_run_forget_unused(struct batcher *b, uint64_t before, struct errinfo *info)
+{
+    (void)info;
+    batcher_forget_unused(b, (int64_t)before);
+    return ERR_OK;
+}
+
+void enginethread_forget_unused(struct enginethread *t, int64_t before)
+{
+    int64_t ns = before * 1000000;
+    err e = enginethread_send(t, enginethread_run_forget_unused, (uint64_t)ns, NULL);
+    (void)e; /* it has no errors */
+    batcher_forget_unused_disk(t->batcher, ns);
 }
 
 static err enginethread_run_room(struct batcher *b, uint64_t owner, struct errinfo *info)

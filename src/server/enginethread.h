@@ -34,7 +34,7 @@ struct enginethread_request {
     size_t n_tokens;
     struct sampling sampling;
     struct generate_options options; /* neither progress nor speculation */
-    uint64_t owner, partition;       /* batcher.h */
+    uint64_t owner, partition, drawer; /* batcher.h */
     bool progress;                   /* say how far it is before its first token */
     /* What sampling and options point to must live until the job is over and the stream closed. Then `release`
      * is called with `owned` and the end, whether it was read or not (of a job that was never begun: nothing),
@@ -73,9 +73,11 @@ void enginethread_answer_now(struct enginethread_stream *s);
 /* Ends the job, if it runs still; its memory is free a step later. `notify` is not called any more. */
 void enginethread_close(struct enginethread_stream *s);
 
-/* Forgets what was kept of a partition's texts (batcher_forget): it is done when this returns. Not from
- * `notify` or `release`. ERR_IO. */
-ERR_MUST_USE err enginethread_forget(struct enginethread *t, uint64_t partition, struct errinfo *info);
+/* Forgets what was kept of a drawer's texts (batcher_forget): it is done when this returns. Not from `notify`
+ * or `release`. ERR_IO. */
+ERR_MUST_USE err enginethread_forget(struct enginethread *t, uint64_t drawer, struct errinfo *info);
+/* The same for what nobody used since `before`, in milliseconds since 1970. */
+void enginethread_forget_unused(struct enginethread *t, int64_t before);
 
 /* As it is now: a request waits as soon as it is asked, and runs or is over as soon as that is so. */
 struct batcher_counts enginethread_counts(struct enginethread *t);

@@ -360,7 +360,8 @@ void liveanswer_begin(struct liveanswers *l, struct question *take_q,
     struct apierror e = {0};
     struct liveanswer *a = liveanswer_new(l, options);
     const struct answering_asker asker = {.owner = options->number,
-                                          .partition = options->partition,
+                                          .partition = options->drawer,
+                                          .drawer = options->drawer,
                                           .notify = liveanswer_ring,
                                           .user = l,
                                           .progress = true};

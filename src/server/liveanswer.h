@@ -20,7 +20,7 @@ void liveanswer_thread_stop(struct liveanswers *l);
 struct liveanswer_options {
     const char *owner, *id;      /* of the message; it is in the store, in state "writing" */
     const char *chat;            /* that it is of */
-    uint64_t number, partition;  /* caller.h */
+    uint64_t number, drawer;     /* caller.h */
     answering_used used; /* once, when nothing of it runs any more; may be NULL */
     void *user;
 };

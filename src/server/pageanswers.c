@@ -178,7 +178,7 @@ static void pageanswers_begin(struct pageanswers_answer *take_a, const struct ex
                                          .id = id,
                                          .chat = pageanswers_string(chat, "id"),
                                          .number = caller_number(who, s->secret),
-                                         .partition = service_page_partition(s, who->owner, temporary),
+                                         .drawer = service_page_drawer(s, who->owner, temporary),
                                          .used = pageanswers_used,
                                          .user = take_a};
     liveanswer_begin(s->live, take_q, &o);

@@ -128,6 +128,7 @@ static void pagekeys_revoke(struct service *s, struct exchange *x, const struct 
         pagekeys_refuse(s, x, e, &info);
         return;
     }
+    service_forget_key(s, m->parts[0]);
     metrics_request(s->metrics, 204);
     exchange_reply(x, 204, NULL, NULL);
 }

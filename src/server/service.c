@@ -104,15 +104,21 @@ static err service_open_store(struct service *s, struct errinfo *info)
 
 /* ---- Prefixes on disk, sealed. ---- */
 
-static void service_seal(void *user, const uint8_t *plain, size_t n, uint8_t *out)
+static void service_seal(void *user, const uint8_t salt[PREFIXINDEX_SALT], const uint8_t *plain, size_t n,
+                         uint8_t *out)
 {
-    vault_seal(user, "prefix", plain, n, out);
+    const struct service *s = user;
+    vault_derive_salted(s->page_key, salt, PREFIXINDEX_SALT, s->page_sealing);
+    vault_seal(s->page_sealing, "prefix", plain, n, out);
 }
 
-static bool service_unseal(void *user, const uint8_t *sealed, size_t n, uint8_t *out)
+static bool service_unseal(void *user, const uint8_t salt[PREFIXINDEX_SALT], const uint8_t *sealed, size_t n,
+                           uint8_t *out)
 {
+    const struct service *s = user;
     struct errinfo info;
-    return vault_unseal(user, "prefix", sealed, n, out, &info) == ERR_OK;
+    vault_derive_salted(s->page_key, salt, PREFIXINDEX_SALT, s->page_opening);
+    return vault_unseal(s->page_opening, "prefix", sealed, n, out, &info) == ERR_OK;
 }
 
 static err service_disk(struct service *s, struct prefixdisk_options *out, struct errinfo *info)
@@ -123,13 +129,15 @@ static err service_disk(struct service *s, struct prefixdisk_options *out, struc
         return err_set(info, ERR_NOMEM, "out of memory for a path");
     }
     TRY(vault_key_new(&s->page_key, info));
+    TRY(vault_key_new(&s->page_sealing, info));
+    TRY(vault_key_new(&s->page_opening, info));
     TRY(vault_key_new(&names, info));
     vault_derive(database_vault(s->database), "prefixes", 0, s->page_key);
     vault_derive(database_vault(s->database), "prefixes", 1, names);
     *out = (struct prefixdisk_options){
         .folder = s->page_folder,
         .bytes = s->is.disk,
-        .codec = {VAULT_EXTRA, service_seal, service_unseal, s->page_key}};
+        .codec = {VAULT_EXTRA, service_seal, service_unseal, s}};
     service_tag(names, "names", out->key, sizeof out->key);
     vault_key_free(names);
     return ERR_OK;
@@ -170,6 +178,25 @@ static void service_forget_old(struct service *s)
     err e = chatstore_forget(s->chats, s->is.forget_days, service_now(), &forgotten, &info);
     if (e == ERR_OK && forgotten > 0) {
         service_forget_all(s);
+    }
+    if (s->is.forget_days > 0) {
+        enginethread_forget_unused(s->model.thread, service_now() - (int64_t)s->is.forget_days * 86400 * 1000);
+    }
+}
+
+/* Of keys that were revoked, also by another program, since then. */
+static void service_forget_revoked(struct service *s, int64_t since)
+{
+    struct keystore_key *keys;
+    struct errinfo info;
+    size_t n;
+    if (keystore_list(s->keys, &keys, &n, &info) == ERR_OK) {
+        for (size_t i = 0; i < n; i++) {
+            if (keys[i].revoked && keys[i].revoked >= since) {
+                service_forget_key(s, keys[i].id);
+            }
+        }
+        mem_free(keys);
     }
 }
 
@@ -218,14 +245,18 @@ void service_settle(struct service *s)
 
 static void *service_keeper(void *user)
 {
-    enum { SERVICE_FORGET_S = 3600 };
+    enum { SERVICE_FORGET_S = 3600, SERVICE_LATE_MS = 60000 /* what they had asked just before may end later */ };
     struct service *s = user;
     double forget = 0;
+    int64_t revoked = 0; /* those before are forgotten */
     pthread_mutex_lock(&s->keeper_lock);
     while (!s->stopping) {
         pthread_mutex_unlock(&s->keeper_lock);
         if (progress_clock() >= forget) {
+            int64_t now = service_now();
             service_forget_old(s);
+            service_forget_revoked(s, revoked);
+            revoked = now - SERVICE_LATE_MS;
             forget = progress_clock() + SERVICE_FORGET_S;
         }
         service_end_revoked(s);
@@ -235,6 +266,7 @@ static void *service_keeper(void *user)
         while (!s->stopping && condition_wait(&s->keeper_stop, &s->keeper_lock, until)) {}
     }
     pthread_mutex_unlock(&s->keeper_lock);
+    service_forget_revoked(s, revoked); /* before what is kept goes to the disk */
     return NULL;
 }
 
@@ -324,6 +356,8 @@ void service_free(struct service *s)
         liveanswer_thread_stop(s->live);
         enginethread_stop(s->model.thread);
         vault_key_free(s->page_key);
+        vault_key_free(s->page_sealing);
+        vault_key_free(s->page_opening);
         mem_free(s->page_folder);
         claim_close(s->claims);
         ratelimit_free(s->limits);
@@ -446,20 +480,28 @@ bool service_names(const struct service *s, struct question *q, struct apierror 
                         modelnames_own(s->names));
 }
 
-uint64_t service_page_partition(const struct service *s, const char *owner, bool temporary)
+uint64_t service_page_drawer(const struct service *s, const char *owner, bool temporary)
 {
-    struct caller who = {.scopes = CALLER_NOTHING};
-    snprintf(who.owner, sizeof who.owner, "%s", owner);
-    return caller_partition(&who, "page", s->secret) | (temporary ? BATCHER_IN_MEMORY : 0);
+    return caller_drawer(owner, true, s->secret) | (temporary ? BATCHER_IN_MEMORY : 0);
+}
+
+static void service_forget_drawer(struct service *s, uint64_t drawer)
+{
+    struct errinfo info;
+    err e = enginethread_forget(s->model.thread, drawer, &info);
+    (void)e; /* a file that cannot be removed: sealed, and gone with the next ones */
 }
 
 void service_forget(struct service *s, const char *owner)
 {
-    struct errinfo info;
-    for (int temporary = 0; temporary < 2; temporary++) {
-        err e = enginethread_forget(s->model.thread, service_page_partition(s, owner, temporary), &info);
-        (void)e; /* a file that cannot be removed: sealed, and gone with the next ones */
-    }
+    service_forget_drawer(s, service_page_drawer(s, owner, false));
+    service_forget_drawer(s, service_page_drawer(s, owner, true));
+}
+
+void service_forget_key(struct service *s, const char *id)
+{
+    service_forget(s, id);
+    service_forget_drawer(s, caller_drawer(id, false, s->secret));
 }
 
 bool service_admit(struct service *s, const struct caller *who, size_t n, struct claim *out,
@@ -574,6 +616,7 @@ void service_answer(struct service *s, struct exchange *x, struct question *take
                                         .model_id = modelnames_own(s->names),
                                         .owner = caller_number(who, s->secret),
                                         .partition = caller_partition(who, take_q->user, s->secret),
+                                        .drawer = caller_drawer(who->owner, false, s->secret),
                                         .over = service_over,
                                         .used = service_used,
                                         .user = a};

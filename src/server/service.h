@@ -33,7 +33,7 @@ struct service_options {
     const char *data;       /* folder of chats, keys and usage; NULL: in memory alone */
     const char *passphrase; /* of that folder, only looked at by service_new; NULL: none */
     size_t disk;            /* bytes for prefixes in that folder; 0: none there */
-    size_t forget_days;     /* chats unused for so long are deleted; 0: never */
+    size_t forget_days;     /* chats and kept prefixes unused for so long are deleted; 0: never */
     struct pdftext *pdf;    /* NULL: no PDF files are read */
 };
 
@@ -60,7 +60,7 @@ struct service {
     struct signedout *signedout;
     pthread_mutex_t answers_lock;
     struct service_answer *answers; /* of the API, under way */
-    struct vault_key *page_key; /* of cached pages on disk */
+    struct vault_key *page_key, *page_sealing, *page_opening; /* of cached pages on disk: two threads' */
     char *page_folder;
     pthread_t keeper; /* deletes what is too old, ends what runs for keys that are revoked */
     pthread_mutex_t keeper_lock;
@@ -84,10 +84,12 @@ void service_handle(void *user, struct exchange *x, bool whole);
 int64_t service_now(void); /* milliseconds since 1970 */
 /* Who has that key. */
 void service_caller(const struct keystore_key *key, struct caller *out);
-/* Whose keys and values the answers of the page's chats share; of temporary chats nothing goes to the disk. */
-uint64_t service_page_partition(const struct service *s, const char *owner, bool temporary);
+/* Where keys and values of the page's chats are kept; of temporary chats nothing goes to the disk. */
+uint64_t service_page_drawer(const struct service *s, const char *owner, bool temporary);
 /* Chats of that owner were deleted: what was kept of them goes, too. */
 void service_forget(struct service *s, const char *owner);
+/* That key was revoked: what was kept of all that it asked goes. */
+void service_forget_key(struct service *s, const char *id);
 /* May `who` ask for n answers now, by its limits and balance? If so, service_meter must follow, or claim_end
  * for what is over and cost nothing. */
 bool service_admit(struct service *s, const struct caller *who, size_t n, struct claim *out,

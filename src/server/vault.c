@@ -83,6 +83,11 @@ void vault_derive(const struct vault *v, const char purpose[8], uint64_t number,
     crypto_kdf_derive_from_key(out->bytes, sizeof out->bytes, number, purpose, v->master->bytes);
 }
 
+void vault_derive_salted(const struct vault_key *from, const void *salt, size_t n, struct vault_key *out)
+{
+    crypto_generichash(out->bytes, sizeof out->bytes, salt, n, from->bytes, sizeof from->bytes);
+}
+
 void vault_wrap(const struct vault *v, const struct vault_key *k, const char *ad,
                 unsigned char wrapped[VAULT_WRAPPED])
 {

@@ -62,6 +62,9 @@ void vault_key_random(struct vault_key *k);
 /* The key of a purpose ("chatpage"; exactly 8 characters) and a number: the same from the same master key. */
 void vault_derive(const struct vault *v, const char purpose[8], uint64_t number, struct vault_key *out);
 
+/* The key that follows from another one and a salt [n]: without either it cannot be had. */
+void vault_derive_salted(const struct vault_key *from, const void *salt, size_t n, struct vault_key *out);
+
 /* A key for rest: sealed under the master key. */
 void vault_wrap(const struct vault *v, const struct vault_key *k, const char *ad,
                 unsigned char wrapped[VAULT_WRAPPED]);

@@ -253,8 +253,11 @@ static bool wirereply_start(struct wirereply_source *s, struct question *take_q,
         return apierror_set(e, 503, "out_of_memory", NULL, "out of memory for the answer");
     }
     size_t n = take_q->n;
-    const struct answering_asker asker = {
-        .owner = o->owner, .partition = o->partition, .notify = wirereply_wake, .user = s->exchange};
+    const struct answering_asker asker = {.owner = o->owner,
+                                          .partition = o->partition,
+                                          .drawer = o->drawer,
+                                          .notify = wirereply_wake,
+                                          .user = s->exchange};
     if (!answering_begin(o->model, take_q, &asker, &r->answering, e)) {
         wirereply_free_choices(r, n);
         return false;

@@ -63,7 +63,7 @@ struct wirereply_options {
     const struct wirereply_format *format;
     const struct answering_model *model;
     const char *model_id;
-    uint64_t owner, partition;
+    uint64_t owner, partition, drawer; /* engine/batcher.h */
     wirereply_over over; /* once */
     answering_used used; /* once, after that: when nothing of the answer runs any more */
     void *user;          /* theirs */

@@ -8,7 +8,9 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/folder.h"
 #include "engine/batcher.h"
+#include "engine/kvpool.h"
 #include "formats/tempdir.h"
 
 enum { MOST = 40, PAGE = 64, BYTES = 1000 };
@@ -19,17 +21,25 @@ static struct tempdir dir;
 
 static uint8_t seal_key[crypto_secretbox_KEYBYTES] = "the secret of a test";
 
-static void seal(void *user, const uint8_t *plain, size_t n, uint8_t *out)
+static const uint8_t *salted(const void *user, const uint8_t *salt, uint8_t key[crypto_secretbox_KEYBYTES])
 {
-    randombytes_buf(out, crypto_secretbox_NONCEBYTES);
-    crypto_secretbox_easy(out + crypto_secretbox_NONCEBYTES, plain, n, out, user);
+    crypto_generichash(key, crypto_secretbox_KEYBYTES, salt, PREFIXINDEX_SALT, user, crypto_secretbox_KEYBYTES);
+    return key;
 }
 
-static bool unseal(void *user, const uint8_t *sealed, size_t n, uint8_t *out)
+static void seal(void *user, const uint8_t *salt, const uint8_t *plain, size_t n, uint8_t *out)
 {
+    uint8_t key[crypto_secretbox_KEYBYTES];
+    randombytes_buf(out, crypto_secretbox_NONCEBYTES);
+    crypto_secretbox_easy(out + crypto_secretbox_NONCEBYTES, plain, n, out, salted(user, salt, key));
+}
+
+static bool unseal(void *user, const uint8_t *salt, const uint8_t *sealed, size_t n, uint8_t *out)
+{
+    uint8_t key[crypto_secretbox_KEYBYTES];
     return n >= crypto_secretbox_NONCEBYTES + crypto_secretbox_MACBYTES &&
            crypto_secretbox_open_easy(out, sealed + crypto_secretbox_NONCEBYTES, n - crypto_secretbox_NONCEBYTES,
-                                      sealed, user) == 0;
+                                      sealed, salted(user, salt, key)) == 0;
 }
 
 static struct prefixdisk_options options(const char *name, size_t bytes, bool sealed)
@@ -118,12 +128,12 @@ static void fill(char *rows, int i)
     memset(rows, 'a' + i, BYTES);
 }
 
-static void put(struct prefixdisk *d, uint64_t partition, int i)
+static void put(struct prefixdisk *d, uint64_t drawer, int i)
 {
     char rows[BYTES];
     struct prefixname name = name_of((uint8_t)i);
     fill(rows, i);
-    prefixdisk_write(d, partition, &name, rows, true);
+    prefixdisk_write(d, drawer, &name, rows, kvpool_now(), true);
 }
 
 static bool has_right(struct prefixdisk *d, int i)
@@ -251,7 +261,7 @@ static void test_the_longest_unused_makes_room(void **state)
     assert_int_equal(pages_in(o.folder, NULL), 0);
 }
 
-static void test_a_partition_is_forgotten(void **state)
+static void test_a_drawer_is_forgotten(void **state)
 {
     (void)state;
     const struct prefixdisk_options o = options("forgotten", 1 << 20, true);
@@ -275,7 +285,7 @@ static void test_a_partition_is_forgotten(void **state)
     prefixdisk_close(d);
 }
 
-/* All, of whatever partition; not while somebody has them, and nothing else that lies there. */
+/* All, of whatever drawer; not while somebody has them, and nothing else that lies there. */
 static void test_all_are_erased(void **state)
 {
     (void)state;
@@ -296,6 +306,102 @@ static void test_all_are_erased(void **state)
     assert_int_equal(pages_in(o.folder, NULL), 0);
     assert_true(file_is_dir(other));
     must(prefixdisk_erase(tempdir_file(&dir, "none"), &info), &info);
+}
+
+/* The path of its folder's salt. */
+static void find_salt(const char *path)
+{
+    snprintf(other_name, sizeof other_name, "%s", path);
+    strcpy(strrchr(other_name, '/'), "/.salt");
+}
+
+/* What lay in a drawer cannot be opened with the key alone, once the drawer is forgotten; and it goes with its
+ * last page. */
+static void test_a_folder_has_a_salt_of_its_own(void **state)
+{
+    (void)state;
+    struct prefixdisk_options o = options("salted", 1 << 20, true);
+    struct errinfo info = {0};
+    struct stat st;
+    char kept[1300];
+    struct prefixdisk *d = disk_of(&o);
+    put(d, 1, 5);
+    prefixdisk_close(d);
+    assert_int_equal(pages_in(o.folder, find_salt), 1);
+    assert_int_equal(stat(other_name, &st), 0);
+    assert_int_equal(st.st_size, PREFIXINDEX_SALT);
+    snprintf(kept, sizeof kept, "%s.kept", o.folder);
+    assert_int_equal(link(other_name, kept), 0); /* as blocks of the disk may be */
+    d = disk_of(&o);
+    assert_true(has_right(d, 5));
+    must(prefixdisk_forget(d, 1, &info), &info);
+    uint8_t bytes[PREFIXINDEX_SALT];
+    FILE *f = fopen(kept, "rb");
+    assert_int_equal(fread(bytes, 1, sizeof bytes, f), sizeof bytes);
+    fclose(f);
+    assert_true(sodium_is_zero(bytes, sizeof bytes));
+    put(d, 1, 5);
+    prefixdisk_close(d);
+    pages_in(o.folder, find_salt);
+    assert_int_equal(truncate(other_name, 3), 0);
+    d = disk_of(&o);
+    assert_false(has_right(d, 5));
+    assert_int_equal(pages_in(o.folder, NULL), 0);
+    prefixdisk_close(d);
+}
+
+static size_t folders_in(const char *folder)
+{
+    struct folder_names names = {0};
+    assert_int_equal(folder_list(folder, &names, NULL), ERR_OK);
+    size_t n = names.n;
+    folder_names_deinit(&names);
+    return n;
+}
+
+/* However many drawers there were: with its last page a folder goes. */
+static void test_no_folder_stays_empty(void **state)
+{
+    (void)state;
+    const struct prefixdisk_options o = options("many", 5 * (BYTES + 100), false);
+    struct prefixdisk *d = disk_of(&o);
+    for (int i = 0; i < 50; i++) {
+        put(d, (uint64_t)i, i);
+    }
+    prefixdisk_close(d);
+    assert_int_equal(folders_in(o.folder), 5);
+}
+
+/* What nobody used for so long goes, whoever used something else of the same drawer. */
+static void test_what_is_long_unused_is_forgotten(void **state)
+{
+    (void)state;
+    const struct prefixdisk_options o = options("old", 1 << 20, false);
+    const int64_t day = INT64_C(86400000000000), now = kvpool_now();
+    char rows[BYTES];
+    struct prefixdisk *d = disk_of(&o);
+    for (int i = 0; i < 200; i++) {
+        struct prefixname name = name_of((uint8_t)i);
+        fill(rows, i % 26);
+        prefixdisk_write(d, (uint64_t)i % 3, &name, rows, now - (int64_t)i * day, true);
+    }
+    prefixdisk_close(d);
+    d = disk_of(&o);
+    struct prefixname read = name_of(150);
+    assert_true(prefixdisk_read(d, &read, rows)); /* from now on it is young */
+    prefixdisk_forget_unused(d, now - 100 * day);
+    assert_true(prefixdisk_has(d, &read));
+    assert_int_equal(pages_in(o.folder, NULL), 102);
+    prefixdisk_close(d);
+    d = disk_of(&o);
+    prefixdisk_forget_unused(d, now - day / 2); /* as the next process has it */
+    assert_true(prefixdisk_has(d, &read));
+    assert_int_equal(pages_in(o.folder, NULL), 2);
+    assert_int_equal(folders_in(o.folder), 1); /* both of drawer 0 */
+    prefixdisk_forget_unused(d, INT64_MAX);
+    assert_int_equal(folders_in(o.folder), 0);
+    assert_int_equal(prefixdisk_bytes(d), 0);
+    prefixdisk_close(d);
 }
 
 static void test_a_full_disk_keeps_nothing_half(void **state)
@@ -383,7 +489,7 @@ static struct answer ask(struct batcher *b, const int32_t *ids, size_t n, uint64
     struct answer a = {0};
     must(batcher_submit(b,
                         &(struct batcher_request){.tokens = ids, .n_tokens = n, .sampling = &warm, .options = &o,
-                                                  .partition = partition, .token = on_token, .done = on_done,
+                                                  .partition = partition, .drawer = partition, .token = on_token, .done = on_done,
                                                   .user = &a},
                         &a.job, &info),
          &info);
@@ -462,7 +568,7 @@ static void test_failing_allocations_beside_a_batch(void **state)
         static const struct generate_options go = {.max_tokens = 20, .ignore_eos = true};
         static const struct sampling warm = {.temperature = 0.7f, .seed = 5};
         const struct batcher_request r = {.tokens = ids, .n_tokens = 200, .sampling = &warm, .options = &go,
-                                          .partition = 1, .token = on_token, .done = on_done, .user = &a};
+                                          .partition = 1, .drawer = 1, .token = on_token, .done = on_done, .user = &a};
         mem_fault(k, 0);
         err made = batcher_new(e, &(struct batcher_options){.running = 4, .memory = 5 * page, .disk = &o}, &b, &info);
         if (made == ERR_OK) {
@@ -581,8 +687,11 @@ int main(void)
         cmocka_unit_test(test_what_is_damaged_is_removed),
         cmocka_unit_test(test_what_is_foreign_is_no_page),
         cmocka_unit_test(test_the_longest_unused_makes_room),
-        cmocka_unit_test(test_a_partition_is_forgotten),
+        cmocka_unit_test(test_a_drawer_is_forgotten),
         cmocka_unit_test(test_all_are_erased),
+        cmocka_unit_test(test_a_folder_has_a_salt_of_its_own),
+        cmocka_unit_test(test_no_folder_stays_empty),
+        cmocka_unit_test(test_what_is_long_unused_is_forgotten),
         cmocka_unit_test(test_a_full_disk_keeps_nothing_half),
         cmocka_unit_test(test_failing_allocations_leave_nothing),
         cmocka_unit_test(test_a_restart_goes_on_where_it_was),

@@ -57,7 +57,7 @@ static void add(struct prefixtree *t, struct kvpool *p, uint64_t partition, cons
     for (size_t i = 0; i < n; i++) {
         pages[i] = take(p);
     }
-    prefixtree_add(t, partition, text, pages, n);
+    prefixtree_add(t, partition, partition, text, pages, n);
     while (n > 0) {
         kvpool_drop(p, pages[--n]);
     }
@@ -187,6 +187,35 @@ static void test_many_texts(void **state)
     kvpool_free(p);
 }
 
+/* What nobody holds since then; what is held, or was a moment ago, stays with all before it. */
+static void test_what_is_long_unused_is_forgotten(void **state)
+{
+    (void)state;
+    struct kvpool *p = pool_of(20);
+    struct prefixtree *t;
+    int32_t a[2 * PAGE] = {1}, b[2 * PAGE] = {2}, c[2 * PAGE] = {3};
+    struct kvpage *held[2];
+    assert_int_equal(prefixtree_new(p, &root, &t, NULL), ERR_OK);
+    add(t, p, 1, a, 2);
+    add(t, p, 1, b, 2);
+    assert_int_equal(prefixtree_find(t, 1, b, 2 * PAGE, held, NULL), 2);
+    int64_t then = kvpool_now();
+    while (kvpool_now() == then) {}
+    add(t, p, 2, c, 2);
+    prefixtree_forget_unused(t, then);
+    assert_int_equal(known(t, p, 1, a, 2 * PAGE), 0);
+    assert_int_equal(known(t, p, 2, c, 2 * PAGE), 2);
+    assert_int_equal(prefixtree_pages(t), 4);
+    kvpool_drop(p, held[1]);
+    kvpool_drop(p, held[0]);
+    prefixtree_forget_unused(t, then);
+    assert_int_equal(known(t, p, 1, b, 2 * PAGE), 2);
+    prefixtree_forget_unused(t, INT64_MAX);
+    assert_int_equal(prefixtree_pages(t), 0);
+    prefixtree_free(t);
+    kvpool_free(p);
+}
+
 static void test_failed_allocations_leave_nothing(void **state)
 {
     (void)state;
@@ -200,7 +229,7 @@ static void test_failed_allocations_leave_nothing(void **state)
         bool whole = kvpool_new(&shape, 1 << 20, &p, NULL) == ERR_OK && prefixtree_new(p, &root, &t, NULL) == ERR_OK &&
                      kvpool_take(p, &page, NULL) == ERR_OK;
         if (whole) {
-            prefixtree_add(t, 1, text, &page, 1);
+            prefixtree_add(t, 1, 1, text, &page, 1);
             kvpool_drop(p, page);
             whole = prefixtree_pages(t) == 1;
         }
@@ -223,6 +252,7 @@ int main(void)
         cmocka_unit_test(test_the_longest_unused_goes_first),
         cmocka_unit_test(test_giving_up_costs_the_same_for_many),
         cmocka_unit_test(test_many_texts),
+        cmocka_unit_test(test_what_is_long_unused_is_forgotten),
         cmocka_unit_test(test_failed_allocations_leave_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -288,7 +288,7 @@ static void test_a_reader_may_be_in_a_hurry(void **state)
 }
 
 /* While others answer and pages are written: what is forgotten is not found again, and nothing else is lost. */
-static void test_a_partition_is_forgotten(void **state)
+static void test_a_drawer_is_forgotten(void **state)
 {
     struct engine *e = *state;
     struct tempdir dir;
@@ -304,7 +304,7 @@ static void test_a_partition_is_forgotten(void **state)
     for (int round = 0; round < 3; round++) {
         struct enginethread_stream *s[2];
         for (size_t i = 0; i < 2; i++) {
-            r.partition = i;
+            r.partition = r.drawer = i;
             s[i] = ask(t, &r);
         }
         for (size_t i = 0; i < 2; i++) {
@@ -370,7 +370,7 @@ int main(void)
         cmocka_unit_test(test_what_is_refused_ends_with_its_reason),
         cmocka_unit_test(test_counts_do_not_lag),
         cmocka_unit_test(test_a_reader_may_be_in_a_hurry),
-        cmocka_unit_test(test_a_partition_is_forgotten),
+        cmocka_unit_test(test_a_drawer_is_forgotten),
         cmocka_unit_test(test_failing_allocations_are_said),
     };
     return cmocka_run_group_tests(tests, enginefixture_chat_exact, enginefixture_close);

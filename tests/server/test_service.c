@@ -2,9 +2,13 @@
  * tokens and metrics. */
 #include "server/servicefixture.h"
 
+#include <fcntl.h>
+#include <ftw.h>
+#include <sys/stat.h>
+
 #include "server/api.h"
 
-static struct servicefixture f;
+static struct servicefixture f, kept; /* kept: on the disk */
 
 static int open_service(void **state)
 {
@@ -329,6 +333,80 @@ static void test_metrics_are_numbers(void **state)
     rawclient_free(&r);
 }
 
+static size_t pages_on_disk(void)
+{
+    return enginethread_counts(kept.service->model.thread).on_disk;
+}
+
+static void open_kept(const struct service_options *o, const char *secret, const char *headers)
+{
+    char prompt[400], body[500];
+    servicefixture_open(&kept, ENGINEFIXTURE_CHAT, o);
+    if (secret) {
+        memset(prompt, 'a', sizeof prompt - 1);
+        prompt[sizeof prompt - 1] = '\0';
+        snprintf(body, sizeof body, "{\"prompt\":\"%s\",\"max_tokens\":1}", prompt);
+        struct rawclient_reply r = servicefixture_raw(&kept, "POST", "/v1/completions", headers, body);
+        assert_int_equal(r.status, 200);
+        rawclient_free(&r);
+    }
+}
+
+/* Used last 31 days ago. */
+static int age(const char *path, const struct stat *st, int type, struct FTW *at)
+{
+    const struct timespec then = {.tv_sec = time(NULL) - 31 * 86400};
+    (void)at;
+    (void)st;
+    return type == FTW_F ? utimensat(AT_FDCWD, path, (const struct timespec[2]){then, then}, 0) : 0;
+}
+
+/* What a key asked of the API goes when the key is revoked, by another program, too; and what nobody used for so many
+ * days. */
+static void test_what_the_api_was_asked_is_forgotten(void **state)
+{
+    struct tempdir dir;
+    struct keystore_key keys[2];
+    struct errinfo info = {0};
+    char secret[2][KEYSTORE_SECRET + 1], lines[2][400], folder[600];
+    (void)state;
+    tempdir_make(&dir);
+    struct service_options o = {.format = CHAT_CHATML, .data = dir.path, .disk = 1 << 26, .guard = {.key_required = true}};
+    open_kept(&o, NULL, NULL);
+    for (size_t i = 0; i < 2; i++) {
+        json_t *fields = json_pack("{s:s}", "name", "k");
+        must(keystore_create(kept.service->keys, fields, service_now(), &keys[i], secret[i], &info), &info);
+        json_decref(fields);
+        snprintf(lines[i], sizeof lines[i], "x-api-key: %s\r\n", secret[i]);
+    }
+    servicefixture_close(&kept);
+    open_kept(&o, secret[0], lines[0]);
+    servicefixture_close(&kept);
+    open_kept(&o, secret[1], lines[1]);
+    servicefixture_close(&kept);
+    open_kept(&o, NULL, NULL);
+    size_t both = pages_on_disk();
+    must(keystore_revoke(kept.service->keys, keys[0].id, service_now(), &info), &info);
+    servicefixture_close(&kept);
+    open_kept(&o, NULL, NULL);
+    size_t one = pages_on_disk();
+    assert_true(one > 0 && both == 2 * one);
+    servicefixture_close(&kept);
+    snprintf(folder, sizeof folder, "%s/" SERVICE_PREFIXES, dir.path);
+    assert_int_equal(nftw(folder, age, 8, FTW_PHYS), 0);
+    open_kept(&o, NULL, NULL);
+    assert_int_equal(pages_on_disk(), one);
+    servicefixture_close(&kept);
+    o.forget_days = 30;
+    open_kept(&o, NULL, NULL);
+    for (int i = 0; i < 1000 && pages_on_disk() > 0; i++) {
+        nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+    }
+    assert_int_equal(pages_on_disk(), 0);
+    servicefixture_close(&kept);
+    tempdir_remove_all(dir.path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -339,6 +417,7 @@ int main(void)
         cmocka_unit_test(test_tokens_there_and_back),
         cmocka_unit_test(test_counting_tells_what_it_ignores),
         cmocka_unit_test(test_metrics_are_numbers),
+        cmocka_unit_test(test_what_the_api_was_asked_is_forgotten),
     };
     return cmocka_run_group_tests(tests, open_service, close_service);
 }
