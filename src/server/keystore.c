@@ -5,6 +5,7 @@
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
+#include <utf8proc.h>
 
 #include "base/mem.h"
 #include "server/money.h"
@@ -74,11 +75,28 @@ static err keystore_wrong(const char *name, const char *expected, struct errinfo
     return err_set(info, ERR_ARGUMENT, "\"%.40s\": expected %s", name, expected);
 }
 
+/* Nothing that begins a line, or moves the cursor of a terminal. */
+static bool keystore_in_a_line(const char *text, size_t n)
+{
+    utf8proc_int32_t c = 0;
+    for (utf8proc_ssize_t len; n > 0; text += len, n -= (size_t)len) {
+        len = utf8proc_iterate((const utf8proc_uint8_t *)text, (utf8proc_ssize_t)n, &c);
+        utf8proc_category_t kind = len > 0 ? utf8proc_category(c) : UTF8PROC_CATEGORY_CC;
+        if (kind == UTF8PROC_CATEGORY_CC || kind == UTF8PROC_CATEGORY_ZL || kind == UTF8PROC_CATEGORY_ZP) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static err keystore_read_name(const json_t *value, struct keystore_key *k, struct errinfo *info)
 {
     size_t n = json_string_length(value);
     if (n == 0 || n > KEYSTORE_NAME_MAX) {
         return err_set(info, ERR_ARGUMENT, "\"name\": expected a string of 1 to %d bytes", KEYSTORE_NAME_MAX);
+    }
+    if (!keystore_in_a_line(json_string_value(value), n)) {
+        return keystore_wrong("name", "one line, without control characters", info);
     }
     memset(k->name, 0, sizeof k->name);
     memcpy(k->name, json_string_value(value), n);
@@ -152,8 +170,10 @@ static err keystore_read_balance(const json_t *value, struct keystore_key *k, st
 
 static err keystore_read_expires(const json_t *value, struct keystore_key *k, struct errinfo *info)
 {
-    if (!json_is_null(value) && json_integer_value(value) <= 0) {
-        return keystore_wrong("expires", "milliseconds since 1970, or null", info);
+    /* The last day that programs know, the page among them: in the year 275760. */
+    const json_int_t last = 8640000000000000;
+    if (!json_is_null(value) && (json_integer_value(value) <= 0 || json_integer_value(value) > last)) {
+        return keystore_wrong("expires", "milliseconds since 1970, up to 8640000000000000, or null", info);
     }
     k->expires = json_integer_value(value);
     return ERR_OK;

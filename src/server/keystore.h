@@ -46,8 +46,8 @@ void keystore_close(struct keystore *s); /* NULL is fine */
 
 /* `fields`: {"name":string,"scopes":["chat","admin","metrics"] (["chat"]),"limits":{"requests_per_minute",
  * "tokens_per_day","concurrent"} (0),"balance":decimal string or null (null),"expires":time or null (null)};
- * all but the name may be left out; no balance below 0. `secret` is the key itself. ERR_ARGUMENT names the
- * wrong field; ERR_LIMIT: too many keys. */
+ * all but the name, one line, may be left out; no balance below 0. `secret` is the key itself. ERR_ARGUMENT names
+ * the wrong field; ERR_LIMIT: too many keys. */
 ERR_MUST_USE err keystore_create(struct keystore *s, const json_t *fields, int64_t now,
                                  struct keystore_key *key, char secret[KEYSTORE_SECRET + 1],
                                  struct errinfo *info);

@@ -264,6 +264,11 @@ static void wrong_fields_are_refused_by_name(void **state)
         {"{'name':'n','balance':12}", "\"balance\""}, {"{'name':'n','balance':'1e3'}", "\"balance\""},
         {"{'name':'n','balance':'-5'}", "\"balance\""},
         {"{'name':'n','expires':-5}", "\"expires\""}, {"{'name':'n','expires':'soon'}", "\"expires\""},
+        {"{'name':'n','expires':8640000000000001}", "\"expires\""},
+        {"{'name':'n','expires':9007199254740993}", "\"expires\""},
+        {"{'name':'n\\nboss  admin'}", "\"name\""}, {"{'name':'n\\u001b[2J'}", "\"name\""},
+        {"{'name':'\\u007f'}", "\"name\""}, {"{'name':'a\\u009b2J'}", "\"name\""},
+        {"{'name':'a\\u2028b'}", "\"name\""}, {"{'name':'\\tn'}", "\"name\""},
         {"{'name':'n','owner':'me'}", "\"owner\""},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -275,6 +280,9 @@ static void wrong_fields_are_refused_by_name(void **state)
     assert_int_equal(create("{'name':'n'}", 1), ERR_OK);
     assert_int_equal(patch("{'scopes':[]}"), ERR_ARGUMENT);
     assert_int_equal(patch("{'name':''}"), ERR_ARGUMENT);
+    assert_int_equal(patch("{'name':'a\\nb'}"), ERR_ARGUMENT);
+    assert_int_equal(patch("{'expires':8640000000000001}"), ERR_ARGUMENT);
+    assert_int_equal(create("{'name':'\xc3\x84nn\xc3\xa4 \xf0\x9f\x90\xb3','expires':8640000000000000}", 1), ERR_OK);
 }
 
 static void neither_key_nor_name_is_in_any_file(void **state)
