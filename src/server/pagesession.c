@@ -47,34 +47,34 @@ static void pagesession_token(const struct service *s, const struct keystore_key
 /* What a token of ours says, and whose key that is. */
 struct pagesession_claim {
     struct keystore_key key;
-    int64_t until;
-    const char *name; /* of the session: where the token has its keyed hash */
+    struct signedout_session session; /* its name: the token's keyed hash */
 };
 
 /* False: none of ours, or over. */
 static bool pagesession_read(const struct service *s, const char *token, struct pagesession_claim *out)
 {
     struct errinfo info = {0};
-    char head[VAULT_ID + 1 + 16 + 1], mac[2 * PAGESESSION_MAC + 1], id[VAULT_ID + 1];
+    char head[VAULT_ID + 1 + 16 + 1], mac[2 * PAGESESSION_MAC + 1];
+    struct signedout_session *session = &out->session;
     if (!token || strlen(token) != PAGESESSION_TOKEN) {
         return false;
     }
     snprintf(head, sizeof head, "%.*s", (int)sizeof head - 1, token);
-    snprintf(id, sizeof id, "%.*s", VAULT_ID, token);
-    if (keystore_get(s->keys, id, &out->key, &info) != ERR_OK || !keystore_good(&out->key, service_now())) {
+    snprintf(session->owner, sizeof session->owner, "%.*s", VAULT_ID, token);
+    if (keystore_get(s->keys, session->owner, &out->key, &info) != ERR_OK || !keystore_good(&out->key, service_now())) {
         return false;
     }
-    out->until = (int64_t)strtoull(head + VAULT_ID + 1, NULL, 16);
-    out->name = token + sizeof head;
+    session->until = (int64_t)strtoull(head + VAULT_ID + 1, NULL, 16);
+    snprintf(session->name, sizeof session->name, "%s", token + sizeof head);
     pagesession_mac(s, head, &out->key, mac);
-    return sodium_memcmp(mac, out->name, 2 * PAGESESSION_MAC) == 0 && out->until >= service_now();
+    return sodium_memcmp(mac, session->name, 2 * PAGESESSION_MAC) == 0 && session->until >= service_now();
 }
 
 bool pagesession_cookie(void *user, const char *token, struct caller *out)
 {
     struct service *s = user;
     struct pagesession_claim claim;
-    if (!pagesession_read(s, token, &claim) || signedout_has(s->signedout, claim.name)) {
+    if (!pagesession_read(s, token, &claim) || signedout_has(s->signedout, &claim.session)) {
         return false;
     }
     service_caller(&claim.key, out);
@@ -136,7 +136,7 @@ static void pagesession_logout(struct service *s, struct exchange *x, const stru
     struct apierror e = {0};
     (void)m;
     bool ours = pagesession_read(s, token, &claim);
-    err result = ours ? signedout_add(s->signedout, claim.name, claim.until, &info) : ERR_OK;
+    err result = ours ? signedout_add(s->signedout, &claim.session, service_now(), &info) : ERR_OK;
     pagesession_set(s, x, "", 0);
     if (result != ERR_OK) {
         apierror_from(&e, result, &info);
