@@ -173,7 +173,8 @@ static err prefixdisk_scan_file(struct prefixdisk *d, struct prefixindex_folder 
     if (*rest || lstat(path, &st) != 0 || !S_ISREG(st.st_mode)) {
         return ERR_OK;
     }
-    return prefixindex_add(&d->index, folder, &page, (size_t)st.st_size, (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec);
+    return prefixindex_add(&d->index, folder, &page, (size_t)st.st_size,
+                           (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec);
 }
 
 /* Its salt; false: without one nothing in it can be opened. */
@@ -439,7 +440,8 @@ static err prefixdisk_load(const struct prefixdisk *d, const struct prefixdisk_p
         whole = memcmp(head.magic, PREFIXDISK_MAGIC, sizeof head.magic) == 0 &&
                 head.sealed == d->sealed_bytes;
     }
-    err e = whole ? prefixdisk_unseal(d, name, at->salt, (const uint8_t *)file + sizeof head, rows) : ERR_CORRUPT;
+    err e = whole ? prefixdisk_unseal(d, name, at->salt, (const uint8_t *)file + sizeof head, rows)
+                  : ERR_CORRUPT;
     mem_free(file);
     return e;
 }

@@ -4,8 +4,9 @@
  * is removed and counts as not there. What is said on disk of a text is its length in pages.
  *
  *     <folder>/<drawer, hashed>/<prefixname>: magic, length, sealed(sum of name and rows, rows)
- *     <folder>/<drawer, hashed>/.salt: random bytes, without which nothing in the folder can be opened: they are
- *                                      overwritten before it is removed, since files may stay in the disk's blocks
+ *     <folder>/<drawer, hashed>/.salt: random bytes, without which nothing in the folder can be opened
+ *
+ * A salt is overwritten before it is removed, since removed files stay in blocks of the disk.
  *
  * No page is waited for until the disk has it: one that the power took is damaged.
  *
@@ -22,9 +23,11 @@
 struct prefixdisk_codec {
     size_t overhead; /* bytes that sealing adds */
     /* out: [n + overhead]. What depends on the salt cannot be opened without it. */
-    void (*seal)(void *user, const uint8_t salt[PREFIXINDEX_SALT], const uint8_t *plain, size_t n, uint8_t *out);
+    void (*seal)(void *user, const uint8_t salt[PREFIXINDEX_SALT], const uint8_t *plain, size_t n,
+                 uint8_t *out);
     /* out: [n - overhead]; false: not what `seal` made. */
-    bool (*open)(void *user, const uint8_t salt[PREFIXINDEX_SALT], const uint8_t *sealed, size_t n, uint8_t *out);
+    bool (*open)(void *user, const uint8_t salt[PREFIXINDEX_SALT], const uint8_t *sealed, size_t n,
+                 uint8_t *out);
     void *user;
 };
 

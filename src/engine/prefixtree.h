@@ -1,7 +1,7 @@
 /* engine/prefixtree.h: keys and values of text that was read before, for whoever begins with the same text. A
  * tree of names (prefixname.h), a page (MODEL_CACHE_PAGE tokens) each; each partition has a tree of its own, so
- * that nobody learns from answering times what another partition asked. What is to be forgotten together lies in
- * one drawer: all of a partition's, of one or more. The tree keeps its pages (kvpool.h);
+ * that nobody learns from answering times what another partition asked. What is to be forgotten together lies
+ * in one drawer: all of a partition's, of one or more. The tree keeps its pages (kvpool.h);
  * those that nobody holds may be given up, the one first that was let go of first.
  *
  * Rows of a position depend on the tokens up to it alone, so in deterministic mode an answer that begins from

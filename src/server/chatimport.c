@@ -216,10 +216,10 @@ static err chatimport_tree(struct chatrecord_shelf *shelf, const char *owner, co
         return err_set(info, ERR_ARGUMENT, "messages are each other's parents");
     }
     char(*ids)[VAULT_ID + 1] = mem_calloc(o->n + 1, sizeof *ids);
-    err e =
-        ids ? chatrecord_new(shelf, chatimport_time(chat, "created", now), &r, info) : chatrecord_nomem(info);
+    err e = ids ? chatrecord_new(shelf, owner, chatimport_time(chat, "created", now), &r, info)
+                : chatrecord_nomem(info);
     e = e == ERR_OK ? chatimport_fields(chat, &r, left_out, info) : e;
-    e = e == ERR_OK ? chatrecord_insert(shelf, owner, &r, info) : e;
+    e = e == ERR_OK ? chatrecord_insert(shelf, &r, info) : e;
     e = e == ERR_OK ? chatsearch_chat(shelf, &r, info) : e;
     e = e == ERR_OK ? chatimport_messages(shelf, &r, messages, o, ids, now, info) : e;
     if (e == ERR_OK) {

@@ -37,20 +37,6 @@ static err chatowner_first(struct chatrecord_shelf *shelf, const char *owner,
     return e;
 }
 
-/* A folder is found by a hash of its owner's name and its own. */
-static err chatowner_move(struct chatrecord_shelf *shelf, const struct chatrecord *r,
-                          const char *to, struct errinfo *info)
-{
-    const char *folder = json_string_value(json_object_get(r->head, "folder"));
-    unsigned char tag[VAULT_TAG];
-    if (folder) {
-        TRY(chatrecord_folder(shelf, to, folder, tag, info));
-    }
-    return database_run(shelf->database, info,
-                        "UPDATE chat SET owner = ?2, folder_tag = ?3 WHERE number = ?1", "itb",
-                        r->number, to, folder ? tag : NULL, sizeof tag);
-}
-
 static err chatowner_move_all(struct chatrecord_shelf *shelf, const char *from, const char *to,
                               size_t *n, struct errinfo *info)
 {
@@ -61,7 +47,7 @@ static err chatowner_move_all(struct chatrecord_shelf *shelf, const char *from, 
         if (!row) {
             return ERR_OK;
         }
-        err e = chatowner_move(shelf, &r, to, info);
+        err e = chatrecord_give(shelf, &r, to, info);
         chatrecord_deinit(&r);
         TRY(e);
     }

@@ -7,7 +7,7 @@
 #include "base/mem.h"
 #include "base/strbuf.h"
 
-enum { CHATRECORD_AD = 80 };
+enum { CHATRECORD_AD = 112 };
 
 err chatrecord_nomem(struct errinfo *info)
 {
@@ -48,7 +48,7 @@ err chatrecord_unseal(const struct vault_key *k, const char *ad, const void *sea
 
 static void chatrecord_ad(const struct chatrecord *r, const char *what, char ad[CHATRECORD_AD])
 {
-    snprintf(ad, CHATRECORD_AD, "chat %s: %s", r->id, what);
+    snprintf(ad, CHATRECORD_AD, "chat %s of %s: %s", r->id, r->owner, what);
 }
 
 static void chatrecord_copy_id(char to[VAULT_ID + 1], const unsigned char *from)
@@ -56,10 +56,12 @@ static void chatrecord_copy_id(char to[VAULT_ID + 1], const unsigned char *from)
     snprintf(to, VAULT_ID + 1, "%s", from ? (const char *)from : "");
 }
 
-err chatrecord_new(struct chatrecord_shelf *shelf, int64_t now, struct chatrecord *out, struct errinfo *info)
+err chatrecord_new(struct chatrecord_shelf *shelf, const char *owner, int64_t now, struct chatrecord *out,
+                   struct errinfo *info)
 {
     struct chatrecord r = {.created = now, .updated = now, .temporary = shelf->temporary};
     TRY(vault_id(r.id, info));
+    snprintf(r.owner, sizeof r.owner, "%s", owner);
     r.head = json_pack("{s:s, s:n, s:s, s:{}}", "title", "", "folder", "system", "", "settings");
     if (!r.head) {
         return chatrecord_nomem(info);
@@ -97,6 +99,7 @@ static struct chatrecord chatrecord_open_part(const struct chatrecord_shelf *she
     };
     chatrecord_copy_id(r.id, sqlite3_column_text(row, 1));
     chatrecord_copy_id(r.leaf, sqlite3_column_text(row, 6));
+    chatrecord_copy_id(r.owner, sqlite3_column_text(row, 8));
     return r;
 }
 
@@ -117,6 +120,7 @@ err chatrecord_damaged(const struct chatrecord_shelf *shelf, sqlite3_stmt *row, 
                        struct errinfo *info)
 {
     *out = chatrecord_open_part(shelf, row);
+    out->damaged = true;
     out->head = json_pack("{s:s, s:n, s:s, s:{}}", "title", "(damaged: cannot be read)", "folder", "system", "",
                           "settings");
     return out->head ? ERR_OK : chatrecord_nomem(info);
@@ -161,54 +165,69 @@ struct chatrecord_sealed {
     size_t n_head, n_tag; /* n_tag 0: no folder */
 };
 
-static err chatrecord_prepare(const struct chatrecord_shelf *shelf, const char *owner,
-                              const struct chatrecord *r, struct chatrecord_sealed *out, struct errinfo *info)
+static err chatrecord_prepare(const struct chatrecord_shelf *shelf, const struct chatrecord *r,
+                              struct chatrecord_sealed *out, struct errinfo *info)
 {
     char ad[CHATRECORD_AD];
     const char *folder = json_string_value(json_object_get(r->head, "folder"));
     if (folder) {
-        TRY(chatrecord_folder(shelf, owner, folder, out->tag, info));
+        TRY(chatrecord_folder(shelf, r->owner, folder, out->tag, info));
         out->n_tag = sizeof out->tag;
     }
     chatrecord_ad(r, "head", ad);
     return chatrecord_seal(shelf->key, ad, r->head, &out->head, &out->n_head, info);
 }
 
-err chatrecord_insert(struct chatrecord_shelf *shelf, const char *owner, struct chatrecord *r,
-                      struct errinfo *info)
+static err chatrecord_put_key(struct chatrecord_shelf *shelf, const struct chatrecord *r, struct errinfo *info)
+{
+    unsigned char wrapped[VAULT_WRAPPED];
+    char ad[CHATRECORD_AD];
+    chatrecord_ad(r, "key", ad);
+    vault_wrap(database_vault(shelf->database), shelf->key, ad, wrapped);
+    return database_key_put(shelf->database, r->number, wrapped, info);
+}
+
+err chatrecord_insert(struct chatrecord_shelf *shelf, struct chatrecord *r, struct errinfo *info)
 {
     struct database *d = shelf->database;
     struct chatrecord_sealed x = {0};
-    unsigned char wrapped[VAULT_WRAPPED];
-    char ad[CHATRECORD_AD];
-    TRY(chatrecord_prepare(shelf, owner, r, &x, info));
+    TRY(chatrecord_prepare(shelf, r, &x, info));
     err e = database_run(
         d, info,
         "INSERT INTO chat(id, owner, folder_tag, pinned, created, updated, forget_after_days, leaf,"
         " head) VALUES(?1, ?2, ?3, ?4, ?5, ?6, nullif(?7, 0), nullif(?8, ''), ?9)",
-        "ttbiiiitb", r->id, owner, x.n_tag ? x.tag : NULL, x.n_tag, (int64_t)r->pinned, r->created, r->updated,
-        r->days, r->leaf, x.head, x.n_head);
+        "ttbiiiitb", r->id, r->owner, x.n_tag ? x.tag : NULL, x.n_tag, (int64_t)r->pinned, r->created,
+        r->updated, r->days, r->leaf, x.head, x.n_head);
     mem_free(x.head);
     TRY(e);
     r->number = database_last_row(d);
-    chatrecord_ad(r, "key", ad);
-    vault_wrap(database_vault(d), shelf->key, ad, wrapped);
-    return database_key_put(d, r->number, wrapped, info);
+    return chatrecord_put_key(shelf, r, info);
 }
 
-err chatrecord_update(struct chatrecord_shelf *shelf, const char *owner, const struct chatrecord *r,
-                      struct errinfo *info)
+err chatrecord_update(struct chatrecord_shelf *shelf, const struct chatrecord *r, struct errinfo *info)
 {
     struct chatrecord_sealed x = {0};
-    TRY(chatrecord_prepare(shelf, owner, r, &x, info));
-    err e =
-        database_run(shelf->database, info,
-                     "UPDATE chat SET folder_tag = ?2, pinned = ?3, updated = ?4,"
-                     " forget_after_days = nullif(?5, 0), leaf = nullif(?6, ''), head = ?7 WHERE number = ?1",
-                     "ibiiitb", r->number, x.n_tag ? x.tag : NULL, x.n_tag, (int64_t)r->pinned, r->updated,
-                     r->days, r->leaf, x.head, x.n_head);
+    TRY(chatrecord_prepare(shelf, r, &x, info));
+    err e = database_run(shelf->database, info,
+                         "UPDATE chat SET folder_tag = ?2, pinned = ?3, updated = ?4, owner = ?8,"
+                         " forget_after_days = nullif(?5, 0), leaf = nullif(?6, ''), head = ?7"
+                         " WHERE number = ?1",
+                         "ibiiitbt", r->number, x.n_tag ? x.tag : NULL, x.n_tag, (int64_t)r->pinned, r->updated,
+                         r->days, r->leaf, x.head, x.n_head, r->owner);
     mem_free(x.head);
     return e;
+}
+
+err chatrecord_give(struct chatrecord_shelf *shelf, struct chatrecord *r, const char *to, struct errinfo *info)
+{
+    snprintf(r->owner, sizeof r->owner, "%s", to);
+    if (r->damaged) {
+        return database_run(shelf->database, info,
+                            "UPDATE chat SET owner = ?2, folder_tag = NULL WHERE number = ?1", "it", r->number,
+                            to);
+    }
+    TRY(chatrecord_update(shelf, r, info));
+    return chatrecord_put_key(shelf, r, info);
 }
 
 err chatrecord_touch(struct chatrecord_shelf *shelf, const struct chatrecord *r, struct errinfo *info)

@@ -18,16 +18,18 @@ struct chatrecord {
     int64_t number, created, updated;
     int64_t days; /* forget_after_days; 0: none */
     bool pinned, temporary;
-    char id[VAULT_ID + 1], leaf[VAULT_ID + 1]; /* "": none */
+    bool damaged; /* what is sealed cannot be opened */
+    char owner[VAULT_ID + 1], id[VAULT_ID + 1], leaf[VAULT_ID + 1]; /* "": none */
     json_t *head;                              /* {"title","folder","system","settings"}: what is sealed */
 };
 
 /* What chatrecord_read wants to find in a row, in this order. */
-#define CHATRECORD_COLUMNS "c.number, c.id, c.pinned, c.created, c.updated, c.forget_after_days, c.leaf, c.head"
+#define CHATRECORD_COLUMNS \
+    "c.number, c.id, c.pinned, c.created, c.updated, c.forget_after_days, c.leaf, c.head, c.owner"
 
-/* A new chat without a row, with a new id and a new key on the shelf. */
-ERR_MUST_USE err chatrecord_new(struct chatrecord_shelf *shelf, int64_t now, struct chatrecord *out,
-                                struct errinfo *info);
+/* A new chat of that owner without a row, with a new id and a new key on the shelf. */
+ERR_MUST_USE err chatrecord_new(struct chatrecord_shelf *shelf, const char *owner, int64_t now,
+                                struct chatrecord *out, struct errinfo *info);
 void chatrecord_deinit(struct chatrecord *r); /* a zeroed one is fine */
 
 /* The row the statement stands on; its key is then the shelf's. ERR_CORRUPT. */
@@ -44,10 +46,13 @@ ERR_MUST_USE err chatrecord_find(struct chatrecord_shelf *shelf, const char *own
                                  struct chatrecord *out, struct errinfo *info);
 
 /* The record's row: a new one (with its key; gives the record its number), or the one it has. */
-ERR_MUST_USE err chatrecord_insert(struct chatrecord_shelf *shelf, const char *owner, struct chatrecord *r,
+ERR_MUST_USE err chatrecord_insert(struct chatrecord_shelf *shelf, struct chatrecord *r, struct errinfo *info);
+ERR_MUST_USE err chatrecord_update(struct chatrecord_shelf *shelf, const struct chatrecord *r,
                                    struct errinfo *info);
-ERR_MUST_USE err chatrecord_update(struct chatrecord_shelf *shelf, const char *owner,
-                                   const struct chatrecord *r, struct errinfo *info);
+/* Of another owner from now on, with the key of the record that was read last: its own. One that is damaged is
+ * so for the new owner, too: who writes in the file cannot hand chats on. */
+ERR_MUST_USE err chatrecord_give(struct chatrecord_shelf *shelf, struct chatrecord *r, const char *to,
+                                 struct errinfo *info);
 /* Only what every message changes: updated and leaf. */
 ERR_MUST_USE err chatrecord_touch(struct chatrecord_shelf *shelf, const struct chatrecord *r,
                                   struct errinfo *info);

@@ -160,17 +160,17 @@ err chatstore_create(struct chatstore *s, const char *owner, const json_t *field
     struct chatrecord r = {0};
     json_t *document = NULL;
     TRY(database_begin(shelf->database, info));
-    err e = chatrecord_new(shelf, now, &r, info);
+    err e = chatrecord_new(shelf, owner, now, &r, info);
     e = e == ERR_OK ? chatfields_apply(&r, fields, true, info) : e;
     e = e == ERR_OK && temporary ? chatstore_make_room(shelf, owner, info) : e;
-    e = e == ERR_OK ? chatrecord_insert(shelf, owner, &r, info) : e;
+    e = e == ERR_OK ? chatrecord_insert(shelf, &r, info) : e;
     e = e == ERR_OK ? chatsearch_chat(shelf, &r, info) : e;
     e = e == ERR_OK ? chatrecord_json(&r, &document, info) : e;
     return chatstore_leave(shelf, &r, e, document, chat, info);
 }
 
-static err chatstore_patch_in(struct chatrecord_shelf *shelf, const char *owner, struct chatrecord *r,
-                              const json_t *fields, struct errinfo *info)
+static err chatstore_patch_in(struct chatrecord_shelf *shelf, struct chatrecord *r, const json_t *fields,
+                              struct errinfo *info)
 {
     TRY(chatsearch_forget_title(shelf, r, info));
     TRY(chatfields_apply(r, fields, false, info));
@@ -179,7 +179,7 @@ static err chatstore_patch_in(struct chatrecord_shelf *shelf, const char *owner,
         TRY(chatmessage_find(shelf, r, r->leaf, &leaf, NULL, info));
         json_decref(leaf);
     }
-    TRY(chatrecord_update(shelf, owner, r, info));
+    TRY(chatrecord_update(shelf, r, info));
     return chatsearch_title(shelf, r, info);
 }
 
@@ -190,7 +190,7 @@ err chatstore_patch(struct chatstore *s, const char *owner, const char *id, cons
     struct chatrecord r = {0};
     json_t *document = NULL;
     TRY(chatstore_enter(s, owner, id, &shelf, &r, info));
-    err e = chatstore_patch_in(shelf, owner, &r, fields, info);
+    err e = chatstore_patch_in(shelf, &r, fields, info);
     e = e == ERR_OK ? chatrecord_json(&r, &document, info) : e;
     return chatstore_leave(shelf, &r, e, document, chat, info);
 }

@@ -24,7 +24,7 @@
 #include "server/vault.h"
 
 enum {
-    DATABASE_SCHEMA = 1, /* the version this program writes */
+    DATABASE_SCHEMA = 2, /* the version this program writes */
     DATABASE_DELETED = 1 << 20,
     DATABASE_ROW = 17 << 20,   /* bytes of a row at most: what one request brings, sealed */
     DATABASE_SPARE = 20 << 20, /* more than the log of deleting both: 24 bytes a page, and indexes */
@@ -36,9 +36,9 @@ struct database;
 ERR_MUST_USE err database_folder(char **out, struct errinfo *info);
 
 /* Opens the database in `folder`, which is made if missing; vault.h says what `passphrase` (NULL: none) is.
- * ERR_UNSUPPORTED: written by a newer program; nothing was changed. ERR_CORRUPT: no database of ours, damaged,
- * or of another key. ERR_ARGUMENT: vault_open's, or a folder that others may write. ERR_IO: the disk is full,
- * no permission … ERR_NOMEM. */
+ * ERR_UNSUPPORTED: written by a newer program, or one of before schema 2; nothing was changed. ERR_CORRUPT: no
+ * database of ours, damaged, or of another key. ERR_ARGUMENT: vault_open's, or a folder that others may write.
+ * ERR_IO: the disk is full, no permission … ERR_NOMEM. */
 ERR_MUST_USE err database_open(const char *folder, const char *passphrase, struct database **out,
                                struct errinfo *info);
 /* The same schema in memory alone, with a key of its own. */

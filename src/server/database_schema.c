@@ -37,6 +37,8 @@ static const char *const database_schema_scripts[DATABASE_SCHEMA] = {
     " requests INTEGER NOT NULL, prompt INTEGER NOT NULL, cached INTEGER NOT NULL, completion INTEGER NOT NULL,"
     " cost INTEGER NOT NULL, PRIMARY KEY(key, day, tag)) WITHOUT ROWID;"
     "CREATE INDEX usage_day ON usage(day);",
+
+    "", /* nothing of the tables: chats and keys are sealed with who they belong to and what they may */
 };
 
 static err database_schema_number(struct database *d, const char *sql, int64_t *out, struct errinfo *info)
@@ -64,6 +66,13 @@ err database_schema_check(struct database *d, const char *path, struct errinfo *
     }
     if (id != DATABASE_SCHEMA_ID && (id != 0 || version != 0 || tables != 0)) {
         return err_set(info, ERR_CORRUPT, "%s is a database of another program; move it away", path);
+    }
+    if (version == 1) {
+        return err_set(info, ERR_UNSUPPORTED,
+                       "%s was written by an older fathom (schema 1), which did not seal to whom chats belong "
+                       "and what keys may: export the chats with that one, move the database away, make the "
+                       "keys again and import the chats; nothing was changed",
+                       path);
     }
     if (version > DATABASE_SCHEMA) {
         return err_set(info, ERR_UNSUPPORTED,

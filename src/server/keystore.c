@@ -1,6 +1,7 @@
 /* server/keystore.c: see keystore.h. */
 #include "server/keystore.h"
 
+#include <inttypes.h>
 #include <pthread.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -10,7 +11,7 @@
 #include "base/mem.h"
 #include "server/money.h"
 
-enum { KEYSTORE_BYTES = 32, KEYSTORE_HASH = 32, KEYSTORE_AD = 64, KEYSTORE_USED_EVERY = 60000 };
+enum { KEYSTORE_BYTES = 32, KEYSTORE_AD = 300, KEYSTORE_USED_EVERY = 60000 };
 static const char KEYSTORE_PREFIX[] = "fathom-";
 
 struct keystore_use { /* when a key was last used, which is not written yet */
@@ -209,9 +210,16 @@ static err keystore_read(const json_t *fields, struct keystore_key *k, struct er
 
 /* ---- Rows. ---- */
 
+/* What the name is sealed with: all that nobody else may change. */
 static void keystore_ad(const struct keystore_key *k, char ad[KEYSTORE_AD])
 {
-    snprintf(ad, KEYSTORE_AD, "name of key %s", k->id);
+    char hash[2 * KEYSTORE_MARK + 1];
+    sodium_bin2hex(hash, sizeof hash, k->mark, sizeof k->mark);
+    snprintf(ad, KEYSTORE_AD,
+             "name of key %s: secret %s, scopes %u, limits %" PRIu32 " %" PRIu32 " %" PRIu64
+             ", created %" PRId64 ", expires %" PRId64 ", revoked %" PRId64,
+             k->id, hash, k->scopes, k->limits.requests_per_minute, k->limits.concurrent,
+             k->limits.tokens_per_day, k->created, k->expires, k->revoked);
 }
 
 static err keystore_row(const struct keystore *s, sqlite3_stmt *st, struct keystore_key *out,
@@ -232,12 +240,18 @@ static err keystore_row(const struct keystore *s, sqlite3_stmt *st, struct keyst
     char ad[KEYSTORE_AD];
     size_t n = (size_t)sqlite3_column_bytes(st, 1);
     snprintf(k.id, sizeof k.id, "%s", (const char *)sqlite3_column_text(st, 0));
-    keystore_ad(&k, ad);
-    if (n > KEYSTORE_NAME_MAX + VAULT_EXTRA || sqlite3_column_bytes(st, 11) != KEYSTORE_HASH) {
-        return err_set(info, ERR_CORRUPT, "key %s is damaged", k.id);
+    bool whole = n <= KEYSTORE_NAME_MAX + VAULT_EXTRA && sqlite3_column_bytes(st, 11) == sizeof k.mark;
+    if (whole) {
+        memcpy(k.mark, sqlite3_column_blob(st, 11), sizeof k.mark);
+        keystore_ad(&k, ad);
+        whole = vault_unseal(s->names, ad, sqlite3_column_blob(st, 1), n, k.name, NULL) == ERR_OK;
     }
-    memcpy(k.mark, sqlite3_column_blob(st, 11), sizeof k.mark);
-    TRY(vault_unseal(s->names, ad, sqlite3_column_blob(st, 1), n, k.name, info));
+    if (!whole) {
+        return err_set(info, ERR_CORRUPT,
+                       "key %s is damaged: its row was changed by something else than fathom; put a copy of "
+                       "the database back",
+                       k.id);
+    }
     *out = k;
     return ERR_OK;
 }
@@ -254,12 +268,9 @@ static err keystore_find(const struct keystore *s, struct database *d, const cha
                : err_set(info, ERR_NOTFOUND, "there is no key %.40s; see: fathom keys list", id);
 }
 
-static err keystore_insert(const struct keystore *s, const struct keystore_key *k,
-                           const unsigned char hash[KEYSTORE_HASH], struct errinfo *info)
+/* A row, of which keystore_update says the rest. */
+static err keystore_insert(const struct keystore *s, const struct keystore_key *k, struct errinfo *info)
 {
-    unsigned char name[KEYSTORE_NAME_MAX + VAULT_EXTRA];
-    char ad[KEYSTORE_AD];
-    size_t n = strlen(k->name);
     sqlite3_stmt *st;
     bool row = false;
     TRY(database_query(s->database, &st, info, "SELECT count(*) FROM api_key", ""));
@@ -267,13 +278,10 @@ static err keystore_insert(const struct keystore *s, const struct keystore_key *
     if (sqlite3_column_int64(st, 0) >= KEYSTORE_KEYS_MAX) {
         return err_set(info, ERR_LIMIT, "there are %d keys already", KEYSTORE_KEYS_MAX);
     }
-    keystore_ad(k, ad);
-    vault_seal(s->names, ad, k->name, n, name);
-    TRY(database_run(s->database, info,
-                     "INSERT INTO api_key(id, hash, name, scopes, requests_per_minute,"
-                     " tokens_per_day, concurrent, created) VALUES(?1, ?2, ?3, 0, 0, 0, 0, ?4)",
-                     "tbbi", k->id, hash, (size_t)KEYSTORE_HASH, name, n + VAULT_EXTRA, k->created));
-    return ERR_OK;
+    return database_run(s->database, info,
+                        "INSERT INTO api_key(id, hash, name, scopes, requests_per_minute, tokens_per_day,"
+                        " concurrent, created) VALUES(?1, ?2, x'', 0, 0, 0, 0, ?3)",
+                        "tbi", k->id, k->mark, sizeof k->mark, k->created);
 }
 
 static err keystore_update(const struct keystore *s, const struct keystore_key *k, struct errinfo *info)
@@ -286,22 +294,22 @@ static err keystore_update(const struct keystore *s, const struct keystore_key *
     return database_run(s->database, info,
                         "UPDATE api_key SET name = ?2, scopes = ?3, requests_per_minute = ?4,"
                         " tokens_per_day = ?5, concurrent = ?6, balance = CASE WHEN ?7 THEN ?8 END,"
-                        " expires = nullif(?9, 0) WHERE id = ?1",
-                        "tbiiiiiii", k->id, name, n + VAULT_EXTRA, (int64_t)k->scopes,
+                        " expires = nullif(?9, 0), revoked = nullif(?10, 0), hash = ?11 WHERE id = ?1",
+                        "tbiiiiiiiib", k->id, name, n + VAULT_EXTRA, (int64_t)k->scopes,
                         (int64_t)k->limits.requests_per_minute, (int64_t)k->limits.tokens_per_day,
-                        (int64_t)k->limits.concurrent, (int64_t)k->limited, k->balance, k->expires);
+                        (int64_t)k->limits.concurrent, (int64_t)k->limited, k->balance, k->expires, k->revoked,
+                        k->mark, sizeof k->mark);
 }
 
 /* ---- The calls. ---- */
 
-static void keystore_hash(const char *secret, unsigned char hash[KEYSTORE_HASH])
+static void keystore_hash(const char *secret, unsigned char hash[KEYSTORE_MARK])
 {
-    crypto_generichash(hash, KEYSTORE_HASH, (const unsigned char *)secret, KEYSTORE_SECRET, NULL, 0);
+    crypto_generichash(hash, KEYSTORE_MARK, (const unsigned char *)secret, KEYSTORE_SECRET, NULL, 0);
 }
 
 /* A new secret and what is kept of it. */
-static void keystore_make_secret(char secret[KEYSTORE_SECRET + 1],
-                                 unsigned char hash[KEYSTORE_HASH])
+static void keystore_make_secret(char secret[KEYSTORE_SECRET + 1], unsigned char hash[KEYSTORE_MARK])
 {
     unsigned char bytes[KEYSTORE_BYTES];
     randombytes_buf(bytes, sizeof bytes);
@@ -316,17 +324,15 @@ err keystore_create(struct keystore *s, const json_t *fields, int64_t now, struc
                     char secret[KEYSTORE_SECRET + 1], struct errinfo *info)
 {
     struct keystore_key k = {.scopes = CALLER_CHAT, .created = now};
-    unsigned char hash[KEYSTORE_HASH];
     char made[KEYSTORE_SECRET + 1];
     TRY(keystore_read(fields, &k, info));
     if (k.balance < 0) { /* what a key has spent may be more than it had; nobody begins so */
         return keystore_wrong("balance", "an amount of 0 or more for a new key", info);
     }
     TRY(vault_id(k.id, info));
-    keystore_make_secret(made, hash);
-    memcpy(k.mark, hash, sizeof k.mark);
+    keystore_make_secret(made, k.mark);
     TRY(database_begin(s->database, info));
-    err e = keystore_insert(s, &k, hash, info);
+    err e = keystore_insert(s, &k, info);
     e = e == ERR_OK ? keystore_update(s, &k, info) : e;
     TRY(database_end(s->database, e, info));
     *key = k;
@@ -353,10 +359,10 @@ err keystore_revoke(struct keystore *s, const char *id, int64_t now, struct erri
     struct keystore_key k;
     TRY(database_begin_delete(s->database, info));
     err e = keystore_find(s, s->database, id, &k, info);
-    e = e == ERR_OK
-            ? database_run(s->database, info,
-                           "UPDATE api_key SET revoked = coalesce(revoked, ?2) WHERE id = ?1", "ti", id, now)
-            : e;
+    if (e == ERR_OK && !k.revoked) {
+        k.revoked = now;
+        e = keystore_update(s, &k, info);
+    }
     TRY(database_end(s->database, e, info));
     return database_scrub(s->database, info);
 }
@@ -365,15 +371,15 @@ err keystore_renew(struct keystore *s, const char *id, int64_t now, struct keyst
                    char secret[KEYSTORE_SECRET + 1], struct errinfo *info)
 {
     struct keystore_key k = {0};
-    unsigned char hash[KEYSTORE_HASH];
     char made[KEYSTORE_SECRET + 1];
-    keystore_make_secret(made, hash);
     TRY(database_begin_delete(s->database, info)); /* the old secret goes: what is stolen waits for no room */
-    err e = database_run(s->database, info,
-                         "UPDATE api_key SET hash = ?2, revoked = NULL,"
-                         " expires = CASE WHEN expires > ?3 THEN expires END WHERE id = ?1",
-                         "tbi", id, hash, sizeof hash, now);
-    e = e == ERR_OK ? keystore_find(s, s->database, id, &k, info) : e;
+    err e = keystore_find(s, s->database, id, &k, info);
+    if (e == ERR_OK) {
+        keystore_make_secret(made, k.mark);
+        k.revoked = 0;
+        k.expires = k.expires > now ? k.expires : 0;
+        e = keystore_update(s, &k, info);
+    }
     TRY(database_end(s->database, e, info));
     e = database_scrub(s->database, info);
     (void)e; /* the next one does it: the key is renewed, and nobody else has its secret */
@@ -401,7 +407,7 @@ static err keystore_refuse(const struct keystore_key *k, int64_t now, struct err
 static err keystore_lookup(const struct keystore *s, const char *presented, int64_t now,
                            struct keystore_key *out, struct errinfo *info)
 {
-    unsigned char hash[KEYSTORE_HASH];
+    unsigned char hash[KEYSTORE_MARK];
     sqlite3_stmt *st;
     bool row = false;
     keystore_hash(presented, hash);

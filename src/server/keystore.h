@@ -1,7 +1,11 @@
 /* server/keystore.h: API keys: who may ask, for what, how much. A key is "fathom-" and 43 base64url characters
  * of 32 random bytes; it is shown once, when it is made: only its hash (BLAKE2b) is stored, and its name is
- * sealed. Money is counted in billionths of the price table's currency (pricetable.h), never in floats. Times
- * in milliseconds since 1970, `now` always the caller's. Errors besides those named: ERR_IO, ERR_CORRUPT,
+ * sealed, together with that hash and all that says what the key may: who can write in the file, but has not
+ * the master key, can give no key more rights, nor another secret (the balance alone, which falls all the time,
+ * is not bound). A row that was changed so is damaged.
+ *
+ * Money is counted in billionths of the price table's currency (pricetable.h), never in floats. Times in
+ * milliseconds since 1970, `now` always the caller's. Errors besides those named: ERR_IO, ERR_CORRUPT,
  * ERR_NOMEM.
  *
  * Thread rule: any function from any thread; a revoked key is refused from the next check on, also when another
@@ -15,7 +19,7 @@
 
 enum {
     KEYSTORE_SECRET = 7 + 43, /* characters of a key */
-    KEYSTORE_MARK = 8,
+    KEYSTORE_MARK = 32,
     KEYSTORE_ID_SHORT = 8, /* digits of an id that people may call a key by */
     KEYSTORE_NAME_MAX = 100,
     KEYSTORE_KEYS_MAX = 10000,
@@ -35,7 +39,7 @@ struct keystore_key {
     int64_t balance; /* in billionths */
     int64_t created;
     int64_t expires, revoked, last_used; /* 0: never; last_used is a minute exact */
-    unsigned char mark[KEYSTORE_MARK];   /* of its secret: another one once it was renewed */
+    unsigned char mark[KEYSTORE_MARK];   /* the hash of its secret: another one once it was renewed */
 };
 
 struct keystore;
@@ -46,8 +50,8 @@ void keystore_close(struct keystore *s); /* NULL is fine */
 
 /* `fields`: {"name":string,"scopes":["chat","admin","metrics"] (["chat"]),"limits":{"requests_per_minute",
  * "tokens_per_day","concurrent"} (0),"balance":decimal string or null (null),"expires":time or null (null)};
- * all but the name, one line, may be left out; no balance below 0. `secret` is the key itself. ERR_ARGUMENT names
- * the wrong field; ERR_LIMIT: too many keys. */
+ * all but the name, one line, may be left out; no balance below 0. `secret` is the key itself. ERR_ARGUMENT
+ * names the wrong field; ERR_LIMIT: too many keys. */
 ERR_MUST_USE err keystore_create(struct keystore *s, const json_t *fields, int64_t now,
                                  struct keystore_key *key, char secret[KEYSTORE_SECRET + 1],
                                  struct errinfo *info);

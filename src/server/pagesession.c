@@ -61,7 +61,8 @@ static bool pagesession_read(const struct service *s, const char *token, struct 
     }
     snprintf(head, sizeof head, "%.*s", (int)sizeof head - 1, token);
     snprintf(session->owner, sizeof session->owner, "%.*s", VAULT_ID, token);
-    if (keystore_get(s->keys, session->owner, &out->key, &info) != ERR_OK || !keystore_good(&out->key, service_now())) {
+    if (keystore_get(s->keys, session->owner, &out->key, &info) != ERR_OK ||
+        !keystore_good(&out->key, service_now())) {
         return false;
     }
     session->until = (int64_t)strtoull(head + VAULT_ID + 1, NULL, 16);

@@ -245,7 +245,8 @@ void service_settle(struct service *s)
 
 static void *service_keeper(void *user)
 {
-    enum { SERVICE_FORGET_S = 3600, SERVICE_LATE_MS = 60000 /* what they had asked just before may end later */ };
+    /* The latter: what they had asked just before may end later. */
+    enum { SERVICE_FORGET_S = 3600, SERVICE_LATE_MS = 60000 };
     struct service *s = user;
     double forget = 0;
     int64_t revoked = 0; /* those before are forgotten */

@@ -1,5 +1,5 @@
-/* server/signedout.c: see signedout.h. All are kept in memory, in order, and as rows of `meta`: "signed out OWNER
- * NAME", with the time. Without a name: all of the owner's that would be over by then. */
+/* server/signedout.c: see signedout.h. All are kept in memory, in order, and as rows of `meta`: "signed out
+ * OWNER NAME", with the time. Without a name: all of the owner's that would be over by then. */
 #include "server/signedout.h"
 
 #include <pthread.h>

@@ -117,6 +117,36 @@ static void a_damaged_chat_goes_with_the_others(void **state)
     free(good);
 }
 
+#define BEN "fedcba9876543210fedcba9876543210"
+
+static void run(const char *sql)
+{
+    assert_int_equal(sqlite3_exec(database_handle(f.database), sql, NULL, NULL, NULL), SQLITE_OK);
+}
+
+/* Who writes in the file without the master key hands nothing on: the chat says so, and can be given back. */
+static void a_row_that_others_change_is_nobodys(void **state)
+{
+    (void)state;
+    json_t *tree = NULL;
+    char *id = storefixture_chat(&f, ANNA, "{'title':'hers'}", 1);
+    free(storefixture_talk(&f, ANNA, id, NULL, "where do whales sleep", "at sea", 5));
+    run("UPDATE chat SET owner = '" BEN "'");
+    for (int adopted = 0; adopted < 2; adopted++) {
+        assert_int_equal(chatstore_get(f.chats, BEN, id, &tree, &f.info), ERR_CORRUPT);
+        assert_int_equal(count(BEN, NULL, NULL), 1); /* "damaged" */
+        storefixture_reopen(&f);
+        assert_int_equal(count(BEN, NULL, "whales"), 0);
+        assert_int_equal(change(BEN, "local"), 1); /* who has the key hands on what it is: damaged */
+        assert_int_equal(chatstore_get(f.chats, "local", id, &tree, &f.info), ERR_CORRUPT);
+        run("UPDATE chat SET owner = '" BEN "'");
+    }
+    run("UPDATE chat SET owner = '" ANNA "'");
+    assert_int_equal(chatstore_get(f.chats, ANNA, id, &tree, &f.info), ERR_OK);
+    json_decref(tree);
+    free(id);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -125,6 +155,7 @@ int main(void)
         TEST(chats_and_their_folders_are_handed_on),
         TEST(presets_are_joined),
         TEST(a_damaged_chat_goes_with_the_others),
+        TEST(a_row_that_others_change_is_nobodys),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -129,6 +129,17 @@ static void a_newer_schema_is_refused_and_left_alone(void **state)
     refused(ERR_CORRUPT, "schema -16777215");
 }
 
+/* What it sealed is bound to less. */
+static void the_first_schema_is_refused_and_left_alone(void **state)
+{
+    (void)state;
+    struct database *d = open_it();
+    assert_int_equal(sqlite3_exec(database_handle(d), "PRAGMA user_version=1", 0, 0, 0), SQLITE_OK);
+    database_close(d);
+    refused(ERR_UNSUPPORTED, "older fathom (schema 1)");
+    refused(ERR_UNSUPPORTED, "nothing was changed");
+}
+
 static void what_is_no_database_of_ours_is_refused(void **state)
 {
     (void)state;
@@ -301,6 +312,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(commits_wait_for_the_disk_and_deleting_overwrites),
         TEST(everything_is_for_its_owner_alone), TEST(a_newer_schema_is_refused_and_left_alone),
+        TEST(the_first_schema_is_refused_and_left_alone),
         TEST(what_is_no_database_of_ours_is_refused), TEST(a_lost_or_foreign_key_is_told),
         TEST(damaged_files_give_errors), TEST(the_default_folder_is_where_data_goes),
         TEST(an_error_undoes_all_of_a_transaction), TEST(threads_and_handles_wait_for_each_other),

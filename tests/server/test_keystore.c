@@ -172,7 +172,7 @@ static void a_renewed_key_has_its_owner_and_another_secret(void **state)
     before = key;
     assert_int_equal(keystore_get(keys, before.id, &found, &f.info), ERR_OK);
     assert_memory_equal(found.mark, before.mark, KEYSTORE_MARK);
-    struct storefixture_commits commits;
+    static struct storefixture_commits commits; /* closing commits, too */
     storefixture_watch(&f, &commits);
     assert_int_equal(keystore_renew(keys, before.id, 2000, &key, secret, &f.info), ERR_OK);
     assert_true(commits.all == 1 && commits.spared == 1); /* what was stolen ends on a full disk, too */
@@ -295,6 +295,34 @@ static void neither_key_nor_name_is_in_any_file(void **state)
     assert_true(storefixture_grep(&f, key.id, VAULT_ID));
 }
 
+/* Who writes in the file without the master key gives no key more than it has, and takes no other's place. */
+static void a_row_that_others_change_opens_nothing(void **state)
+{
+    (void)state;
+    static const char *const changes[] = {
+        "scopes = 7", "requests_per_minute = 0", "tokens_per_day = 0", "concurrent = 0", "created = 2", "expires = NULL",
+        "revoked = NULL", "hash = zeroblob(32)", "name = (SELECT name FROM api_key WHERE scopes = 4)",
+        "hash = (SELECT hash FROM api_key WHERE scopes = 4) || x'00'"};
+    struct keystore_key found, admin;
+    char sql[300];
+    assert_int_equal(create("{'name':'boss','scopes':['admin']}", 1), ERR_OK);
+    admin = key;
+    for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
+        assert_int_equal(create("{'name':'n','limits':{'requests_per_minute':1,'tokens_per_day':2,'concurrent':3},"
+                                "'expires':900}", 1), ERR_OK);
+        assert_int_equal(keystore_revoke(keys, key.id, 500, &f.info), ERR_OK);
+        assert_int_equal(keystore_get(keys, key.id, &found, &f.info), ERR_OK);
+        snprintf(sql, sizeof sql, "UPDATE api_key SET %s WHERE id = '%s'", changes[i], key.id);
+        assert_int_equal(sqlite3_exec(database_handle(f.database), sql, NULL, NULL, NULL), SQLITE_OK);
+        assert_int_equal(keystore_get(keys, key.id, &found, &f.info), ERR_CORRUPT);
+        assert_int_not_equal(keystore_check(keys, secret, 100, &found, &f.info), ERR_OK);
+        assert_int_equal(patch("{'name':'m'}"), ERR_CORRUPT);
+        assert_int_equal(keystore_renew(keys, key.id, 1, &found, secret, &f.info), ERR_CORRUPT);
+    }
+    assert_int_equal(keystore_get(keys, admin.id, &found, &f.info), ERR_OK);
+    assert_int_equal(found.scopes, CALLER_ADMIN);
+}
+
 /* When it was last used is written where there is room; the key is good without. */
 static void a_disk_that_takes_nothing_refuses_no_key(void **state)
 {
@@ -315,7 +343,7 @@ int main(void)
         TEST(a_key_is_known_by_its_secret_alone), TEST(a_key_is_checked_while_others_write),
         TEST(two_keys_are_two),
         TEST(a_disk_that_takes_nothing_refuses_no_key),
-        TEST(a_revoked_or_expired_key_opens_nothing),
+        TEST(a_revoked_or_expired_key_opens_nothing), TEST(a_row_that_others_change_opens_nothing),
         TEST(a_renewed_key_has_its_owner_and_another_secret), TEST(a_name_will_do_where_it_is_the_only_one),
         TEST(every_field_is_kept),
         TEST(wrong_fields_are_refused_by_name), TEST(neither_key_nor_name_is_in_any_file),
