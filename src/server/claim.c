@@ -213,15 +213,16 @@ bool claim_answers(struct claims *c, struct claim *claim, size_t prompt, size_t 
 
 void claim_end(struct claims *c, struct claim *claim)
 {
-    if (claim->link) {
-        pthread_mutex_lock(&c->lock);
+    if (!claim->keyed) {
+        return;
+    }
+    pthread_mutex_lock(&c->lock);
+    if (claim->link) { /* its neighbours move it */
         *claim->link = claim->next;
         if (claim->next) {
             claim->next->link = claim->link;
         }
-        pthread_mutex_unlock(&c->lock);
     }
-    if (claim->keyed) {
-        ratelimit_end(c->is.limits, claim->owner, claim->answers);
-    }
+    pthread_mutex_unlock(&c->lock);
+    ratelimit_end(c->is.limits, claim->owner, claim->answers);
 }
