@@ -130,7 +130,12 @@ static err cmd_serve_check(struct cmd_serve *c, struct errinfo *info)
     TRY(cmd_serve_file("tls-cert", c->cert, &c->cert_text, info));
     TRY(cmd_serve_file("tls-key", c->key, &c->key_text, info));
     TRY(cmd_serve_pem("tls-cert", c->cert, c->cert_text, "CERTIFICATE", info));
-    return cmd_serve_pem("tls-key", c->key, c->key_text, "PRIVATE KEY", info);
+    TRY(cmd_serve_pem("tls-key", c->key, c->key_text, "PRIVATE KEY", info));
+    return c->key_text && strstr(c->key_text, "ENCRYPTED")
+               ? err_set(info, ERR_ARGUMENT,
+                         "--tls-key: %s is encrypted, and nobody is asked for its password here; make one "
+                         "without: openssl pkey -in %s -out plain.pem", c->key, c->key)
+               : ERR_OK;
 }
 
 /* What clients call the model: the name it is registered by, or its file's. */

@@ -1,7 +1,9 @@
 /* server/pagefiles.c: see pagefiles.h. */
 #include "server/pagefiles.h"
 
+#include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "server/webassets.h"
 
@@ -20,6 +22,20 @@ static void pagefiles_headers(struct exchange *x)
     exchange_add_header(x, "Cache-Control", "no-cache");
 }
 
+/* Of codings with weights, as in "br, gzip;q=0.5": is gzip one, and not of none? */
+static bool pagefiles_takes_gzip(const char *accepted)
+{
+    for (const char *p = accepted; p && *p; p += *p == ',') {
+        const char *name = p + strspn(p, " \t");
+        p += strcspn(p, ",");
+        if (strcspn(name, " \t,;") == 4 && strncasecmp(name, "gzip", 4) == 0) {
+            const char *weight = strstr(name, "q=");
+            return !weight || weight > p || strtod(weight + 2, NULL) > 0;
+        }
+    }
+    return false;
+}
+
 bool pagefiles_give(struct exchange *x)
 {
     const struct webasset *a = webassets_find(exchange_path(x));
@@ -33,7 +49,7 @@ bool pagefiles_give(struct exchange *x)
     exchange_add_header(x, "Vary", "Accept-Encoding");
     if (known && strcmp(known, a->etag) == 0) {
         exchange_reply(x, 304, NULL, NULL);
-    } else if (a->packed && accepted && strstr(accepted, "gzip")) {
+    } else if (a->packed && pagefiles_takes_gzip(accepted)) {
         exchange_add_header(x, "Content-Encoding", "gzip");
         exchange_reply_static(x, 200, a->type, a->packed, a->packed_size);
     } else {

@@ -101,6 +101,7 @@ static bool requesthead_refuse(struct exchange *x, unsigned status, const char *
 bool requesthead_refused(struct exchange *x, const char *target, const char *version)
 {
     const char *expect = exchange_header(x, MHD_HTTP_HEADER_EXPECT);
+    const char *coding = exchange_header(x, MHD_HTTP_HEADER_CONTENT_ENCODING);
     if (requesthead_size(x) > REQUESTHEAD_MAX) {
         return requesthead_refuse(x, MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE, "too_large",
                                   "the request's head is over this server's limit of 32 KiB");
@@ -119,6 +120,11 @@ bool requesthead_refused(struct exchange *x, const char *target, const char *ver
             x, MHD_HTTP_BAD_REQUEST, "bad_framing",
             "it is not clear where this request ends: one Content-Length, or chunks in HTTP/1.1");
     }
+    if (*target != '/') {
+        return requesthead_refuse(x, MHD_HTTP_BAD_REQUEST, "bad_path",
+                                  "what is asked for begins with /: this server is no proxy for "
+                                  "whole addresses");
+    }
     if (x->odd) {
         return requesthead_refuse(x, MHD_HTTP_BAD_REQUEST, "bad_path",
                                   "a path with %00 or %2F in it is none of this server");
@@ -126,6 +132,10 @@ bool requesthead_refused(struct exchange *x, const char *target, const char *ver
     if (expect && strcasecmp(expect, "100-continue") != 0) {
         return requesthead_refuse(x, MHD_HTTP_EXPECTATION_FAILED, "expectation_failed",
                                   "this server meets no expectation but 100-continue");
+    }
+    if (coding && *coding && strcasecmp(coding, "identity") != 0) {
+        return requesthead_refuse(x, MHD_HTTP_UNSUPPORTED_MEDIA_TYPE, "bad_content_type",
+                                  "this server reads bodies as they are: send it without Content-Encoding");
     }
     return false;
 }

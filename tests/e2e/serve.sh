@@ -80,6 +80,9 @@ wrong a_key_for_a_certificate 2 'tls-cert: .*key.pem holds a PRIVATE KEY, and a 
     "$model" --tls-cert "$work/key.pem" --tls-key "$work/cert.pem" --port 0
 wrong a_certificate_for_a_key 2 'tls-key: .*cert.pem holds a CERTIFICATE, and a PRIVATE KEY' \
     "$model" --tls-cert "$work/cert.pem" --tls-key "$work/cert.pem" --port 0
+printf -- '-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n' >"$work/locked.pem"
+wrong an_encrypted_key 2 'locked.pem is encrypted' \
+    "$model" --tls-cert "$work/cert.pem" --tls-key "$work/locked.pem" --port 0
 wrong a_certificate_that_is_none 2 'holds no PEM' "$model" --tls-cert "$model/config.json" --tls-key "$work/key.pem" --port 0
 wrong a_host_with_a_scheme 2 'a name alone, like fathom.home' "$model" --host http://foo --port 0
 wrong more_memory_than_there_is 2 'of memory is free' "$model" --cache 99999999 --port 0

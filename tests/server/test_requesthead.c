@@ -194,6 +194,8 @@ static void test_a_refusal_says_why(void **state)
         {TEXT("GET /a%00b HTTP/1.1\r\nHost: x\r\n\r\n"), 400, "bad_path"},
         {TEXT("GET /a%2fb HTTP/1.1\r\nHost: x\r\n\r\n"), 400, "bad_path"},
         {TEXT("GET /%2F HTTP/1.1\r\nHost: x\r\n\r\n"), 400, "bad_path"},
+        {TEXT("GET http://x/a HTTP/1.1\r\nHost: x\r\n\r\n"), 400, "bad_path"},
+        {TEXT("POST /a HTTP/1.1\r\nHost: x\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\nhi"), 415, "bad_content_type"},
         {TEXT("POST /a%2f HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi"), 400, "bad_path"},
         {TEXT("POST /a HTTP/1.0\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n"), 400, "bad_framing"},
         {TEXT("POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n"), 400,
@@ -231,6 +233,7 @@ static void test_what_reads_in_one_way_is_answered(void **state)
     } cases[] = {
         {"GET /a HTTP/1.0\r\n\r\n", "GET /a - 0 "},
         {"GET /a HTTP/1.1\r\nHost:x\r\n\r\n", "GET /a - 0 "},
+        {"POST /a HTTP/1.1\r\nHost:x\r\nContent-Encoding: Identity\r\nContent-Length: 2\r\n\r\nhi", "POST /a - 2 hi"},
         {"GET /a HTTP/1.1\r\nHost:\t x \t \r\nX-Empty:\r\nX-Blank:   \r\nX-Last: y\r\n\r\n", "GET /a - 0 "},
         {"GET /a?q=%2F%00&r=/ HTTP/1.1\r\nHost: x\r\nCookie: a=b; c=\"d\"\r\n\r\n", "GET /a / 0 "},
         {"GET /a%20b%41?q HTTP/1.1\r\nHost: x\r\nX-A: \xc3\xa4: \"b\"\ty\r\n\r\n", "GET /a bA - 0 "},
