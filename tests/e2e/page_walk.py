@@ -7,7 +7,7 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-from page_browser import Keys, Server, Skipped, case, run
+from page_browser import Keys, Server, Skipped, case, run, webdriver
 from page_payloads import PAYLOADS
 
 CONTROL = Keys.CONTROL
@@ -621,6 +621,18 @@ def keys_and_usage(b):
     b.open("#/usage")
     b.wait(lambda: b.all(".chart") and b.text(".totals"), "the chart")
     assert b.refused() == [], b.refused()
+
+
+@case
+def coloured_buttons_keep_their_colour_under_the_mouse(b):
+    only_mock(b)
+    b.open("#/keys")
+    button = b.one(".sheet > .button.primary")
+    colour = "return getComputedStyle(document.querySelector(arguments[0])).backgroundColor"
+    before = b.js(colour, ".sheet > .button.primary")
+    webdriver.ActionChains(b.driver).move_to_element(button).perform()
+    assert b.js("return arguments[0].matches(':hover')", button)
+    assert b.js(colour, ".sheet > .button.primary") == before, "white words need it"
 
 
 @case
