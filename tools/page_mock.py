@@ -2,7 +2,7 @@
 """A stand-in for `fathom serve`, to work on the page without a model: the page's files and its interface, with
 answers made of words. Usage: tools/page_mock.py [--port 8099] [--rate 60] [--think 2] [--key KEY]
 
-With --key, KEY-member may only chat, KEY-admin may not, and KEY-broken is a session that no page can begin with.
+With --key, KEY-member may only chat, KEY-admin may not, KEY-metrics neither nor, and KEY-broken is a session that no page can begin with.
 
 Everything is kept in memory. A prompt may steer the answer: "words 500" asks for that many words, "sample" for
 every kind of Markdown, "fail" for an answer that fails, "refuse" for a request that is refused, "slow prompt"
@@ -64,7 +64,7 @@ def now():
     return int(time.time() * 1000)
 
 
-ROLES = ("", "-member", "-admin", "-broken")
+ROLES = ("", "-member", "-admin", "-metrics", "-broken")
 
 
 class Refused(Exception):
@@ -334,7 +334,8 @@ class Handler(BaseHTTPRequestHandler):
                 session = {"key_required": bool(options.key), "signed_in": role is not None,
                            "version": "0.0-mock", "limits": {
                                "context": options.context, "attachment_bytes": 4000000,
-                               "message_bytes": 1000000, "pdf_bytes": 4000000}, "pdf": True}
+                               "message_bytes": 1000000, "pdf_bytes": 4000000,
+                               "import_bytes": 1000000}, "pdf": True}
                 if role is not None and role != "-broken":
                     session["owner"] = {"name": role or "local", "admin": admin, "chat": chat}
                     session["models"] = [{"id": "deepseek-mock", "context": options.context, "can_think": True,
@@ -362,8 +363,7 @@ class Handler(BaseHTTPRequestHandler):
             return self.events(store, path, query)
         status, value = reply
         if path[-1] == "export":
-            name = f"attachment; filename=\"fathom.{'md' if query.get('format') == 'markdown' else 'json'}\""
-            return self.reply(status, value, more=[("Content-Disposition", name)])
+            return self.reply(status, value, more=[("Content-Disposition", "attachment")])
         return self.reply(status, value)
 
     def objects(self, store, method, path, query, data):

@@ -5,7 +5,11 @@
 
 #include "server/chatstore.h"
 
-enum { CHATIMPORT_CHATS_MAX = 50000, CHATIMPORT_MESSAGES_MAX = 50000 /* of a chat */ };
+enum {
+    CHATIMPORT_BYTES_MAX = 128 << 20, /* of a file, for whoever hands one over */
+    CHATIMPORT_CHATS_MAX = 50000,
+    CHATIMPORT_MESSAGES_MAX = 50000, /* of a chat */
+};
 
 struct chatimport_count {
     size_t chats, settings_left_out; /* those that no turn would take */

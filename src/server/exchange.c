@@ -110,6 +110,11 @@ void exchange_defer(struct exchange *x, const char *owner, bool heavy)
     x->deferred = true;
 }
 
+void exchange_allow_body(struct exchange *x, size_t most)
+{
+    x->body_max = most;
+}
+
 /* ---- The reply. ---- */
 
 void exchange_add_header(struct exchange *x, const char *name, const char *value)

@@ -33,6 +33,8 @@ void exchange_take_body(struct exchange *x, struct strbuf *out);  /* moves it to
  * time. `owner` is borrowed; a request with more than EXCHANGE_LIGHT bytes is heavy in any case. */
 enum { EXCHANGE_LIGHT = 32 << 10 };
 void exchange_defer(struct exchange *x, const char *owner, bool heavy);
+/* From the handler's first call: the body may have `most` bytes, whatever the server's cap of one is. */
+void exchange_allow_body(struct exchange *x, size_t most);
 
 /* ---- the reply ---- */
 

@@ -25,7 +25,8 @@ struct exchange {
     bool odd;               /* its path is decoded to another one than it seems to be */
     char *path;
     struct strbuf body;
-    size_t counted; /* of its bytes, among all bodies */
+    size_t counted;  /* of its bytes, among all bodies */
+    size_t body_max; /* 0: the server's */
     struct caller *caller;
     struct worker_job job;
     bool deferred; /* to a worker */

@@ -129,12 +129,13 @@ static enum MHD_Result httpserver_first(struct exchange *x, const char *target, 
          * behind them is taken for a request, they are the last of their connection. */
         exchange_add_header(x, MHD_HTTP_HEADER_CONNECTION, "close");
     }
-    if (!wrong && !requestbody_announces_too_much(&s->bodies, x)) {
+    if (!wrong) {
         s->is.handle(s->is.user, x, false);
     }
+    bool refused = x->replied || requestbody_announces_too_much(&s->bodies, x);
     /* A reply that is sent now ends the connection: what follows is a body that nobody reads, or might be
      * taken for a request. Without a body it goes on when MHD calls again. */
-    return x->replied && (wrong || requesthead_has_body(x)) ? httpserver_send(x) : MHD_YES;
+    return refused && (wrong || requesthead_has_body(x)) ? httpserver_send(x) : MHD_YES;
 }
 
 /* On a worker. */

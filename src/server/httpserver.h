@@ -1,6 +1,6 @@
 /* server/httpserver.h: HTTP/1.1 over libmicrohttpd: connections, bodies, limits and deadlines.
  *
- * A request is handed on when it is whole. Refused before: bodies over the cap (413), or when those of all
+ * A request is handed on when it is whole. Refused before: bodies over their cap (413), or when those of all
  * requests together are over theirs (503, Retry-After), a head that is too long or reads in two ways
  * (431, 400, 417: requesthead.h), what is no HTTP (400). When seven eighths of the connections are taken,
  * who comes displaces who has said nothing for longest (clientlist.h). After a request in chunks its
@@ -36,7 +36,7 @@ struct httpserver_options {
     int listener;         /* a bound, listening socket; taken */
     const char *tls_cert; /* PEM texts; NULL: no TLS */
     const char *tls_key;
-    size_t body_max;            /* 0: HTTPSERVER_BODY_MAX */
+    size_t body_max;            /* of most requests (exchange_allow_body); 0: HTTPSERVER_BODY_MAX */
     size_t bodies_max;          /* 0: HTTPSERVER_BODIES_MAX */
     unsigned connections;       /* 0: HTTPSERVER_CONNECTIONS */
     unsigned per_address;       /* connections from one address; 0: any number */

@@ -139,12 +139,10 @@ static void pagechats_delete_all(struct service *s, struct exchange *x, const st
 
 /* ---- To take away, and to bring. ---- */
 
-static void pagechats_download(struct service *s, struct exchange *x, const char *type,
-                               const char *name, struct strbuf *body)
+/* The page names the file, as it knows the title. */
+static void pagechats_download(struct service *s, struct exchange *x, const char *type, struct strbuf *body)
 {
-    char disposition[128];
-    snprintf(disposition, sizeof disposition, "attachment; filename=\"%s\"", name);
-    exchange_add_header(x, "Content-Disposition", disposition);
+    exchange_add_header(x, "Content-Disposition", "attachment");
     exchange_add_header(x, "Cache-Control", "no-store");
     metrics_request(s->metrics, 200);
     exchange_reply(x, 200, type, body);
@@ -174,11 +172,7 @@ static void pagechats_give(struct service *s, struct exchange *x, const char *id
     }
     mem_free(text);
     if (e == ERR_OK) {
-        pagechats_download(s, x, markdown ? "text/markdown; charset=utf-8" : "application/json",
-                           markdown ? "chat.md"
-                           : id     ? "chat.json"
-                                    : "chats.json",
-                           &body);
+        pagechats_download(s, x, markdown ? "text/markdown; charset=utf-8" : "application/json", &body);
     } else {
         strbuf_deinit(&body);
         pagechats_done(s, x, e, 200, NULL, &info);
@@ -260,7 +254,8 @@ static const struct route_row pagechats_rows[] = {
     {"DELETE", "/api/chats/*", PAGECHATS_NEED, .handle = pagechats_delete},
     {"GET", "/api/chats/*/export", PAGECHATS_NEED, .heavy = true, .handle = pagechats_export},
     {"GET", "/api/export", PAGECHATS_NEED, .heavy = true, .handle = pagechats_export_all},
-    {"POST", "/api/import", PAGECHATS_NEED, .heavy = true, .handle = pagechats_import},
+    {"POST", "/api/import", PAGECHATS_NEED, .heavy = true, .body_max = CHATIMPORT_BYTES_MAX,
+     .handle = pagechats_import},
     {"GET", "/api/presets", PAGECHATS_NEED, .handle = pagechats_presets},
     {"PUT", "/api/presets", PAGECHATS_NEED, .handle = pagechats_put_presets},
 };

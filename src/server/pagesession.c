@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "model/model.h"
 #include "tensor/dtype.h"
+#include "server/chatimport.h"
 #include "server/chattree.h"
 #include "server/service.h"
 
@@ -170,10 +171,11 @@ static void pagesession_get(struct service *s, struct exchange *x, const struct 
     /* Text in JSON: each line break and quotation mark takes two bytes. */
     json_int_t text = HTTPSERVER_BODY_MAX / 2;
     json_t *out = json_pack(
-        "{s:b, s:b, s:s, s:b, s:{s:I, s:I, s:I, s:I}}", "key_required", s->is.guard.key_required,
+        "{s:b, s:b, s:s, s:b, s:{s:I, s:I, s:I, s:I, s:I}}", "key_required", s->is.guard.key_required,
         "signed_in", who->keyed, "version", FATHOM_VERSION, "pdf", s->is.pdf != NULL, "limits",
         "context", (json_int_t)enginethread_limit(s->model.thread), "attachment_bytes",
-        text, "message_bytes", text, "pdf_bytes", s->is.pdf ? (json_int_t)PDFTEXT_INPUT_MAX : 0);
+        text, "message_bytes", text, "pdf_bytes", s->is.pdf ? (json_int_t)PDFTEXT_INPUT_MAX : 0,
+        "import_bytes", (json_int_t)CHATIMPORT_BYTES_MAX);
     if (in) {
         struct keystore_key key = {0};
         struct errinfo info = {0};

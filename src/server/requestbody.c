@@ -28,15 +28,21 @@ static void requestbody_refuse(struct exchange *x, unsigned status, const char *
     apierror_reply(x, &e, false);
 }
 
+static size_t requestbody_most(const struct requestbody_limits *l, const struct exchange *x)
+{
+    return x->body_max ? x->body_max : l->each;
+}
+
 static void requestbody_too_large(const struct requestbody_limits *l, struct exchange *x)
 {
-    requestbody_refuse(x, MHD_HTTP_CONTENT_TOO_LARGE, "too_large", 0, "the request's body is", l->each);
+    requestbody_refuse(x, MHD_HTTP_CONTENT_TOO_LARGE, "too_large", 0, "the request's body is",
+                       requestbody_most(l, x));
 }
 
 bool requestbody_announces_too_much(const struct requestbody_limits *l, struct exchange *x)
 {
     const char *length = exchange_header(x, MHD_HTTP_HEADER_CONTENT_LENGTH);
-    if (length && strtoull(length, NULL, 10) > l->each) {
+    if (length && strtoull(length, NULL, 10) > requestbody_most(l, x)) {
         requestbody_too_large(l, x);
         return true;
     }
@@ -66,7 +72,7 @@ err requestbody_take(struct requestbody_limits *l, struct exchange *x, const cha
     if (x->replied) {
         return ERR_OK;
     }
-    if (n > l->each - x->body.len) {
+    if (n > requestbody_most(l, x) - x->body.len) {
         requestbody_too_large(l, x);
     } else if (!requestbody_fits(l, x, n)) {
         requestbody_refuse(x, MHD_HTTP_SERVICE_UNAVAILABLE, "too_many", REQUESTBODY_RETRY_S,

@@ -11,7 +11,7 @@
 
 struct requestbody_limits {
     pthread_mutex_t lock;
-    size_t each, all; /* bytes */
+    size_t each, all; /* bytes; of one where its exchange has no cap of its own (exchange_allow_body) */
     size_t kept;      /* of all requests under way */
 };
 

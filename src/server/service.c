@@ -418,6 +418,7 @@ void service_handle(void *user, struct exchange *x, bool whole)
         } else if (!match.row->quick) {
             const struct caller *who = exchange_caller(x);
             exchange_defer(x, who ? who->owner : "", match.row->heavy);
+            exchange_allow_body(x, match.row->body_max);
         }
     } else {
         match.row->handle(s, x, &match);

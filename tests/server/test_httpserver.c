@@ -106,6 +106,7 @@ static void handle(void *user, struct exchange *x, bool whole)
         if (strncmp(path, "/deferred", 9) == 0) {
             exchange_defer(x, path, true);
         }
+        exchange_allow_body(x, strcmp(path, "/large") == 0 ? 2000 : 0);
     } else if (strcmp(path, "/deferred/slow") == 0) {
         usleep(300000);
         exchange_reply_static(x, 200, "text/plain", "slow", 4);
@@ -271,19 +272,21 @@ static void test_bodies_over_the_cap_are_refused(void **state)
 {
     struct world w = {0};
     (void)state;
-    enum { CAP = 1000 };
+    enum { CAP = 1000, LARGE = 2000 /* what handle allows at /large */ };
     const struct httpserver_options o = {.body_max = CAP};
     world_start(&w, &o, NULL);
-    for (size_t n = CAP - 1; n <= CAP + 1; n++) {
-        char request[2 * CAP], body[CAP + 2];
+    for (size_t i = 0; i < 6; i++) {
+        char request[2 * LARGE], body[LARGE + 2];
+        const char *path = i < 3 ? "/a" : "/large";
+        size_t cap = i < 3 ? CAP : LARGE, n = cap - 1 + i % 3;
         memset(body, 'b', sizeof body);
         body[n] = '\0';
-        snprintf(request, sizeof request, "POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n%s", n, body);
-        echofixture_says(w.port, request, n <= CAP ? 200 : 413, NULL);
+        snprintf(request, sizeof request, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n%s", path, n, body);
+        echofixture_says(w.port, request, n <= cap ? 200 : 413, NULL);
         snprintf(request, sizeof request,
-                 "POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nb\r\n%zx\r\n%s\r\n0\r\n\r\n", n - 1,
-                 body + 1);
-        echofixture_says(w.port, request, n <= CAP ? 200 : 413, NULL);
+                 "POST %s HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nb\r\n%zx\r\n%s\r\n0\r\n\r\n", path,
+                 n - 1, body + 1);
+        echofixture_says(w.port, request, n <= cap ? 200 : 413, NULL);
     }
     struct rawclient_reply r = rawclient_ask(w.port, "POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 18446744073709551615\r\n\r\n");
     assert_int_equal(r.status, 413);

@@ -119,6 +119,39 @@ static void test_there_and_back(void **state)
     free(id);
 }
 
+/* A file of chats may be larger than any other request, so that what was exported can be imported; not without end. */
+static void test_a_file_of_chats_may_be_large(void **state)
+{
+    enum { ATTACHED = 6 << 20, CHATS = 3 };
+    char *attached = calloc(1, ATTACHED + 1), head[300];
+    (void)state;
+    memset(attached, 'a', ATTACHED);
+    json_t *chats = json_array();
+    for (int i = 0; i < CHATS; i++) {
+        json_array_append_new(chats, json_pack("{s:{s:s}, s:[{s:s, s:s, s:s, s:[{s:s, s:s}]}]}", "chat", "title", "much",
+                                               "messages", "id", "1", "role", "user", "content", "see", "attachments",
+                                               "name", "a", "text", attached));
+    }
+    json_t *d = json_pack("{s:s, s:i, s:o}", "format", "fathom-chats", "version", 1, "chats", chats);
+    char *text = json_text_dup(d, JSON_COMPACT);
+    assert_true(strlen(text) > HTTPSERVER_BODY_MAX);
+    pagefixture_do(&f, "", 413, "POST", "/api/chats", text);
+    json_decref(d);
+    d = pagefixture_ask(&f, "", 201, "POST", "/api/import", text);
+    assert_int_equal(json_integer_value(servicefixture_at(d, "chats")), CHATS);
+    json_decref(d);
+    d = pagefixture_ask(&f, "", 200, "GET", "/api/session", "");
+    snprintf(head, sizeof head,
+             "POST /api/import HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %lld\r\n\r\n",
+             (long long)json_integer_value(servicefixture_at(d, "limits.import_bytes")) + 1);
+    struct rawclient_reply r = rawclient_ask(f.port, head);
+    assert_int_equal(r.status, 413);
+    rawclient_free(&r);
+    json_decref(d);
+    mem_free(text);
+    free(attached);
+}
+
 static void test_presets(void **state)
 {
     (void)state;
@@ -237,6 +270,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_a_life, forget_all),
         cmocka_unit_test_teardown(test_there_and_back, forget_all),
+        cmocka_unit_test_teardown(test_a_file_of_chats_may_be_large, forget_all),
         cmocka_unit_test(test_presets),
         cmocka_unit_test_teardown(test_settings_are_looked_at_when_they_are_stored, forget_all),
         cmocka_unit_test_teardown(test_all_bodies_together, forget_all),

@@ -9,9 +9,12 @@ import { openMenu } from "./menu.js";
 import { treeDialog } from "./treeview.js";
 import { t } from "./strings.js";
 
-// Lets the browser save what an address of the server gives.
-export function download(path) {
-    const link = h("a", { href: path, download: "" });
+const NAME = 80; // characters of a title that name its file
+
+// Lets the browser save what an address of the server gives. The name may have any characters: the browser
+// replaces those that no file may have.
+export function download(path, name) {
+    const link = h("a", { href: path, download: name });
     document.body.append(link);
     link.click();
     link.remove();
@@ -33,15 +36,16 @@ export class ChatActions {
 
     // What makes sense for chats that the server keeps.
     storedItems(chat) {
+        const name = (chat.title || t("untitled")).slice(0, NAME);
         return [
             { label: t(chat.pinned ? "unpin" : "pin"), icon: "pin", onclick: () => this.change(chat,
                 { pinned: !chat.pinned }) },
             { label: t("move"), icon: "folder", onclick: () => this.move(chat) },
             null,
             { label: t("export_markdown"), icon: "download",
-                onclick: () => download(api.exportPath(chat.id, "markdown")) },
+                onclick: () => download(api.exportPath(chat.id, "markdown"), `${name}.md`) },
             { label: t("export_json"), icon: "download",
-                onclick: () => download(api.exportPath(chat.id, "json")) },
+                onclick: () => download(api.exportPath(chat.id, "json"), `${name}.json`) },
         ];
     }
 

@@ -6,7 +6,7 @@ import { download } from "./chatactions.js";
 import { confirmDialog, openDialog } from "./dialog.js";
 import { readPrefs, savePref } from "./prefs.js";
 import { shortcutsDialog } from "./shortcuts.js";
-import { t, formatNumber } from "./strings.js";
+import { t, formatBytes, formatNumber } from "./strings.js";
 
 function choice(label, name, options, changed = () => {}) {
     const current = readPrefs()[name];
@@ -26,8 +26,23 @@ function toggle(label, name, changed = () => {}) {
     return h("label", { class: "setting" }, h("span", null, label), box);
 }
 
+// Why a file is none to bring back; null: it may be one.
+async function notToImport(page, file) {
+    const most = page.session.limits.import_bytes;
+    if (file.size > most) {
+        return t("import_too_large", { name: file.name, size: formatBytes(file.size), most: formatBytes(most) });
+    }
+    const json = /^[[{]/.test((await file.slice(0, 64).text()).trimStart());
+    return json ? null : t("import_no_json", { name: file.name });
+}
+
 async function importFile(page, file) {
     try {
+        const words = await notToImport(page, file);
+        if (words !== null) {
+            page.toasts.show(words);
+            return;
+        }
         const { chats, settings_left_out: left } = await api.importChats(file);
         page.toasts.show(t("imported", { n: formatNumber(chats) })
             + (left > 0 ? ` ${t("settings_left_out", { n: formatNumber(left) })}` : ""));
@@ -56,7 +71,7 @@ export function pageSettings(page) {
             toggle(t("show_stats"), "stats", () => page.conversation && page.chatView.show(page.conversation)),
             toggle(t("enter_sends"), "enterSends"), toggle(t("single_keys"), "singleKeys"),
             ...(page.chats ? [h("h3", null, t("all_chats")), h("div", { class: "button-row" },
-                button(t("export_all"), () => download(api.exportPath(null, "json"))),
+                button(t("export_all"), () => download(api.exportPath(null, "json"), "chats.json")),
                 button(t("import"), () => picker.click()), picker,
                 button(t("delete_all"), async () => {
                     if (await confirmDialog(t("delete_all"), t("delete_all_words"), t("delete_all"))) {

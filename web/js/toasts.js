@@ -1,4 +1,5 @@
-// Short words at the foot of the page, with something to do about them.
+// Short words at the foot of the page, with something to do about them. New ones take the place of those before
+// that nothing can be done about.
 
 import { h, iconButton } from "./dom.js";
 import { t } from "./strings.js";
@@ -14,6 +15,7 @@ export class Toasts {
             clearTimeout(timer);
             toast.remove();
         };
+        this.element.querySelectorAll(".toast:not(:has(.button))").forEach((old) => old.remove());
         const toast = h("div", { class: "toast" }, h("span", null, words),
             action === null ? null : h("button", { type: "button", class: "button", onclick: () => {
                 remove();
