@@ -204,6 +204,18 @@ static json_t *pageanswers_body(struct service *s, struct exchange *x, struct pa
     return NULL;
 }
 
+/* How many of a line's first `most` bytes are whole words, or, where a word is longer, whole letters. */
+static size_t pageanswers_words(const char *line, size_t most)
+{
+    size_t n = most;
+    for (; n > 0 && line[n] != ' '; n--) {}
+    for (; n > 0 && line[n - 1] == ' '; n--) {}
+    if (n < most / 2) {
+        for (n = most; n > 0 && ((unsigned char)line[n] & 0xc0) == 0x80; n--) {}
+    }
+    return n;
+}
+
 /* A chat without a name gets its first words as one. */
 static void pageanswers_name(struct service *s, const char *owner, const char *chat,
                              const struct question *q, const char *content)
@@ -216,10 +228,9 @@ static void pageanswers_name(struct service *s, const char *owner, const char *c
         return;
     }
     const char *from = content + strspn(content, " \r\n\t");
-    if (n > PAGEANSWERS_NAME) {
-        for (n = PAGEANSWERS_NAME; n > 0 && ((unsigned char)from[n] & 0xc0) == 0x80; n--) {}
-    }
-    json_t *fields = json_pack("{s:s%}", "title", from, n), *out = NULL;
+    bool whole = n <= PAGEANSWERS_NAME;
+    n = whole ? n : pageanswers_words(from, PAGEANSWERS_NAME);
+    json_t *fields = json_pack("{s:s%+}", "title", from, n, whole ? "" : "…"), *out = NULL;
     err e = chatstore_patch(s->chats, owner, chat, fields, &out, &info);
     (void)e; /* it stays without a name then */
     json_decref(fields);

@@ -51,6 +51,33 @@ static void test_a_turn_is_answered(void **state)
     free(id);
 }
 
+/* A chat is named after its first turn: whole words of it, letters where there is no end of a word in sight. */
+static void test_names_of_chats(void **state)
+{
+    static const struct {
+        const char *said, *title;
+    } rows[] = {{"\n  one line\nanother", "one line"},
+                {"a name that has exactly as many letters as a name may have it", "a name that has exactly as many letters as a name may have…"},
+                {"a name that has exactly as many letters as a name may have.", "a name that has exactly as many letters as a name may have."},
+                {"https://example.org/a/path/that/has/no/space/and/goes/on/and/on", "https://example.org/a/path/that/has/no/space/and/goes/on/and…"},
+                {"鲸鱼鲸鱼鲸鱼鲸鱼鲸鱼鲸鱼鲸鱼鲸鱼鲸鱼鲸鱼鲸", "鲸鱼鲸鱼鲸鱼鲸鱼鲸鱼鲸鱼鲸鱼鲸鱼鲸鱼鲸鱼…"}};
+    char path[200];
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char *id = pagefixture_chat(&chat, "", "{}");
+        json_t *turn = json_pack("{s:s, s:{s:i}}", "content", rows[i].said, "settings", "max_tokens", 1);
+        char *text = json_text_dup(turn, JSON_COMPACT), *answer = pagefixture_say(&chat, "", id, text, NULL);
+        json_decref(pagefixture_end(&chat, "", answer));
+        json_t *d = pagefixture_ask(&chat, "", 200, "GET", pagefixture_path(path, "chats", id, ""), "");
+        servicefixture_says(d, "chat.title", rows[i].title);
+        json_decref(d);
+        json_decref(turn);
+        mem_free(text);
+        free(answer);
+        free(id);
+    }
+}
+
 /* Late, or from the middle on, by query or header: the rest of the same text, and the same end. */
 static void test_late_readers(void **state)
 {
@@ -509,6 +536,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_turn_is_answered),
+        cmocka_unit_test(test_names_of_chats),
         cmocka_unit_test(test_late_readers),
         cmocka_unit_test(test_leaving_and_coming_back),
         cmocka_unit_test(test_answers_of_deleted_chats),
