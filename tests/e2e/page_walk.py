@@ -218,6 +218,16 @@ def failed_answers_say_why(b):
 
 
 @case
+def an_answer_of_thoughts_alone_says_so(b):
+    chat = conversation(["Why?", ""], "Thoughts alone")
+    chat["chats"][0]["messages"][1]["reasoning"] = "Because."
+    b.server.api("POST", "/api/import", chat)
+    chats = b.server.api("GET", "/api/chats?limit=500")["chats"]
+    b.open(f"#/chat/{next(one['id'] for one in chats if one['title'] == 'Thoughts alone')}")
+    b.wait(lambda: "ended without an answer" in b.text(".answer-note"), "the words")
+
+
+@case
 def the_side_bar_renames_pins_moves_finds_and_deletes(b):
     chat = bring(b, ["What about Xylophones?", "They are **percussion**."], "Old name")
     b.open(f"#/chat/{chat}")
@@ -243,6 +253,10 @@ def the_side_bar_renames_pins_moves_finds_and_deletes(b):
     menu("Move to folder")
     fill("Music")
     b.wait(lambda: "Music" in b.text(".folder summary"), "the folder")
+    menu("Pin")
+    b.wait(lambda: "Pinned" in b.text(".chat-group h2") and "New name" in b.text(".folder ul"), "it pinned, and in its folder")
+    menu("Unpin")
+    b.wait(lambda: "Pinned" not in b.text(".chat-list"), "none pinned")
     b.chord(CONTROL, "k")
     b.keys("xylophones")
     b.wait(lambda: "Xylophones" in b.text(".snippet mark") and len(b.all(".chat-item")) == 1, "the hit")
@@ -281,6 +295,20 @@ def exports_come_and_imports_go(b):
 
 
 @case
+def what_is_no_export_is_not_imported(b):
+    only_mock(b)
+    b.open()
+    with tempfile.TemporaryDirectory() as folder:
+        for name, text, words in (("chat.md", "# A chat", "chat.md is no JSON"),
+                                  ("all.json", "[" + " " * 1000000, "at most 1 MB can be imported")):
+            (Path(folder) / name).write_text(text)
+            b.js("[...document.querySelectorAll('.side-row')].find((row) => row.textContent === 'Settings').click()")
+            b.wait(lambda: b.all("dialog input[type=file]"), "the settings")[0].send_keys(f"{folder}/{name}")
+            b.wait(lambda: words in b.text(".toasts"), words)
+    assert len(b.all(".toast")) == 1, "the words before are gone"
+
+
+@case
 def files_are_attached_and_long_pastes_too(b):
     b.open()
     with tempfile.TemporaryDirectory() as folder:
@@ -313,7 +341,7 @@ def pdf_is_read_by_the_server(b):
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "paper.pdf").write_bytes(PDF)
         b.all(".composer input[type=file]")[0].send_keys(f"{folder}/paper.pdf")
-        b.wait(lambda: b.text(".composer .file-chip small").endswith(" B"), "its text")
+        b.wait(lambda: b.text(".composer .file-chip small").endswith(" B of text"), "its text")
     b.click(".composer .file-chip button")
     assert not b.js("return document.querySelector('.composer .file-list').childElementCount")
 
@@ -416,6 +444,8 @@ def refusals_are_told_in_peoples_words(b):
         (Path(folder) / "fake.pdf").write_bytes(b"no PDF")
         b.all(".composer input[type=file]")[0].send_keys(f"{folder}/fake.pdf")
         b.wait(lambda: "fake.pdf: no text could be read" in b.text(".composer-error"), "the words")
+    b.open("#/nosuch")
+    b.wait(lambda: "nothing at this address" in b.text(".toasts"), "a word about it")
     b.driver.get(f"{b.server.base}/no/such/page")
     b.wait(lambda: "nothing at this address" in b.text("h1"), "a page for people")
 
@@ -455,6 +485,8 @@ def everything_works_by_keyboard(b):
     assert b.js("return document.activeElement.dataset.action") == "edit"
     b.keys("?")
     b.wait(lambda: "Keyboard shortcuts" in b.text("dialog"), "the shortcuts")
+    said = b.js("return [...document.querySelectorAll('.shortcuts dd')].map((e) => e.textContent)")
+    assert len(set(said)) == len(said), "each once"
     b.keys(Keys.ESCAPE)
     b.wait(lambda: not b.all("dialog"), "them closed")
     b.keys("/")
@@ -601,7 +633,7 @@ def keys_and_usage(b):
         raise Skipped("not an administrator here")
     b.click(".sheet > .button")
     b.one("dialog input").send_keys("Test key")
-    next(e for e in b.all("dialog footer .button") if e.text == "Save").click()
+    next(e for e in b.all("dialog footer .button") if e.text == "Create").click()
     b.wait(lambda: b.text("[data-secret]").startswith("fathom-"), "the key")
     b.keys(Keys.ESCAPE)
     b.wait(lambda: "Test key" in b.text(".sheet tbody"), "it in the table")
@@ -648,7 +680,7 @@ def keys_on_a_narrow_screen_and_days_of_utc(b):
     b.click(".sheet > .button")
     b.one("dialog input").send_keys("Shown")
     b.one("dialog input[type=date]").send_keys("12312026")
-    next(e for e in b.all("dialog footer .button") if e.text == "Save").click()
+    next(e for e in b.all("dialog footer .button") if e.text == "Create").click()
     b.wait(lambda: b.text("[data-secret]"), "the key")
     lines = "return document.querySelector(arguments[0]).getClientRects().length"
     assert b.js(lines, "[data-secret]") == 1, "a key on one line"
@@ -694,6 +726,8 @@ def a_key_sees_what_it_may(b):
         assert not b.all(".sheet .button")
         b.open("#/usage")
         b.wait(lambda: "1,234 of 2,000 tokens" in b.text(".own") and "766 left" in b.text(".own"), "what is left")
+    with keyed(b, "fathom-secret-metrics"):
+        b.wait(lambda: b.text(".chat-heading") == "This key may not chat", "why there is nothing")
     with keyed(b, "fathom-secret-broken"):
         b.wait(lambda: "could not begin" in b.text("h1"), "the failure")
         next(e for e in b.all("button") if e.text == "Sign out").click()

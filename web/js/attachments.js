@@ -5,6 +5,14 @@ import { h, icon, iconButton } from "./dom.js";
 import { api } from "./api.js";
 import { t, formatBytes, textBytes } from "./strings.js";
 
+const PDF = /\.pdf$/i;
+
+// How much of a file goes along: all of a text, of a PDF what could be read.
+export function sizeWords({ name, text }) {
+    const size = formatBytes(textBytes(text));
+    return PDF.test(name) ? t("file_text", { size }) : size;
+}
+
 export const LONG_PASTE = 2500; // characters; a longer paste becomes a file
 
 function checkSize(file, most) {
@@ -62,7 +70,7 @@ export class Attachments {
     }
 
     async read(source, file) {
-        const pdf = source.type === "application/pdf" || /\.pdf$/i.test(source.name);
+        const pdf = source.type === "application/pdf" || PDF.test(source.name);
         try {
             if (pdf && !this.session.pdf) {
                 throw new Error(t("file_no_pdf", { name: source.name }));
@@ -91,7 +99,7 @@ export class Attachments {
         this.element.hidden = this.files.length === 0;
         this.element.replaceChildren(...this.files.map((file) => h("li", null,
             h("span", { class: "file-chip" }, icon("file"), h("span", null, file.name),
-                h("small", null, file.text === null ? t("file_reading") : formatBytes(textBytes(file.text))),
+                h("small", null, file.text === null ? t("file_reading") : sizeWords(file)),
                 iconButton("close", t("remove_file", { name: file.name }), () => {
                     this.set(this.files.filter((one) => one !== file));
                 }, { class: "icon-button small" })))));

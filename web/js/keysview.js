@@ -29,7 +29,7 @@ function keyForm(key) {
     const limits = LIMITS.map((limit) => h("input", { class: "field", type: "number", min: "1", step: "1",
         placeholder: t("no_limit"), value: key?.limits?.[limit] || "" }));
     const balance = h("input", { class: "field", inputmode: "decimal", pattern: "-?[0-9]+([.][0-9]{1,9})?",
-        placeholder: t("no_limit"), value: key?.balance ?? "" });
+        title: t("balance_format"), placeholder: t("no_limit"), value: key?.balance ?? "" });
     const expires = h("input", { class: "field", type: "date",
         value: key?.expires ? isoDay(key.expires) : "" });
     const until = expires.value;
@@ -54,7 +54,8 @@ function keyForm(key) {
 // The form in a window; save(fields) may fail, then its words are shown.
 function keyDialog(title, key, save) {
     const { form, error, read } = keyForm(key);
-    return openDialog(title, form, { buttons: [{ label: t("cancel") }, { label: t("save"), kind: "primary",
+    const label = t(key === null ? "create" : "save");
+    return openDialog(title, form, { buttons: [{ label: t("cancel") }, { label, kind: "primary",
         onclick: async (close) => {
             if (form.reportValidity()) {
                 await save(read()).then(close, (cause) => {

@@ -2,11 +2,12 @@
 // while its answer is being written it follows the text (live).
 
 import { h, icon, iconButton } from "./dom.js";
+import { sizeWords } from "./attachments.js";
 import { copyText } from "./clipboard.js";
 import { MarkdownView } from "./markdownview.js";
 import { Thinking } from "./thinking.js";
 import { readPrefs } from "./prefs.js";
-import { t, formatBytes, formatDuration, formatNumber, formatTenths, textBytes } from "./strings.js";
+import { t, formatDuration, formatNumber, formatTenths } from "./strings.js";
 
 const STATE_NOTES = { stopped: "state_stopped", interrupted: "state_interrupted", failed: "state_failed",
     length: "state_length" };
@@ -53,7 +54,7 @@ export class MessageView {
             this.element.insertBefore(h("ul", { class: "file-list", "aria-label": t("attachments") },
                 attachments.map((file) => h("li", null, h("button", { type: "button", class: "file-chip",
                     onclick: () => this.host.showFile(file) }, icon("file"), h("span", null, file.name),
-                h("small", null, formatBytes(textBytes(file.text))))))), this.body);
+                h("small", null, sizeWords(file)))))), this.body);
         }
         this.body.append(content);
         this.body.hidden = content === "";
@@ -106,7 +107,7 @@ export class MessageView {
 
     showNote() {
         const { message } = this;
-        const key = STATE_NOTES[message.state];
+        const key = message.state === "done" && message.content === "" ? "no_answer" : STATE_NOTES[message.state];
         this.note.hidden = key === undefined;
         this.note.className = `answer-note ${message.state === "failed" ? "is-error" : ""}`;
         this.note.replaceChildren(key === undefined ? "" : t(key, { error: message.error ?? "" }));

@@ -20,9 +20,14 @@ import { Toasts } from "./toasts.js";
 import { usageView } from "./usageview.js";
 import { t, formatBytes, formatCompact } from "./strings.js";
 
-const TITLE = 80; // characters of the first turn that name a chat which the server gave no name
+const TITLE = 60; // characters of the first turn that name a chat which the server gave no name
 const LOOK_MS = 1000; // between two looks whether a chat went on elsewhere
 const NARROW = "(max-width: 820px)";
+
+// Whole words, as many as fit.
+function shortTitle(words) {
+    return words.length <= TITLE ? words : `${words.slice(0, TITLE).replace(/\s+\S*$/, "")}…`;
+}
 
 export class Page {
     constructor(session) {
@@ -93,6 +98,9 @@ export class Page {
         } else if (where === "chat" && id) {
             await this.openChat(id, message);
         } else {
+            if (where !== "" && where !== "temporary") {
+                this.toasts.show(t("nowhere"));
+            }
             this.showConversation(new Conversation({ temporary: where === "temporary" }));
         }
     }
@@ -101,9 +109,10 @@ export class Page {
     showSheet(where) {
         const { admin } = this.session.owner;
         const name = where === "usage" ? "usage" : "keys";
+        const title = t(admin || this.chats ? name : "no_chats_title");
         this.leaveChat();
-        this.title.textContent = t(name);
-        document.title = `${t(name)} · Fathom`;
+        this.title.textContent = title;
+        document.title = `${title} · Fathom`;
         if (admin || (name === "usage" && this.chats)) {
             this.view.replaceChildren(name === "keys" ? keysView(this) : usageView(this));
         } else {
@@ -268,7 +277,7 @@ export class Page {
         this.refreshList().then(() => {
             if (made && conversation.chat.title === "") {
                 const words = turn.content.trim().split("\n", 1)[0] || turn.attachments[0].name;
-                this.actions.change(conversation.chat, { title: words.slice(0, TITLE) });
+                this.actions.change(conversation.chat, { title: shortTitle(words) });
             }
         });
     }

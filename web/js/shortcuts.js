@@ -8,13 +8,13 @@ import { t } from "./strings.js";
 const apple = /Mac|iPhone|iPad/.test(navigator.platform);
 const CTRL = apple ? "⌘" : "Ctrl";
 
-// keys as they are shown, what they do, whether an event is meant, and the deed.
+// keys as they are shown, a single one that does the same, what they do, whether an event is meant, and the deed.
 const SHORTCUTS = [
     { keys: [CTRL, "Shift", "O"], words: "key_new", code: "KeyO", ctrl: true, shift: true, run: () => {
         location.hash = "#/";
     } },
     { keys: [CTRL, "K"], words: "key_search", code: "KeyK", ctrl: true, run: (page) => page.focusSearch() },
-    { keys: ["Shift", "Esc"], words: "key_focus", code: "Escape", shift: true,
+    { keys: ["Shift", "Esc"], also: "/", words: "key_focus", code: "Escape", shift: true,
         run: (page) => page.composer.focus() },
     { keys: [CTRL, "Shift", "E"], words: "key_rename", code: "KeyE", ctrl: true, shift: true, chat: true,
         run: (page) => page.actions.rename(page.conversation.chat) },
@@ -25,17 +25,17 @@ const SHORTCUTS = [
         run: (page) => page.composer.cycleThinking() },
     { keys: ["Alt", "G"], words: "key_tree", code: "KeyG", alt: true, chat: true,
         run: (page) => page.actions.tree() },
-    { keys: [CTRL, "/"], words: "key_help", code: "Slash", ctrl: true, run: () => shortcutsDialog() },
+    { keys: [CTRL, "/"], also: "?", words: "key_help", code: "Slash", ctrl: true, run: () => shortcutsDialog() },
 ];
 const ELSEWHERE = [[["Enter"], "key_send"], [["Shift", "Enter"], "key_newline"], [["Esc"], "key_stop"],
-    [["↑"], "key_edit"], [["?"], "key_help"], [["/"], "key_focus"]];
+    [["↑"], "key_edit"]];
 
 export function shortcutsDialog() {
-    const row = (keys, words) => h("div", null, h("dt", null, keys.map((key) => h("kbd", null, key))),
-        h("dd", null, t(words)));
+    const row = (keys, words, also) => h("div", null, h("dt", null, keys.map((key) => h("kbd", null, key)),
+        also ? [` ${t("or")}`, h("kbd", null, also)] : null), h("dd", null, t(words)));
     return openDialog(t("shortcuts"), h("dl", { class: "shortcuts" },
         ELSEWHERE.map(([keys, words]) => row(keys, words)),
-        SHORTCUTS.map(({ keys, words }) => row(keys, words))));
+        SHORTCUTS.map(({ keys, words, also }) => row(keys, words, also))));
 }
 
 function matches(shortcut, event) {

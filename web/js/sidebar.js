@@ -118,21 +118,21 @@ export class Sidebar {
         }
     }
 
+    // A pinned chat of a folder is in both places.
     groups(chats) {
         const groups = [];
         const pinned = chats.filter((chat) => chat.pinned);
         if (pinned.length > 0) {
             groups.push(this.group(t("pinned"), pinned));
         }
-        const rest = chats.filter((chat) => !chat.pinned);
         for (const folder of this.list.folders()) {
-            const inside = rest.filter((chat) => chat.folder === folder);
+            const inside = chats.filter((chat) => chat.folder === folder);
             if (inside.length > 0) {
                 groups.push(this.folder(folder, inside));
             }
         }
         const days = new Map();
-        for (const chat of rest.filter((one) => !one.folder)) {
+        for (const chat of chats.filter((one) => !one.pinned && !one.folder)) {
             const day = dayGroup(chat.updated);
             days.set(day, [...(days.get(day) ?? []), chat]);
         }
