@@ -2,7 +2,8 @@
 """A stand-in for `fathom serve`, to work on the page without a model: the page's files and its interface, with
 answers made of words. Usage: tools/page_mock.py [--port 8099] [--rate 60] [--think 2] [--key KEY]
 
-With --key, KEY-member may only chat, KEY-admin may not, KEY-metrics neither nor, and KEY-broken is a session that no page can begin with.
+With --key, KEY-member may only chat, KEY-admin may not, KEY-metrics may neither, and KEY-broken is a session that
+no page can begin with.
 
 Everything is kept in memory. A prompt may steer the answer: "words 500" asks for that many words, "sample" for
 every kind of Markdown, "fail" for an answer that fails, "refuse" for a request that is refused, "slow prompt"
@@ -341,6 +342,9 @@ class Handler(BaseHTTPRequestHandler):
                     session["models"] = [{"id": "deepseek-mock", "context": options.context, "can_think": True,
                                           "can_skip_thinking": True, "parameters": 15706484224,
                                           "type": "Q4_K_M", "bytes": 10364416000}]
+                    session["sampling"] = {
+                        "temperature": 0.6000000238, "top_p": 0.95, "min_p": 0, "top_k": 0,
+                        "repetition_penalty": 1, "presence_penalty": 0, "frequency_penalty": 0}
                 return self.reply(200, session)
             case ["POST", "login"]:
                 if data.get("key") not in [options.key + role for role in ROLES]:

@@ -163,6 +163,16 @@ static json_t *pagesession_models(const struct service *s)
                      (json_int_t)model_weight_bytes(model));
 }
 
+/* What holds where a chat's settings say nothing. */
+static json_t *pagesession_sampling(const struct sampling *p)
+{
+    return json_pack("{s:f, s:f, s:f, s:i, s:f, s:f, s:f}", "temperature", (double)p->temperature, "top_p",
+                     p->top_p > 0 ? (double)p->top_p : 1.0, "min_p", (double)p->min_p, "top_k", p->top_k,
+                     "repetition_penalty", p->repetition_penalty > 0 ? (double)p->repetition_penalty : 1.0,
+                     "presence_penalty", (double)p->presence_penalty, "frequency_penalty",
+                     (double)p->frequency_penalty);
+}
+
 static void pagesession_get(struct service *s, struct exchange *x, const struct route_match *m)
 {
     const struct caller *who = exchange_caller(x);
@@ -185,6 +195,7 @@ static void pagesession_get(struct service *s, struct exchange *x, const struct 
                                       (who->scopes & CALLER_ADMIN) != 0, "chat",
                                       (who->scopes & CALLER_CHAT) != 0));
         json_object_set_new(out, "models", pagesession_models(s));
+        json_object_set_new(out, "sampling", pagesession_sampling(&s->is.sampling));
     }
     service_reply(s, x, 200, out);
 }

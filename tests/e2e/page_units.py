@@ -348,6 +348,9 @@ def usage_is_summed_by_key_and_days_end_in_utc(b):
     assert sums[1] == {"key": "a", "requests": 2, "cached_tokens": 3, "fresh_tokens": 6, "completion_tokens": 3,
                        "cost": 1}, sums
     assert day == "Dec 23, 2026", day
+    rounded = b.module("""const { roundUp } = await import("/js/usageview.js");
+        return [0, 1, 850, 963, 1000, 481500, 7].map(roundUp);""")
+    assert rounded == [1, 1, 1000, 1000, 1000, 500000, 8], rounded
 
 
 @case

@@ -1,6 +1,7 @@
 """A walk through the page as people use it: with the mouse, with the keyboard alone, on a narrow screen, in the dark,
 with hostile text, with a thousand messages."""
 
+import re
 import sys
 import tempfile
 import time
@@ -456,7 +457,9 @@ def settings_presets_and_temporary_chats(b):
     assert b.one(".badge").text == "Temporary" and b.all(".composer.is-temporary")
     b.click(".chat-tools button:nth-of-type(2)")
     b.one("dialog textarea").send_keys("You are brief.")
-    b.one(".sampling label:nth-child(1) input").send_keys("0.3")
+    field = b.one(".sampling label:nth-child(1) input")
+    assert re.fullmatch(r"default: [0-9.]{1,7}", field.get_attribute("placeholder")), "what an empty field means"
+    field.send_keys("0.3")
     next(e for e in b.all("dialog .button") if e.text == "Save as preset").click()
     b.all("dialog:last-of-type input")[0].send_keys("Brief", Keys.ENTER)
     b.wait(lambda: "Brief" in b.text("dialog select"), "the preset")
@@ -702,6 +705,8 @@ def keys_on_a_narrow_screen_and_days_of_utc(b):
         b.wait(lambda: b.all(".chart"), "the chart")
         assert b.js("const box = document.querySelector('.chart-box');"
                     " return box.scrollLeft + box.clientWidth >= box.scrollWidth - 2"), "the last days are in sight"
+        axis = b.js("return document.querySelector('.chart-axis').getBoundingClientRect().left")
+        assert 0 <= axis < 60, "and what the lines mean"
         tables = b.js("return [...document.querySelectorAll('.table-box')].map((e) => e.textContent)")
         assert "this machine" in tables[0] and "Twin (" in tables[0], "usage by key"
         assert "Twin (" in b.text(".filters select") and "this machine" in b.text(".filters select")

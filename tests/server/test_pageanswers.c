@@ -327,6 +327,7 @@ static void test_what_memory_does_not_hold_is_not_stored(void **state)
     json_decref(d);
     d = pagefixture_ask(&small, "", 200, "GET", "/api/session", "");
     assert_int_equal(json_integer_value(servicefixture_at(d, "limits.context")), 256);
+    assert_true(json_real_value(servicefixture_at(d, "sampling.top_p")) > 0); /* what a chat's settings leave open */
     assert_int_equal(json_integer_value(servicefixture_at(d, "models.0.context")), 8192);
     json_decref(d);
     servicefixture_close(&small);

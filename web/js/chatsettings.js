@@ -73,7 +73,7 @@ export function chatSettings(page) {
     const { chat } = conversation;
     const system = h("textarea", { class: "field", rows: "5", value: chat.system ?? "",
         placeholder: t("system_placeholder") });
-    const sampling = new SamplingForm(chat.settings ?? {});
+    const sampling = new SamplingForm(chat.settings ?? {}, page.session.sampling);
     const forget = h("input", { class: "field", type: "number", min: "1", max: "36500", step: "1",
         value: chat.forget_after_days ?? "", placeholder: t("never") });
     const presets = new PresetRow(page, () => ({ system: system.value, settings: sampling.settings }),

@@ -107,7 +107,8 @@ export class MessageView {
 
     showNote() {
         const { message } = this;
-        const key = message.state === "done" && message.content === "" ? "no_answer" : STATE_NOTES[message.state];
+        const nothing = message.state === "done" && message.content === "";
+        const key = nothing ? "no_answer" : STATE_NOTES[message.state];
         this.note.hidden = key === undefined;
         this.note.className = `answer-note ${message.state === "failed" ? "is-error" : ""}`;
         this.note.replaceChildren(key === undefined ? "" : t(key, { error: message.error ?? "" }));

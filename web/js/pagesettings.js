@@ -30,7 +30,8 @@ function toggle(label, name, changed = () => {}) {
 async function notToImport(page, file) {
     const most = page.session.limits.import_bytes;
     if (file.size > most) {
-        return t("import_too_large", { name: file.name, size: formatBytes(file.size), most: formatBytes(most) });
+        return t("import_too_large", { name: file.name, size: formatBytes(file.size),
+            most: formatBytes(most) });
     }
     const json = /^[[{]/.test((await file.slice(0, 64).text()).trimStart());
     return json ? null : t("import_no_json", { name: file.name });

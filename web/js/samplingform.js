@@ -1,4 +1,4 @@
-// Fields for how an answer is drawn. An empty field leaves it to the model.
+// Fields for how an answer is drawn. An empty field leaves it to the server, and says what it takes then.
 
 import { h } from "./dom.js";
 import { t } from "./strings.js";
@@ -15,11 +15,15 @@ const NUMBERS = [
     { name: "frequency_penalty", min: -2, max: 2, advanced: true },
 ];
 
+const rounded = (n) => Number(n.toPrecision(6)); // the server's numbers have no more digits that mean something
+
 export class SamplingForm {
-    constructor(settings) {
+    // usual: what the server takes for what is empty
+    constructor(settings, usual) {
         this.numbers = NUMBERS.map((number) => ({ ...number, field: h("input", { class: "field", type: "number",
             min: number.min, max: number.max, step: number.whole ? "1" : "any", inputmode: "decimal",
-            placeholder: t("default_value") }) }));
+            placeholder: number.name in usual ? t("default_value", { n: rounded(usual[number.name]) })
+                : t(`set_${number.name}_empty`) }) }));
         this.stop = h("textarea", { class: "field", rows: "2", placeholder: t("stop_placeholder") });
         const labelled = (name, field) => h("label", { class: "labelled" },
             h("span", null, t(`set_${name}`), h("small", null, t(`set_${name}_hint`))), field);

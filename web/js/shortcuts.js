@@ -8,7 +8,8 @@ import { t } from "./strings.js";
 const apple = /Mac|iPhone|iPad/.test(navigator.platform);
 const CTRL = apple ? "⌘" : "Ctrl";
 
-// keys as they are shown, a single one that does the same, what they do, whether an event is meant, and the deed.
+// keys as they are shown, a single one that does the same, what they do, whether an event is meant, and the
+// deed.
 const SHORTCUTS = [
     { keys: [CTRL, "Shift", "O"], words: "key_new", code: "KeyO", ctrl: true, shift: true, run: () => {
         location.hash = "#/";
@@ -25,7 +26,8 @@ const SHORTCUTS = [
         run: (page) => page.composer.cycleThinking() },
     { keys: ["Alt", "G"], words: "key_tree", code: "KeyG", alt: true, chat: true,
         run: (page) => page.actions.tree() },
-    { keys: [CTRL, "/"], also: "?", words: "key_help", code: "Slash", ctrl: true, run: () => shortcutsDialog() },
+    { keys: [CTRL, "/"], also: "?", words: "key_help", code: "Slash", ctrl: true,
+        run: () => shortcutsDialog() },
 ];
 const ELSEWHERE = [[["Enter"], "key_send"], [["Shift", "Enter"], "key_newline"], [["Esc"], "key_stop"],
     [["↑"], "key_edit"]];

@@ -20,6 +20,7 @@ const tenths = new Intl.NumberFormat(locale, { maximumFractionDigits: 1 });
 const compact = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
 const date = new Intl.DateTimeFormat(locale, { dateStyle: "medium" });
 const utcDate = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeZone: "UTC" });
+const shortDay = new Intl.DateTimeFormat(locale, { month: "short", day: "numeric", timeZone: "UTC" });
 const month = new Intl.DateTimeFormat(locale, { month: "long", year: "numeric" });
 
 export const formatNumber = (n) => whole.format(n);
@@ -32,6 +33,7 @@ const dated = (ms) => Math.min(Math.max(Number(ms) || 0, -LAST_TIME), LAST_TIME)
 
 export const formatDate = (ms) => date.format(dated(ms));
 export const formatDay = (ms) => utcDate.format(dated(ms)); // of a day that is counted in UTC
+export const formatShortDay = (ms) => shortDay.format(dated(ms));
 export const formatMonth = (ms) => month.format(dated(ms));
 // That day as fields for days and the server write it.
 export const isoDay = (ms) => new Date(dated(ms)).toISOString().split("T")[0].replace(/^\+0*/, "");

@@ -3,7 +3,8 @@
 import { h, svg } from "./dom.js";
 import { api } from "./api.js";
 import { keyName } from "./keysview.js";
-import { t, formatCompact, formatDay, formatDuration, formatNumber, isoDay } from "./strings.js";
+import { t, formatCompact, formatDay, formatDuration, formatNumber, formatShortDay, isoDay }
+    from "./strings.js";
 
 const DAY = 86400000;
 const MOST_DAYS = 1000; // a year that is half typed may be that of Caesar
@@ -49,24 +50,28 @@ export function sumKeys(days) {
     return [...sums.values()].sort((a, b) => total(b) - total(a));
 }
 
+// The smallest round number that is not below n: 1, 2, 3, 4, 5, 6 or 8 with zeros.
+export function roundUp(n) {
+    const zeros = 10 ** Math.floor(Math.log10(Math.max(n, 1)));
+    return zeros * [1, 2, 3, 4, 5, 6, 8, 10].find((digit) => digit * zeros >= n);
+}
+
+// The values that lines are drawn at, beside the picture: they stay in sight where it is wider than the page.
 function chart(days) {
-    const [width, height, left, foot] = [720, 220, 52, 24];
-    const most = Math.max(1, ...days.map(total));
-    const step = (width - left) / days.length;
-    const y = (value) => (height - foot) * (1 - value / most) + 8;
+    const [width, height, foot] = [668, 220, 24];
+    const half = roundUp(Math.max(...days.map(total)) / 2);
+    const step = width / days.length;
+    const y = (value) => (height - foot) * (1 - value / half / 2) + 8;
     const picture = svg("svg", { viewBox: `0 0 ${width} ${height + 8}`, class: "chart", role: "img",
         "aria-label": t("usage_chart") });
-    for (const share of [0, 0.5, 1]) {
-        const words = svg("text", { x: left - 8, y: y(most * share) + 4, class: "chart-words is-end" });
-        words.textContent = formatCompact(most * share);
-        picture.append(svg("line", { x1: left, x2: width, y1: y(most * share), y2: y(most * share),
-            class: "chart-line" }), words);
+    for (const value of [0, half, 2 * half]) {
+        picture.append(svg("line", { x1: 0, x2: width, y1: y(value), y2: y(value), class: "chart-line" }));
     }
     days.forEach((day, i) => {
         let below = 0;
         const bar = svg("g", {});
         for (const kind of KINDS.filter((one) => day[one] > 0)) {
-            bar.append(svg("rect", { x: left + i * step + step * 0.15, width: step * 0.7,
+            bar.append(svg("rect", { x: i * step + step * 0.15, width: step * 0.7,
                 y: y(below + day[kind]),
                 height: Math.max(y(below) - y(below + day[kind]), 0.5), class: `bar-${kind}` }));
             below += day[kind];
@@ -76,12 +81,13 @@ function chart(days) {
         bar.append(words);
         picture.append(bar);
         if (i % Math.ceil(days.length / 8) === 0) {
-            const label = svg("text", { x: left + i * step, y: height + 4, class: "chart-words" });
-            label.textContent = day.day.slice(5);
+            const label = svg("text", { x: i * step, y: height + 4, class: "chart-words" });
+            label.textContent = formatShortDay(Date.parse(day.day));
             picture.append(label);
         }
     });
-    return picture;
+    return h("div", { class: "chart-box" }, h("div", { class: "chart-axis", "aria-hidden": "true" },
+        [2 * half, half, 0].map((value) => h("span", null, formatCompact(value)))), picture);
 }
 
 // The numbers of rows, each named by name(row).
@@ -110,7 +116,7 @@ function totalsList(totals, currency) {
 }
 
 // What one's own key may still use.
-function ownList(own) {
+function ownList(own, currency) {
     const item = (words, text, more) => h("div", null, h("dt", null, words), h("dd", null, text),
         more ? h("dd", { class: "more" }, more) : null);
     const { tokens_per_day: limit, requests_per_minute, concurrent } = own.limits;
@@ -122,7 +128,8 @@ function ownList(own) {
             t("used_of", { used: formatNumber(used), limit: formatNumber(limit) }), left) : null,
         requests_per_minute ? item(t("limit_requests_per_minute"), formatNumber(requests_per_minute)) : null,
         concurrent ? item(t("limit_concurrent"), formatNumber(concurrent)) : null,
-        own.balance === null ? null : item(t("balance"), own.balance)].filter(Boolean);
+        own.balance === null ? null
+            : item(currency ? t("balance_in", { currency }) : t("balance"), own.balance)].filter(Boolean);
     return items.length === 0 ? "" : h("dl", { class: "totals own" }, items);
 }
 
@@ -148,9 +155,9 @@ export function usageView(page) {
             const used = summed.filter((day) => day.requests > 0).reverse();
             const named = (models ?? []).map((one) => ({ ...one,
                 fresh_tokens: one.prompt_tokens - one.cached_tokens }));
-            const box = h("div", { class: "chart-box" }, chart(summed));
+            const box = chart(summed);
             const admin = page.session.owner.admin && key.value === "";
-            shown.replaceChildren(own ? ownList(own) : "", totalsList(totals, currency), box,
+            shown.replaceChildren(own ? ownList(own, currency) : "", totalsList(totals, currency), box,
                 h("ul", { class: "legend" }, KINDS.map((kind) => h("li", { class: `key-${kind}` }, t(kind)))),
                 admin && days.length > 0
                     ? table(t("key"), (one) => nameOf(one.key), sumKeys(days), currency) : "",
