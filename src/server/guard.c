@@ -148,10 +148,20 @@ static const char *guard_shown(const struct exchange *x)
     return key && *key ? key : NULL;
 }
 
+void guard_cookie(const struct exchange *x, char out[GUARD_COOKIE])
+{
+    const char *host = exchange_header(x, "Host"), *port = host ? strrchr(host, ':') : NULL;
+    size_t n = port ? strspn(port + 1, "0123456789") : 0;
+    bool named = n > 0 && n <= 5 && port[1 + n] == '\0';
+    snprintf(out, GUARD_COOKIE, "fathom_session%s%.5s", named ? "_" : "", named ? port + 1 : "");
+}
+
 static bool guard_who(const struct guard *g, const struct exchange *x, struct caller *who,
                       struct apierror *e)
 {
-    const char *key = guard_shown(x), *cookie = exchange_cookie(x, "fathom_session");
+    char name[GUARD_COOKIE];
+    guard_cookie(x, name);
+    const char *key = guard_shown(x), *cookie = exchange_cookie(x, name);
     *who =
         (struct caller){.owner = "local", .scopes = g->key_required ? CALLER_NOTHING : CALLER_ALL};
     /* Without keys being asked for, clients that insist on one send any word. */

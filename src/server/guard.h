@@ -17,7 +17,7 @@
 #include "server/apierror.h"
 #include "server/caller.h"
 
-enum { GUARD_KEY_MAX = 128 };
+enum { GUARD_KEY_MAX = 128, GUARD_COOKIE = 24 };
 
 struct guard {
     bool key_required; /* else who shows none is "local" and may everything */
@@ -37,6 +37,10 @@ struct guard_need {
     bool page;        /* a file of the page: other sites may link to it */
     const char *type; /* of the body, where one is taken; NULL: application/json */
 };
+
+/* What the page's cookie is called where the request was sent: with the port, as a browser keeps the cookies of
+ * a host for all its ports, and servers beside each other shall not sign each other's people out. */
+void guard_cookie(const struct exchange *x, char out[GUARD_COOKIE]);
 
 /* Lets the request in and says on the exchange who asks, or refuses with *e. */
 bool guard_admits(const struct guard *g, struct exchange *x, const struct guard_need *need, struct apierror *e);

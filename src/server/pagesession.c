@@ -88,9 +88,9 @@ bool pagesession_cookie(void *user, const char *token, struct caller *out)
 static void pagesession_set(const struct service *s, struct exchange *x, const char *token,
                             int64_t seconds)
 {
-    char cookie[PAGESESSION_TOKEN + 128];
-    snprintf(cookie, sizeof cookie,
-             "fathom_session=%s; Path=/; HttpOnly; SameSite=Strict; Max-Age=%lld%s", token,
+    char cookie[PAGESESSION_TOKEN + 128], name[GUARD_COOKIE];
+    guard_cookie(x, name);
+    snprintf(cookie, sizeof cookie, "%s=%s; Path=/; HttpOnly; SameSite=Strict; Max-Age=%lld%s", name, token,
              (long long)seconds, s->is.guard.tls ? "; Secure" : "");
     exchange_add_header(x, "Set-Cookie", cookie);
 }
@@ -132,7 +132,9 @@ static void pagesession_login(struct service *s, struct exchange *x, const struc
 
 static void pagesession_logout(struct service *s, struct exchange *x, const struct route_match *m)
 {
-    const char *token = exchange_cookie(x, "fathom_session");
+    char name[GUARD_COOKIE];
+    guard_cookie(x, name);
+    const char *token = exchange_cookie(x, name);
     struct pagesession_claim claim;
     struct errinfo info = {0};
     struct apierror e = {0};

@@ -264,6 +264,25 @@ static const struct {
     {"Authorization: Bearer fathom-wrong\r\nx-api-key: fathom-chat\r\n", {401, 401, 401, 401}, {"", "", "", ""}},
 };
 
+/* Servers on two ports of a host have a cookie each. */
+static void test_a_port_has_a_cookie_of_its_own(void **state)
+{
+    struct door *d = *state;
+    static const struct {
+        const char *lines, *who;
+    } asks[] = {{"Host: localhost:81\r\nCookie: fathom_session=bad; fathom_session_81=good; fathom_session_8=bad\r\n", "8"},
+                {"Host: localhost:81\r\nCookie: fathom_session=good; fathom_session_8=good\r\n", "local"},
+                {"Host: [::1]:8080\r\nCookie: fathom_session_8080=good\r\n", "8"},
+                {"Host: [::1]\r\nCookie: fathom_session=good\r\n", "8"}};
+    for (size_t i = 0; i < sizeof asks / sizeof *asks; i++) {
+        char who[64];
+        d->guard = (struct guard){.key = key_of, .cookie = cookie_of};
+        d->need = (struct guard_need){.scope = CALLER_CHAT};
+        assert_int_equal(ask(d, "GET", asks[i].lines, who), 200);
+        assert_string_equal(who, asks[i].who);
+    }
+}
+
 static void test_keys(void **state)
 {
     struct door *d = *state;
@@ -297,6 +316,7 @@ int main(void)
         cmocka_unit_test(test_hosts),
         cmocka_unit_test(test_origins_sites_and_types),
         cmocka_unit_test(test_the_page_may_be_linked_to_and_tls_has_its_own_origin),
+        cmocka_unit_test(test_a_port_has_a_cookie_of_its_own),
         cmocka_unit_test(test_keys),
     };
     return cmocka_run_group_tests(tests, open_door, close_door);
