@@ -11,8 +11,10 @@
 #include "base/condition.h"
 #include "base/mem.h"
 #include "base/progress.h"
+#include "server/apierror.h"
 #include "server/wirereply.h"
 
+/* What is said is stored this often, and what could not be stored is tried again. */
 #define LIVEANSWER_SAVE_S 1.0
 /* After its end an answer stays for readers who lost their connection just then. */
 #define LIVEANSWER_LINGER_S 30.0
@@ -22,6 +24,13 @@ enum liveanswer_kind { LIVEANSWER_REASONING, LIVEANSWER_CONTENT, LIVEANSWER_END 
 struct liveanswer_mark { /* an event: its text ends at `to` of the text of its kind */
     enum liveanswer_kind kind;
     size_t to;
+};
+
+/* How it ended, for the store. */
+struct liveanswer_ending {
+    enum chattree_state state;
+    char error[sizeof(((struct apierror *)0)->message)]; /* "": none */
+    json_t *stats;                                       /* NULL: none */
 };
 
 struct liveanswer_reader {
@@ -37,7 +46,8 @@ struct liveanswer {
     struct liveanswers *all;
     struct liveanswer_options is;
     char owner[VAULT_ID + 1], id[VAULT_ID + 1], chat[VAULT_ID + 1];
-    struct answering *answering;
+    struct answering *answering; /* NULL: it says no more, and `ending` waits for the store until it is over */
+    struct liveanswer_ending ending;
     struct strbuf reasoning, content; /* NUL-terminated */
     struct liveanswer_mark *marks;    /* [n_marks] */
     size_t n_marks, cap_marks;
@@ -45,10 +55,11 @@ struct liveanswer {
     size_t progresses; /* versions of it */
     struct liveanswer_reader *readers;
     size_t holders;                       /* readers whose exchange is not closed yet */
-    double since, saved, thought_s, over; /* over: when it ended; 0: it runs */
+    double since, saved, thought_s; /* saved: when that was tried last */
+    double over;                    /* when its end was stored, or was found not to be storable; 0: not yet */
     bool stop, cut, dirty; /* stop: a person wants no more; cut: nobody may have more */
     bool forgotten;        /* its chat is gone */
-    char *ending; /* the MESSAGE as stored, when over */
+    json_t *message;       /* as stored, once over; NULL: it could not be */
 };
 
 struct liveanswers {
@@ -129,25 +140,6 @@ static json_t *liveanswer_stats(const struct liveanswer *a, const struct answeri
                      (json_int_t)(u->total_s * 1000), "prefill_tps", prefill, "decode_tps", decode);
 }
 
-/* The MESSAGE as it is stored now, as text; NULL: it could not be stored. */
-static char *liveanswer_store_end(struct liveanswer *a, enum chattree_state state,
-                                  const char *error, const struct answering_usage *usage)
-{
-    struct errinfo info = {0};
-    json_t *stats = usage ? liveanswer_stats(a, usage) : NULL, *message = NULL;
-    const struct chattree_ending ending = {.state = state,
-                                           .content = liveanswer_text(&a->content),
-                                           .reasoning = liveanswer_text(&a->reasoning),
-                                           .error = error,
-                                           .stats = stats};
-    err e =
-        chattree_end(a->all->store, a->owner, a->id, &ending, liveanswer_now(), &message, &info);
-    char *text = e == ERR_OK ? json_text_dup(message, JSON_COMPACT) : NULL;
-    json_decref(stats);
-    json_decref(message);
-    return text;
-}
-
 static void liveanswer_save(struct liveanswer *a)
 {
     struct errinfo info = {0};
@@ -162,21 +154,50 @@ static void liveanswer_save(struct liveanswer *a)
     a->dirty = false;
 }
 
-static void liveanswer_over(struct liveanswer *a, enum chattree_state state, const char *error,
-                            const struct answering_usage *usage)
+/* Readers get the end once it is stored: until then, on a full disk, it is tried again and again. What no time
+ * mends (its chat was deleted, say) ends their streams without one. */
+static void liveanswer_store_end(struct liveanswer *a, bool last)
 {
-    char *ending = liveanswer_store_end(a, state, error, usage);
+    struct errinfo info = {0};
+    json_t *message = NULL;
+    const struct chattree_ending ending = {.state = a->ending.state,
+                                           .content = liveanswer_text(&a->content),
+                                           .reasoning = liveanswer_text(&a->reasoning),
+                                           .error = *a->ending.error ? a->ending.error : NULL,
+                                           .stats = a->ending.stats};
+    err e = chattree_end(a->all->store, a->owner, a->id, &ending, liveanswer_now(), &message, &info);
+    a->saved = progress_clock();
+    if ((e == ERR_IO || e == ERR_NOMEM) && !last) {
+        return;
+    }
+    pthread_mutex_lock(&a->all->lock);
+    a->message = message;
+    a->over = a->saved;
+    if (message) {
+        liveanswer_mark(a, LIVEANSWER_END, 0);
+    }
+    liveanswer_wake(a);
+    pthread_mutex_unlock(&a->all->lock);
+}
+
+static void liveanswer_say_ending(struct liveanswer *a, enum chattree_state state, const char *error,
+                                  const struct answering_usage *usage)
+{
+    a->ending.state = state;
+    snprintf(a->ending.error, sizeof a->ending.error, "%s", error ? error : "");
+    a->ending.stats = usage ? liveanswer_stats(a, usage) : NULL;
+    a->saved = 0; /* so it is stored at once */
+}
+
+static void liveanswer_finish(struct liveanswer *a, enum chattree_state state, const char *error,
+                              const struct answering_usage *usage)
+{
+    liveanswer_say_ending(a, state, error, usage);
     pthread_mutex_lock(&a->all->lock);
     struct answering *answering = a->answering;
     a->answering = NULL;
     pthread_mutex_unlock(&a->all->lock);
     answering_end(answering, a->is.used, a->is.user);
-    pthread_mutex_lock(&a->all->lock);
-    a->ending = ending;
-    a->over = progress_clock();
-    liveanswer_mark(a, LIVEANSWER_END, 0);
-    liveanswer_wake(a);
-    pthread_mutex_unlock(&a->all->lock);
 }
 
 /* It could not be begun. */
@@ -218,21 +239,31 @@ static bool liveanswer_read(struct liveanswer *a, struct answering_event *end,
     return over;
 }
 
-static void liveanswer_serve(struct liveanswer *a)
+static void liveanswer_advance(struct liveanswer *a, bool stop, bool cut)
 {
     struct answering_event end = {0};
     enum chattree_state state = CHATTREE_FAILED;
-    pthread_mutex_lock(&a->all->lock);
-    bool stop = a->stop, cut = a->cut || a->all->stopping;
-    pthread_mutex_unlock(&a->all->lock);
     if (liveanswer_read(a, &end, &state)) {
         const char *error = end.error ? end.error->message : NULL;
-        liveanswer_over(a, error ? CHATTREE_FAILED : state, error, &end.usage);
+        liveanswer_finish(a, error ? CHATTREE_FAILED : state, error, &end.usage);
     } else if (stop || cut) {
         const struct answering_usage sofar = answering_so_far(a->answering);
-        liveanswer_over(a, stop ? CHATTREE_STOPPED : CHATTREE_INTERRUPTED, NULL, &sofar);
+        liveanswer_finish(a, stop ? CHATTREE_STOPPED : CHATTREE_INTERRUPTED, NULL, &sofar);
     } else if (a->dirty && progress_clock() - a->saved > LIVEANSWER_SAVE_S) {
         liveanswer_save(a);
+    }
+}
+
+static void liveanswer_serve(struct liveanswer *a)
+{
+    pthread_mutex_lock(&a->all->lock);
+    bool stop = a->stop, stopping = a->all->stopping, cut = a->cut || stopping;
+    pthread_mutex_unlock(&a->all->lock);
+    if (a->answering) {
+        liveanswer_advance(a, stop, cut);
+    }
+    if (!a->answering && a->over == 0 && (stopping || progress_clock() - a->saved > LIVEANSWER_SAVE_S)) {
+        liveanswer_store_end(a, stopping);
     }
 }
 
@@ -241,7 +272,8 @@ static void liveanswer_free(struct liveanswer *a)
     strbuf_deinit(&a->reasoning);
     strbuf_deinit(&a->content);
     mem_free(a->marks);
-    mem_free(a->ending);
+    json_decref(a->ending.stats);
+    json_decref(a->message);
     mem_free(a);
 }
 
@@ -291,9 +323,7 @@ static void *liveanswers_run(void *user)
         pthread_mutex_unlock(&l->lock);
         for (struct liveanswer *a = first; a;
              a = a->next) { /* others are only ever put before the first */
-            if (a->answering) {
-                liveanswer_serve(a);
-            }
+            liveanswer_serve(a);
         }
         some = liveanswers_sweep(l);
     }
@@ -372,7 +402,7 @@ void liveanswer_begin(struct liveanswers *l, struct question *take_q,
     }
     if (!answering_begin(l->model, take_q, &asker, &a->answering, &e)) {
         liveanswer_refused(options);
-        liveanswer_over(a, CHATTREE_FAILED, e.message, NULL);
+        liveanswer_say_ending(a, CHATTREE_FAILED, e.message, NULL);
     }
     pthread_mutex_lock(&l->lock);
     a->next = l->first;
@@ -455,7 +485,7 @@ static err liveanswer_write(struct liveanswer_reader *r, struct strbuf *out)
     r->seen = last + 1;
     TRY(strbuf_printf(out, "id: %llu\n", (unsigned long long)r->seen));
     if (kind == LIVEANSWER_END) {
-        return strbuf_printf(out, "event: end\ndata: %s\n\n", a->ending ? a->ending : "null");
+        return wirereply_sse(out, names[kind], json_incref(a->message));
     }
     const struct strbuf *text = kind == LIVEANSWER_REASONING ? &a->reasoning : &a->content;
     return wirereply_sse(out, names[kind],

@@ -1,6 +1,6 @@
 /* server/liveanswer.h: answers that the server owns: of the page's chats. They go on whether anybody watches
  * or not; who comes late, or again, gets what was said before and then the rest; what was said is stored every
- * second and at the end.
+ * second and at the end; an end that cannot be stored (the disk is full) is tried every second until it is.
  *
  * Thread rule: any function from any thread. */
 #ifndef SERVER_LIVEANSWER_H
@@ -14,7 +14,8 @@ struct liveanswers;
 /* Both must outlive it. */
 ERR_MUST_USE err liveanswer_thread_start(const struct answering_model *m, struct chatstore *store,
                                    struct liveanswers **out, struct errinfo *info);
-/* What still runs ends as interrupted. After the HTTP server has stopped. NULL is fine. */
+/* What still runs ends as interrupted, and what waits to be stored is tried once more. After the HTTP server has
+ * stopped. NULL is fine. */
 void liveanswer_thread_stop(struct liveanswers *l);
 
 struct liveanswer_options {
