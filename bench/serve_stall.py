@@ -4,9 +4,10 @@
     bench/serve_stall.py MODEL
 
 Makes a server with a folder of its own and two keys. One tokenizes and asks what is far too long, imports 9,000
-chats, exports and deletes them; the other asks for /v1/models and /health every 20 ms and reads a stream. Prints the
-median and the worst of both. Ends with 1 when one of the other's requests took more than 100 ms: on a machine that
-does nothing else none should.
+chats, exports and deletes them, and does the like with one chat of 20,000 messages; the other asks for /v1/models and
+/health every 20 ms, for its chats likewise, and reads a stream. Prints the median and the worst of each. Ends with 1
+when one of the other's requests for /v1/models or /health took more than 100 ms: on a machine that does nothing else
+none should.
 """
 import http.client
 import json
@@ -52,6 +53,12 @@ class Server:
         connection.close()
         return reply.status
 
+    def document(self, who, method, path, body=None):
+        connection, reply = self.open(who, method, path, body)
+        document = json.loads(reply.read())
+        connection.close()
+        return document
+
     def together(self, n, *request):
         said = []
         threads = [threading.Thread(target=lambda: said.append(self.ask(0, *request))) for _ in range(n)]
@@ -62,9 +69,9 @@ class Server:
         return sorted(said)
 
 
-def look(server, stop, waits):
+def look(server, stop, waits, *paths):
     while not stop.is_set():
-        for path in ("/v1/models", "/health"):
+        for path in paths:
             since = time.time()
             if server.ask(1, "GET", path) != 200:
                 sys.exit(path + " was refused")
@@ -88,8 +95,9 @@ def read(server, stop, gaps):
 
 
 def beside(server, name, work):
-    stop, waits, gaps = threading.Event(), [], []
-    threads = [threading.Thread(target=look, args=(server, stop, waits)),
+    stop, waits, chats, gaps = threading.Event(), [], [], []
+    threads = [threading.Thread(target=look, args=(server, stop, waits, "/v1/models", "/health")),
+               threading.Thread(target=look, args=(server, stop, chats, "/api/chats?limit=1")),
                threading.Thread(target=read, args=(server, stop, gaps))]
     for t in threads:
         t.start()
@@ -100,10 +108,11 @@ def beside(server, name, work):
     stop.set()
     for t in threads:
         t.join()
-    waits.sort()
-    gaps.sort()
-    print(f"| {name} | {said} | {took:.2f} s | {waits[len(waits) // 2] * 1e3:.1f} | {waits[-1] * 1e3:.1f} | "
-          f"{gaps[len(gaps) // 2] * 1e3:.0f} | {gaps[-1] * 1e3:.0f} |", flush=True)
+    print(f"| {name} | {said} | {took:.2f} s |", end="")
+    for times in (waits, chats, gaps):
+        times.sort()
+        print(f" {times[len(times) // 2] * 1e3:.1f} | {times[-1] * 1e3:.1f} |", end="")
+    print(flush=True)
     return waits[-1]
 
 
@@ -114,6 +123,9 @@ def main():
                                                       {"id": "b", "parent": "a", "role": "assistant", "content": TEXT[1]}]}
     # All bodies are made before: making one here keeps this program's other threads from looking at the clock.
     chats = json.dumps({"format": "fathom-chats", "version": 1, "chats": [chat] * 9000})
+    answers = [{"id": str(i), "parent": str(i - 1), "role": ("user", "assistant")[i % 2],
+                "content": f"message {i} " * 20} for i in range(20000)]
+    large = json.dumps({"format": "fathom-chats", "version": 1, "chats": [{"chat": {}, "messages": answers}]})
     long, longer = (json.dumps({"content": "a" * n}) for n in (4000000, 8 << 20))
     user, system = (json.dumps({"messages": [{"role": role, "content": "a" * (15 << 20)}, {"role": "user", "content":
                                                                                          "b"}]})
@@ -131,9 +143,18 @@ def main():
             ("export of them", lambda: server.ask(0, "GET", "/api/export")),
             ("delete all", lambda: server.ask(0, "DELETE", "/api/chats?all=yes")),
         ]
-        print("| one key | is told | takes | another's GET: median, ms | worst | stream's gap: median, ms | worst |")
-        print("|---|---|---|---|---|---|---|")
+        print("| one key | is told | takes | another's GET: median, ms | worst | of its chats: median, ms | worst |"
+              " stream's gap: median, ms | worst |")
+        print("|---|---|---|---|---|---|---|---|---|")
         worst = [beside(server, name, do) for name, do in work]
+        worst.append(beside(server, "import of one of 20,000 messages",
+                            lambda: server.ask(0, "POST", "/api/import", large)))
+        chat = server.document(0, "GET", "/api/chats")["chats"][0]
+        path, turn = "/api/chats/" + chat["id"], json.dumps({"parent": chat["leaf"], "content": "more"})
+        worst += [beside(server, name, do) for name, do in (
+            ("6 × a turn at its end", lambda: server.together(6, "POST", path + "/messages", turn)),
+            ("3 × all of it", lambda: server.together(3, "GET", path)),
+            ("delete it", lambda: server.ask(0, "DELETE", path)))]
         server.process.terminate()
         server.process.wait()
     sys.exit(max(worst) > 0.1)

@@ -120,16 +120,15 @@ static err chatexport_write(struct strbuf *out, const json_t *chat, const json_t
 err chatexport_markdown(struct chatstore *s, const char *owner, const char *id, char **text,
                         struct errinfo *info)
 {
-    json_t *whole = NULL, *branch = NULL;
+    json_t *chat = NULL, *branch = NULL;
     struct strbuf out = {0};
-    err e = chatstore_get(s, owner, id, &whole, info);
+    err e = chatstore_chat(s, owner, id, &chat, info);
     e = e == ERR_OK ? chattree_branch(s, owner, id, NULL, &branch, info) : e;
-    if (e == ERR_OK && (chatexport_write(&out, json_object_get(whole, "chat"), branch) != ERR_OK ||
-                        strbuf_take(&out, text) != ERR_OK)) {
+    if (e == ERR_OK && (chatexport_write(&out, chat, branch) != ERR_OK || strbuf_take(&out, text) != ERR_OK)) {
         e = chatrecord_nomem(info);
     }
     strbuf_deinit(&out);
-    json_decref(whole);
+    json_decref(chat);
     json_decref(branch);
     return e;
 }

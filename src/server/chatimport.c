@@ -301,8 +301,7 @@ static err chatimport_undo_some(struct chatrecord_shelf *shelf, const int64_t *n
     TRY(database_begin_delete(shelf->database, info));
     err e = ERR_OK;
     while (left > 0 && room > 0 && e == ERR_OK) {
-        e = chatsearch_forget(shelf, numbers[left - 1], info);
-        e = e == ERR_OK ? chatrecord_delete(shelf, numbers[left - 1], &room, &whole, info) : e;
+        e = chatstore_drop(shelf, numbers[left - 1], &room, &whole, info);
         left -= e == ERR_OK && whole;
     }
     TRY(database_end(shelf->database, e, info));

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/progress.h"
 
 enum { CHATMESSAGE_AD = 200, CHATMESSAGE_USER = 0, CHATMESSAGE_ASSISTANT = 1 };
 
@@ -148,6 +149,30 @@ err chatmessage_read(const struct chatrecord_shelf *shelf, const struct chatreco
     return ERR_OK;
 }
 
+/* What can be said of a row that cannot be opened. */
+static err chatmessage_damaged(sqlite3_stmt *row, json_t **out, struct errinfo *info)
+{
+    json_t *sealed = json_pack("{s:s, s:s, s:[], s:n, s:s, s:n}", "content", "(damaged: cannot be read)",
+                               "reasoning", "", "attachments", "error", "think", "off", "stats");
+    json_t *message = chatmessage_open_part(row);
+    if (!sealed || !message || json_object_update_missing(message, sealed) != 0) {
+        json_decref(sealed);
+        json_decref(message);
+        return chatrecord_nomem(info);
+    }
+    json_decref(sealed);
+    *out = message;
+    return ERR_OK;
+}
+
+/* One damaged message costs nobody the others. */
+static err chatmessage_show(const struct chatrecord_shelf *shelf, const struct chatrecord *chat,
+                            sqlite3_stmt *row, json_t **out, struct errinfo *info)
+{
+    err e = chatmessage_read(shelf, chat, row, out, info);
+    return e == ERR_CORRUPT ? chatmessage_damaged(row, out, info) : e;
+}
+
 err chatmessage_find(const struct chatrecord_shelf *shelf, const struct chatrecord *chat, const char *id,
                      json_t **out, int64_t *number, struct errinfo *info)
 {
@@ -163,31 +188,29 @@ err chatmessage_find(const struct chatrecord_shelf *shelf, const struct chatreco
     if (number) {
         *number = sqlite3_column_int64(st, 0);
     }
-    err e = chatmessage_read(shelf, chat, st, out, info);
+    err e = chatmessage_show(shelf, chat, st, out, info);
     sqlite3_reset(st);
     return e;
 }
 
-err chatmessage_all(const struct chatrecord_shelf *shelf, const struct chatrecord *chat, json_t **out,
-                    struct errinfo *info)
+err chatmessage_some(const struct chatrecord_shelf *shelf, const struct chatrecord *chat, json_t *list,
+                     int64_t *last, bool *more, struct errinfo *info)
 {
+    const double until = progress_clock() + CHATRECORD_PORTION_S;
     sqlite3_stmt *st;
-    bool row = true;
     TRY(database_query(shelf->database, &st, info,
-                       "SELECT " CHATMESSAGE_COLUMNS " FROM message m WHERE m.chat = ?1 ORDER BY m.number", "i",
-                       chat->number));
-    json_t *list = json_array(), *message = NULL;
-    err e = list ? ERR_OK : chatrecord_nomem(info);
-    while (e == ERR_OK && (e = database_next(shelf->database, st, &row, info)) == ERR_OK && row) {
-        e = chatmessage_read(shelf, chat, st, &message, info);
-        if (e == ERR_OK && json_array_append_new(list, message) != 0) {
-            e = chatrecord_nomem(info);
+                       "SELECT " CHATMESSAGE_COLUMNS " FROM message m WHERE m.chat = ?1 AND m.number > ?2"
+                       " ORDER BY m.number",
+                       "ii", chat->number, *last));
+    do {
+        json_t *message = NULL;
+        TRY(database_next(shelf->database, st, more, info));
+        if (*more) {
+            TRY(chatmessage_show(shelf, chat, st, &message, info));
+            *last = sqlite3_column_int64(st, 0);
+            TRY(json_array_append_new(list, message) == 0 ? ERR_OK : chatrecord_nomem(info));
         }
-    }
-    if (e != ERR_OK) {
-        json_decref(list);
-        return e;
-    }
-    *out = list;
+    } while (*more && progress_clock() < until);
+    sqlite3_reset(st);
     return ERR_OK;
 }

@@ -19,15 +19,17 @@ ERR_MUST_USE err chatmessage_insert(const struct chatrecord_shelf *shelf, const 
 /* Its state and what is sealed; the rest of a message never changes. */
 ERR_MUST_USE err chatmessage_update(const struct chatrecord_shelf *shelf, const struct chatrecord *chat,
                                     const json_t *message, struct errinfo *info);
-/* The row the statement stands on. */
+/* The row the statement stands on. ERR_CORRUPT: it cannot be opened; those below show what can be said of it,
+ * with a content that says so. */
 ERR_MUST_USE err chatmessage_read(const struct chatrecord_shelf *shelf, const struct chatrecord *chat,
                                   sqlite3_stmt *row, json_t **out, struct errinfo *info);
 /* ERR_NOTFOUND: the chat has no such message. `number` may be NULL. */
 ERR_MUST_USE err chatmessage_find(const struct chatrecord_shelf *shelf, const struct chatrecord *chat,
                                   const char *id, json_t **out, int64_t *number, struct errinfo *info);
-/* All of the chat's, the oldest first. */
-ERR_MUST_USE err chatmessage_all(const struct chatrecord_shelf *shelf, const struct chatrecord *chat,
-                                 json_t **out, struct errinfo *info);
+/* Appends to `list` what follows message *last of the chat (0: from the first on), the oldest first, for
+ * CHATRECORD_PORTION_S; *last moves on, *more: there may be others. */
+ERR_MUST_USE err chatmessage_some(const struct chatrecord_shelf *shelf, const struct chatrecord *chat,
+                                  json_t *list, int64_t *last, bool *more, struct errinfo *info);
 
 /* A string field of a MESSAGE; "" when it is null. */
 const char *chatmessage_text(const json_t *message, const char *field);

@@ -289,6 +289,23 @@ err chatrecord_delete(struct chatrecord_shelf *shelf, int64_t number, size_t *ro
     return *whole ? chatrecord_delete_row(d, number, room, info) : ERR_OK;
 }
 
+err chatrecord_large(const struct chatrecord_shelf *shelf, int64_t number, bool *large, struct errinfo *info)
+{
+    enum { CHATRECORD_MESSAGE = 1 << 10 /* as if it had these, too */, CHATRECORD_LARGE = 1 << 20 };
+    int64_t bytes = 0;
+    sqlite3_stmt *st;
+    bool row = true;
+    TRY(database_query(shelf->database, &st, info, "SELECT length(body) FROM message WHERE chat = ?1", "i",
+                       number));
+    while (row && bytes < CHATRECORD_LARGE) {
+        TRY(database_next(shelf->database, st, &row, info));
+        bytes += row ? sqlite3_column_int64(st, 0) + CHATRECORD_MESSAGE : 0;
+    }
+    sqlite3_reset(st);
+    *large = bytes >= CHATRECORD_LARGE;
+    return ERR_OK;
+}
+
 /* ---- What is made of them. ---- */
 
 const char *chatrecord_title(const struct chatrecord *r)

@@ -6,6 +6,9 @@
 #include "base/json.h"
 #include "server/database.h"
 
+/* Who has much to read lets others at the database this often. */
+#define CHATRECORD_PORTION_S 0.005
+
 /* Chats that live in one place: on the disk, or in memory alone. */
 struct chatrecord_shelf {
     struct database *database;
@@ -61,6 +64,10 @@ ERR_MUST_USE err chatrecord_touch(struct chatrecord_shelf *shelf, const struct c
  * which nobody can read any more, goes in transactions that follow. */
 ERR_MUST_USE err chatrecord_delete(struct chatrecord_shelf *shelf, int64_t number, size_t *room, bool *whole,
                                    struct errinfo *info);
+
+/* Whether to read or delete its messages takes its time. */
+ERR_MUST_USE err chatrecord_large(const struct chatrecord_shelf *shelf, int64_t number, bool *large,
+                                  struct errinfo *info);
 
 /* CHAT. */
 ERR_MUST_USE err chatrecord_json(const struct chatrecord *r, json_t **out, struct errinfo *info);

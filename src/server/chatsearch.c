@@ -1,7 +1,9 @@
 /* server/chatsearch.c: see chatsearch.h. The index keeps no text (contentless FTS5): what leaves it must be
- * told to it word for word as it came in, which is why titles and messages are taken out before they change. */
+ * told to it word for word as it came in, which is why titles and messages are taken out before they change. Of
+ * a chat in scratch.filled it has all words, but those of messages up to number `gone`. */
 #include "server/chatsearch.h"
 
+#include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -9,6 +11,7 @@
 #include <time.h>
 
 #include "base/mem.h"
+#include "base/progress.h"
 #include "server/chatstore_data.h"
 #include "server/searchwords.h"
 
@@ -51,11 +54,13 @@ static err chatsearch_put(struct database *d, const char *sql, int64_t chat, int
     return e;
 }
 
-/* Whether the chat's words are in the index; else they come when it is the chat's turn. */
-static err chatsearch_has(struct database *d, int64_t chat, bool *has, struct errinfo *info)
+/* Whether the words of the chat's message are in the index, or would be; else they come when it is the chat's
+ * turn, or the chat is about to go. */
+static err chatsearch_has(struct database *d, int64_t chat, int64_t message, bool *has, struct errinfo *info)
 {
     sqlite3_stmt *st;
-    TRY(database_query(d, &st, info, "SELECT 1 FROM scratch.filled WHERE chat = ?1", "i", chat));
+    TRY(database_query(d, &st, info, "SELECT 1 FROM scratch.filled WHERE chat = ?1 AND gone < ?2", "ii", chat,
+                       message));
     TRY(database_next(d, st, has, info));
     sqlite3_reset(st);
     return ERR_OK;
@@ -71,7 +76,7 @@ static err chatsearch_put_title(const struct chatrecord_shelf *shelf, const char
     if (shelf->temporary) {
         return ERR_OK;
     }
-    TRY(chatsearch_has(shelf->database, chat->number, &has, info));
+    TRY(chatsearch_has(shelf->database, chat->number, INT64_MAX, &has, info));
     return has ? chatsearch_put(shelf->database, sql, chat->number, 0, chatrecord_title(chat), info) : ERR_OK;
 }
 
@@ -91,7 +96,7 @@ err chatsearch_chat(const struct chatrecord_shelf *shelf, const struct chatrecor
     if (shelf->temporary) {
         return ERR_OK;
     }
-    TRY(database_run(shelf->database, info, "INSERT INTO scratch.filled VALUES(?1)", "i", chat->number));
+    TRY(database_run(shelf->database, info, "INSERT INTO scratch.filled VALUES(?1, 0)", "i", chat->number));
     return chatsearch_title(shelf, chat, info);
 }
 
@@ -113,7 +118,7 @@ err chatsearch_message(const struct chatrecord_shelf *shelf, const struct chatre
     if (shelf->temporary) {
         return ERR_OK;
     }
-    TRY(chatsearch_has(shelf->database, chat->number, &has, info));
+    TRY(chatsearch_has(shelf->database, chat->number, number, &has, info));
     return has ? chatsearch_put_message(shelf, CHATSEARCH_ADD, chat, message, number, info) : ERR_OK;
 }
 
@@ -131,48 +136,74 @@ static err chatsearch_record(struct chatrecord_shelf *shelf, int64_t number, str
     return e;
 }
 
-/* Adds or removes all messages of a chat; *n counts them. */
+/* Some of a chat's messages. */
+struct chatsearch_portion {
+    int64_t last; /* all behind this one, as far as there is time; moves on */
+    double until; /* as progress_clock; one is done in any case */
+    size_t n;     /* counts them */
+    bool more;    /* whether others may follow */
+};
+
+/* Adds or removes those that can be read: what is damaged is found by nothing. */
 static err chatsearch_messages(struct chatrecord_shelf *shelf, const char *sql, const struct chatrecord *chat,
-                               size_t *n, struct errinfo *info)
+                               struct chatsearch_portion *p, struct errinfo *info)
 {
     sqlite3_stmt *st;
-    bool row = true;
     TRY(database_query(shelf->database, &st, info,
-                       "SELECT " CHATMESSAGE_COLUMNS " FROM message m WHERE m.chat = ?1", "i", chat->number));
-    while (true) {
+                       "SELECT " CHATMESSAGE_COLUMNS " FROM message m WHERE m.chat = ?1 AND m.number > ?2"
+                       " ORDER BY m.number",
+                       "ii", chat->number, p->last));
+    do {
         json_t *message = NULL;
-        TRY(database_next(shelf->database, st, &row, info));
-        if (!row) {
-            return ERR_OK;
-        }
-        TRY(chatmessage_read(shelf, chat, st, &message, info));
-        err e = chatsearch_put_message(shelf, sql, chat, message, sqlite3_column_int64(st, 0), info);
+        TRY(database_next(shelf->database, st, &p->more, info));
+        err e = p->more ? chatmessage_read(shelf, chat, st, &message, info) : ERR_CORRUPT;
+        p->last = p->more ? sqlite3_column_int64(st, 0) : p->last;
+        p->n += p->more;
+        e = e == ERR_OK ? chatsearch_put_message(shelf, sql, chat, message, p->last, info) : e;
         json_decref(message);
-        TRY(e);
-        ++*n;
-    }
+        TRY(e == ERR_CORRUPT ? ERR_OK : e);
+    } while (p->more && progress_clock() < p->until);
+    sqlite3_reset(st);
+    return ERR_OK;
 }
 
-err chatsearch_forget(struct chatrecord_shelf *shelf, int64_t number, struct errinfo *info)
+/* Words of a damaged chat stay in memory, but lead nowhere. */
+static err chatsearch_forget_some(struct chatrecord_shelf *shelf, int64_t number, struct chatsearch_portion *p,
+                                  struct errinfo *info)
 {
     struct chatrecord chat = {0};
+    err e = chatsearch_record(shelf, number, &chat, info);
+    e = e == ERR_OK ? chatsearch_messages(shelf, CHATSEARCH_REMOVE, &chat, p, info) : e;
+    e = e == ERR_OK && !p->more ? chatsearch_forget_title(shelf, &chat, info) : e;
+    chatrecord_deinit(&chat);
+    p->more = p->more && e == ERR_OK;
+    return e == ERR_CORRUPT ? ERR_OK : e;
+}
+
+err chatsearch_forget(struct chatrecord_shelf *shelf, int64_t number, bool *whole, struct errinfo *info)
+{
+    struct chatsearch_portion p = {.until = progress_clock() + CHATRECORD_PORTION_S};
+    struct database *d = shelf->database;
+    sqlite3_stmt *st;
     bool has = false;
-    size_t n = 0;
+    *whole = true;
     if (shelf->temporary) {
         return ERR_OK;
     }
-    TRY(chatsearch_has(shelf->database, number, &has, info));
+    TRY(database_query(d, &st, info, "SELECT gone FROM scratch.filled WHERE chat = ?1", "i", number));
+    TRY(database_next(d, st, &has, info));
     if (!has) {
         return ERR_OK;
     }
-    err e = chatsearch_record(shelf, number, &chat, info);
-    e = e == ERR_OK ? chatsearch_forget_title(shelf, &chat, info) : e;
-    e = e == ERR_OK ? chatsearch_messages(shelf, CHATSEARCH_REMOVE, &chat, &n, info) : e;
-    chatrecord_deinit(&chat);
-    if (e != ERR_OK && e != ERR_CORRUPT) { /* words of a damaged one stay in memory, but lead nowhere */
-        return e;
+    p.last = sqlite3_column_int64(st, 0);
+    sqlite3_reset(st);
+    TRY(chatsearch_forget_some(shelf, number, &p, info));
+    *whole = !p.more;
+    if (p.more) {
+        return database_run(d, info, "UPDATE scratch.filled SET gone = ?2 WHERE chat = ?1", "ii", number,
+                            p.last);
     }
-    return database_run(shelf->database, info, "DELETE FROM scratch.filled WHERE chat = ?1", "i", number);
+    return database_run(d, info, "DELETE FROM scratch.filled WHERE chat = ?1", "i", number);
 }
 
 /* ---- Filled at the start. ---- */
@@ -196,9 +227,11 @@ static err chatsearch_next(struct database *d, int64_t from, int64_t *number, st
 static err chatsearch_fill_chat(struct chatrecord_shelf *shelf, int64_t number, size_t *n, struct errinfo *info)
 {
     struct chatrecord chat = {0};
+    struct chatsearch_portion all = {.until = HUGE_VAL};
     err e = chatsearch_record(shelf, number, &chat, info);
     e = e == ERR_OK ? chatsearch_chat(shelf, &chat, info) : e;
-    e = e == ERR_OK ? chatsearch_messages(shelf, CHATSEARCH_ADD, &chat, n, info) : e;
+    e = e == ERR_OK ? chatsearch_messages(shelf, CHATSEARCH_ADD, &chat, &all, info) : e;
+    *n += all.n;
     chatrecord_deinit(&chat);
     return e == ERR_CORRUPT ? ERR_OK : e; /* what is damaged is found by nothing */
 }
@@ -255,7 +288,7 @@ err chatsearch_open(struct chatrecord_shelf *shelf, bool fill, struct chatsearch
                               "DROP TABLE IF EXISTS scratch.words; DROP TABLE IF EXISTS scratch.filled;"
                               "CREATE VIRTUAL TABLE scratch.words USING fts5(text, content='', columnsize=0,"
                               " tokenize='ascii');"
-                              "CREATE TABLE scratch.filled(chat INTEGER PRIMARY KEY)",
+                              "CREATE TABLE scratch.filled(chat INTEGER PRIMARY KEY, gone INTEGER NOT NULL)",
                               NULL, NULL, NULL);
         e = rc == SQLITE_OK ? ERR_OK : database_error(shelf->database, rc, info);
         e = database_end(shelf->database, e, info);

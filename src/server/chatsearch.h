@@ -34,8 +34,10 @@ ERR_MUST_USE err chatsearch_title(const struct chatrecord_shelf *shelf, const st
 /* A message that will not change any more. */
 ERR_MUST_USE err chatsearch_message(const struct chatrecord_shelf *shelf, const struct chatrecord *chat,
                                     const json_t *message, int64_t number, struct errinfo *info);
-/* Before the chat is deleted. */
-ERR_MUST_USE err chatsearch_forget(struct chatrecord_shelf *shelf, int64_t number, struct errinfo *info);
+/* Before the chat is deleted: for CHATRECORD_PORTION_S, which for a large one is not *whole yet; then again, in
+ * the transactions that follow. */
+ERR_MUST_USE err chatsearch_forget(struct chatrecord_shelf *shelf, int64_t number, bool *whole,
+                                   struct errinfo *info);
 
 struct chatstore_place;
 /* Appends CHATs with "snippet" and "message" to `list`, as chatstore_list does. */

@@ -197,20 +197,67 @@ err chatstore_patch(struct chatstore *s, const char *owner, const char *id, cons
 
 /* ---- Reading. ---- */
 
-err chatstore_get(struct chatstore *s, const char *owner, const char *id, json_t **out, struct errinfo *info)
+err chatstore_chat(struct chatstore *s, const char *owner, const char *id, json_t **chat, struct errinfo *info)
 {
     struct chatrecord_shelf *shelf = NULL;
     struct chatrecord r = {0};
-    json_t *chat = NULL, *messages = NULL, *document = NULL;
+    json_t *document = NULL;
     TRY(chatstore_enter(s, owner, id, &shelf, &r, info));
-    err e = chatrecord_json(&r, &chat, info);
-    e = e == ERR_OK ? chatmessage_all(shelf, &r, &messages, info) : e;
+    err e = chatrecord_json(&r, &document, info);
+    return chatstore_leave(shelf, &r, e, document, chat, info);
+}
+
+err chatstore_large(struct chatstore *s, const char *owner, const char *id, bool *large, struct errinfo *info)
+{
+    err e = ERR_NOTFOUND;
+    bool found = false;
+    for (size_t i = 0; i < CHATSTORE_SHELVES && e == ERR_NOTFOUND; i++) {
+        const struct chatrecord_shelf *shelf = &s->shelves[i];
+        int64_t number = 0;
+        TRY(database_begin(shelf->database, info));
+        e = chatrecord_number(shelf, owner, id, &number, info);
+        e = e == ERR_OK ? chatrecord_large(shelf, number, &found, info) : e;
+        e = database_end(shelf->database, e, info);
+    }
+    if (e == ERR_OK || e == ERR_NOTFOUND) {
+        *large = found;
+        return ERR_OK;
+    }
+    return e;
+}
+
+/* A portion of its messages, and the chat as it is then. */
+static err chatstore_get_some(struct chatstore *s, const char *owner, const char *id, json_t *messages,
+                              int64_t *last, bool *more, json_t **chat, struct errinfo *info)
+{
+    struct chatrecord_shelf *shelf = NULL;
+    struct chatrecord r = {0};
+    json_t *document = NULL;
+    TRY(chatstore_enter(s, owner, id, &shelf, &r, info));
+    err e = chatmessage_some(shelf, &r, messages, last, more, info);
+    e = e == ERR_OK ? chatrecord_json(&r, &document, info) : e;
+    return chatstore_leave(shelf, &r, e, document, chat, info);
+}
+
+err chatstore_get(struct chatstore *s, const char *owner, const char *id, json_t **out, struct errinfo *info)
+{
+    json_t *chat = NULL, *messages = json_array(), *document = NULL;
+    err e = messages ? ERR_OK : chatrecord_nomem(info);
+    int64_t last = 0;
+    for (bool more = true; more && e == ERR_OK;) {
+        json_decref(chat);
+        chat = NULL;
+        e = chatstore_get_some(s, owner, id, messages, &last, &more, &chat, info);
+    }
     if (e == ERR_OK && !(document = json_pack("{s:O, s:O}", "chat", chat, "messages", messages))) {
         e = chatrecord_nomem(info);
     }
     json_decref(chat);
     json_decref(messages);
-    return chatstore_leave(shelf, &r, e, document, out, info);
+    if (e == ERR_OK) {
+        *out = document;
+    }
+    return e;
 }
 
 static err chatstore_place_of(struct chatrecord_shelf *shelf, const char *owner, const char *before,
@@ -307,11 +354,14 @@ err chatstore_list(struct chatstore *s, const char *owner, const struct chatstor
 
 /* ---- Deleting. ---- */
 
-/* Inside a transaction: the chat's words, key and rows, as chatrecord_delete. */
-static err chatstore_drop(struct chatrecord_shelf *shelf, int64_t number, size_t *room, bool *whole,
-                          struct errinfo *info)
+err chatstore_drop(struct chatrecord_shelf *shelf, int64_t number, size_t *room, bool *whole,
+                   struct errinfo *info)
 {
-    TRY(chatsearch_forget(shelf, number, info));
+    TRY(chatsearch_forget(shelf, number, whole, info));
+    if (!*whole) {
+        *room = 0;
+        return ERR_OK;
+    }
     return chatrecord_delete(shelf, number, room, whole, info);
 }
 

@@ -53,7 +53,14 @@ ERR_MUST_USE err chatstore_create(struct chatstore *s, const char *owner, const 
 /* `fields`: any of title, folder, pinned, system, settings, forget_after_days, leaf. `updated` stays. */
 ERR_MUST_USE err chatstore_patch(struct chatstore *s, const char *owner, const char *id, const json_t *fields,
                                  json_t **chat, struct errinfo *info);
-/* {"chat":CHAT,"messages":[MESSAGE …]}: the whole tree, the oldest first. */
+ERR_MUST_USE err chatstore_chat(struct chatstore *s, const char *owner, const char *id, json_t **chat,
+                                struct errinfo *info);
+/* Whether reading all its messages, or deleting them, takes more than some milliseconds; others get their turn
+ * meanwhile. No such chat is a small one. */
+ERR_MUST_USE err chatstore_large(struct chatstore *s, const char *owner, const char *id, bool *large,
+                                 struct errinfo *info);
+/* {"chat":CHAT,"messages":[MESSAGE …]}: the whole tree, the oldest first. A damaged message has a content
+ * that says so. */
 ERR_MUST_USE err chatstore_get(struct chatstore *s, const char *owner, const char *id, json_t **out,
                                struct errinfo *info);
 

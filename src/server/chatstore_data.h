@@ -35,4 +35,9 @@ ERR_MUST_USE err chatstore_enter_message(struct chatstore *s, const char *owner,
 ERR_MUST_USE err chatstore_leave(struct chatrecord_shelf *shelf, struct chatrecord *chat, err e,
                                  json_t *document, json_t **out, struct errinfo *info);
 
+/* Inside a transaction: the chat's words, a portion of them at a time, then its key and rows, as
+ * chatrecord_delete. */
+ERR_MUST_USE err chatstore_drop(struct chatrecord_shelf *shelf, int64_t number, size_t *room, bool *whole,
+                                struct errinfo *info);
+
 #endif

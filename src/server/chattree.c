@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "base/mem.h"
+#include "base/progress.h"
 #include "server/chatfields.h"
 #include "server/chatsearch.h"
 #include "server/chatstore_data.h"
@@ -197,33 +197,70 @@ err chattree_message(struct chatstore *s, const char *owner, const char *id, jso
     return chatstore_leave(shelf, &record, e, document, message, info);
 }
 
-/* Messages have parents that were there before them: the way to the root cannot go in a circle. */
-static err chattree_walk(const struct chatrecord_shelf *shelf, const struct chatrecord *chat, const char *leaf,
-                         json_t **out, struct errinfo *info)
+/* The way from a message to its root. */
+struct chattree_climb {
+    const char *at; /* the next message; "": it was the root */
+    char parent[VAULT_ID + 1];
+    int64_t below;    /* the number of the message before */
+    json_t *messages; /* [MESSAGE …], the leaf first */
+};
+
+/* Messages have parents that were there before them: else rows are damaged, and might go in a circle. */
+static err chattree_climb_one(const struct chatrecord_shelf *shelf, const struct chatrecord *chat,
+                              struct chattree_climb *c, struct errinfo *info)
 {
-    char id[VAULT_ID + 1];
-    json_t *branch = json_array();
-    err e = branch ? ERR_OK : chatrecord_nomem(info);
-    for (const char *at = leaf; *at && e == ERR_OK; at = id) {
-        json_t *message = NULL;
-        e = chatmessage_find(shelf, chat, at, &message, NULL, info);
-        if (e == ERR_OK) {
-            memset(id, 0, sizeof id);
-            strncpy(id, chatmessage_text(message, "parent"), VAULT_ID);
-            e = json_array_insert_new(branch, 0, message) == 0 ? ERR_OK : chatrecord_nomem(info);
-        }
+    int64_t number = 0;
+    json_t *message = NULL;
+    TRY(chatmessage_find(shelf, chat, c->at, &message, &number, info));
+    memset(c->parent, 0, sizeof c->parent);
+    strncpy(c->parent, chatmessage_text(message, "parent"), VAULT_ID);
+    c->at = c->parent;
+    if (json_array_append_new(c->messages, message) != 0) {
+        return chatrecord_nomem(info);
     }
-    *out = branch;
-    return e;
+    if (number >= c->below) {
+        return err_set(info, ERR_CORRUPT, "the chat is damaged: a message comes before its parent");
+    }
+    c->below = number;
+    return ERR_OK;
+}
+
+/* A portion of the way; it begins at `c->at`, or, where that is NULL, at the chat's leaf. */
+static err chattree_climb_some(struct chatstore *s, const char *owner, const char *id, struct chattree_climb *c,
+                               struct errinfo *info)
+{
+    const double until = progress_clock() + CHATRECORD_PORTION_S;
+    struct chatrecord_shelf *shelf = NULL;
+    struct chatrecord chat = {0};
+    TRY(chatstore_enter(s, owner, id, &shelf, &chat, info));
+    if (!c->at) {
+        memcpy(c->parent, chat.leaf, sizeof c->parent);
+        c->at = c->parent;
+    }
+    err e = ERR_OK;
+    for (bool more = true; *c->at && more && e == ERR_OK; more = progress_clock() < until) {
+        e = chattree_climb_one(shelf, &chat, c, info);
+    }
+    return chatstore_leave(shelf, &chat, e, NULL, NULL, info);
 }
 
 err chattree_branch(struct chatstore *s, const char *owner, const char *chat, const char *leaf,
                     json_t **messages, struct errinfo *info)
 {
-    struct chatrecord_shelf *shelf = NULL;
-    struct chatrecord record = {0};
-    json_t *branch = NULL;
-    TRY(chatstore_enter(s, owner, chat, &shelf, &record, info));
-    err e = chattree_walk(shelf, &record, leaf ? leaf : record.leaf, &branch, info);
-    return chatstore_leave(shelf, &record, e, branch, messages, info);
+    struct chattree_climb c = {.at = leaf, .below = INT64_MAX, .messages = json_array()};
+    json_t *branch = json_array();
+    err e = c.messages && branch ? ERR_OK : chatrecord_nomem(info);
+    do {
+        e = e == ERR_OK ? chattree_climb_some(s, owner, chat, &c, info) : e;
+    } while (e == ERR_OK && *c.at);
+    for (size_t i = json_array_size(c.messages); i-- > 0 && e == ERR_OK;) {
+        e = json_array_append(branch, json_array_get(c.messages, i)) == 0 ? ERR_OK : chatrecord_nomem(info);
+    }
+    json_decref(c.messages);
+    if (e != ERR_OK) {
+        json_decref(branch);
+        return e;
+    }
+    *messages = branch;
+    return ERR_OK;
 }

@@ -115,6 +115,11 @@ void exchange_allow_body(struct exchange *x, size_t most)
     x->body_max = most;
 }
 
+bool exchange_heavy(const struct exchange *x)
+{
+    return x->job.heavy;
+}
+
 /* ---- The reply. ---- */
 
 void exchange_add_header(struct exchange *x, const char *name, const char *value)

@@ -30,9 +30,11 @@ const char *exchange_body(const struct exchange *x, size_t *len); /* NUL-termina
 void exchange_take_body(struct exchange *x, struct strbuf *out);  /* moves it to *out, which was empty */
 
 /* From the handler's first call: the second one comes on a thread of the pool (worker.h), where it may take its
- * time. `owner` is borrowed; a request with more than EXCHANGE_LIGHT bytes is heavy in any case. */
+ * time. `owner` is borrowed; a request with more than EXCHANGE_LIGHT bytes is heavy in any case. A light one
+ * that turns out to be heavy is deferred once more from there, and comes again on a heavy one's turn. */
 enum { EXCHANGE_LIGHT = 32 << 10 };
 void exchange_defer(struct exchange *x, const char *owner, bool heavy);
+bool exchange_heavy(const struct exchange *x);
 /* From the handler's first call: the body may have `most` bytes, whatever the server's cap of one is. */
 void exchange_allow_body(struct exchange *x, size_t most);
 

@@ -18,6 +18,18 @@ const char *fields_path(char out[FIELDS_PATH], const char *where, const char *na
     return out;
 }
 
+bool fields_body(const struct exchange *x, json_t **out, struct apierror *e)
+{
+    struct errinfo info = {0};
+    size_t len;
+    const char *bytes = exchange_body(x, &len);
+    err result = json_parse(bytes, len, "the request", out, &info);
+    if (result == ERR_CORRUPT) {
+        return apierror_set(e, 400, "invalid_json", NULL, "%s", info.message);
+    }
+    return result == ERR_OK || apierror_from(e, result, &info);
+}
+
 static bool fields_wrong_type(const char *path, const char *expected, const json_t *value,
                               struct apierror *e)
 {

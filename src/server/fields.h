@@ -46,6 +46,9 @@ struct fields {
 #define FIELDS_OF(table) FIELDS_AND(table, NULL)
 #define FIELDS_AND(table, also) ((struct fields){(table), sizeof(table) / sizeof *(table), (also)})
 
+/* The request's body as JSON, of any type (json_decref). False: *e. */
+bool fields_body(const struct exchange *x, json_t **out, struct apierror *e);
+
 /* Values of `object` go to `into`, which holds the defaults. `where` ("messages[2]"; "" for the request) goes
  * before the field's name in errors. Names that no row has are added to `unknown`, separated by ", " (NULL:
  * they are refused). False: *e says why; 400 for a wrong type or what is missing, 422 for a value out of

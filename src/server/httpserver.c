@@ -146,7 +146,14 @@ static void httpserver_work(void *user)
     if (s->stopping) {
         exchange_reply(x, MHD_HTTP_SERVICE_UNAVAILABLE, NULL, NULL);
     } else {
+        x->deferred = false;
         s->is.handle(s->is.user, x, true);
+    }
+    if (x->deferred && !x->replied) {
+        if (worker_give(s->worker, &x->job)) {
+            return;
+        }
+        exchange_reply(x, MHD_HTTP_SERVICE_UNAVAILABLE, NULL, NULL);
     }
     MHD_resume_connection(x->connection);
 }

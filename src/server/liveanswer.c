@@ -384,10 +384,22 @@ static struct liveanswer *liveanswer_new(struct liveanswers *l, const struct liv
     return a;
 }
 
-void liveanswer_begin(struct liveanswers *l, struct question *take_q,
+/* Who deletes first deletes, then forgets; who begins first links, then looks: one of both sees the other. */
+static bool liveanswer_deleted(struct liveanswers *l, const char *owner, const char *id)
+{
+    struct errinfo info = {0};
+    json_t *chat = NULL;
+    err e = chatstore_chat(l->store, owner, id, &chat, &info);
+    json_decref(chat);
+    return e == ERR_NOTFOUND || e == ERR_CORRUPT; /* corrupt: a large one is half gone */
+}
+
+bool liveanswer_begin(struct liveanswers *l, struct question *take_q,
                       const struct liveanswer_options *options)
 {
     struct apierror e = {0};
+    char chat[VAULT_ID + 1]; /* the other may go with the question */
+    snprintf(chat, sizeof chat, "%s", options->chat);
     struct liveanswer *a = liveanswer_new(l, options);
     const struct answering_asker asker = {.owner = options->number,
                                           .partition = options->drawer,
@@ -398,7 +410,7 @@ void liveanswer_begin(struct liveanswers *l, struct question *take_q,
     if (!a) { /* the message stays "writing" until the next start, when it becomes "interrupted" */
         question_free(take_q);
         liveanswer_refused(options);
-        return;
+        return true;
     }
     if (!answering_begin(l->model, take_q, &asker, &a->answering, &e)) {
         liveanswer_refused(options);
@@ -408,7 +420,12 @@ void liveanswer_begin(struct liveanswers *l, struct question *take_q,
     a->next = l->first;
     l->first = a;
     pthread_mutex_unlock(&l->lock);
+    bool deleted = liveanswer_deleted(l, options->owner, chat);
+    if (deleted) {
+        liveanswer_forget(l, options->owner, chat);
+    }
     liveanswer_ring(l);
+    return !deleted;
 }
 
 /* With the lock. */

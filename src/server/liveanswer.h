@@ -14,8 +14,8 @@ struct liveanswers;
 /* Both must outlive it. */
 ERR_MUST_USE err liveanswer_thread_start(const struct answering_model *m, struct chatstore *store,
                                    struct liveanswers **out, struct errinfo *info);
-/* What still runs ends as interrupted, and what waits to be stored is tried once more. After the HTTP server has
- * stopped. NULL is fine. */
+/* What still runs ends as interrupted, and what waits to be stored is tried once more. After the HTTP server
+ * has stopped. NULL is fine. */
 void liveanswer_thread_stop(struct liveanswers *l);
 
 struct liveanswer_options {
@@ -26,8 +26,10 @@ struct liveanswer_options {
     void *user;
 };
 
-/* Begins the answer; takes the question. What cannot be asked becomes the message's error in the store. */
-void liveanswer_begin(struct liveanswers *l, struct question *take_q, const struct liveanswer_options *options);
+/* Begins the answer; takes the question. What cannot be asked becomes the message's error in the store. False:
+ * its chat was deleted meanwhile; nobody can read the answer, but what the engine keeps of it is to be
+ * forgotten. */
+bool liveanswer_begin(struct liveanswers *l, struct question *take_q, const struct liveanswer_options *options);
 
 /* Its events from number `from` + 1 on as x's reply (server-sent events, /api/answers/ID/stream). False: no
  * such answer is being made (it may be over: then it is in the store). */

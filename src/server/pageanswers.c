@@ -124,16 +124,15 @@ static struct question *pageanswers_question(struct service *s, const char *owne
                                              struct apierror *e)
 {
     struct errinfo info = {0};
-    json_t *whole = NULL, *branch = NULL;
+    json_t *record = NULL, *branch = NULL;
     struct question *q = question_new(&s->is.sampling, s->model.format);
-    err result = q ? chatstore_get(s->chats, owner, chat, &whole, &info) : ERR_NOMEM;
+    err result = q ? chatstore_chat(s->chats, owner, chat, &record, &info) : ERR_NOMEM;
     if (result == ERR_OK && leaf) {
         result = chattree_branch(s->chats, owner, chat, leaf, &branch, &info);
     }
     if (result != ERR_OK) {
         apierror_from(e, result, &info);
     } else {
-        const json_t *record = json_object_get(whole, "chat");
         q->document =
             json_pack("{s:O, s:O?, s:O?}", "chat", record, "branch", branch, "settings", settings);
         if (!q->document) {
@@ -143,7 +142,7 @@ static struct question *pageanswers_question(struct service *s, const char *owne
             chatsettings_apply(q, json_object_get(record, "settings"), settings, e);
         }
     }
-    json_decref(whole);
+    json_decref(record);
     json_decref(branch);
     if (e->status) {
         question_free(q);
@@ -181,22 +180,18 @@ static void pageanswers_begin(struct pageanswers_answer *take_a, const struct ex
                                          .drawer = service_page_drawer(s, who->owner, temporary),
                                          .used = pageanswers_used,
                                          .user = take_a};
-    liveanswer_begin(s->live, take_q, &o);
+    if (!liveanswer_begin(s->live, take_q, &o)) {
+        service_forget(s, who->owner);
+    }
 }
 
 /* The request's body, over what a turn that says nothing means; NULL: the reply says what is wrong. */
 static json_t *pageanswers_body(struct service *s, struct exchange *x, struct pageanswers_turn *out)
 {
-    struct errinfo info = {0};
     struct apierror e = {0};
     json_t *body = NULL;
-    size_t len;
-    const char *bytes = exchange_body(x, &len);
-    err result = json_parse(bytes, len, "the request", &body, &info);
     *out = (struct pageanswers_turn){.think = !question_may_skip(s->model.format)};
-    if (result != ERR_OK) {
-        apierror_from(&e, result, &info);
-    } else if (fields_read(&FIELDS_OF(pageanswers_rows), body, "", out, NULL, &e)) {
+    if (fields_body(x, &body, &e) && fields_read(&FIELDS_OF(pageanswers_rows), body, "", out, NULL, &e)) {
         return body;
     }
     json_decref(body);
@@ -519,23 +514,20 @@ static void pageanswers_count(struct service *s, struct exchange *x, const struc
 {
     struct pageanswers_count c = {0};
     struct pageanswers_counted counted = {0};
-    struct errinfo info = {0};
     struct apierror e = {0};
     json_t *body = NULL;
-    size_t len;
-    const char *bytes = exchange_body(x, &len);
+    bool waits = false;
     (void)m;
-    if (!service_may_count(s, exchange_caller(x), &e)) {
-        service_refuse(s, x, &e, false);
-        return;
-    }
-    err result = json_parse(bytes, len, "the request", &body, &info);
-    if (result != ERR_OK) {
-        apierror_from(&e, result, &info);
-    } else if (fields_read(&FIELDS_OF(pageanswers_count_rows), body, "", &c, NULL, &e)) {
-        pageanswers_count_turn(s, exchange_caller(x)->owner, &c, &counted, &e);
+    if (fields_body(x, &body, &e) && fields_read(&FIELDS_OF(pageanswers_count_rows), body, "", &c, NULL, &e)) {
+        waits = c.chat && service_waits(s, x, c.chat);
+        if (!waits && service_may_count(s, exchange_caller(x), &e)) {
+            pageanswers_count_turn(s, exchange_caller(x)->owner, &c, &counted, &e);
+        }
     }
     json_decref(body);
+    if (waits) {
+        return;
+    }
     if (e.status) {
         service_refuse(s, x, &e, false);
     } else {
@@ -552,8 +544,8 @@ static void pageanswers_count(struct service *s, struct exchange *x, const struc
     }
 
 static const struct route_row pageanswers_rows_table[] = {
-    {"POST", "/api/chats/*/messages", PAGEANSWERS_NEED, .handle = pageanswers_ask},
-    {"POST", "/api/chats/*/answers", PAGEANSWERS_NEED, .handle = pageanswers_again},
+    {"POST", "/api/chats/*/messages", PAGEANSWERS_NEED, .heavy_if_large = true, .handle = pageanswers_ask},
+    {"POST", "/api/chats/*/answers", PAGEANSWERS_NEED, .heavy_if_large = true, .handle = pageanswers_again},
     {"GET", "/api/answers/*/stream", PAGEANSWERS_NEED, .handle = pageanswers_stream},
     {"POST", "/api/answers/*/stop", PAGEANSWERS_NEED, .handle = pageanswers_stop},
     {"POST", "/api/answers/*/answer-now", PAGEANSWERS_NEED, .handle = pageanswers_now},

@@ -9,6 +9,7 @@
 #include "server/chatexport.h"
 #include "server/chatimport.h"
 #include "server/chatsettings.h"
+#include "server/fields.h"
 #include "server/service.h"
 
 static const char *pagechats_owner(const struct exchange *x)
@@ -35,16 +36,12 @@ static void pagechats_done(struct service *s, struct exchange *x, err e, unsigne
 /* The body as a JSON object in *out; false: the reply says why not. */
 static bool pagechats_body(struct service *s, struct exchange *x, json_t **out)
 {
-    struct errinfo info = {0};
     struct apierror error;
-    size_t len;
-    const char *body = exchange_body(x, &len);
-    err e = json_parse(body, len, "the request", out, &info);
-    if (e != ERR_OK) {
-        apierror_from(&error, e, &info);
+    bool ok = fields_body(x, out, &error);
+    if (!ok) {
         service_refuse(s, x, &error, false);
     }
-    return e == ERR_OK;
+    return ok;
 }
 
 /* Whether what holds settings has such that a turn takes, or none; false: the reply names what is wrong. */
@@ -249,9 +246,9 @@ static const struct route_row pagechats_rows[] = {
     {"GET", "/api/chats", PAGECHATS_NEED, .handle = pagechats_list},
     {"POST", "/api/chats", PAGECHATS_NEED, .handle = pagechats_create},
     {"DELETE", "/api/chats", PAGECHATS_NEED, .heavy = true, .handle = pagechats_delete_all},
-    {"GET", "/api/chats/*", PAGECHATS_NEED, .handle = pagechats_get},
+    {"GET", "/api/chats/*", PAGECHATS_NEED, .heavy_if_large = true, .handle = pagechats_get},
     {"PATCH", "/api/chats/*", PAGECHATS_NEED, .handle = pagechats_patch},
-    {"DELETE", "/api/chats/*", PAGECHATS_NEED, .handle = pagechats_delete},
+    {"DELETE", "/api/chats/*", PAGECHATS_NEED, .heavy_if_large = true, .handle = pagechats_delete},
     {"GET", "/api/chats/*/export", PAGECHATS_NEED, .heavy = true, .handle = pagechats_export},
     {"GET", "/api/export", PAGECHATS_NEED, .heavy = true, .handle = pagechats_export_all},
     {"POST", "/api/import", PAGECHATS_NEED, .heavy = true, .body_max = CHATIMPORT_BYTES_MAX,

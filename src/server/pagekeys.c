@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "server/fields.h"
 #include "server/money.h"
 #include "server/service.h"
 
@@ -22,13 +23,10 @@ static void pagekeys_refuse(struct service *s, struct exchange *x, err e,
 /* The request's JSON; NULL: the reply says what is wrong. */
 static json_t *pagekeys_body(struct service *s, struct exchange *x)
 {
-    struct errinfo info = {0};
+    struct apierror e;
     json_t *body = NULL;
-    size_t len;
-    const char *bytes = exchange_body(x, &len);
-    err e = json_parse(bytes, len, "the request", &body, &info);
-    if (e != ERR_OK) {
-        pagekeys_refuse(s, x, e, &info);
+    if (!fields_body(x, &body, &e)) {
+        service_refuse(s, x, &e, false);
         return NULL;
     }
     return body;

@@ -22,6 +22,7 @@ struct route_row {
     struct guard_need need;
     bool quick; /* handled at once, by the thread that read it: computes little and waits for nothing */
     bool heavy; /* takes its time: what is not goes before it (worker.h) */
+    bool heavy_if_large; /* so it is where the first star is a chat that is large */
     size_t body_max; /* bytes; 0: as of any request */
     bool api; /* also below /v1 and /beta */
     bool anthropic; /* its errors, and also below /anthropic */

@@ -420,9 +420,21 @@ void service_handle(void *user, struct exchange *x, bool whole)
             exchange_defer(x, who ? who->owner : "", match.row->heavy);
             exchange_allow_body(x, match.row->body_max);
         }
-    } else {
+    } else if (!match.row->heavy_if_large || !service_waits(s, x, match.parts[0])) {
         match.row->handle(s, x, &match);
     }
+}
+
+bool service_waits(struct service *s, struct exchange *x, const char *chat)
+{
+    struct errinfo info = {0};
+    const char *owner = exchange_caller(x)->owner;
+    bool large = false;
+    if (exchange_heavy(x) || chatstore_large(s->chats, owner, chat, &large, &info) != ERR_OK || !large) {
+        return false; /* what went wrong the handler meets, too */
+    }
+    exchange_defer(x, owner, true);
+    return true;
 }
 
 void service_refuse(struct service *s, struct exchange *x, const struct apierror *e, bool anthropic)

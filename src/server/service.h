@@ -103,6 +103,9 @@ bool service_may_count(struct service *s, const struct caller *who, struct apier
 void service_meter(struct service *s, struct claim *claim, const struct answering_usage *usage, bool whole);
 /* Stores what was counted since the last time: before balances are shown, by who may wait for the disk. */
 void service_settle(struct service *s);
+/* The request, on a worker, is about that chat. Is the chat large, so that it waits for a heavy one's turn?
+ * Then it is handled again. */
+bool service_waits(struct service *s, struct exchange *x, const char *chat);
 /* A JSON document as the reply; takes it. */
 void service_reply(struct service *s, struct exchange *x, unsigned status, json_t *take_document);
 void service_refuse(struct service *s, struct exchange *x, const struct apierror *e, bool anthropic);

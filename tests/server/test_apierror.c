@@ -17,7 +17,7 @@ static void test_failures_of_lower_layers_have_a_status(void **state)
         err code;
         unsigned status;
         bool retry;
-    } rows[] = {{ERR_CONTEXT, 400, false},     {ERR_ARGUMENT, 400, false}, {ERR_CORRUPT, 400, false},
+    } rows[] = {{ERR_CONTEXT, 400, false},     {ERR_ARGUMENT, 400, false}, {ERR_CORRUPT, 500, false},
                 {ERR_UNSUPPORTED, 400, false}, {ERR_NOTFOUND, 404, false}, {ERR_LIMIT, 400, false},     {ERR_BUSY, 429, true},
                 {ERR_NOMEM, 503, true},        {ERR_IO, 500, false},       {ERR_CANCELLED, 500, false}};
     (void)state;

@@ -104,7 +104,13 @@ static void handle(void *user, struct exchange *x, bool whole)
         exchange_reply_static(x, 401, "text/plain", "no", 2);
     } else if (!whole) {
         if (strncmp(path, "/deferred", 9) == 0) {
+            exchange_defer(x, path, strcmp(path, "/deferred/light") != 0);
+        }
+    } else if (strcmp(path, "/deferred/light") == 0) {
+        if (!exchange_heavy(x)) {
             exchange_defer(x, path, true);
+        } else {
+            exchange_reply_static(x, 200, "text/plain", "heavy after all", 15);
         }
         exchange_allow_body(x, strcmp(path, "/large") == 0 ? 2000 : 0);
     } else if (strcmp(path, "/deferred/slow") == 0) {
@@ -598,6 +604,7 @@ static void test_deferred_work_holds_up_nobody(void **state)
         rawclient_free(&r);
         rawclient_close(&c[i]);
     }
+    echofixture_says(w.port, "GET /deferred/light HTTP/1.1\r\nHost: x\r\n\r\n", 200, "heavy after all");
     struct rawclient tap = rawclient_open(w.port);
     rawclient_say(&tap, "GET /deferred/stream?tap=0 HTTP/1.1\r\nHost: x\r\n\r\n");
     assert_true(comes_true(&w.taps[0].opened, 1, 2));

@@ -71,10 +71,50 @@ static void an_end_that_finds_no_room_is_stored_later(void **state)
     free(id);
 }
 
+static void on_used(void *user, const struct answering_usage *usage, bool whole)
+{
+    (void)usage;
+    (void)whole;
+    __atomic_fetch_add((int *)user, 1, __ATOMIC_SEQ_CST);
+}
+
+/* Its chat was deleted, and all forgotten, between the turn and the answer's beginning. */
+static void an_answer_of_a_chat_that_goes_is_read_by_nobody(void **state)
+{
+    struct errinfo info = {0};
+    struct service *s = chat.service;
+    char *id = pagefixture_chat(&chat, "", "{}");
+    json_t *both = NULL;
+    struct apierror e = {0};
+    const struct chattree_turn turn = {.content = "secret", .think = "off"};
+    static const char asked[] = "{\"messages\":[{\"role\":\"user\",\"content\":\"secret\"}]}";
+    int used = 0;
+    (void)state;
+    must(chattree_ask(s->chats, "local", id, &turn, 1, &both, &info), &info);
+    char *answer = pagefixture_take(both, "answer.id");
+    must(chatstore_delete(s->chats, "local", id, &info), &info);
+    liveanswer_forget(s->live, "local", id);
+    struct question *q = question_new(&s->is.sampling, s->model.format);
+    assert_true(q && question_parse(q, asked, strlen(asked), &e));
+    q->messages = question_alloc(q, 1, sizeof *q->messages, &e);
+    q->messages[q->n_messages++] = (struct chat_message){.role = CHAT_USER, .content = "secret"};
+    const struct liveanswer_options o = {
+        .owner = "local", .id = answer, .chat = id, .drawer = 1, .used = on_used, .user = &used};
+    assert_false(liveanswer_begin(s->live, q, &o));
+    assert_false(liveanswer_stream(s->live, "local", answer, 0, NULL));
+    for (int i = 0; i < 500 && __atomic_load_n(&used, __ATOMIC_SEQ_CST) == 0; i++) {
+        usleep(10000);
+    }
+    assert_int_equal(__atomic_load_n(&used, __ATOMIC_SEQ_CST), 1); /* and ends */
+    free(answer);
+    free(id);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_end_that_finds_no_room_is_stored_later),
+        cmocka_unit_test(an_answer_of_a_chat_that_goes_is_read_by_nobody),
     };
     return cmocka_run_group_tests(tests, open_model, close_model);
 }

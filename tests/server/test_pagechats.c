@@ -152,6 +152,44 @@ static void test_a_file_of_chats_may_be_large(void **state)
     free(attached);
 }
 
+/* What is large is handled as what takes its time, and is as any other. */
+static void test_a_large_chat(void **state)
+{
+    enum { MESSAGES = 1100 };
+    struct strbuf text = {0};
+    char path[200], *body = NULL;
+    (void)state;
+    assert_int_equal(strbuf_puts(&text, "{'format':'fathom-chats','version':1,'chats':[{'chat':{},'messages':["), ERR_OK);
+    for (int i = 0; i < MESSAGES; i++) {
+        assert_int_equal(strbuf_printf(&text, "%s{'id':'%d','parent':'%d','role':'%s','content':'m'}", i ? "," : "", i,
+                                       i - 1, i % 2 ? "assistant" : "user"), ERR_OK);
+    }
+    assert_int_equal(strbuf_puts(&text, "]}]}"), ERR_OK);
+    assert_int_equal(strbuf_take(&text, &body), ERR_OK);
+    pagefixture_do(&f, "", 201, "POST", "/api/import", body);
+    mem_free(body);
+    char *id = pagefixture_take(pagefixture_ask(&f, "", 200, "GET", "/api/chats", ""), "chats.0.id");
+    char *leaf = pagefixture_take(pagefixture_ask(&f, "", 200, "GET", "/api/chats", ""), "chats.0.leaf"), turn[200];
+    json_t *d = pagefixture_ask(&f, "", 200, "GET", pagefixture_path(path, "chats", id, ""), "");
+    assert_int_equal(json_array_size(json_object_get(d, "messages")), MESSAGES);
+    char *early = pagefixture_take(d, "messages.1.id");
+    snprintf(turn, sizeof turn, "{'chat':'%s','leaf':'%s','content':'more'}", id, leaf);
+    d = pagefixture_ask(&f, "", 200, "POST", "/api/count", turn);
+    assert_true(json_integer_value(json_object_get(d, "tokens")) > MESSAGES);
+    json_decref(d);
+    snprintf(turn, sizeof turn, "{'parent':'%s','content':'more'}", leaf); /* too long */
+    pagefixture_do(&f, "", 400, "POST", pagefixture_path(path, "chats", id, "/messages"), turn);
+    snprintf(turn, sizeof turn, "{'parent':'%s','content':'more','settings':{'max_tokens':1}}", early);
+    char *answer = pagefixture_say(&f, "", id, turn, NULL);
+    json_decref(pagefixture_end(&f, "", answer));
+    pagefixture_do(&f, "", 204, "DELETE", pagefixture_path(path, "chats", id, ""), "");
+    pagefixture_do(&f, "", 404, "GET", path, "");
+    free(answer);
+    free(early);
+    free(leaf);
+    free(id);
+}
+
 static void test_presets(void **state)
 {
     (void)state;
@@ -271,6 +309,7 @@ int main(void)
         cmocka_unit_test_teardown(test_a_life, forget_all),
         cmocka_unit_test_teardown(test_there_and_back, forget_all),
         cmocka_unit_test_teardown(test_a_file_of_chats_may_be_large, forget_all),
+        cmocka_unit_test_teardown(test_a_large_chat, forget_all),
         cmocka_unit_test(test_presets),
         cmocka_unit_test_teardown(test_settings_are_looked_at_when_they_are_stored, forget_all),
         cmocka_unit_test_teardown(test_all_bodies_together, forget_all),
