@@ -115,10 +115,12 @@ static err chatimport_fields(const json_t *chat, struct chatrecord *r, size_t *l
     return e;
 }
 
-static int64_t chatimport_time(const json_t *object, const char *field, int64_t otherwise)
+/* None is in the future: the chat would be on top for good, and no retention would reach it. */
+static int64_t chatimport_time(const json_t *object, const char *field, int64_t otherwise, int64_t now)
 {
     int64_t t = json_integer_value(json_object_get(object, field));
-    return t > 0 && t < INT64_MAX / 4 ? t : otherwise;
+    t = t > 0 ? t : otherwise;
+    return t < now ? t : now;
 }
 
 /* A field of a message if it has the type it must have. */
@@ -161,7 +163,7 @@ static err chatimport_message(const json_t *from, const char *parent, int64_t no
     }
     bool known = strcmp(think, "on") == 0 || strcmp(think, "max") == 0;
     TRY(chatmessage_new(parent, strcmp(role, "user") == 0, chatmessage_text(from, "content"), attachments,
-                        known ? think : "off", chatimport_time(from, "created", now), out, info));
+                        known ? think : "off", chatimport_time(from, "created", now, now), out, info));
     TRY(chatimport_state(*out, from, info));
     TRY(chatimport_take(*out, from, "reasoning", JSON_STRING, info));
     TRY(chatimport_take(*out, from, "error", JSON_STRING, info));
@@ -216,14 +218,14 @@ static err chatimport_tree(struct chatrecord_shelf *shelf, const char *owner, co
         return err_set(info, ERR_ARGUMENT, "messages are each other's parents");
     }
     char(*ids)[VAULT_ID + 1] = mem_calloc(o->n + 1, sizeof *ids);
-    err e = ids ? chatrecord_new(shelf, owner, chatimport_time(chat, "created", now), &r, info)
+    err e = ids ? chatrecord_new(shelf, owner, chatimport_time(chat, "created", now, now), &r, info)
                 : chatrecord_nomem(info);
     e = e == ERR_OK ? chatimport_fields(chat, &r, left_out, info) : e;
     e = e == ERR_OK ? chatrecord_insert(shelf, &r, info) : e;
     e = e == ERR_OK ? chatsearch_chat(shelf, &r, info) : e;
     e = e == ERR_OK ? chatimport_messages(shelf, &r, messages, o, ids, now, info) : e;
     if (e == ERR_OK) {
-        r.updated = chatimport_time(chat, "updated", r.created);
+        r.updated = chatimport_time(chat, "updated", r.created, now);
         chatimport_leaf(&r, chat, messages, o, ids);
         e = chatrecord_touch(shelf, &r, info);
     }

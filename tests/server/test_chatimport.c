@@ -38,13 +38,14 @@ static json_t *export_of(const char *owner, const char *id)
     return document;
 }
 
+static const int64_t NOW = 1800000000000; /* when all is imported */
 static size_t left_out; /* settings of the last import */
 
 static size_t import(const char *owner, const char *text)
 {
     json_t *document = storefixture_json(text);
     struct chatimport_count n = {0};
-    if (chatimport_read(f.chats, owner, document, 77, &n, &f.info) != ERR_OK) {
+    if (chatimport_read(f.chats, owner, document, NOW, &n, &f.info) != ERR_OK) {
         fail_msg("%s: %s", f.info.message, text);
     }
     json_decref(document);
@@ -321,6 +322,24 @@ static void a_long_import_comes_in_portions_or_not_at_all(void **state)
     json_decref(document);
 }
 
+/* What was never used is not the latest for good, nor out of reach of what forgets old ones. */
+static void no_time_is_in_the_future(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"created", "updated"};
+    assert_int_equal(import("a", "{'format':'fathom-chats','version':1,'chats':[{'chat':{'title':'far','updated':"
+                                 "2305843009213693950,'created':2305843009213693950},'messages':[{'id':'a','role':"
+                                 "'user','content':'x','created':1800000000001}]}]}"), 1);
+    json_t *document = export_of("a", NULL);
+    const json_t *chat = json_array_get(json_object_get(document, "chats"), 0);
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(json_integer_value(json_object_get(json_object_get(chat, "chat"), names[i])), NOW);
+    }
+    const json_t *message = json_array_get(json_object_get(chat, "messages"), 0);
+    assert_int_equal(json_integer_value(json_object_get(message, "created")), NOW);
+    json_decref(document);
+}
+
 static void odd_fields_are_passed_over(void **state)
 {
     (void)state;
@@ -392,7 +411,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(what_is_exported_comes_back_the_same), TEST(markdown_is_the_branch_that_is_shown), TEST(llama_cpp_is_read),
         TEST(open_webui_is_read), TEST(chatgpt_is_read), TEST(settings_that_no_turn_takes_stay_behind), TEST(what_is_wrong_is_refused_whole),
-        TEST(a_long_import_comes_in_portions_or_not_at_all), TEST(odd_fields_are_passed_over),
+        TEST(a_long_import_comes_in_portions_or_not_at_all), TEST(no_time_is_in_the_future), TEST(odd_fields_are_passed_over),
         TEST(ten_thousand_chats_are_searched_in_no_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
