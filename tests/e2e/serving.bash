@@ -23,8 +23,8 @@ end() {
     check "${client}_$1_server_ends_well" 0 $?
     check "${client}_$1_server_says_nothing_of_requests" "" "$(grep -i hello "$work/out" "$work/err")"
 }
-tiny() { # folder of tests/golden: with more room than it has learnt to use
+tiny() { # folder of tests/golden, positions (8192): with more room than it has learnt to use
     cp -r "tests/golden/$1" "$work/$1"
-    sed -i 's/"max_position_embeddings": 512/"max_position_embeddings": 8192/' "$work/$1/config.json"
+    sed -i 's/"max_position_embeddings": 512/"max_position_embeddings": '"${2:-8192}/" "$work/$1/config.json"
 }
 
