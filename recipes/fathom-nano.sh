@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# fathom-nano from its texts: vocabulary, datasets, pretraining, conversations, quantising. What is done is not
+# fathom-nano from its texts: vocabulary, datasets, pretraining, conversations, practice, quantising. What is done is not
 # done again, and learning goes on where it was stopped (Ctrl-C saves), so run it until it says done.
 #
 #     recipes/fathom-nano.sh TEXTS OUT
@@ -9,8 +9,9 @@
 #
 # Environment, with what holds without:
 #   MINUTES=            end after so many minutes of learning, to go on later
-#   BASE= CHAT=         further settings of the two stages: BASE='schedule.tokens=1e6 run.checkpoint_every=10'
-#   TYPE=q4_k_s         the quantised type
+#   BASE= CHAT= PRACTICE=  further settings of the three stages: BASE='schedule.tokens=1e6 run.checkpoint_every=10'
+#   TYPE=q4_k_s         the routed experts' quantised type
+#   DENSE=q8_0          the quantised type of all else
 #   THREADS=  FATHOM=build/fathom
 set -euo pipefail
 self=$(readlink -f "$0")
@@ -56,6 +57,12 @@ chat_data() {
         --licence smalltalk=MIT --licence 'talk=CC BY-SA 4.0, BSD-3-Clause' --licence 'writing=CC BY-SA 3.0, public domain'
 }
 
+practice_data() {
+    "$fathom" data practicedata --tokenizer tokenizer --chat practice=chat/practice.jsonl --chat talk=chat/talk.jsonl \
+        --chat facts=chat/facts.jsonl --chat writing=chat/writing.jsonl --licence 'facts=CC0' --licence practice=MIT \
+        --licence 'talk=CC BY-SA 4.0, BSD-3-Clause' --licence 'writing=CC BY-SA 3.0, public domain'
+}
+
 # learn RECIPE DATA SETTING…: to its end, or until the minutes are over.
 learn() {
     local name=$1 data=$2 s set=()
@@ -77,7 +84,7 @@ learn() {
 # The model as it is shipped, where `fathom` finds it by name.
 ship() {
     local file=fathom-nano-${TYPE:-q4_k_s}.gguf
-    [ -e "$file" ] || "$fathom" quantize runs/fathom-nano-chat/model.gguf "$file" "${TYPE:-q4_k_s}"
+    [ -e "$file" ] || "$fathom" quantize runs/fathom-nano-practice/model.gguf "$file" "${TYPE:-q4_k_s}" --dense "${DENSE:-q8_0}"
     FATHOM_MODELS=models "$fathom" pull "file:$PWD/$file" --name fathom-nano --licence MIT \
         --source "trained by recipes/fathom-nano.sh"
 }
@@ -89,8 +96,10 @@ ship() {
     make_once text text_data
     make_once chat conversations
     make_once chatdata chat_data
+    make_once practicedata practice_data
     learn fathom-nano text ${BASE:-}
     learn fathom-nano-chat chatdata ${CHAT:-}
+    learn fathom-nano-practice practicedata ${PRACTICE:-}
     make_once models/fathom-nano ship
 }
 echo "fathom-nano: done: $PWD/models/fathom-nano"

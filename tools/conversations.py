@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Conversations for the last stage of fathom-nano, as .jsonl that `fathom data --chat` reads.
+"""Conversations for the last two stages of fathom-nano, as .jsonl that `fathom data --chat` reads.
 
-    python3 tools/conversations.py --texts DIR --out DIR [--exercises N] [--smalltalk N] [--seed S]
+    python3 tools/conversations.py --texts DIR --out DIR [--exercises N] [--smalltalk N] [--practice N] [--seed S]
 
 --texts holds the public texts that recipes/README.md names: dialogues.txt.zst, factbook.txt.zst, wiki.txt.zst,
 books.txt.zst, chatterbot.jsonl. Writes talk.jsonl (dialogues, questions and answers), smalltalk.jsonl (of several
@@ -47,25 +47,44 @@ def turn(question, answer):
 
 # ---- Exercises: each maker takes a random generator and gives (question, answer). ----
 
-def ask_sum(r):
-    digits = r.choice([1, 1, 1, 2, 2, 3])
+def sum_question(r, digits, kinds):
+    """(question, a, sign, b, result); digits and kinds are lists to choose from."""
+    digits = r.choice(digits)
     a, b = r.randrange(0, 10 ** digits), r.randrange(0, 10 ** r.choice([1, digits]))
-    kind = r.choice(["add", "add", "subtract", "multiply", "divide"])
+    kind = r.choice(kinds)
     if kind == "add":
         q = r.choice(["What is {a} + {b}?", "What is {a} plus {b}?", "Add {a} and {b}.", "{a} + {b} = ?",
                       "How much is {a} and {b} together?"])
-        return q.format(a=a, b=b), r.choice([f"{a} + {b} = {a + b}.", f"The answer is {a + b}."])
+        return q.format(a=a, b=b), a, "+", b, a + b
     if kind == "subtract":
         a, b = max(a, b), min(a, b)
         q = r.choice(["What is {a} - {b}?", "What is {a} minus {b}?", "Subtract {b} from {a}.", "{a} - {b} = ?"])
-        return q.format(a=a, b=b), r.choice([f"{a} - {b} = {a - b}.", f"The answer is {a - b}."])
+        return q.format(a=a, b=b), a, "-", b, a - b
     if kind == "multiply":
         a, b = r.randrange(0, 13), r.randrange(0, 13)
         q = r.choice(["What is {a} x {b}?", "What is {a} times {b}?", "Multiply {a} by {b}.", "{a} * {b} = ?"])
-        return q.format(a=a, b=b), r.choice([f"{a} x {b} = {a * b}.", f"The answer is {a * b}."])
+        return q.format(a=a, b=b), a, "x", b, a * b
     b, c = r.randrange(1, 13), r.randrange(0, 13)
     q = r.choice(["What is {a} divided by {b}?", "Divide {a} by {b}.", "{a} / {b} = ?"])
-    return q.format(a=b * c, b=b), r.choice([f"{b * c} / {b} = {c}.", f"The answer is {c}."])
+    return q.format(a=b * c, b=b), b * c, "/", b, c
+
+
+def ask_sum(r):
+    question, a, sign, b, c = sum_question(r, [1, 1, 1, 2, 2, 3], ["add", "add", "subtract", "multiply", "divide"])
+    return question, r.choice([f"{a} {sign} {b} = {c}.", f"The answer is {c}."])
+
+
+def ask_worked(r):
+    """A sum with the way to its answer: one digit of the second number after the other, the large ones first."""
+    question, a, sign, b, c = sum_question(r, [1, 1, 1, 2, 2, 2, 3], ["add", "add", "subtract", "subtract", "multiply", "divide"])
+    parts = [b // place % 10 * place for place in (100, 10, 1)]
+    if sign in "x/" or sum(part > 0 for part in parts) < 2:
+        return question, f"{a} {sign} {b} = {c}."
+    steps = []
+    for part in filter(None, parts):
+        steps.append(f"{a} {sign} {part} = {a + part if sign == '+' else a - part}")
+        a = a + part if sign == "+" else a - part
+    return question, ", ".join(steps) + "."
 
 
 def ask_compare(r):
@@ -188,15 +207,21 @@ def ask_problem(r):
 
 EXERCISES = [(ask_sum, 5), (ask_compare, 1), (ask_sequence, 1), (ask_letters, 3), (ask_copy, 4), (ask_order, 1), (ask_date, 2),
              (ask_time, 1), (ask_problem, 4)]
+PRACTICE = [(ask_worked, 12), (ask_compare, 1), (ask_sequence, 1), (ask_letters, 3), (ask_copy, 3), (ask_order, 1),
+            (ask_date, 1), (ask_time, 1), (ask_problem, 4)]
 
 
-def exercises(r, n):
-    makers, weights = zip(*EXERCISES)
+def exercises(r, n, kinds):
+    makers, weights = zip(*kinds)
     for _ in range(n):
         messages = []
         for _ in range(r.choice([1, 1, 1, 2, 3])):
             messages += turn(*r.choices(makers, weights)[0](r))
         yield messages
+
+
+def questions(conversations):
+    return {m["content"] for messages in conversations for m in messages if m["role"] == "user"}
 
 
 TASKS = {"sums": [ask_sum], "words": [ask_copy, ask_letters, ask_order], "dates": [ask_date, ask_time],
@@ -242,9 +267,9 @@ def questions_and_answers(texts):
         yield turn(pair["user"], pair["assistant"])
 
 
-def small_talk(r, n):
+def small_talk(r, n, asked):
     for _ in range(n):
-        yield smalltalk.conversation(r, lambda r: r.choice([ask_sum, ask_letters, ask_date, ask_problem])(r))
+        yield smalltalk.conversation(r, lambda r: r.choice(asked)(r))
 
 
 # ---- Facts, from the World Factbook's "in brief" documents. ----
@@ -327,20 +352,26 @@ def main():
     p.add_argument("--out", type=pathlib.Path, required=True)
     p.add_argument("--exercises", type=int, default=80000)
     p.add_argument("--smalltalk", type=int, default=60000)
+    p.add_argument("--practice", type=int, default=30000)
     p.add_argument("--seed", type=int, default=1)
     a = p.parse_args()
     a.out.mkdir(parents=True, exist_ok=True)
     r = random.Random(a.seed)
     write(a.out / "talk.jsonl", list(dialogues(a.texts)) + list(questions_and_answers(a.texts)), r)
-    write(a.out / "smalltalk.jsonl", small_talk(r, a.smalltalk), r)
+    write(a.out / "smalltalk.jsonl", small_talk(r, a.smalltalk, [ask_sum, ask_letters, ask_date, ask_problem]), r)
     write(a.out / "facts.jsonl", facts(a.texts, r, 3), r)
     write(a.out / "writing.jsonl", list(articles(a.texts, r, 8000)) + list(stories(a.texts, r, 8000)), r)
-    learnt = list(exercises(r, a.exercises))
+    learnt = list(exercises(r, a.exercises, EXERCISES))
     write(a.out / "exercises.jsonl", learnt, r)
-    asked = {m["content"] for messages in learnt for m in messages if m["role"] == "user"}
+    asked, kept = questions(learnt), set()
     for name, makers in TASKS.items():
+        held = list(tasks(r, makers, 100, asked))
+        kept.update(task["prompt"] for task in held)
         with open(a.out / f"{name}.tasks.jsonl", "w", encoding="utf-8") as f:
-            f.writelines(json.dumps(task) + "\n" for task in tasks(r, makers, 100, asked))
+            f.writelines(json.dumps(task) + "\n" for task in held)
+    practice = list(exercises(r, a.practice, PRACTICE))
+    practice += small_talk(r, a.practice, [ask_worked, ask_letters, ask_date, ask_problem])
+    write(a.out / "practice.jsonl", (messages for messages in practice if not kept & questions([messages])), r)
 
 
 if __name__ == "__main__":

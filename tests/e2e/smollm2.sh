@@ -7,6 +7,7 @@ if ! "$fathom" list --json | grep -q '"name": "smollm2"'; then
     echo "[  SKIPPED ] smollm2 is not here; tools/get_smollm2.sh fetches it"
     exit 0
 fi
+export FATHOM_MODEL=smollm2
 path=$("$fathom" list --json | sed -n 's/.*"path": "\(.*smollm2.*\)",/\1/p')
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
