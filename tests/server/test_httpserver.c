@@ -106,13 +106,13 @@ static void handle(void *user, struct exchange *x, bool whole)
         if (strncmp(path, "/deferred", 9) == 0) {
             exchange_defer(x, path, strcmp(path, "/deferred/light") != 0);
         }
+        exchange_allow_body(x, strcmp(path, "/large") == 0 ? 2000 : 0);
     } else if (strcmp(path, "/deferred/light") == 0) {
         if (!exchange_heavy(x)) {
             exchange_defer(x, path, true);
         } else {
             exchange_reply_static(x, 200, "text/plain", "heavy after all", 15);
         }
-        exchange_allow_body(x, strcmp(path, "/large") == 0 ? 2000 : 0);
     } else if (strcmp(path, "/deferred/slow") == 0) {
         usleep(300000);
         exchange_reply_static(x, 200, "text/plain", "slow", 4);
