@@ -218,7 +218,10 @@ static err chat_check_call(const struct chat_writer *w, const struct chat_call *
 {
     json_t *arguments;
     size_t len = strlen(call->arguments);
-    TRY(json_parse(call->arguments, len, "the arguments of a call", &arguments, w->info));
+    err e = json_parse(call->arguments, len, "the arguments of a call", &arguments, w->info);
+    if (e != ERR_OK) {
+        return e == ERR_CORRUPT ? ERR_ARGUMENT : e; /* the caller's, not a file's */
+    }
     bool object = json_is_object(arguments);
     const char *found = json_type_name(arguments);
     json_decref(arguments);

@@ -166,10 +166,13 @@ err pythonjson_append(struct strbuf *out, const char *json, size_t len, const ch
                       struct errinfo *info)
 {
     json_t *value;
-    TRY(json_parse_text(json, len, name, &value, info));
+    err e = json_parse_text(json, len, name, &value, info);
+    if (e != ERR_OK) {
+        return e == ERR_CORRUPT ? ERR_ARGUMENT : e; /* the caller's, not a file's */
+    }
     json_decref(value);
     struct strbuf whole = {0}; /* with the NUL that strtod needs */
-    err e = strbuf_append(&whole, json, len);
+    e = strbuf_append(&whole, json, len);
     const char *p = whole.data, *limit = e == ERR_OK ? p + len : p;
     while (e == ERR_OK && p < limit) {
         e = pythonjson_token(out, p, limit, &p);

@@ -9,8 +9,8 @@
 
 #include "base/strbuf.h"
 
-/* Appends the one value that `json` [len] holds. `name` says in messages what it is. json_parse_text's errors
- * (base/json.h) for what is no JSON; ERR_NOMEM. What was appended before an error stays. */
+/* Appends the one value that `json` [len] holds. `name` says in messages what it is. ERR_ARGUMENT or ERR_LIMIT,
+ * as json_parse_text (base/json.h), for what is no JSON; ERR_NOMEM. What was appended before an error stays. */
 ERR_MUST_USE err pythonjson_append(struct strbuf *out, const char *json, size_t len, const char *name,
                                    struct errinfo *info);
 

@@ -53,7 +53,7 @@ static void what_is_no_json_is_refused_by_name(void **state)
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct strbuf out = {0};
         struct errinfo info = {0};
-        assert_int_equal(pythonjson_append(&out, rows[i], strlen(rows[i]), "the schema", &info), ERR_CORRUPT);
+        assert_int_equal(pythonjson_append(&out, rows[i], strlen(rows[i]), "the schema", &info), ERR_ARGUMENT);
         assert_non_null(strstr(info.message, "the schema"));
         assert_int_equal(out.len, 0);
         strbuf_deinit(&out);
