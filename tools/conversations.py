@@ -76,14 +76,16 @@ def ask_sum(r):
 
 def ask_worked(r):
     """A sum with the way to its answer: one digit of the second number after the other, the large ones first."""
-    question, a, sign, b, c = sum_question(r, [1, 1, 1, 2, 2, 2, 3], ["add", "add", "subtract", "subtract", "multiply", "divide"])
+    kinds = ["add", "add", "subtract", "subtract", "multiply", "divide"]
+    question, a, sign, b, c = sum_question(r, [1, 1, 1, 2, 2, 2, 3], kinds)
     parts = [b // place % 10 * place for place in (100, 10, 1)]
     if sign in "x/" or sum(part > 0 for part in parts) < 2:
         return question, f"{a} {sign} {b} = {c}."
     steps = []
     for part in filter(None, parts):
-        steps.append(f"{a} {sign} {part} = {a + part if sign == '+' else a - part}")
-        a = a + part if sign == "+" else a - part
+        then = a + part if sign == "+" else a - part
+        steps.append(f"{a} {sign} {part} = {then}")
+        a = then
     return question, ", ".join(steps) + "."
 
 

@@ -25,7 +25,8 @@ story=$("$fathom" run --prompt 'Tell me a story about a fox.' --temperature 0)
 has it_tells_a_story_of_what_was_asked '^Once .*fox.*\.$' "$story"
 
 said() { # how
-    "$fathom" run --prompt 'Tell me a story about a fox.' --temperature 0 --max-tokens 100 --json --speculate "$1"
+    "$fathom" run --prompt 'Tell me a story about a fox.' --temperature 0 --max-tokens 100 --json --deterministic \
+        --speculate "$1" # else the clock decides whether a guess is worth its time
 }
 tokens() { sed 's/.*"tokens": *\[\([0-9,]*\)\].*/\1/' <<<"$1"; }
 guessed=$(said mtp)
