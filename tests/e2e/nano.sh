@@ -24,12 +24,16 @@ has it_says_what_it_is 'language model' "$("$fathom" run --prompt 'Who are you?'
 story=$("$fathom" run --prompt 'Tell me a story about a fox.' --temperature 0)
 has it_tells_a_story_of_what_was_asked '^Once .*fox.*\.$' "$story"
 
-said() { # how
-    "$fathom" run --prompt 'Tell me a story about a fox.' --temperature 0 --max-tokens 100 --json --deterministic \
-        --speculate "$1" # else the clock decides whether a guess is worth its time
+said() { # animal how
+    "$fathom" run --prompt "Tell me a story about a $1." --temperature 0 --max-tokens 100 --json --deterministic \
+        --speculate "$2"
 }
 tokens() { sed 's/.*"tokens": *\[\([0-9,]*\)\].*/\1/' <<<"$1"; }
-guessed=$(said mtp)
-check its_own_guesses_change_no_token "$(tokens "$(said off)")" "$(tokens "$guessed")"
-check and_many_are_right yes "$(awk -F'"accepted_tokens":' '$2 + 0 >= 20 { print "yes" }' <<<"$guessed")"
+guessed=$(said fox mtp)
+check its_own_guesses_change_no_token "$(tokens "$(said fox off)")" "$(tokens "$guessed")"
+# How many guesses are tried is up to the clock: on a busy machine few.
+counts=$(for animal in bear bird cat; do said $animal mtp; done | cat - <(echo "$guessed") |
+    sed 's/.*"drafted_tokens": *\([0-9]*\).*"accepted_tokens": *\([0-9]*\).*/\1 \2/')
+most=$(awk '{ n += $1; right += $2 } END { print (right >= 8 && right >= 0.7 * n) ? "yes" : right " of " n }' <<<"$counts")
+check and_most_are_right yes "$most"
 exit $failed
