@@ -416,7 +416,7 @@ class Handler(BaseHTTPRequestHandler):
             case ["POST", "count"]:
                 return 200, store.count(data)
             case ["GET", "keys"]:
-                return 200, {"keys": store.keys}
+                return 200, {"keys": store.keys, "currency": "USD"}
             case ["POST", "keys"]:
                 key = {"id": secrets.token_hex(16), "created": now(), "last_used": None, "revoked": False,
                        **data}

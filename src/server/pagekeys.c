@@ -54,7 +54,7 @@ static void pagekeys_list(struct service *s, struct exchange *x, const struct ro
         }
     }
     mem_free(keys);
-    service_reply(s, x, 200, json_pack("{s:o}", "keys", list));
+    service_reply(s, x, 200, json_pack("{s:o, s:s}", "keys", list, "currency", s->prices.currency));
 }
 
 /* A key with its secret, the one time that is seen; or why there is none. */

@@ -207,6 +207,16 @@ static void runreport_recipe(const struct runreport_page *p, struct htmltext *h)
 
 /* ---- The page. ---- */
 
+static void runreport_state(const struct runreport_page *p, struct htmltext *h)
+{
+    double of = p->about->planned_tokens;
+    if (p->about->running || !(of > p->last->tokens)) {
+        htmltext_put(h, p->about->running ? "going on" : "ended");
+    } else {
+        htmltext_printf(h, "stopped at %.1f%% of its tokens: --resume goes on", 100 * p->last->tokens / of);
+    }
+}
+
 static void runreport_head(const struct runreport_page *p, struct htmltext *h)
 {
     char when[64];
@@ -228,8 +238,9 @@ static void runreport_head(const struct runreport_page *p, struct htmltext *h)
     htmltext_put(h, (const char *)reportstyle_text);
     htmltext_put(h, "</style></head><body>\n<header><h1>");
     htmltext_escaped(h, p->about->title);
-    htmltext_printf(h, "</h1><p>%s. As of %s.",
-                    p->about->running ? "A training run, going on" : "A training run, ended", when);
+    htmltext_put(h, "</h1><p>A training run, ");
+    runreport_state(p, h);
+    htmltext_printf(h, ". As of %s.", when);
     if (p->refresh) {
         htmltext_put(h, " This page loads itself again every 30 seconds; <a href=\"" RUNREPORT_STILL
                         "\">this one</a> does not.");

@@ -300,6 +300,36 @@ def branches_are_found(b):
 
 
 @case
+def a_tree_of_many_forks_is_drawn_in_order(b):
+    """5,000 forks, each in the one before: boxes stay shallow, every message is there, a child behind its parent."""
+    shallow, order, nested = b.module("""
+        const { MessageTree } = await import("/js/messagetree.js");
+        const { treeColumns } = await import("/js/treeview.js");
+        const draw = (messages) => treeColumns(new MessageTree(messages), (id) => {
+            const item = document.createElement("li");
+            item.className = "entry";
+            item.textContent = id;
+            return item;
+        });
+        const messages = [];
+        for (let i = 0, parent = null; i < 5000; i++) {
+            messages.push({ id: `a${i}`, parent, created: 2 * i }, { id: `b${i}`, parent, created: 2 * i + 1 });
+            parent = `b${i}`;
+        }
+        const box = document.querySelector("main").appendChild(draw(messages));
+        const depth = (node) => { let n = 0; for (; node !== box; node = node.parentNode) n++; return n; };
+        const entries = [...box.querySelectorAll(".entry")];
+        const small = draw([["a", null], ["b", "a"], ["c", "b"], ["d", "a"]]
+            .map(([id, parent], created) => ({ id, parent, created })));
+        return [Math.max(...entries.map(depth)), entries.map((e) => e.textContent), small.innerHTML];""")
+    assert shallow < 100, shallow
+    assert len(order) == 10000 and order.index("a4999") > order.index("b4998"), len(order)
+    entry = '<li class="entry">{}</li>'.format
+    assert nested == (entry("a") + '<li class="tree-fork"><ol class="tree">' + entry("b") + entry("c")
+                      + '</ol><ol class="tree">' + entry("d") + "</ol></li>"), nested
+
+
+@case
 def answers_are_announced_by_sentence(b):
     got = b.module("""
         const { Announcer } = await import("/js/announcer.js");

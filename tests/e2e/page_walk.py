@@ -665,10 +665,11 @@ def coloured_buttons_keep_their_colour_under_the_mouse(b):
 
 @mock_case
 def keys_on_a_narrow_screen_and_days_of_utc(b):
-    for name in ("Twin", "Twin"):
-        b.server.api("POST", "/api/keys", {"name": name, "scopes": ["chat"], "limits": {"tokens_per_day": 2000},
-                                           "balance": None, "expires": 1798009200000})  # 2026-12-23 07:00 UTC
+    for balance in (None, "12.5"):
+        b.server.api("POST", "/api/keys", {"name": "Twin", "scopes": ["chat"], "limits": {"tokens_per_day": 2000},
+                                           "balance": balance, "expires": 1798009200000})  # 2026-12-23 07:00 UTC
     b.open("#/keys")
+    b.wait(lambda: "12.5 USD" in b.text(".sheet tbody"), "a balance with its currency")
     b.wait(lambda: "Dec 23, 2026" in b.text(".sheet tbody"), "the day that fathom keys list says")
     ids = b.js("return [...document.querySelectorAll('.sheet th small')].map((e) => e.textContent)")
     assert len(set(ids)) == len(ids), "keys of one name are told apart"

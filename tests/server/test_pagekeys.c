@@ -221,6 +221,7 @@ static void test_keys_and_usage(void **state)
     char *text = json_text_dup(list, JSON_COMPACT);
     assert_null(strstr(text, servicefixture_text(made, "key"))); /* never again */
     assert_non_null(strstr(text, id));
+    servicefixture_says(list, "currency", "USD");
     mem_free(text);
     json_decref(list);
     json_decref(made);

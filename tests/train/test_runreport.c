@@ -175,6 +175,25 @@ static void test_it_reloads_only_while_the_run_goes_on(void **state)
     mem_free(text);
 }
 
+static void test_it_says_whether_the_run_came_to_its_end(void **state)
+{
+    (void)state;
+    struct errinfo info = {0};
+    struct runreport_about a = about(false);
+    log_run(1000, 4, 16);
+    char *text = written(false);
+    has(text, "A training run, stopped at 0.4% of its tokens: --resume goes on. As of");
+    mem_free(text);
+    a.planned_tokens = 4e6;
+    must(runreport_write(dir.path, dir.path, &a, &info), &info);
+    text = page(RUNREPORT_PAGE);
+    has(text, "A training run, ended. As of");
+    mem_free(text);
+    text = written(true);
+    has(text, "A training run, going on. As of");
+    mem_free(text);
+}
+
 static size_t longest_path(const char *text)
 {
     size_t most = 0;
@@ -263,6 +282,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_the_page_is_complete_and_well_formed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_text_stays_text, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_it_says_whether_the_run_came_to_its_end, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_it_reloads_only_while_the_run_goes_on, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_long_runs_make_no_longer_pages, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_short_runs_and_odd_ones, set_up, tear_down),

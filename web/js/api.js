@@ -88,7 +88,7 @@ export const api = {
     extract: (file) => request("POST", "/api/extract", new Blob([file], { type: "application/pdf" })),
     count: (prompt, signal) => request("POST", "/api/count", prompt, { signal }),
 
-    keys: async () => (await request("GET", "/api/keys")).keys,
+    keys: () => request("GET", "/api/keys"),
     createKey: (key) => request("POST", "/api/keys", key),
     changeKey: (id, change) => request("PATCH", `/api/keys/${id}`, change),
     renewKey: (id) => request("POST", `/api/keys/${id}/renew`, {}),

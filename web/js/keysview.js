@@ -79,17 +79,17 @@ export function keysView(page) {
     const empty = h("p", { class: "empty", hidden: true }, t("no_keys"));
     const failed = (error) => page.toasts.show(error.message);
     const load = async () => {
-        const keys = await api.keys();
+        const { keys, currency } = await api.keys();
         empty.hidden = keys.length > 0;
         table.hidden = keys.length === 0;
-        rows.replaceChildren(...keys.map(row));
+        rows.replaceChildren(...keys.map((key) => row(key, currency)));
     };
     const cell = (name, text) => h("td", { "data-label": t(name) }, text); // narrow screens show cards
-    const row = (key) => h("tr", { class: key.revoked ? "is-revoked" : null },
+    const row = (key, currency) => h("tr", { class: key.revoked ? "is-revoked" : null },
         h("th", { scope: "row" }, key.name, h("small", null, key.id.slice(0, NAMED))),
         cell("scopes", key.scopes.map((scope) => t(`scope_${scope}`)).join(", ")),
         cell("limits", limitsText(key.limits)),
-        cell("balance", key.balance ?? "–"),
+        cell("balance", key.balance ? `${key.balance} ${currency}` : "–"),
         cell("expires", key.expires ? formatDay(key.expires) : t("never")),
         cell("created", key.created ? formatDate(key.created) : "–"),
         cell("last_used", key.last_used ? formatDate(key.last_used) : t("never")),

@@ -6,11 +6,36 @@ import { openDialog } from "./dialog.js";
 import { t, formatNumber } from "./strings.js";
 
 const WORDS = 90;
+const DEEPEST = 40;
 
 function excerpt(message) {
     const words = message.content || message.reasoning || message.attachments?.[0]?.name || "…";
     const text = words.slice(0, 4 * WORDS).replace(/\s+/g, " ");
     return text.length > WORDS ? `${text.slice(0, WORDS)}…` : text;
+}
+
+// Forks within forks stand side by side down to DEEPEST, as far as browsers lay boxes out; below, one after the
+// other.
+export function treeColumns(tree, entry) {
+    const column = () => h("ol", { class: "tree" });
+    const top = column();
+    const left = []; // still to be drawn; the last one is next
+    const add = (ids, list, depth) => {
+        const forks = ids.length > 1 && depth < DEEPEST;
+        const branches = ids.map((id) => (forks ? { id, list: column(), depth: depth + 1 }
+            : { id, list, depth }));
+        if (forks) {
+            list.append(h("li", { class: "tree-fork" }, branches.map((branch) => branch.list)));
+        }
+        left.push(...branches.reverse());
+    };
+    add(tree.children(null), top, 0);
+    while (left.length > 0) {
+        const { id, list, depth } = left.pop();
+        list.append(entry(id));
+        add(tree.children(id), list, depth);
+    }
+    return top;
 }
 
 export function treeDialog(page) {
@@ -30,24 +55,8 @@ export function treeDialog(page) {
             }, h("span", { class: "tree-dot" }), h("b", null, t(user ? "you" : "model")),
             h("span", null, excerpt(message)), version));
         };
-        // Iterative along a column, recursive where it forks.
-        const column = (ids) => {
-            const list = h("ol", { class: "tree" });
-            for (let at = ids; at.length > 0; at = tree.children(at[0])) {
-                if (at.length > 1) {
-                    list.append(h("li", { class: "tree-fork" }, at.map((id) => {
-                        const branch = h("ol", { class: "tree" }, entry(id));
-                        branch.append(...column(tree.children(id)).childNodes);
-                        return branch;
-                    })));
-                    break;
-                }
-                list.append(entry(at[0]));
-            }
-            return list;
-        };
         const hint = h("p", { class: "hint" }, icon("tree"), t("tree_hint"));
-        return h("div", { class: "tree-box" }, hint, column(tree.children(null)));
+        return h("div", { class: "tree-box" }, hint, treeColumns(tree, entry));
     }, { side: true }).then((id) => {
         if (id !== undefined) {
             page.goTo(id);

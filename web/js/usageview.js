@@ -169,7 +169,7 @@ export function usageView(page) {
         }
     };
     const loadKeys = async () => {
-        keys = await api.keys();
+        ({ keys } = await api.keys());
         key.append(h("option", { value: "local" }, t("this_machine")),
             ...keys.map((one) => h("option", { value: one.id }, keyName(one, keys))));
         keyBox.hidden = keys.length === 0;
