@@ -38,7 +38,20 @@ err err_set(struct errinfo *info, err code, const char *fmt, ...)
         vsnprintf(info->message, sizeof info->message, fmt, ap);
         va_end(ap);
         err_clean(info->message);
+        info->field[0] = '\0';
         info->code = code;
+    }
+    return code;
+}
+
+err err_at(struct errinfo *info, err code, const char *fmt, ...)
+{
+    if (info && info->field[0] == '\0') {
+        va_list ap;
+        va_start(ap, fmt);
+        vsnprintf(info->field, sizeof info->field, fmt, ap);
+        va_end(ap);
+        err_clean(info->field);
     }
     return code;
 }

@@ -27,6 +27,7 @@ typedef enum err {
 struct errinfo {
     err code;
     char message[1024]; /* one or more sentences, no trailing newline; "" when nothing was set */
+    char field[64];     /* what of what was given is wrong: "limits.concurrent"; "": not said */
 };
 
 /* Returns early with the error of `call`. The only macro that hides control flow. */
@@ -45,6 +46,10 @@ err err_set(struct errinfo *info, err code, const char *fmt, ...) ERR_PRINTF(3, 
 
 /* Puts `fmt` in front of the message already in `info` ("while reading X: …"); returns info's code. */
 err err_prefix(struct errinfo *info, err code, const char *fmt, ...) ERR_PRINTF(3, 4);
+
+/* Says of the error in `info` which field it is about, unless one that lies deeper is named already; cut where
+ * it is too long. Returns `code`. */
+err err_at(struct errinfo *info, err code, const char *fmt, ...) ERR_PRINTF(3, 4);
 
 /* What err_set does to messages, for other text that quotes names from outside and goes to terminals and
  * into JSON: control characters and invalid UTF-8 become '?'. */

@@ -361,6 +361,7 @@ static err cmd_keys_adopt(struct database *d, struct keystore *s, const struct c
     struct chatstore *chats = NULL;
     size_t n = 0;
     TRY(cmd_keys_find(s, c, &key, info));
+    TRY(keystore_get(s, key.id, &key, info)); /* none that is damaged */
     if (!(key.scopes & CALLER_CHAT) || !keystore_good(&key, storeaccess_now())) {
         return err_set(info, ERR_ARGUMENT, "key %s could not see the chats: it %s", key.id,
                        key.scopes & CALLER_CHAT

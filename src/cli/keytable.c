@@ -79,6 +79,11 @@ void keytable_print(const struct keystore_key *keys, size_t n)
         const struct keystore_key *k = &keys[i];
         char scopes[KEYTABLE_TEXT], state[KEYTABLE_TEXT], limits[KEYTABLE_TEXT], used[16],
             money[MONEY_TEXT], shown[KEYSTORE_NAME_MAX + 1];
+        if (k->damaged) {
+            printf("%-32s  damaged: something else than fathom changed it; it opens nothing: revoke it\n",
+                   k->id);
+            continue;
+        }
         memcpy(shown, k->name, sizeof shown);
         err_clean(shown); /* it goes to a terminal */
         printf("%-32s  %-*s  %-18s  %-19s  %-10s  %-12s  %s\n", k->id, name, shown,

@@ -34,7 +34,7 @@ bool apierror_from(struct apierror *e, err code, const struct errinfo *info)
         e->retry_after = 1;
         return false;
     case ERR_LIMIT: /* of what was asked: asking again does not help */
-    case ERR_ARGUMENT: return apierror_set(e, 400, "invalid_value", NULL, "%s", info->message);
+    case ERR_ARGUMENT: return apierror_set(e, 400, "invalid_value", info->field, "%s", info->message);
     case ERR_UNSUPPORTED: return apierror_set(e, 400, "unsupported", NULL, "%s", info->message);
     case ERR_NOTFOUND: return apierror_set(e, 404, "not_found", NULL, "%s", info->message);
     case ERR_NOMEM:

@@ -15,8 +15,8 @@ struct apierror {
 /* Sets all of it and returns false, so that refusing reads `return apierror_set(…)`. */
 bool apierror_set(struct apierror *e, unsigned status, const char *code, const char *param, const char *fmt,
                   ...) ERR_PRINTF(5, 6);
-/* From an error of a lower layer: 400 for what was asked, 429 with Retry-After for too much at once, 500 for
- * what is damaged here … */
+/* From an error of a lower layer: 400 for what was asked, its field as `param`, 429 with Retry-After for too
+ * much at once, 500 for what is damaged here … */
 bool apierror_from(struct apierror *e, err code, const struct errinfo *info);
 
 /* "invalid_request_error", "authentication_error" … as OpenAI's and Anthropic's clients know them. */

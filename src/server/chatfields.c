@@ -123,7 +123,10 @@ err chatfields_apply(struct chatrecord *r, const json_t *fields, bool creating, 
         return chatfields_wrong("chat", fields, "an object", info);
     }
     json_object_foreach((json_t *)(uintptr_t)fields, name, value) {
-        TRY(chatfields_one(r, name, value, creating, info));
+        err e = chatfields_one(r, name, value, creating, info);
+        if (e != ERR_OK) {
+            return err_at(info, e, "%s", name);
+        }
     }
     return ERR_OK;
 }
@@ -133,21 +136,27 @@ bool chatfields_temporary(const json_t *fields)
     return json_is_true(json_object_get(fields, "temporary"));
 }
 
+static err chatfields_preset(const json_t *p, struct errinfo *info)
+{
+    if (json_object_size(p) != 3) {
+        return err_set(info, ERR_ARGUMENT, "a preset: an object with name, system and settings was expected");
+    }
+    TRY(chatfields_string("name", json_object_get(p, "name"), CHATSTORE_TITLE_MAX, info));
+    TRY(chatfields_string("system", json_object_get(p, "system"), CHATSTORE_SYSTEM_MAX, info));
+    return chatfields_settings(json_object_get(p, "settings"), info);
+}
+
 err chatfields_presets(const json_t *presets, struct errinfo *info)
 {
     if (!json_is_array(presets) || json_array_size(presets) > CHATSTORE_PRESETS_MAX) {
-        return err_set(info, ERR_ARGUMENT, "\"presets\": a list of at most %d was expected",
-                       CHATSTORE_PRESETS_MAX);
+        err_set(info, ERR_ARGUMENT, "\"presets\": a list of at most %d was expected", CHATSTORE_PRESETS_MAX);
+        return err_at(info, ERR_ARGUMENT, "presets");
     }
     for (size_t i = 0; i < json_array_size(presets); i++) {
-        const json_t *p = json_array_get(presets, i);
-        if (json_object_size(p) != 3) {
-            return err_set(info, ERR_ARGUMENT,
-                           "preset %zu: an object with name, system and settings was expected", i + 1);
+        err e = chatfields_preset(json_array_get(presets, i), info);
+        if (e != ERR_OK) {
+            return err_at(info, e, "presets[%zu]", i);
         }
-        TRY(chatfields_string("name", json_object_get(p, "name"), CHATSTORE_TITLE_MAX, info));
-        TRY(chatfields_string("system", json_object_get(p, "system"), CHATSTORE_SYSTEM_MAX, info));
-        TRY(chatfields_settings(json_object_get(p, "settings"), info));
     }
     return ERR_OK;
 }

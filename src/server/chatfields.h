@@ -5,8 +5,8 @@
 
 #include "server/chatrecord.h"
 
-/* Puts `fields` into the record. ERR_ARGUMENT names the field that is unknown or wrong; `leaf` is not looked
- * up. */
+/* Puts `fields` into the record. ERR_ARGUMENT names the field that is unknown or wrong, in errinfo.field,
+ * too; `leaf` is not looked up. */
 ERR_MUST_USE err chatfields_apply(struct chatrecord *r, const json_t *fields, bool creating,
                                   struct errinfo *info);
 /* Whether new fields ask for a temporary chat; a wrong type is for chatfields_apply to refuse. */

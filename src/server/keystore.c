@@ -129,6 +129,27 @@ static err keystore_read_scopes(const json_t *value, struct keystore_key *k, str
     return n > 0 ? ERR_OK : keystore_wrong("scopes", "a list of one scope or more: chat, admin, metrics", info);
 }
 
+static err keystore_read_limit(const char *name, const json_t *value, struct keystore_limits *l,
+                               struct errinfo *info)
+{
+    uint64_t n = 0;
+    bool day = strcmp(name, "tokens_per_day") == 0;
+    if (!json_as_u64(value, &n) || n > (day ? (uint64_t)1 << 53 : UINT32_MAX / 2)) {
+        return keystore_wrong(name, "a whole number, 0 for no limit", info);
+    }
+    if (day) {
+        l->tokens_per_day = n;
+    } else if (strcmp(name, "requests_per_minute") == 0) {
+        l->requests_per_minute = (uint32_t)n;
+    } else if (strcmp(name, "concurrent") == 0) {
+        l->concurrent = (uint32_t)n;
+    } else {
+        return err_set(info, ERR_ARGUMENT,
+                       "\"%.40s\" is no limit: requests_per_minute, tokens_per_day and concurrent are", name);
+    }
+    return ERR_OK;
+}
+
 static err keystore_read_limits(const json_t *value, struct keystore_key *k, struct errinfo *info)
 {
     const char *name;
@@ -137,22 +158,9 @@ static err keystore_read_limits(const json_t *value, struct keystore_key *k, str
         return keystore_wrong("limits", "an object", info);
     }
     json_object_foreach((json_t *)(uintptr_t)value, name, limit) {
-        uint64_t n = 0;
-        bool day = strcmp(name, "tokens_per_day") == 0;
-        if (!json_as_u64(limit, &n) || n > (day ? (uint64_t)1 << 53 : UINT32_MAX / 2)) {
-            return keystore_wrong(name, "a whole number, 0 for no limit", info);
-        }
-        if (day) {
-            k->limits.tokens_per_day = n;
-        } else if (strcmp(name, "requests_per_minute") == 0) {
-            k->limits.requests_per_minute = (uint32_t)n;
-        } else if (strcmp(name, "concurrent") == 0) {
-            k->limits.concurrent = (uint32_t)n;
-        } else {
-            return err_set(info, ERR_ARGUMENT,
-                           "\"%.40s\" is no limit: requests_per_minute, tokens_per_day and "
-                           "concurrent are",
-                           name);
+        err e = keystore_read_limit(name, limit, &k->limits, info);
+        if (e != ERR_OK) {
+            return err_at(info, e, "limits.%s", name);
         }
     }
     return ERR_OK;
@@ -180,6 +188,26 @@ static err keystore_read_expires(const json_t *value, struct keystore_key *k, st
     return ERR_OK;
 }
 
+static err keystore_read_field(const char *name, const json_t *value, struct keystore_key *k,
+                               struct errinfo *info)
+{
+    static const struct {
+        const char *name;
+        err (*read)(const json_t *value, struct keystore_key *k, struct errinfo *info);
+    } fields[] = {
+        {"name", keystore_read_name},       {"scopes", keystore_read_scopes},
+        {"limits", keystore_read_limits},   {"balance", keystore_read_balance},
+        {"expires", keystore_read_expires},
+    };
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
+        if (strcmp(name, fields[i].name) == 0) {
+            return fields[i].read(value, k, info);
+        }
+    }
+    return err_set(info, ERR_ARGUMENT,
+                   "\"%.40s\" is no field of a key: name, scopes, limits, balance and expires are", name);
+}
+
 static err keystore_read(const json_t *fields, struct keystore_key *k, struct errinfo *info)
 {
     const char *name;
@@ -188,24 +216,12 @@ static err keystore_read(const json_t *fields, struct keystore_key *k, struct er
         return err_set(info, ERR_ARGUMENT, "a key's fields: expected an object");
     }
     json_object_foreach((json_t *)(uintptr_t)fields, name, value) {
-        if (strcmp(name, "name") == 0) {
-            TRY(keystore_read_name(value, k, info));
-        } else if (strcmp(name, "scopes") == 0) {
-            TRY(keystore_read_scopes(value, k, info));
-        } else if (strcmp(name, "limits") == 0) {
-            TRY(keystore_read_limits(value, k, info));
-        } else if (strcmp(name, "balance") == 0) {
-            TRY(keystore_read_balance(value, k, info));
-        } else if (strcmp(name, "expires") == 0) {
-            TRY(keystore_read_expires(value, k, info));
-        } else {
-            return err_set(info, ERR_ARGUMENT,
-                           "\"%.40s\" is no field of a key: name, scopes, limits, balance and "
-                           "expires are",
-                           name);
+        err e = keystore_read_field(name, value, k, info);
+        if (e != ERR_OK) {
+            return err_at(info, e, "%s", name);
         }
     }
-    return k->name[0] ? ERR_OK : keystore_wrong("name", "a name for the key", info);
+    return k->name[0] ? ERR_OK : err_at(info, keystore_wrong("name", "a name for the key", info), "name");
 }
 
 /* ---- Rows. ---- */
@@ -222,8 +238,8 @@ static void keystore_ad(const struct keystore_key *k, char ad[KEYSTORE_AD])
              k->limits.tokens_per_day, k->created, k->expires, k->revoked);
 }
 
-static err keystore_row(const struct keystore *s, sqlite3_stmt *st, struct keystore_key *out,
-                        struct errinfo *info)
+/* Of a damaged one the id alone. */
+static void keystore_row(const struct keystore *s, sqlite3_stmt *st, struct keystore_key *out)
 {
     struct keystore_key k = {
         .scopes = (unsigned)sqlite3_column_int(st, 2),
@@ -246,26 +262,45 @@ static err keystore_row(const struct keystore *s, sqlite3_stmt *st, struct keyst
         keystore_ad(&k, ad);
         whole = vault_unseal(s->names, ad, sqlite3_column_blob(st, 1), n, k.name, NULL) == ERR_OK;
     }
-    if (!whole) {
-        return err_set(info, ERR_CORRUPT,
-                       "key %s is damaged: its row was changed by something else than fathom; put a copy of "
-                       "the database back",
-                       k.id);
+    if (whole) {
+        *out = k;
+        return;
     }
-    *out = k;
-    return ERR_OK;
+    *out = (struct keystore_key){.damaged = true};
+    memcpy(out->id, k.id, sizeof k.id);
+    err_clean(out->id); /* it is any text, then */
+}
+
+static err keystore_whole(const struct keystore_key *k, struct errinfo *info)
+{
+    return !k->damaged ? ERR_OK
+                       : err_set(info, ERR_CORRUPT,
+                                 "key %s is damaged: its row was changed by something else than fathom; revoke "
+                                 "it, or put a copy of the database back",
+                                 k->id);
 }
 
 /* Inside a transaction of `d`: the database, or its reader. */
-static err keystore_find(const struct keystore *s, struct database *d, const char *id, struct keystore_key *out,
+static err keystore_seek(const struct keystore *s, struct database *d, const char *id, struct keystore_key *out,
                          struct errinfo *info)
 {
     sqlite3_stmt *st;
     bool row = false;
     TRY(database_query(d, &st, info, "SELECT " KEYSTORE_COLUMNS " FROM api_key WHERE id = ?1", "t", id));
     TRY(database_next(d, st, &row, info));
-    return row ? keystore_row(s, st, out, info)
-               : err_set(info, ERR_NOTFOUND, "there is no key %.40s; see: fathom keys list", id);
+    if (!row) {
+        return err_set(info, ERR_NOTFOUND, "there is no key %.40s; see: fathom keys list", id);
+    }
+    keystore_row(s, st, out);
+    return ERR_OK;
+}
+
+/* The same; ERR_CORRUPT for a damaged one. */
+static err keystore_find(const struct keystore *s, struct database *d, const char *id, struct keystore_key *out,
+                         struct errinfo *info)
+{
+    TRY(keystore_seek(s, d, id, out, info));
+    return keystore_whole(out, info);
 }
 
 /* A row, of which keystore_update says the rest. */
@@ -294,11 +329,12 @@ static err keystore_update(const struct keystore *s, const struct keystore_key *
     return database_run(s->database, info,
                         "UPDATE api_key SET name = ?2, scopes = ?3, requests_per_minute = ?4,"
                         " tokens_per_day = ?5, concurrent = ?6, balance = CASE WHEN ?7 THEN ?8 END,"
-                        " expires = nullif(?9, 0), revoked = nullif(?10, 0), hash = ?11 WHERE id = ?1",
-                        "tbiiiiiiiib", k->id, name, n + VAULT_EXTRA, (int64_t)k->scopes,
+                        " expires = nullif(?9, 0), revoked = nullif(?10, 0), hash = ?11, created = ?12"
+                        " WHERE id = ?1",
+                        "tbiiiiiiiibi", k->id, name, n + VAULT_EXTRA, (int64_t)k->scopes,
                         (int64_t)k->limits.requests_per_minute, (int64_t)k->limits.tokens_per_day,
                         (int64_t)k->limits.concurrent, (int64_t)k->limited, k->balance, k->expires, k->revoked,
-                        k->mark, sizeof k->mark);
+                        k->mark, sizeof k->mark, k->created);
 }
 
 /* ---- The calls. ---- */
@@ -327,7 +363,7 @@ err keystore_create(struct keystore *s, const json_t *fields, int64_t now, struc
     char made[KEYSTORE_SECRET + 1];
     TRY(keystore_read(fields, &k, info));
     if (k.balance < 0) { /* what a key has spent may be more than it had; nobody begins so */
-        return keystore_wrong("balance", "an amount of 0 or more for a new key", info);
+        return err_at(info, keystore_wrong("balance", "an amount of 0 or more for a new key", info), "balance");
     }
     TRY(vault_id(k.id, info));
     keystore_make_secret(made, k.mark);
@@ -354,11 +390,25 @@ err keystore_patch(struct keystore *s, const char *id, const json_t *fields, str
     return ERR_OK;
 }
 
+/* A key without any right in the place of a damaged one, so that nothing of what others wrote there stays. */
+static void keystore_empty(struct keystore_key *k, int64_t now)
+{
+    char nobodys[KEYSTORE_SECRET + 1];
+    keystore_make_secret(nobodys, k->mark);
+    sodium_memzero(nobodys, sizeof nobodys);
+    strcpy(k->name, "(damaged)");
+    k->created = now;
+    k->damaged = false;
+}
+
 err keystore_revoke(struct keystore *s, const char *id, int64_t now, struct errinfo *info)
 {
-    struct keystore_key k;
+    struct keystore_key k = {0};
     TRY(database_begin_delete(s->database, info));
-    err e = keystore_find(s, s->database, id, &k, info);
+    err e = keystore_seek(s, s->database, id, &k, info);
+    if (e == ERR_OK && k.damaged) {
+        keystore_empty(&k, now);
+    }
     if (e == ERR_OK && !k.revoked) {
         k.revoked = now;
         e = keystore_update(s, &k, info);
@@ -391,7 +441,7 @@ err keystore_renew(struct keystore *s, const char *id, int64_t now, struct keyst
 
 bool keystore_good(const struct keystore_key *key, int64_t now)
 {
-    return !key->revoked && (!key->expires || key->expires > now);
+    return !key->damaged && !key->revoked && (!key->expires || key->expires > now);
 }
 
 static err keystore_refuse(const struct keystore_key *k, int64_t now, struct errinfo *info)
@@ -418,7 +468,8 @@ static err keystore_lookup(const struct keystore *s, const char *presented, int6
         sodium_memcmp(sqlite3_column_blob(st, 11), hash, sizeof hash) != 0) {
         return err_set(info, ERR_NOTFOUND, "this API key is not known here");
     }
-    TRY(keystore_row(s, st, out, info));
+    keystore_row(s, st, out);
+    TRY(keystore_whole(out, info));
     return keystore_refuse(out, now, info);
 }
 
@@ -507,7 +558,7 @@ static err keystore_collect(const struct keystore *s, struct keystore_key **keys
             return keystore_nomem(info);
         }
         *keys = more;
-        TRY(keystore_row(s, st, &more[*n], info));
+        keystore_row(s, st, &more[*n]);
         ++*n;
     }
 }
@@ -528,17 +579,32 @@ err keystore_list(struct keystore *s, struct keystore_key **keys, size_t *n, str
     return ERR_OK;
 }
 
-/* The only one of `keys` with that name, or whose id begins so; its place, or ERR_ARGUMENT that lists those
- * that do. */
-static err keystore_only(const struct keystore_key *keys, size_t n, const char *word, bool by_id, size_t *at,
+/* How people call a key, the closest first. */
+static bool keystore_is_id(const struct keystore_key *k, const char *word)
+{
+    return strcmp(k->id, word) == 0;
+}
+
+static bool keystore_is_name(const struct keystore_key *k, const char *word)
+{
+    return *word && strcmp(k->name, word) == 0;
+}
+
+static bool keystore_is_short(const struct keystore_key *k, const char *word)
+{
+    return strlen(word) >= KEYSTORE_ID_SHORT && strncmp(k->id, word, strlen(word)) == 0;
+}
+
+/* The only one of `keys` that is called so; its place, or ERR_ARGUMENT that lists those that are. */
+static err keystore_only(const struct keystore_key *keys, size_t n, const char *word,
+                         bool (*is)(const struct keystore_key *k, const char *word), size_t *at,
                          struct errinfo *info)
 {
     enum { KEYSTORE_SHOWN = 4 };
     char ids[KEYSTORE_SHOWN * (VAULT_ID + 2) + 1] = "";
     size_t found = 0;
     for (size_t i = 0; i < n; i++) {
-        bool is = by_id ? strncmp(keys[i].id, word, strlen(word)) == 0 : strcmp(keys[i].name, word) == 0;
-        if (is && found++ < KEYSTORE_SHOWN) {
+        if (is(&keys[i], word) && found++ < KEYSTORE_SHOWN) {
             size_t used = strlen(ids);
             snprintf(ids + used, sizeof ids - used, "%s%s", used ? ", " : "", keys[i].id);
             *at = i;
@@ -554,16 +620,14 @@ static err keystore_only(const struct keystore_key *keys, size_t n, const char *
 err keystore_named(struct keystore *s, const char *word, struct keystore_key *key,
                    struct errinfo *info)
 {
+    bool (*const is[])(const struct keystore_key *k, const char *word) = {keystore_is_id, keystore_is_name,
+                                                                         keystore_is_short};
     struct keystore_key *keys;
     size_t n, at = 0;
-    err e = keystore_get(s, word, key, info);
-    if (e != ERR_NOTFOUND) {
-        return e;
-    }
     TRY(keystore_list(s, &keys, &n, info));
-    e = keystore_only(keys, n, word, false, &at, info);
-    if (e == ERR_NOTFOUND && strlen(word) >= KEYSTORE_ID_SHORT) {
-        e = keystore_only(keys, n, word, true, &at, info);
+    err e = ERR_NOTFOUND;
+    for (size_t i = 0; i < sizeof is / sizeof *is && e == ERR_NOTFOUND; i++) {
+        e = keystore_only(keys, n, word, is[i], &at, info);
     }
     if (e == ERR_OK) {
         *key = keys[at];
@@ -590,11 +654,12 @@ json_t *keystore_json(const struct keystore_key *key)
             scopes = NULL;
         }
     }
-    return json_pack("{s:s, s:s, s:o, s:{s:I, s:I, s:I}, s:o, s:I, s:o, s:o, s:o}", "id", key->id, "name",
+    return json_pack("{s:s, s:s, s:o, s:{s:I, s:I, s:I}, s:o, s:I, s:o, s:o, s:o, s:b}", "id", key->id, "name",
                      key->name, "scopes", scopes, "limits", "requests_per_minute",
                      (json_int_t)key->limits.requests_per_minute, "tokens_per_day",
                      (json_int_t)key->limits.tokens_per_day, "concurrent", (json_int_t)key->limits.concurrent,
                      "balance", key->limited ? json_string(money_text(key->balance, money)) : json_null(),
                      "created", (json_int_t)key->created, "expires", keystore_time(key->expires), "revoked",
-                     keystore_time(key->revoked), "last_used", keystore_time(key->last_used));
+                     keystore_time(key->revoked), "last_used", keystore_time(key->last_used), "damaged",
+                     key->damaged);
 }

@@ -30,6 +30,22 @@ static void a_prefix_stands_in_front_and_may_change_the_code(void **state)
     assert_int_equal(err_prefix(NULL, ERR_IO, "x"), ERR_IO);
 }
 
+static void the_field_that_lies_deepest_is_named(void **state)
+{
+    (void)state;
+    struct errinfo info = {0};
+    err_set(&info, ERR_ARGUMENT, "no number");
+    assert_string_equal(info.field, "");
+    assert_int_equal(err_at(&info, ERR_ARGUMENT, "limits.%s", "rpm"), ERR_ARGUMENT);
+    assert_int_equal(err_at(&info, ERR_ARGUMENT, "limits"), ERR_ARGUMENT);
+    assert_string_equal(info.field, "limits.rpm");
+    err_prefix(&info, ERR_ARGUMENT, "key: ");
+    assert_string_equal(info.field, "limits.rpm");
+    err_set(&info, ERR_IO, "another");
+    assert_string_equal(info.field, "");
+    assert_int_equal(err_at(NULL, ERR_IO, "x"), ERR_IO);
+}
+
 static void long_messages_are_cut_at_the_end_without_half_a_character(void **state)
 {
     (void)state;
@@ -86,6 +102,7 @@ int main(void)
         cmocka_unit_test(a_message_is_set_and_its_code_returned),
         cmocka_unit_test(a_prefix_stands_in_front_and_may_change_the_code),
         cmocka_unit_test(long_messages_are_cut_at_the_end_without_half_a_character),
+        cmocka_unit_test(the_field_that_lies_deepest_is_named),
         cmocka_unit_test(hostile_bytes_become_question_marks),
         cmocka_unit_test(every_code_has_a_name),
     };

@@ -233,7 +233,7 @@ static void every_field_is_kept(void **state)
     storefixture_open(&f);
     assert_int_equal(keystore_open(f.database, &keys, &f.info), ERR_OK);
     assert_int_equal(keystore_get(keys, key.id, &key, &f.info), ERR_OK);
-    snprintf(text, sizeof text, "{\"balance\":\"12.5\",\"created\":5,\"expires\":77,\"id\":\"%s\",\"last_used\":null,"
+    snprintf(text, sizeof text, "{\"balance\":\"12.5\",\"created\":5,\"damaged\":false,\"expires\":77,\"id\":\"%s\",\"last_used\":null,"
              "\"limits\":{\"concurrent\":3,\"requests_per_minute\":1,\"tokens_per_day\":9007199254740992},"
              "\"name\":\"n\",\"revoked\":null,\"scopes\":[\"admin\",\"metrics\"]}", key.id);
     json_t *doc = keystore_json(&key);
@@ -323,6 +323,45 @@ static void a_row_that_others_change_opens_nothing(void **state)
     assert_int_equal(found.scopes, CALLER_ADMIN);
 }
 
+/* What is damaged hides no other key; it is listed, can be named by its id, and revoked. */
+static void a_damaged_key_is_listed_and_revoked(void **state)
+{
+    (void)state;
+    struct keystore_key found, *list = NULL;
+    size_t n = 0;
+    char id[VAULT_ID + 1], begins[KEYSTORE_ID_SHORT + 1], sql[300];
+    assert_int_equal(create("{'name':'bad','scopes':['admin']}", 1), ERR_OK);
+    memcpy(id, key.id, sizeof id);
+    assert_int_equal(create("{'name':'good'}", 2), ERR_OK);
+    snprintf(sql, sizeof sql, "UPDATE api_key SET scopes = 7, created = 1e18 WHERE id = '%s'", id);
+    assert_int_equal(sqlite3_exec(database_handle(f.database), sql, NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(keystore_list(keys, &list, &n, &f.info), ERR_OK);
+    assert_int_equal(n, 2);
+    assert_false(list[0].damaged);
+    assert_string_equal(list[0].name, "good");
+    assert_true(list[1].damaged);
+    assert_string_equal(list[1].id, id);
+    assert_int_equal(list[1].scopes, 0);
+    assert_int_equal(list[1].created, 0);
+    assert_false(keystore_good(&list[1], 1));
+    mem_free(list);
+    snprintf(begins, sizeof begins, "%s", id);
+    assert_int_equal(keystore_named(keys, id, &found, &f.info), ERR_OK);
+    assert_true(found.damaged);
+    assert_int_equal(keystore_named(keys, begins, &found, &f.info), ERR_OK);
+    assert_int_equal(keystore_named(keys, "good", &found, &f.info), ERR_OK);
+    assert_int_equal(keystore_named(keys, "", &found, &f.info), ERR_NOTFOUND);
+    assert_int_equal(keystore_revoke(keys, id, 70, &f.info), ERR_OK);
+    assert_int_equal(keystore_get(keys, id, &found, &f.info), ERR_OK);
+    assert_false(found.damaged);
+    assert_int_equal(found.revoked, 70);
+    assert_int_equal(found.scopes, 0);
+    assert_string_equal(found.name, "(damaged)");
+    assert_int_equal(keystore_renew(keys, id, 80, &found, secret, &f.info), ERR_OK);
+    assert_int_equal(keystore_check(keys, secret, 90, &found, &f.info), ERR_OK);
+    assert_int_equal(found.scopes, 0);
+}
+
 /* When it was last used is written where there is room; the key is good without. */
 static void a_disk_that_takes_nothing_refuses_no_key(void **state)
 {
@@ -344,6 +383,7 @@ int main(void)
         TEST(two_keys_are_two),
         TEST(a_disk_that_takes_nothing_refuses_no_key),
         TEST(a_revoked_or_expired_key_opens_nothing), TEST(a_row_that_others_change_opens_nothing),
+        TEST(a_damaged_key_is_listed_and_revoked),
         TEST(a_renewed_key_has_its_owner_and_another_secret), TEST(a_name_will_do_where_it_is_the_only_one),
         TEST(every_field_is_kept),
         TEST(wrong_fields_are_refused_by_name), TEST(neither_key_nor_name_is_in_any_file),

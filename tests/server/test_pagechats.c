@@ -59,7 +59,9 @@ static void test_a_life(void **state)
     assert_true(json_is_true(json_object_get(d, "more")));
     json_decref(d);
     pagefixture_do(&f, "", 400, "PATCH", path, "{'colour':'red'}");
-    pagefixture_do(&f, "", 400, "POST", "/api/chats", "{'title':5}");
+    json_t *wrong = pagefixture_ask(&f, "", 400, "POST", "/api/chats", "{'title':5}");
+    servicefixture_says(wrong, "error.param", "title");
+    json_decref(wrong);
     pagefixture_do(&f, "", 400, "POST", "/api/chats", "[");
     static const char *const limits[] = {"501", "0", "-1", "1e3", "", "99999999999999999999"};
     for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {

@@ -210,6 +210,58 @@ static void test_keys_without_chats(void **state)
     }
 }
 
+/* What is wrong is named for programs, too. */
+static void test_wrong_fields_are_named(void **state)
+{
+    static const struct {
+        const char *fields, *param;
+    } wrong[] = {
+        {"{}", "name"}, {"{'name':5}", "name"}, {"{'name':'n','scopes':['root']}", "scopes"},
+        {"{'name':'n','limits':{'rpm':1}}", "limits.rpm"}, {"{'name':'n','limits':{'concurrent':-1}}", "limits.concurrent"},
+        {"{'name':'n','limits':1}", "limits"}, {"{'name':'n','balance':'x'}", "balance"},
+        {"{'name':'n','balance':'-5'}", "balance"}, {"{'name':'n','expires':'soon'}", "expires"},
+        {"{'name':'n','colour':1}", "colour"}};
+    char path[200];
+    (void)state;
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        json_t *d = pagefixture_ask(&f, admin.headers, 400, "POST", "/api/keys", wrong[i].fields);
+        servicefixture_says(d, "error.param", wrong[i].param);
+        json_decref(d);
+    }
+    json_t *d = pagefixture_ask(&f, admin.headers, 400, "PATCH", pagefixture_path(path, "keys", a.id, ""), "{'expires':-1}");
+    servicefixture_says(d, "error.param", "expires");
+    json_decref(d);
+}
+
+/* One key that something else changed hides none of the others. */
+static void test_a_damaged_key(void **state)
+{
+    struct pagefixture_key k;
+    char path[200], sql[200];
+    size_t i;
+    json_t *one, *list;
+    (void)state;
+    pagefixture_key(&f, "{'name':'worn'}", &k);
+    snprintf(sql, sizeof sql, "UPDATE api_key SET scopes = 7 WHERE id = '%s'", k.id);
+    assert_int_equal(sqlite3_exec(database_handle(f.service->database), sql, NULL, NULL, NULL), SQLITE_OK);
+    pagefixture_do(&f, k.headers, 500, "GET", "/v1/models", "");
+    for (int revoked = 0; revoked < 2; revoked++) {
+        bool found = false;
+        list = pagefixture_ask(&f, admin.headers, 200, "GET", "/api/keys", "");
+        assert_true(json_array_size(json_object_get(list, "keys")) > 3);
+        json_array_foreach(json_object_get(list, "keys"), i, one)
+        {
+            bool it = strcmp(servicefixture_text(one, "id"), k.id) == 0;
+            found = found || it;
+            assert_int_equal(json_is_true(json_object_get(one, "damaged")), it && !revoked);
+        }
+        assert_true(found);
+        json_decref(list);
+        pagefixture_do(&f, admin.headers, 204, "DELETE", pagefixture_path(path, "keys", k.id, ""), "");
+    }
+    pagefixture_do(&f, k.headers, 401, "GET", "/v1/models", "");
+}
+
 static void test_keys_and_usage(void **state)
 {
     char path[200], *id;
@@ -552,6 +604,8 @@ int main(void)
         cmocka_unit_test(test_signing_in_and_out),
         cmocka_unit_test(test_keys_without_chats),
         cmocka_unit_test(test_keys_and_usage),
+        cmocka_unit_test(test_wrong_fields_are_named),
+        cmocka_unit_test(test_a_damaged_key),
         cmocka_unit_test(test_quotas),
         cmocka_unit_test(test_all_together_keep_to_the_quota), cmocka_unit_test(test_counting_has_limits),
         cmocka_unit_test(test_counting_while_typing_has_limits),

@@ -9,6 +9,7 @@ import { t, formatDate, formatDay, formatNumber, isoDay } from "./strings.js";
 const DAY = 86400000;
 const NAMED = 8; // characters of an id that tell keys apart
 const SCOPES = ["chat", "admin", "metrics"];
+const HEAD = ["name", "scopes", "limits", "balance", "expires", "created", "last_used", "actions"];
 const LIMITS = ["requests_per_minute", "tokens_per_day", "concurrent"];
 
 // The last moment of a day (UTC): when a key ends, as fathom keys list says it.
@@ -85,8 +86,12 @@ export function keysView(page) {
         rows.replaceChildren(...keys.map((key) => row(key, currency)));
     };
     const cell = (name, text) => h("td", { "data-label": t(name) }, text); // narrow screens show cards
-    const row = (key, currency) => h("tr", { class: key.revoked ? "is-revoked" : null },
-        h("th", { scope: "row" }, key.name, h("small", null, key.id.slice(0, NAMED))),
+    const row = (key, currency) => (key.damaged ? damagedRow(key) : wholeRow(key, currency));
+    const head = (key) => h("th", { scope: "row" }, key.name, h("small", null, key.id.slice(0, NAMED)));
+    const damagedRow = (key) => h("tr", { class: "is-revoked" }, head(key),
+        h("td", { colspan: String(HEAD.length - 2) }, t("damaged_key")),
+        h("td", { class: "cell-buttons" }, button("revoke", key, revoke, "danger-quiet")));
+    const wholeRow = (key, currency) => h("tr", { class: key.revoked ? "is-revoked" : null }, head(key),
         cell("scopes", key.scopes.map((scope) => t(`scope_${scope}`)).join(", ")),
         cell("limits", limitsText(key.limits)),
         cell("balance", key.balance ? `${key.balance} ${currency}` : "–"),
@@ -101,7 +106,8 @@ export function keysView(page) {
     const button = (name, key, act, kind = "") => h("button", { type: "button", class: `button ${kind}`,
         "data-action": name, onclick: () => act(key).catch(failed) }, t(name));
     const revoke = async (key) => {
-        if (await confirmDialog(t("revoke"), t("revoke_words", { name: key.name }), t("revoke"))) {
+        const name = key.name || key.id.slice(0, NAMED);
+        if (await confirmDialog(t("revoke"), t("revoke_words", { name }), t("revoke"))) {
             await api.revokeKey(key.id).then(load);
         }
     };
@@ -118,10 +124,9 @@ export function keysView(page) {
             await showSecret(made.key);
         }
     };
-    const head = ["name", "scopes", "limits", "balance", "expires", "created", "last_used", "actions"];
     const table = h("div", { class: "table-box", tabindex: "0", role: "group", "aria-label": t("keys") },
         h("table", { class: "cards" }, h("thead", null, h("tr", null,
-            head.map((name) => h("th", { scope: "col" }, t(name))))),
+            HEAD.map((name) => h("th", { scope: "col" }, t(name))))),
             rows));
     load().catch(failed);
     return h("div", { class: "sheet" }, h("p", { class: "hint" }, t("keys_words")),

@@ -270,6 +270,7 @@ export const english = {
     revoked: "Revoked",
     revoke_words: "Whoever uses the key “{name}” will be refused from now on. Its "
         + "chats stay, and are there again once it is renewed.",
+    damaged_key: "Damaged: something else than Fathom changed it. It opens nothing; revoke it.",
     usage: "Usage",
     usage_chart: "Tokens per day; the table below has the same numbers",
     all_keys: "All keys",

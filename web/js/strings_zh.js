@@ -266,6 +266,7 @@ export const chinese = {
     revoke: "吊销",
     revoked: "已吊销",
     revoke_words: "使用密钥“{name}”的请求从现在起将被拒绝。其对话会保留，更换密钥后可继续使用。",
+    damaged_key: "已损坏：被 Fathom 以外的程序改动，无法使用；请吊销。",
     usage: "用量",
     usage_chart: "每天的 token 数；下表为相同数据",
     all_keys: "全部密钥",
