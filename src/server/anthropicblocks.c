@@ -252,6 +252,8 @@ bool anthropicblocks_read(struct question *q, const json_t *system, const json_t
     }
     q->n_messages = (size_t)(next - q->messages);
     struct chat_message *last = &q->messages[q->n_messages - 1];
-    last->open = last->role == CHAT_ASSISTANT; /* theirs is the beginning of the answer */
-    return question_answered(q, e);
+    char where[FIELDS_PATH];
+    fields_item(where, "messages", json_array_size(messages) - 1);
+    return question_answered(q, e) &&
+           (last->role != CHAT_ASSISTANT || question_begun(q, last, where, e)); /* theirs begins the answer */
 }

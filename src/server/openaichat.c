@@ -206,8 +206,7 @@ static bool openaichat_message(struct question *q, const json_t *value, size_t i
                  : "%s: prefix completion lives under /beta (POST /beta/chat/completions)",
             path);
     }
-    out->open = m.prefix;
-    return true;
+    return !m.prefix || question_begun(q, out, fields_path(path, where, "prefix"), e);
 }
 
 static bool openaichat_messages(struct question *q, const json_t *messages, bool beta,

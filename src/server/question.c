@@ -185,10 +185,22 @@ bool question_answered(struct question *q, struct apierror *e)
     return true;
 }
 
+static bool question_must_call(const struct question *q)
+{
+    return q->choice == QUESTION_REQUIRED || q->choice == QUESTION_NAMED;
+}
+
+bool question_begun(const struct question *q, struct chat_message *last, const char *path, struct apierror *e)
+{
+    last->open = true;
+    return !question_must_call(q) || !last->content || !*last->content ||
+           apierror_set(e, 400, "invalid_value", path,
+                        "an answer that must be a call (tool_choice) cannot begin with a text (%s)", path);
+}
+
 bool question_agrees(const struct question *q, struct apierror *e)
 {
-    bool call = q->choice == QUESTION_REQUIRED || q->choice == QUESTION_NAMED;
-    return !call || q->form == QUESTION_FREE ||
+    return !question_must_call(q) || q->form == QUESTION_FREE ||
            apierror_set(e, 400, "invalid_value", q->form_at,
                         "an answer that must be a call (tool_choice) cannot have a form (%s) too", q->form_at);
 }

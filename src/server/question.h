@@ -124,6 +124,10 @@ bool question_called(struct question *q, const char *call_id, const char *path, 
  * begins, and at the end. False: *e. */
 bool question_answered(struct question *q, struct apierror *e);
 
+/* The answer goes on from `last`, a message of the assistant's, as `path` of the request says. One that must be
+ * a call has no such beginning. False: *e. */
+bool question_begun(const struct question *q, struct chat_message *last, const char *path, struct apierror *e);
+
 /* Does what is asked go together, in whatever format it came? Every reader asks at its end. */
 bool question_agrees(const struct question *q, struct apierror *e);
 

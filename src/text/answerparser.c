@@ -609,32 +609,38 @@ static err answerparser_in_head(struct answerparser *p, bool *more)
     return ERR_OK;
 }
 
-/* A whole object in p->value is a call. */
+/* The call that an object, as pythonjson_append wrote it, is. */
+static err answerparser_take_members(struct answerparser *p, const char *object)
+{
+    struct pythonjson_member m, name = {0}, arguments = {.value = "{}", .value_len = 2};
+    while (pythonjson_next(&object, &m)) {
+        if (m.key_len == strlen("\"name\"") && memcmp(m.key, "\"name\"", m.key_len) == 0) {
+            name = m;
+        } else if (m.key_len == strlen("\"arguments\"") && memcmp(m.key, "\"arguments\"", m.key_len) == 0) {
+            arguments = m;
+        }
+    }
+    p->state = ANSWERPARSER_IN_END;
+    strbuf_clear(&p->value);
+    if (!name.value || *name.value != '"' || *arguments.value != '{') {
+        return answerparser_break(p);
+    }
+    TRY(pythonjson_unescape(&p->value, name.value, name.value_len));
+    TRY(answerparser_begin_call(p));
+    return p->open ? answerparser_argue(p, arguments.value, arguments.value_len) : ERR_OK;
+}
+
+/* A whole object in p->value is a call; of its numbers every digit goes on. */
 static err answerparser_take_whole(struct answerparser *p)
 {
-    json_t *o;
-    err e = json_parse_text(p->value.data, p->value.len, "call", &o, NULL);
-    if (e != ERR_OK) {
-        return e == ERR_NOMEM ? e : answerparser_break(p);
-    }
-    const char *name = json_string_value(json_object_get(o, "name"));
-    json_t *arguments = json_object_get(o, "arguments");
-    char *text = NULL;
-    strbuf_clear(&p->value);
-    e = name ? strbuf_puts(&p->value, name) : ERR_OK;
-    if (e == ERR_OK && json_is_object(arguments)) {
-        e = json_text(arguments, 0, &text);
-    }
-    json_decref(o);
-    p->state = ANSWERPARSER_IN_END;
-    if (e == ERR_OK && p->value.len > 0 && (text || !arguments)) {
-        e = answerparser_begin_call(p);
-        e = e == ERR_OK && p->open ? answerparser_argue(p, text ? text : "{}", text ? strlen(text) : 2)
-                                   : e;
-    } else if (e == ERR_OK) {
+    struct strbuf object = {0};
+    err e = pythonjson_append(&object, p->value.data, p->value.len, "call", NULL);
+    if (e == ERR_OK) {
+        e = answerparser_take_members(p, object.data);
+    } else if (e != ERR_NOMEM) {
         e = answerparser_break(p);
     }
-    mem_free(text);
+    strbuf_deinit(&object);
     return e;
 }
 

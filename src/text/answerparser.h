@@ -15,8 +15,9 @@
  * Tolerated: blank lines more or fewer, values that hold what only resembles a closing mark, a value said to
  * be JSON that is none (becomes a string), missing closing marks at the answer's very end.
  *
- * What begins as a call and turns out to be none is given back as content, marks and all, with the rest
- * of the answer: nothing is lost. If its `call` was said already, call_broken takes it back.
+ * What begins as a call and turns out to be none (its arguments are no object, or nested deeper than
+ * JSON_DEPTH_MAX) is given back as content, marks and all, with the rest of the answer: nothing is lost. If its
+ * `call` was said already, call_broken takes it back.
  *
  * Thread rule: a parser belongs to one thread at a time. */
 #ifndef TEXT_ANSWERPARSER_H

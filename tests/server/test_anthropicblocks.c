@@ -91,7 +91,9 @@ static void test_results_answer_the_turn_before(void **state)
          "messages[1].content[1].id"},
         {SAY(USER "," AGENT "," BY("user", RESULT("b", "") "," TEXT("and?"))), 400, "messages[1].content[0].id"},
         {SAY(USER "," ONE), 400, "messages[1].content[0].id"},
-        {SAY(USER "," BY("user", RESULT("a", "")) "," AGENT), 400, "messages[1].content[0].tool_use_id"}};
+        {SAY(USER "," BY("user", RESULT("a", "")) "," AGENT), 400, "messages[1].content[0].tool_use_id"},
+        {"{\"tools\":[{\"name\":\"f\",\"input_schema\":{\"type\":\"object\"}}],\"tool_choice\":{\"type\":\"any\"},"
+         "\"model\":\"m\",\"max_tokens\":9,\"messages\":[" USER ",{\"role\":\"assistant\",\"content\":\"It\"}]}", 400, "messages[1]"}};
     (void)state;
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
         question_free(questioncase_good(messages, good[i]));

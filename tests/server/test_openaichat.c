@@ -16,6 +16,9 @@ static bool beta(struct question *q, struct apierror *e)
 #define USER "{\"role\":\"user\",\"content\":\"hi\"}"
 #define ASK(more) "{\"messages\":[" USER "]" more "}"
 #define SAY(message) "{\"messages\":[" message "]}"
+/* An answer that begins with `text`, and what is said of calls. */
+#define BEGUN(text, choice) \
+    "{\"messages\":[" USER ",{\"role\":\"assistant\",\"content\":\"" text "\",\"prefix\":true}],\"tools\":[" TOOL("f") "],\"tool_choice\":" choice "}"
 #define TOOL(name) "{\"type\":\"function\",\"function\":{\"name\":\"" name "\"}}"
 
 static void test_every_field_arrives(void **state)
@@ -381,10 +384,19 @@ static void test_what_is_wrong_is_named(void **state)
     };
     (void)state;
     questioncase_refused(plain, cases, sizeof cases / sizeof *cases);
+}
+
+static void test_an_answer_may_be_begun(void **state)
+{
     static const struct questioncase_bad betas[] = {
         {SAY("{\"role\":\"user\",\"content\":\"x\",\"prefix\":true}"), 400, "messages[0].prefix"},
-        {SAY("{\"role\":\"assistant\",\"content\":\"x\",\"prefix\":true}," USER), 400, "messages[0].prefix"}};
-    questioncase_refused(beta, betas, 2);
+        {SAY("{\"role\":\"assistant\",\"content\":\"x\",\"prefix\":true}," USER), 400, "messages[0].prefix"},
+        {BEGUN("x", "\"required\""), 400, "messages[1].prefix"},
+        {BEGUN("x", "{\"type\":\"function\",\"function\":{\"name\":\"f\"}}"), 400, "messages[1].prefix"}};
+    (void)state;
+    questioncase_refused(beta, betas, sizeof betas / sizeof *betas);
+    question_free(questioncase_good(beta, BEGUN("", "\"required\"")));
+    question_free(questioncase_good(beta, BEGUN("x", "\"auto\"")));
 }
 
 static void test_members_without_effect_are_listed(void **state)
@@ -465,6 +477,7 @@ int main(void)
         cmocka_unit_test(test_forms_and_thinking),
         cmocka_unit_test(test_thinking_that_cannot_be_had_is_listed),
         cmocka_unit_test(test_what_is_wrong_is_named),
+        cmocka_unit_test(test_an_answer_may_be_begun),
         cmocka_unit_test(test_members_without_effect_are_listed),
         cmocka_unit_test(test_sizes),
         cmocka_unit_test(test_short_memory),

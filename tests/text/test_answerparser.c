@@ -217,6 +217,8 @@ static void arguments_may_be_any_json(void **state)
         snprintf(wanted, sizeof wanted, "call f args %s;", arguments[i]);
         expect(&qwen, text, WHOLE, wanted);
     }
+    expect(&qwen, "<tool_call>{\"arguments\":{\"id\":12345678901234567890,\"a\":0.12345678901234567890123}, \"name\":\"f\"}</tool_call>",
+           WHOLE, "call f args {\"id\": 12345678901234567890, \"a\": 0.12345678901234568};");
     expect(&v4, "x" V4(DSML_CALL("f", DSML_STRING("a", "1") DSML_STRING("a", "2"))), WHOLE,
            "C(x)call f args {\"a\": \"1\", \"a\": \"2\"};");
 }
