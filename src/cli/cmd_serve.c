@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -75,6 +76,13 @@ static err cmd_serve_pem(const char *option, const char *path, const char *text,
     return err_set(info, ERR_ARGUMENT, "--%s: %s holds %s%.*s, and a %s was expected, as PEM",
                    option, path, found ? "a " : "no PEM", n < 40 ? n : 40, found ? found + 11 : "",
                    what);
+}
+
+/* Can other users of the machine read it? */
+static bool cmd_serve_is_open(const char *path)
+{
+    struct stat s;
+    return path && stat(path, &s) == 0 && (s.st_mode & S_IROTH);
 }
 
 /* As a request's Host has it, without scheme and port. */
@@ -268,6 +276,7 @@ static err cmd_serve_start(struct cmd_serve *c, struct errinfo *info)
                                      .socket = c->socket,
                                      .address = c->address,
                                      .data = c->data,
+                                     .open_key = cmd_serve_is_open(c->key) ? c->key : NULL,
                                      .lan = c->lan,
                                      .hosts = &c->hosts,
                                      .no_pdf = c->pdf ? NULL : c->no_pdf.message,

@@ -43,6 +43,15 @@ err registry_root(char **out, struct errinfo *info)
     return e == ERR_OK ? ERR_OK : registry_nomem(info);
 }
 
+/* How many bytes name the folder of what the first `n` name, without its slash. */
+static size_t registry_above(const char *path, size_t n)
+{
+    while (n > 0 && path[n - 1] != '/') {
+        n--;
+    }
+    return n > 0 ? n - 1 : 0;
+}
+
 err registry_bundled(char **out, struct errinfo *info)
 {
     const char *given = getenv("FATHOM_BUNDLED");
@@ -57,12 +66,10 @@ err registry_bundled(char **out, struct errinfo *info)
                        "cannot tell where this program is (/proc/self/exe): set FATHOM_BUNDLED to the "
                        "folder of models that came with it");
     }
-    while (program[n - 1] != '/') {
-        n--;
-    }
-    strcpy(program + n, "../share/fathom/models"); /* installed */
+    size_t above = registry_above(program, registry_above(program, (size_t)n));
+    strcpy(program + above, "/share/fathom/models"); /* installed */
     if (!file_is_dir(program)) {
-        strcpy(program + n, "../models");
+        strcpy(program + above, "/models");
     }
     *out = mem_dup(program, strlen(program));
     return *out ? ERR_OK : registry_nomem(info);

@@ -320,10 +320,13 @@ static err repl_help(struct repl *r, const char *argument, struct errinfo *info)
 static err repl_unknown(const char *name, struct errinfo *info)
 {
     const char *names[REPL_COMMANDS];
+    size_t n = 0;
     for (size_t i = 0; i < REPL_COMMANDS; i++) {
-        names[i] = repl_commands[i].name;
+        if (repl_commands[i].run) { /* nobody is sent out for a slip */
+            names[n++] = repl_commands[i].name;
+        }
     }
-    const char *near = suggest_nearest(name, names, REPL_COMMANDS);
+    const char *near = suggest_nearest(name, names, n);
     return err_set(info, ERR_ARGUMENT,
                    "there is no command %.64s%s%s; /help lists them, // sends a message that begins "
                    "with /",

@@ -122,6 +122,9 @@ static void servebanner_notes(const struct servebanner *b)
         puts("  note     without TLS everyone in the network can read along, keys too:\n"
              "           --tls-cert and --tls-key, as in docs/deployment.md");
     }
+    if (b->open_key) {
+        printf("  note     others of this machine can read the TLS key: chmod o= %s\n", b->open_key);
+    }
     servebanner_note_chats(b);
     servebanner_note_prices(b);
 }

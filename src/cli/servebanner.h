@@ -12,6 +12,7 @@ struct servebanner {
     const char *socket,
         *address; /* where it listens; NULL: not, on 127.0.0.1 or with `lan` everywhere */
     const char *data; /* as --data named it, or NULL */
+    const char *open_key; /* the file of the TLS key, where others of the machine can read it; NULL */
     unsigned port;
     bool lan;
     const struct options_list *hosts; /* further names */

@@ -242,8 +242,8 @@ static void what_came_with_the_program_is_there_too(void **state)
     char bundled[80];
     unsetenv("FATHOM_BUNDLED");
     assert_int_equal(registry_bundled(&dir, &info), ERR_OK);
-    const char *end = strrchr(dir, '.');
-    assert_true(dir[0] == '/' && end && strcmp(end - 2, "/../models") == 0);
+    const char *end = strrchr(dir, '/');
+    assert_true(dir[0] == '/' && end && strcmp(end, "/models") == 0 && !strstr(dir, "..")); /* it is shown */
     mem_free(dir);
     snprintf(bundled, sizeof bundled, "%s/program", root);
     setenv("FATHOM_BUNDLED", bundled, 1);

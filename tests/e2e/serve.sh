@@ -51,19 +51,35 @@ has serve_says_goodbye 'Fathom stops' "$(cat "$work/out")"
 
 # For others: where it is, and what whoever starts it should know.
 "$fathom" keys create --name anna --balance 5 --data "$work/data" >"$work/key" 2>&1
-"$fathom" serve "$model" --lan --host box.home --data "$work/data" --port 0 --cache 16 --threads 1 --sandbox off >"$work/lan" 2>&1 &
-server=$!
-for _ in $(seq 200); do
-    grep -q 'Ctrl-C' "$work/lan" 2>/dev/null && break
-    sleep 0.05
-done
-kill "$server"
-wait "$server"
-said=$(cat "$work/lan")
+on_a_lan() { # options; leaves what it said in $said
+    rm -f "$work/lan"
+    "$fathom" serve "$model" --lan --host box.home --data "$work/data" --port 0 --cache 16 --threads 1 --sandbox off "$@" >"$work/lan" 2>&1 &
+    server=$!
+    for _ in $(seq 200); do
+        grep -q 'Ctrl-C' "$work/lan" 2>/dev/null && break
+        sleep 0.05
+    done
+    kill "$server"
+    wait "$server"
+    said=$(cat "$work/lan")
+}
+on_a_lan
 has others_find_it_by_its_name 'others .* http://box.home:[0-9]+' "$said"
 has it_warns_without_tls 'without TLS' "$said"
 has it_tells_of_chats_that_no_key_shows 'no key shows: 1.*' "$said"
 has it_tells_of_a_balance_that_never_falls 'balance that never falls: 1; .*--prices FILE' "$said"
+if command -v openssl >/dev/null; then
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=box.home \
+        -keyout "$work/box.key" -out "$work/box.crt" 2>/dev/null
+    chmod 644 "$work/box.key"
+    on_a_lan --tls-cert "$work/box.crt" --tls-key "$work/box.key"
+    has it_tells_of_a_tls_key_that_others_can_read 'can read the TLS key: chmod o= .*box.key' "$said"
+    chmod 600 "$work/box.key"
+    on_a_lan --tls-cert "$work/box.crt" --tls-key "$work/box.key"
+    check and_of_no_other 0 "$(grep -c 'the TLS key' "$work/lan")"
+else
+    echo "[  SKIPPED ] it_tells_of_a_tls_key_that_others_can_read: no openssl here"
+fi
 
 wrong() { # name, status, pattern, options
     local name=$1 status=$2 pattern=$3

@@ -61,6 +61,8 @@ has chat_says_what_is_wrong_with_a_file 'cut.json' "$(cat "$work/stderr")"
 
 printf '/hlep\n' | chat >/dev/null
 has chat_suggests_commands 'did you mean /help' "$(cat "$work/stderr")"
+printf '/edit\n' | chat >/dev/null
+has chat_sends_nobody_out_for_a_slip 'there is no command /edit; /help lists them' "$(cat "$work/stderr")"
 printf '/think on\n' | chat >/dev/null
 has chat_says_when_a_model_cannot_think 'does not think' "$(cat "$work/stderr")"
 has chat_lists_its_commands '/retry' "$(printf '/help\n' | chat)"
