@@ -1,6 +1,7 @@
 /* engine/batcher.c: see batcher.h. */
 #include "engine/batcher.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -100,23 +101,24 @@ void batcher_answer_now(struct batcher_job *job)
 
 /* ---- A step. ---- */
 
-/* How much of each job's tokens: those that wait for pages none, answers one, prompts equal shares of the
- * budget, what one does not need to the next; where it is small, some get a piece and others do in the next
- * steps. */
+/* How much of each job's tokens: those that wait for pages or for their grammar none, answers one, prompts
+ * equal shares of the budget, what one does not need to the next; where it is small, some get a piece and
+ * others do in the next steps. */
 static void batcher_share(struct batcher *b)
 {
     size_t n_prompts = 0, n_answers = 0;
     for (size_t i = 0; i < b->n_running; i++) {
         struct batcher_job *j = b->running[i];
-        j->reads = batcherjob_unread(j) == 1;
-        n_answers += j->reads;
-        n_prompts += !j->reads && !j->restoring;
+        size_t unread = batcherjob_unread(j);
+        j->reads = unread == 1;
+        n_answers += unread <= 1;
+        n_prompts += unread > 1 && !j->restoring;
     }
     size_t left = pacer_budget(&b->pacer, n_answers, n_prompts, b->engine->chunk - n_answers);
     b->first++;
     for (size_t i = 0; i < b->n_running && left > 0; i++) {
         struct batcher_job *j = b->running[(b->first + i) % b->n_running];
-        if (j->reads == 0 && !j->restoring) {
+        if (batcherjob_unread(j) > 1 && !j->restoring) {
             size_t share = (left + n_prompts - 1) / n_prompts;
             share = batcherjob_least(left, share < BATCHER_PIECE ? BATCHER_PIECE : share);
             j->reads = batcherjob_least(batcherjob_unread(j), share);
@@ -146,7 +148,8 @@ static void batcher_grow_all(struct batcher *b)
     }
 }
 
-/* Returns how many; *n_answers: of one token, the last of its text; *n_prompt_tokens: in the others. */
+/* Returns how many; *n_answers: of one token, the last of its text, and what waits for its grammar;
+ * *n_prompt_tokens: in the others. */
 static size_t batcher_segments(struct batcher *b, size_t *n_answers, size_t *n_prompt_tokens)
 {
     *n_answers = *n_prompt_tokens = 0;
@@ -154,6 +157,7 @@ static size_t batcher_segments(struct batcher *b, size_t *n_answers, size_t *n_p
     for (size_t i = 0; i < b->n_running; i++) {
         struct batcher_job *j = b->running[i];
         struct session *s = j->session;
+        *n_answers += batcherjob_unread(j) == 0;
         if (j->reads > 0) {
             bool last = j->reads == batcherjob_unread(j), answer = last && j->reads == 1;
             *n_answers += answer;
@@ -167,15 +171,12 @@ static size_t batcher_segments(struct batcher *b, size_t *n_answers, size_t *n_p
     return n;
 }
 
-/* A token for every job whose logits were made; ends those that are finished. */
-static void batcher_sample(struct batcher *b)
+/* The logits that were made; the first of a job are the end of its prompt. */
+static void batcher_hand_out(struct batcher *b)
 {
-    struct batcher_job *jobs[BATCHER_RUNNING_MAX];
-    size_t n = b->n_running, rows = 0, vocab = engine_vocab_size(b->engine);
-    memcpy(jobs, b->running, n * sizeof *jobs);
-    for (size_t i = 0; i < n; i++) {
-        struct batcher_job *j = jobs[i];
-        struct errinfo info = {0};
+    size_t rows = 0, vocab = engine_vocab_size(b->engine);
+    for (size_t i = 0; i < b->n_running; i++) {
+        struct batcher_job *j = b->running[i];
         if (j->reads == 0 || batcherjob_unread(j) > 0) {
             continue;
         }
@@ -186,13 +187,49 @@ static void batcher_sample(struct batcher *b)
             j->since += j->result.prefill_seconds;
             batcherpages_keep(b, j); /* at once, for those who ask the same at the same time */
         }
+    }
+}
+
+/* Which of those that have logits can choose a token, with so much time for grammars, shared equally, another
+ * one first in each step. Returns how many. */
+static size_t batcher_ready(struct batcher *b, double seconds)
+{
+    double end = progress_clock() + seconds;
+    size_t n = 0;
+    for (size_t i = 0; i < b->n_running; i++) {
+        struct batcher_job *j = b->running[(b->first + i) % b->n_running];
+        double now = progress_clock(), share = (end - now) / (double)(b->n_running - i);
         if (j->hurried) {
             generation_answer_now(&j->generation);
             j->hurried = false;
         }
-        err e = generation_step(&j->generation, j->is.token, j->is.user, &info);
-        if (e != ERR_OK || j->generation.finished) {
-            batcherjob_end(b, j, e, info.message);
+        j->ready = batcherjob_unread(j) == 0 && generation_ready(&j->generation, now + share);
+        n += j->ready;
+    }
+    return n;
+}
+
+/* A token for every job whose logits are there; ends those that are finished. Where nobody else goes on
+ * meanwhile, grammars take the time they need. */
+static void batcher_sample(struct batcher *b, double pass_s, bool prompts)
+{
+    struct batcher_job *jobs[BATCHER_RUNNING_MAX];
+    size_t n = b->n_running;
+    memcpy(jobs, b->running, n * sizeof *jobs);
+    double start = progress_clock();
+    size_t n_ready = batcher_ready(b, pacer_masks(&b->pacer, pass_s));
+    pacer_masked(&b->pacer, progress_clock() - start);
+    if (n_ready == 0 && !prompts) {
+        batcher_ready(b, INFINITY);
+    }
+    for (size_t i = 0; i < n; i++) {
+        struct batcher_job *j = jobs[i];
+        struct errinfo info = {0};
+        if (j->ready) {
+            err e = generation_step(&j->generation, j->is.token, j->is.user, &info);
+            if (e != ERR_OK || j->generation.finished) {
+                batcherjob_end(b, j, e, info.message);
+            }
         }
     }
 }
@@ -290,20 +327,24 @@ void batcher_step(struct batcher *b)
     batcher_share(b);
     batcher_grow_all(b);
     size_t n_answers, n_prompt_tokens, n = batcher_segments(b, &n_answers, &n_prompt_tokens);
-    if (n == 0) {
-        return;
-    }
     double start = progress_clock();
-    err result = model_forward(e->model, e->compute, e->work, b->segments, n, NULL, NULL, &info);
+    err result = ERR_OK;
+    if (n > 0) {
+        result = model_forward(e->model, e->compute, e->work, b->segments, n, NULL, NULL, &info);
+    }
     if (result != ERR_OK) {
         while (b->n_running > 0) {
             batcherjob_end(b, b->running[b->n_running - 1], result, info.message);
         }
         return;
     }
-    pacer_learn(&b->pacer, progress_clock() - start, n_answers, n_prompt_tokens);
+    double seconds = progress_clock() - start;
+    if (n > 0) {
+        pacer_learn(&b->pacer, seconds, n_answers, n_prompt_tokens);
+    }
     batcher_tell_all(b);
-    batcher_sample(b);
+    batcher_hand_out(b);
+    batcher_sample(b, seconds, n_prompt_tokens > 0);
 }
 
 /* ---- Life. ---- */

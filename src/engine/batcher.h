@@ -9,6 +9,8 @@
  * jobs in order, owners one by one); prompts being read share what a step gives to prompts. That is chosen from
  * measured times (pacer.h) so that answers keep more than half of their pace, unless more prompts than answers
  * wait: a long prompt stalls no answer (chunked prefill).
+ * What grammars let come next is worked out within a share of a step (pacer.h), equal parts to each: an answer
+ * whose grammar takes longer sits out steps until its token can be chosen, and holds nobody up.
  * Where no place is free, the owner with the most gives one up to an owner with two less, in the very next
  * step: his latest job is paused. Where every owner has but one, an owner with none gets the place of one whose
  * answer has come on by 64 tokens (up to 128: it ends with a page).

@@ -19,6 +19,7 @@ struct batcher_job {
     double since;      /* when reading began; from the first token on, when that was done. While it waits: how
                           long it has been running since */
     size_t reads;      /* tokens in this step */
+    bool ready;        /* its next token can be chosen: its logits are there, and what its grammar lets come */
     size_t slice;      /* tokens with which it may give way to an owner of whom nothing runs */
     uint64_t turn;     /* jobs of an owner have different ones, that come first what came first */
     uint64_t born;     /* the order they came in */

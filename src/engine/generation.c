@@ -191,15 +191,26 @@ void generation_answer_now(struct generation *g)
     }
 }
 
+/* Must a certain token come now? */
+static bool generation_forces(struct generation *g)
+{
+    if (g->options->think_tokens > 0 && g->made == g->options->think_tokens) {
+        generation_answer_now(g);
+    }
+    return g->forced > 0;
+}
+
+bool generation_ready(struct generation *g, double until)
+{
+    return !g->options->grammar || generation_forces(g) || grammarmask_ready(g->options->grammar, until);
+}
+
 /* The token that must come now; *id -1: there is none. */
 static err generation_force(struct generation *g, int32_t *id, struct errinfo *info)
 {
     const struct generate_options *o = g->options;
     *id = -1;
-    if (o->think_tokens > 0 && g->made == o->think_tokens) {
-        generation_answer_now(g);
-    }
-    if (g->forced == 0) {
+    if (!generation_forces(g)) {
         return ERR_OK;
     }
     int32_t next = o->think_end[o->n_think_end - g->forced];

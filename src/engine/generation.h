@@ -14,6 +14,8 @@ ERR_MUST_USE err generation_run(struct session *s, const struct sampling *sampli
  *
  *     generation_begin; until finished: { read what waits in the session; generation_step }; generation_end
  *
+ * and between the two, where others wait, generation_ready until it is.
+ *
  * The pointers given to begin are borrowed until end. options' progress and speculation are the reader's. */
 struct generation {
     struct session *session;
@@ -35,6 +37,9 @@ ERR_MUST_USE err generation_begin(struct generation *g, struct session *s, const
                                   const struct generate_options *options, struct errinfo *info);
 /* The think block ends with the next token, if it has not ended yet (generate_options.think_end). */
 void generation_answer_now(struct generation *g);
+/* Works out what the grammar lets come next, until progress_clock() says `until`. False: the step would still
+ * have to (grammarmask_ready). */
+bool generation_ready(struct generation *g, double until);
 /* Samples from session.logits, stores and shows one token; it then waits in the session to be read. */
 ERR_MUST_USE err generation_step(struct generation *g, session_callback callback, void *user,
                                  struct errinfo *info);

@@ -6,6 +6,8 @@ enum {
     PACER_REFRESH = 16, /* steps with prompts, then one of answers alone, so that its time stays known */
 };
 #define PACER_SHARE 0.7   /* of the time of answers alone: what as many prompts may add to a step */
+#define PACER_MASKS 0.6   /* … and grammars, in a step without prompts */
+#define PACER_MASKS_TOO 0.2 /* … in one with them */
 #define PACER_WEIGHT 0.25 /* of the newest measurement */
 #define PACER_SLOWER 0.05 /* of one of answers alone that is above the others: most often a disturbance */
 #define PACER_LEAST 0.25  /* of the time of answers alone: what a piece is thought to add at least, so that the
@@ -54,4 +56,17 @@ void pacer_learn(struct pacer *p, double seconds, size_t n_answers, size_t n_pro
     }
     p->debt_s -= p->share * p->answers_s;
     p->debt_s = p->debt_s > 0 && n_answers > 0 && p->answers_s > 0 ? p->debt_s : 0;
+}
+
+double pacer_masks(struct pacer *p, double pass_s)
+{
+    double share = p->beside > 0 ? PACER_MASKS_TOO : PACER_MASKS;
+    double debt_s = p->masks_s < 0 ? -p->masks_s : 0;
+    p->masks_s = share * (p->answers_s > 0 ? p->answers_s : pass_s) - debt_s;
+    return p->masks_s;
+}
+
+void pacer_masked(struct pacer *p, double seconds)
+{
+    p->masks_s -= seconds;
 }

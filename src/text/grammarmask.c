@@ -1,16 +1,21 @@
 /* text/grammarmask.c: see grammarmask.h: the tree of tokens is walked together with the grammar's states. What
  * follows a byte is nearly always known, so that a step of the walk is two look-ups; and where every plain
  * character leads to the same state, and so for as many characters as a plain part of the tree has at most,
- * as inside a string of JSON, that part is taken whole. */
+ * as inside a string of JSON, that part is taken whole. A walk stops where time is up, and goes on there. */
 #include "text/grammarmask.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/progress.h"
 #include "text/grammar_data.h"
 #include "text/grammarstates.h"
 
-enum { GRAMMARMASK_KEPT = 64 };
+enum {
+    GRAMMARMASK_KEPT = 64,
+    GRAMMARMASK_LOOK = 1024, /* nodes of the tree between two looks at the clock */
+};
 
 static const uint32_t GRAMMARMASK_UNKNOWN = UINT32_MAX;
 
@@ -20,6 +25,10 @@ struct grammarmask {
     struct grammarstates *states;
     uint32_t at;
     int32_t after; /* the token that is waited for; -1: none */
+    bool asked;                             /* for the mask at `at`: its work is allowed, its making began */
+    double until;                           /* when it has to wait, by progress_clock() */
+    uint32_t node;                          /* … and where it goes on */
+    uint32_t path[TOKENTRIE_DEPTH_MAX + 1]; /* the state before each depth */
     size_t n_words;
     uint64_t *masks;                    /* [GRAMMARMASK_KEPT][n_words] */
     uint32_t mask_of[GRAMMARMASK_KEPT]; /* whose they are; GRAMMARSTATES_DEAD: nobody's */
@@ -79,7 +88,28 @@ void grammarmask_begin(struct grammarmask *m, int32_t after)
 {
     m->at = grammarstates_start(m->states);
     m->after = after;
+    m->asked = false;
     grammarstates_allow(m->states, GRAMMARMASK_WORK_MAX);
+}
+
+/* ERR_BUSY: time is up. */
+static err grammarmask_on_time(const struct grammarmask *m)
+{
+    return progress_clock() < m->until ? ERR_OK : ERR_BUSY;
+}
+
+/* The state after a byte. ERR_BUSY: it is not known yet, and time is up. */
+static err grammarmask_step(struct grammarmask *m, uint32_t from, uint8_t byte, uint32_t *to,
+                            struct errinfo *info)
+{
+    struct grammarstates_rows rows = grammarstates_known(m->states);
+    uint32_t known = rows.next[from * rows.n_classes + rows.classes[byte]];
+    if (known == UINT32_MAX) {
+        TRY(grammarmask_on_time(m));
+        return grammarstates_next(m->states, from, byte, to, info);
+    }
+    *to = known;
+    return ERR_OK;
 }
 
 /* ---- where plain characters lead ---- */
@@ -100,7 +130,7 @@ static err grammarmask_front(struct grammarmask *m, uint32_t *front, size_t *n, 
             if (b > low && classes[b] == classes[b - 1]) {
                 continue;
             }
-            TRY(grammarstates_next(m->states, front[i], (uint8_t)b, &state, info));
+            TRY(grammarmask_step(m, front[i], (uint8_t)b, &state, info));
             while (k < n_to && to[k] != state) {
                 k++;
             }
@@ -180,7 +210,7 @@ static err grammarmask_named(struct grammarmask *m, uint64_t *mask, struct errin
 {
     for (size_t k = 0; k < m->grammar->n_tokens; k++) {
         uint32_t to, id = (uint32_t)m->grammar->tokens[k];
-        TRY(grammarstates_next(m->states, m->at, grammar_token_byte(k), &to, info));
+        TRY(grammarmask_step(m, m->at, grammar_token_byte(k), &to, info));
         mask[id / 64] |= (uint64_t)(to != GRAMMARSTATES_DEAD) << id % 64;
     }
     return ERR_OK;
@@ -193,72 +223,95 @@ static void grammarmask_set(const struct grammarmask *m, uint64_t *mask, uint32_
     }
 }
 
+/* From m->node on. */
 static err grammarmask_walk(struct grammarmask *m, uint64_t *mask, struct errinfo *info)
 {
     const struct tokentrie *v = m->trie;
     struct grammarstates_rows rows = grammarstates_known(m->states);
-    uint32_t path[TOKENTRIE_DEPTH_MAX + 1]; /* the state before each depth */
-    memset(mask, 0, m->n_words * sizeof *mask);
-    path[0] = m->at;
-    for (uint32_t i = 0; i < v->n_nodes;) {
-        uint32_t from = path[v->depths[i]];
+    for (uint32_t n = 1; m->node < v->n_nodes; n++) {
+        uint32_t i = m->node, from = m->path[v->depths[i]];
         bool whole = false;
+        TRY(n % GRAMMARMASK_LOOK == 0 ? grammarmask_on_time(m) : ERR_OK);
         if (v->plain[i] > 0) {
             TRY(grammarmask_takes(m, from, v->plain[i], &whole, info));
             rows = grammarstates_known(m->states);
         }
         if (whole) {
             grammarmask_set(m, mask, v->firsts[i], v->firsts[v->skips[i]]);
-            i = v->skips[i];
+            m->node = v->skips[i];
             continue;
         }
         uint32_t to = rows.next[from * rows.n_classes + rows.classes[v->bytes[i]]];
         if (to == UINT32_MAX) {
-            TRY(grammarstates_next(m->states, from, v->bytes[i], &to, info));
+            TRY(grammarmask_step(m, from, v->bytes[i], &to, info));
             rows = grammarstates_known(m->states);
         }
         if (to == GRAMMARSTATES_DEAD) {
-            i = v->skips[i];
+            m->node = v->skips[i];
             continue;
         }
-        path[v->depths[i] + 1] = to;
+        m->path[v->depths[i] + 1] = to;
         grammarmask_set(m, mask, v->firsts[i], v->firsts[i + 1]);
-        i++;
+        m->node++;
     }
     return ERR_OK;
 }
 
-static void grammarmask_earn(struct grammarmask *m)
+/* The mask that is kept for where the answer is; NULL: none. */
+static const uint64_t *grammarmask_kept(const struct grammarmask *m)
+{
+    for (size_t i = 0; i < GRAMMARMASK_KEPT; i++) {
+        if (m->mask_of[i] == m->at) {
+            return m->masks + i * m->n_words;
+        }
+    }
+    return NULL;
+}
+
+/* What the answer's next token adds to its work, and the place for its mask. */
+static err grammarmask_ask(struct grammarmask *m, struct errinfo *info)
 {
     uint64_t left = grammarstates_left(m->states) + GRAMMARMASK_WORK_TOKEN;
     grammarstates_allow(m->states, left < GRAMMARMASK_WORK_MAX ? left : GRAMMARMASK_WORK_MAX);
-}
-
-err grammarmask_next(struct grammarmask *m, const uint64_t **bits, struct errinfo *info)
-{
-    if (m->after >= 0) {
-        *bits = NULL;
-        return ERR_OK;
-    }
-    grammarmask_earn(m);
     if (grammarstates_crowded(m->states)) {
         TRY(grammarstates_keep(m->states, &m->at, info));
         memset(m->mask_of, 0, sizeof m->mask_of);
         m->n_plains = 0;
     }
-    for (size_t i = 0; i < GRAMMARMASK_KEPT; i++) {
-        if (m->mask_of[i] == m->at) {
-            *bits = m->masks + i * m->n_words;
-            return ERR_OK;
-        }
+    if (!grammarmask_kept(m)) {
+        m->mask_of[m->oldest] = GRAMMARSTATES_DEAD;
+        memset(m->masks + m->oldest * m->n_words, 0, m->n_words * sizeof *m->masks);
+        m->path[0] = m->at;
+        m->node = 0;
     }
+    m->asked = true;
+    return ERR_OK;
+}
+
+/* Makes the mask for where the answer is, unless it is kept. ERR_BUSY: time is up; the next call goes on. */
+static err grammarmask_make(struct grammarmask *m, double until, struct errinfo *info)
+{
     uint64_t *mask = m->masks + m->oldest * m->n_words;
-    m->mask_of[m->oldest] = GRAMMARSTATES_DEAD;
-    TRY(grammarmask_walk(m, mask, info));
-    TRY(grammarmask_named(m, mask, info));
-    m->mask_of[m->oldest] = m->at;
-    m->oldest = (m->oldest + 1) % GRAMMARMASK_KEPT;
-    *bits = mask;
+    m->until = until;
+    TRY(m->asked ? ERR_OK : grammarmask_ask(m, info));
+    if (!grammarmask_kept(m)) {
+        TRY(grammarmask_walk(m, mask, info));
+        TRY(grammarmask_named(m, mask, info));
+        m->mask_of[m->oldest] = m->at;
+        m->oldest = (m->oldest + 1) % GRAMMARMASK_KEPT;
+    }
+    return ERR_OK;
+}
+
+bool grammarmask_ready(struct grammarmask *m, double until)
+{
+    return m->after >= 0 || grammarmask_make(m, until, NULL) != ERR_BUSY;
+}
+
+err grammarmask_next(struct grammarmask *m, const uint64_t **bits, struct errinfo *info)
+{
+    TRY(m->after >= 0 ? ERR_OK : grammarmask_make(m, INFINITY, info));
+    *bits = m->after >= 0 ? NULL : grammarmask_kept(m);
     return ERR_OK;
 }
 
@@ -304,6 +357,7 @@ err grammarmask_accept(struct grammarmask *m, int32_t id, struct errinfo *info)
         return err_set(info, ERR_ARGUMENT, "token %d does not go on as the grammar wants", id);
     }
     m->at = at;
+    m->asked = false;
     return ERR_OK;
 }
 
@@ -318,5 +372,6 @@ err grammarmask_accept_text(struct grammarmask *m, const char *text, struct erri
         }
     }
     m->at = at;
+    m->asked = false;
     return ERR_OK;
 }

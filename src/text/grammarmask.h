@@ -3,9 +3,11 @@
  *     grammarmask_new(grammar, trie, &m, info);
  *     for (…) { grammarmask_next(m, &bits, info); …choose id…; grammarmask_accept(m, id, info); }
  *
+ * Whoever has others to serve asks grammarmask_ready first, as often as it takes.
+ *
  * What ends an answer (eos) is no text and is the caller's to allow, where grammarmask_may_end. Masks of
  * the states met last are kept: in the middle of a string a step costs a look-up. The work of an answer is
- * bounded (some 40 ns a step of grammarstates.h), so that nobody's grammar keeps others waiting. Thread rule:
+ * bounded (some 40 ns a step of grammarstates.h), so that nobody's grammar takes the machine. Thread rule:
  * one thread at a time; grammar and trie are shared. */
 #ifndef TEXT_GRAMMARMASK_H
 #define TEXT_GRAMMARMASK_H
@@ -30,6 +32,10 @@ void grammarmask_free(struct grammarmask *m); /* NULL is fine */
  * token of that id (the end of thinking), and what comes before is free. */
 void grammarmask_begin(struct grammarmask *m, int32_t after);
 
+/* Works out what grammarmask_next will say, until progress_clock() says `until` (within a few ms) or it is
+ * known. False: it is not, and the next call goes on from there. True also where it fails: grammarmask_next
+ * says why. */
+bool grammarmask_ready(struct grammarmask *m, double until);
 /* Token i may come next when bit i % 64 of (*bits)[i / 64] is set; [vocab_size + 63) / 64], valid until the
  * next call. *bits NULL: whatever may come. ERR_LIMIT as grammarstates_next, and for more work than that. */
 ERR_MUST_USE err grammarmask_next(struct grammarmask *m, const uint64_t **bits, struct errinfo *info);

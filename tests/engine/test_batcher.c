@@ -1,98 +1,12 @@
 /* Many generations at once: each gives what it gives alone, owners take turns, limits and failures concern
  * the job alone. */
-#include "engine/enginefixture.h"
+#include "engine/batcherfixture.h"
+
+#include <math.h>
 
 #include "base/file.h"
-#include "engine/batcher.h"
 #include "formats/tempdir.h"
 #include "text/grammarmask.h"
-
-enum { MOST = 512 };
-
-struct answer {
-    struct batcher_job *job;
-    int32_t ids[MOST];
-    float logprobs[MOST];
-    size_t n, stop_after; /* 0: never */
-    int done;
-    err e;
-    char message[256];
-    struct generate_result result;
-    size_t *order, place; /* counts ends */
-    size_t cached;
-    struct batcher_progress progress[MOST];
-    size_t n_progress;
-    size_t hurry_after; /* tokens; 0: never */
-};
-
-static bool on_token(void *user, const struct session_token *t)
-{
-    struct answer *a = user;
-    assert_true(a->n < MOST);
-    a->ids[a->n] = t->id;
-    a->logprobs[a->n++] = t->logprob;
-    if (a->n == a->hurry_after) {
-        batcher_answer_now(a->job);
-    }
-    return a->n != a->stop_after;
-}
-
-static void on_done(void *user, const struct generate_result *r, size_t cached, err e, const char *message)
-{
-    struct answer *a = user;
-    a->done++;
-    a->e = e;
-    a->result = *r;
-    a->cached = cached;
-    snprintf(a->message, sizeof a->message, "%s", message ? message : "");
-    if (a->order) {
-        a->place = ++*a->order;
-    }
-}
-
-static void on_progress(void *user, const struct batcher_progress *progress)
-{
-    struct answer *a = user;
-    assert_true(a->n == 0 && a->done == 0 && a->n_progress < MOST);
-    a->progress[a->n_progress++] = *progress;
-}
-
-static struct batcher *batcher(struct engine *e, size_t running, size_t waiting, size_t memory)
-{
-    struct errinfo info = {0};
-    struct batcher *b = NULL;
-    must(batcher_new(e, &(struct batcher_options){.running = running, .waiting = waiting, .memory = memory}, &b, &info), &info);
-    return b;
-}
-
-static err submit(struct batcher *b, struct answer *a, const int32_t *ids, size_t n,
-                  const struct sampling *sampling, const struct generate_options *o, uint64_t owner,
-                  struct errinfo *info)
-{
-    return batcher_submit(b,
-                          &(struct batcher_request){.tokens = ids,
-                                                    .n_tokens = n,
-                                                    .sampling = sampling,
-                                                    .options = o,
-                                                    .owner = owner,
-                                                    .token = on_token,
-                                                    .done = on_done,
-                                                    .user = a},
-                          &a->job, info);
-}
-
-static void run_all(struct batcher *b)
-{
-    for (int i = 0; i < 10000; i++) {
-        struct batcher_counts c = batcher_count(b);
-        if (c.running + c.waiting == 0) {
-            assert_int_equal(c.reserved, 0);
-            return;
-        }
-        batcher_step(b);
-    }
-    fail_msg("the batch does not end");
-}
 
 /* Jobs of different lengths that come and go, prompts in pieces: the bits of a session alone. */
 static void test_in_company_as_alone(void **state)
@@ -234,6 +148,67 @@ static void test_a_grammar_concerns_its_own_answer(void **state)
         masks_close(&m);
         batcher_free(b);
     }
+}
+
+/* Answers whose grammars take longer than a step sit out steps: who has none gets a token in each, as ever, and all
+ * are what they are alone. */
+static void test_a_grammar_that_takes_long_holds_nobody_up(void **state)
+{
+    enum { PARTS = 3000, HEAVY = 3, FREE = 60, MADE = 12 };
+    static const char *const parts[] = {" [q]?", " [x]?", " [qx]?"};
+    struct engine *e = *state;
+    struct errinfo info = {0};
+    struct answer alone = {0}, heavy[HEAVY] = {{0}}, light = {0};
+    struct tokentrie *trie;
+    struct grammar *g;
+    struct grammarmask *masks[HEAVY + 1];
+    struct generate_options o[HEAVY];
+    char *text = malloc(6 * PARTS + 40), *at = text + sprintf(text, "root ::=");
+    int32_t ids[8];
+    for (size_t i = 0; i < PARTS; i++) {
+        at += sprintf(at, "%s", parts[i * i % 7 % 3]);
+    }
+    enginefixture_tokens(e, ids, 8);
+    must(tokentrie_new(engine_tokenizer(e), &trie, &info), &info);
+    must(grammar_new(text, strlen(text), &g, &info), &info);
+    struct batcher *b = batcher(e, HEAVY + 1, 0, 0);
+    const struct sampling endless = {.bias_ids = &(int32_t){tokenizer_eos(engine_tokenizer(e))},
+                                     .bias_values = &(float){-INFINITY}, .n_bias = 1};
+    const struct generate_options none = {.max_tokens = FREE, .ignore_eos = true};
+    for (size_t i = 0; i <= HEAVY; i++) {
+        must(grammarmask_new(g, trie, &masks[i], &info), &info);
+    }
+    must(submit(b, &light, ids, 8, NULL, &none, 9, &info), &info);
+    for (size_t i = 0; i < HEAVY; i++) {
+        o[i] = (struct generate_options){.max_tokens = MADE, .grammar = masks[i]};
+        must(submit(b, &heavy[i], ids, 8, &endless, &o[i], i, &info), &info);
+    }
+    for (size_t i = 1; i <= FREE; i++) {
+        batcher_step(b);
+        assert_true(light.n >= i - 1); /* its prompt took a step */
+    }
+    size_t made = heavy[0].n + heavy[1].n + heavy[2].n;
+    assert_true(made < HEAVY * MADE);
+    run_all(b);
+    struct session *s = enginefixture_session(e, 100);
+    enginefixture_append(s, ids, 8);
+    o[0].grammar = masks[HEAVY];
+    must(session_generate(s, &endless, &o[0], on_token, &alone, NULL, &info), &info);
+    assert_int_equal(alone.n, MADE);
+    for (size_t i = 0; i < HEAVY; i++) {
+        assert_int_equal(heavy[i].e, ERR_OK);
+        assert_int_equal(heavy[i].n, MADE);
+        assert_memory_equal(heavy[i].ids, alone.ids, sizeof alone.ids);
+        assert_memory_equal(heavy[i].logprobs, alone.logprobs, sizeof alone.logprobs);
+    }
+    session_free(s);
+    batcher_free(b);
+    for (size_t i = 0; i <= HEAVY; i++) {
+        grammarmask_free(masks[i]);
+    }
+    grammar_free(g);
+    tokentrie_free(trie);
+    free(text);
 }
 
 /* ---- answers at once ---- */
@@ -955,6 +930,7 @@ int main(void)
     const struct CMUnitTest chat[] = {
         cmocka_unit_test(test_long_prompts_stall_no_answer),
         cmocka_unit_test(test_a_grammar_concerns_its_own_answer),
+        cmocka_unit_test(test_a_grammar_that_takes_long_holds_nobody_up),
         cmocka_unit_test(test_thinking_ends_when_somebody_asks),
         cmocka_unit_test(test_progress_is_told_before_the_first_token),
         cmocka_unit_test(test_owners_take_turns),

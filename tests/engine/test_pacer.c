@@ -68,6 +68,30 @@ static void test_costs_by_the_row(void **state)
     assert_true(r.tokens_per_s > 1500);
 }
 
+/* Grammars that overdraw what they may take leave steps out: on the average of many it is no more. */
+static void test_grammars_keep_to_their_share(void **state)
+{
+    (void)state;
+    static const double grains[] = {0.0001, 0.003, 0.05}; /* seconds that are taken at least */
+    for (size_t i = 0; i < sizeof grains / sizeof *grains; i++) {
+        for (size_t prompt = 0; prompt < 2; prompt++) {
+            struct pacer p = {0};
+            double taken = 0;
+            pacer_learn(&p, 0.010, 4, 0);
+            assert_true(pacer_masks(&p, 0.010) > 0);
+            for (int k = 0; k < 1000; k++) {
+                pacer_learn(&p, prompt ? 0.015 : 0.010, 4, prompt ? 12 : 0);
+                double may = pacer_masks(&p, 0.015), took = may <= 0 ? 0 : may > grains[i] ? may : grains[i];
+                pacer_masked(&p, took);
+                taken += took;
+            }
+            assert_true(taken / 1000 < 0.00701 - 0.004 * (double)prompt && taken / 1000 > 0.0015);
+        }
+    }
+    struct pacer p = {0};
+    assert_true(pacer_masks(&p, 0.4) > 0); /* beside prompts alone: a share of theirs */
+}
+
 /* The first tile costs more than answers alone: pieces fill it, and steps without any come between. */
 static void test_a_first_tile_that_costs_too_much(void **state)
 {
@@ -143,6 +167,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_costs_by_the_row),
+        cmocka_unit_test(test_grammars_keep_to_their_share),
         cmocka_unit_test(test_a_first_tile_that_costs_too_much),
         cmocka_unit_test(test_a_short_prompt_beside_many_answers),
         cmocka_unit_test(test_rows_that_cost_nothing),

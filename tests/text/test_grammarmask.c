@@ -12,6 +12,7 @@
 
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/progress.h"
 #include "base/rng.h"
 #include "fault/faultsweep.h"
 #include "text/grammarmask.h"
@@ -293,22 +294,32 @@ static char *loose_grammar(size_t n, const char *begins)
     return text;
 }
 
-/* Steps until the work is too much; `most` when it never is. */
-static size_t steps_allowed(struct fixture *f, size_t most, struct rng *r)
+struct steps {
+    size_t n, waits; /* until the work is too much, `most` when it never is; waits for a mask */
+    uint64_t digest; /* of all masks */
+};
+
+/* Random steps. With a slice above 0 each mask is made in as many parts, of so many seconds, as it takes. */
+static struct steps steps_in_slices(struct fixture *f, size_t most, double slice, struct rng *r)
 {
     struct errinfo info = {0};
+    struct steps s = {0};
     grammarmask_begin(f->mask, -1);
-    for (size_t step = 0; step < most; step++) {
+    for (; s.n < most; s.n++) {
         const uint64_t *bits = NULL;
+        while (slice > 0 && !grammarmask_ready(f->mask, progress_clock() + slice)) {
+            s.waits++;
+        }
         err e = grammarmask_next(f->mask, &bits, &info);
         if (e != ERR_OK) {
             assert_int_equal(e, ERR_LIMIT);
             assert_non_null(strstr(info.message, "too much work"));
-            return step;
+            return s;
         }
         size_t n = 0, words = (tokenizer_size(f->tokenizer) + 63) / 64, id = 0;
         for (size_t i = 0; i < words; i++) {
             n += (size_t)__builtin_popcountll(bits[i]);
+            s.digest = (s.digest ^ bits[i]) * 0x9e3779b97f4a7c15u;
         }
         if (n == 0) {
             assert_true(grammarmask_may_end(f->mask));
@@ -320,7 +331,37 @@ static size_t steps_allowed(struct fixture *f, size_t most, struct rng *r)
         }
         must(grammarmask_accept(f->mask, (int32_t)id - 1, &info), &info);
     }
-    return most;
+    return s;
+}
+
+static size_t steps_allowed(struct fixture *f, size_t most, struct rng *r)
+{
+    return steps_in_slices(f, most, 0, r).n;
+}
+
+/* However often it has to wait, a mask is what it is, and so is the work it takes, up to where that is too much. */
+static void a_mask_may_be_made_in_parts(void **state)
+{
+    static const char *const begins[] = {"\"0123456789\"{4}", ""};
+    static const size_t parts[] = {1000, 30};
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        char *text = loose_grammar(parts[i], begins[i]);
+        struct fixture f = fixture_open("smollm", text);
+        struct rng r;
+        rng_seed(&r, 8);
+        struct steps whole = steps_in_slices(&f, 40, 0, &r);
+        grammarmask_free(f.mask); /* with all it knows */
+        must(grammarmask_new(f.grammar, f.trie, &f.mask, NULL), &(struct errinfo){0});
+        assert_false(grammarmask_ready(f.mask, 0));
+        rng_seed(&r, 8);
+        struct steps sliced = steps_in_slices(&f, 40, 1e-6, &r);
+        assert_int_equal(sliced.n, whole.n);
+        assert_int_equal(sliced.digest, whole.digest);
+        assert_true(whole.waits == 0 && sliced.waits > 5);
+        fixture_close(&f);
+        free(text);
+    }
 }
 
 static void a_grammar_that_takes_too_much_work_is_refused(void **state)
@@ -443,6 +484,7 @@ int main(void)
         cmocka_unit_test(an_answer_may_have_begun),
         cmocka_unit_test(control_tokens_are_never_text),
         cmocka_unit_test(a_grammar_may_wait_for_a_token),
+        cmocka_unit_test(a_mask_may_be_made_in_parts),
         cmocka_unit_test(a_grammar_that_takes_too_much_work_is_refused),
         cmocka_unit_test(work_is_counted_once),
         cmocka_unit_test(large_schemas_go_on_working),
