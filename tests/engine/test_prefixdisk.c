@@ -9,6 +9,7 @@
 
 #include "base/file.h"
 #include "base/folder.h"
+#include "base/procself.h"
 #include "engine/batcher.h"
 #include "engine/kvpool.h"
 #include "formats/tempdir.h"
@@ -639,19 +640,6 @@ static void test_what_falls_out_of_memory_is_found_on_disk(void **state)
     engine_close(e);
 }
 
-static size_t bytes_written(void)
-{
-    char line[100];
-    size_t n = 0;
-    FILE *f = fopen("/proc/self/io", "r");
-    assert_non_null(f);
-    while (fgets(line, sizeof line, f)) {
-        sscanf(line, "wchar: %zu", &n);
-    }
-    fclose(f);
-    return n;
-}
-
 /* At the end: what the disk keeps of it is written, the newest, and no more. */
 static void test_no_more_is_written_than_stays(void **state)
 {
@@ -666,9 +654,9 @@ static void test_no_more_is_written_than_stays(void **state)
         ids[i][0] = (int32_t)i;
         ask(b, ids[i], 200, 1);
     }
-    size_t before = bytes_written();
+    size_t before = procself_number("io", "wchar");
     batcher_free(b);
-    assert_true(bytes_written() - before < 5 * page);
+    assert_true(procself_number("io", "wchar") - before < 5 * page);
     assert_int_equal(pages_in(o.folder, NULL), 4);
     b = batcher(e, 64, &o);
     assert_int_equal(ask(b, ids[7], 200, 1).cached, 192);

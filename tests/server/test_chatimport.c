@@ -363,6 +363,14 @@ static const double ALLOWED = 1;
 static const double ALLOWED = 0.05;
 #endif
 
+/* Of this thread: other programs run here, too. */
+static double processor_s(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
 /* Ten thousand chats of four messages, in English and Chinese: a search takes less than 50 ms. */
 static void ten_thousand_chats_are_searched_in_no_time(void **state)
 {
@@ -390,12 +398,12 @@ static void ten_thousand_chats_are_searched_in_no_time(void **state)
     json_decref(document);
     static const char *const asked[] = {"number77", "的", "量子", "the", "t", "th", "history apple", "zebra 天气", "number9", "nothing"};
     for (size_t i = 0; i < sizeof asked / sizeof *asked; i++) {
-        double best = 1e9; /* of three: other programs run here, too */
+        double best = 1e9; /* of three: the first finds a cold cache */
         for (int k = 0; k < 3; k++) {
             json_t *out = NULL;
-            double start = progress_clock();
+            double start = processor_s();
             assert_int_equal(chatstore_list(f.chats, "local", &(struct chatstore_query){.search = asked[i]}, &out, &f.info), ERR_OK);
-            double took = progress_clock() - start;
+            double took = processor_s() - start;
             best = took < best ? took : best;
             json_decref(out);
         }

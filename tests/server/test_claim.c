@@ -54,25 +54,47 @@ static void make_key(const char *fields)
     json_decref(d);
 }
 
-static bool begin(struct claim *c, unsigned answers)
+static bool begin_at(struct claim *c, unsigned answers, int64_t now)
 {
     struct caller who = {.keyed = true};
     memcpy(who.owner, key.id, sizeof who.owner);
     memset(&e, 0, sizeof e);
-    return claim_begin(claims, &who, answers, NOW, c, &e);
+    return claim_begin(claims, &who, answers, now, c, &e);
+}
+
+static bool begin(struct claim *c, unsigned answers)
+{
+    return begin_at(c, answers, NOW);
 }
 
 /* The length that answers may have; 0: refused. */
+static size_t longest_at(struct claim *c, size_t prompt, size_t most, int64_t now)
+{
+    return claim_answers(claims, c, prompt, &most, now, &e) ? most : 0;
+}
+
 static size_t longest(struct claim *c, size_t prompt, size_t most)
 {
-    return claim_answers(claims, c, prompt, &most, NOW, &e) ? most : 0;
+    return longest_at(c, prompt, most, NOW);
+}
+
+static void use_at(struct claim *c, uint64_t prompt, uint64_t completion, int64_t now)
+{
+    const struct pricetable_tokens t = {prompt, 0, completion};
+    assert_int_equal(usagestore_add(with.usage, key.id, with.model, &t, now, NULL, &f.info), ERR_OK);
+    claim_end(claims, c);
 }
 
 static void use(struct claim *c, uint64_t prompt, uint64_t completion)
 {
-    const struct pricetable_tokens t = {prompt, 0, completion};
-    assert_int_equal(usagestore_add(with.usage, key.id, with.model, &t, NOW, NULL, &f.info), ERR_OK);
-    claim_end(claims, c);
+    use_at(c, prompt, completion, NOW);
+}
+
+static uint64_t used_on(int64_t now)
+{
+    uint64_t tokens = 0;
+    assert_int_equal(usagestore_today(with.usage, key.id, now, &tokens, NULL, &f.info), ERR_OK);
+    return tokens;
 }
 
 static void refused(unsigned status, const char *code, unsigned retry_after, const char *says)
@@ -123,6 +145,42 @@ static void tokens_are_claimed_until_the_end(void **state)
     use(&c, 10, 25);
     assert_false(begin(&c, 1));
     refused(429, "insufficient_quota", 23 * 3600, "100 tokens");
+}
+
+/* A day's tokens are there anew at midnight. What was claimed before and ends after it is of the new day: it is
+ * kept free there, and so neither day's use is more than the limit. */
+static void what_is_claimed_over_midnight_is_of_the_new_day(void **state)
+{
+    (void)state;
+    const int64_t dawn = 20781 * (int64_t)86400000, eve = dawn - 1;
+    struct claim a, b, c, d;
+    make_key("{'name':'few','limits':{'tokens_per_day':100}}");
+    assert_true(begin_at(&a, 1, eve) && begin_at(&b, 1, eve) && begin_at(&c, 1, eve));
+    assert_int_equal(longest_at(&a, 10, 40, eve), 40);
+    assert_int_equal(longest_at(&b, 10, 8192, eve), 40);
+    use_at(&a, 10, 40, eve);
+    assert_int_equal(longest_at(&c, 10, 8192, eve), 0); /* b has the rest of the day */
+    refused(429, "rate_limit_exceeded", 1, "under way");
+    assert_int_equal(longest_at(&c, 10, 8192, dawn), 40); /* of the next, but for b's */
+    assert_true(begin_at(&d, 1, dawn));
+    assert_int_equal(longest_at(&d, 1, 8192, dawn), 0);
+    refused(429, "rate_limit_exceeded", 1, "under way");
+    use_at(&b, 10, 20, dawn); /* shorter than it might have been */
+    assert_int_equal(longest_at(&d, 1, 8192, dawn), 19);
+    use_at(&c, 10, 40, dawn);
+    use_at(&d, 1, 19, dawn);
+    assert_int_equal(used_on(eve), 50);
+    assert_int_equal(used_on(dawn), 100);
+    assert_false(begin_at(&a, 1, dawn));
+    refused(429, "insufficient_quota", 24 * 3600, "100 tokens");
+    assert_true(begin_at(&a, 1, dawn + 86400000));
+    assert_int_equal(longest_at(&a, 10, 8192, dawn + 86400000), 90);
+    use_at(&a, 10, 90, dawn); /* a clock that went back: of that day, which is overdrawn, and no number wraps */
+    assert_int_equal(used_on(dawn), 200);
+    assert_false(begin_at(&a, 1, dawn));
+    assert_true(begin_at(&a, 1, dawn + 86400000));
+    assert_int_equal(longest_at(&a, 10, 8192, dawn + 86400000), 90);
+    claim_end(claims, &a);
 }
 
 static void every_answer_counts(void **state)
@@ -231,6 +289,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(without_limits_nothing_changes), TEST(tokens_are_claimed_until_the_end), TEST(every_answer_counts),
+        TEST(what_is_claimed_over_midnight_is_of_the_new_day),
         TEST(money_is_claimed_until_the_end), TEST(the_higher_price_is_claimed),
         TEST(all_together_never_use_more_than_there_is),
     };

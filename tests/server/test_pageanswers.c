@@ -39,8 +39,9 @@ static void test_a_turn_is_answered(void **state)
     servicefixture_says(s.end, "parent", said);
     assert_true(json_integer_value(servicefixture_at(s.end, "stats.prompt_tokens")) > 0);
     assert_true(json_integer_value(servicefixture_at(s.end, "stats.completion_tokens")) > 0);
-    json_decref(s.end);
     json_t *d = pagefixture_ask(&chat, "", 200, "GET", pagefixture_path(path, "chats", id, ""), "");
+    assert_true(json_equal(servicefixture_at(d, "messages.1.stats"), servicefixture_at(s.end, "stats"))); /* digit by digit */
+    json_decref(s.end);
     servicefixture_says(d, "chat.title", "hello"); /* its first words */
     servicefixture_says(d, "chat.leaf", answer);
     servicefixture_says(d, "messages.0.content", "hello");

@@ -1,6 +1,7 @@
 /* Text out of PDF files over HTTP: what is read, what is refused, and that nobody's files keep others' waiting. */
 #include "server/pagefixture.h"
 
+#include "base/procself.h"
 #include "server/pagepdf.h"
 #include "server/pdffixture.h"
 
@@ -85,19 +86,6 @@ static void test_a_file_gives_its_text(void **state)
     close_service();
 }
 
-static int threads(void)
-{
-    char line[200];
-    int n = 0;
-    FILE *status = fopen("/proc/self/status", "r");
-    assert_non_null(status);
-    while (fgets(line, sizeof line, status)) {
-        n = strncmp(line, "Threads:", 8) == 0 ? atoi(line + 8) : n;
-    }
-    fclose(status);
-    return n;
-}
-
 /* One who sends many files that take long: one is read, some wait, the others are refused. No thread is made for
  * them, another's file is read meanwhile, and the server stops as soon as it is told to. */
 static void test_nobody_keeps_the_readers(void **state)
@@ -114,12 +102,12 @@ static void test_nobody_keeps_the_readers(void **state)
     pagefixture_key(&f, "{'name':'ann'}", &ann);
     pagefixture_key(&f, "{'name':'bob'}", &bob);
     pdffixture_nested(&slow, "0 0 m 9 9 l S");
-    int before = threads();
+    size_t before = procself_number("status", "Threads");
     for (int i = 0; i < MANY; i++) {
         send_file(&c[i], &ann, &slow);
         usleep(20000);
     }
-    assert_true(threads() <= before); /* some of its beginning may have ended */
+    assert_true(procself_number("status", "Threads") <= before); /* some of its beginning may have ended */
     for (int i = PAGEPDF_WAITING; i < MANY; i++) {
         if (rawclient_more(&c[i], 500)) {
             char seconds[1024];

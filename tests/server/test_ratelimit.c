@@ -137,6 +137,23 @@ static void tokens_of_a_day(void **state)
     assert_int_equal(ask("a", &l, 0, 20001 * day), ERR_OK);
 }
 
+/* Midnight is of the day's tokens: it neither fills the minute nor ends what is under way. */
+static void a_minute_goes_on_over_midnight(void **state)
+{
+    (void)state;
+    const struct keystore_limits l = {.requests_per_minute = 2, .concurrent = 1, .tokens_per_day = 100};
+    const int64_t midnight = 20001 * (int64_t)86400000;
+    assert_int_equal(ask("a", &l, 99, midnight - 2), ERR_OK);
+    assert_int_equal(ratelimit_begin(r, "a", &l, 1, 99, midnight - 1, &waits, &info), ERR_OK);
+    assert_int_equal(ask("a", &l, 0, midnight), ERR_BUSY);
+    assert_non_null(strstr(info.message, "under way"));
+    ratelimit_end(r, "a", 1);
+    assert_int_equal(ask("a", &l, 0, midnight), ERR_BUSY);
+    assert_int_equal(waits.seconds, 30);
+    assert_false(waits.day);
+    assert_int_equal(ask("a", &l, 0, midnight + 30000 - 2), ERR_OK);
+}
+
 static void no_limits_limit_nothing(void **state)
 {
     (void)state;
@@ -153,7 +170,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_minute_holds_so_many_requests), TEST(the_rate_holds_over_a_long_time),
         TEST(a_clock_that_goes_back_gives_nothing), TEST(so_many_at_a_time),
-        TEST(every_answer_of_a_request_counts), TEST(tokens_of_a_day), TEST(no_limits_limit_nothing),
+        TEST(every_answer_of_a_request_counts), TEST(tokens_of_a_day), TEST(a_minute_goes_on_over_midnight), TEST(no_limits_limit_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -142,6 +142,30 @@ static void what_is_not_written_counts(void **state)
     assert_int_equal(tokens, 1517);
 }
 
+/* What is used is of the day on which it is added, whenever it is written; what it costs is owed on any day. */
+static void a_day_begins_at_midnight(void **state)
+{
+    (void)state;
+    const int64_t midnight = 20781 * DAY;
+    uint64_t tokens = 0;
+    int64_t owed = 0;
+    add("k", "big", 1000, 0, 500, midnight - 1);
+    for (int written = 0; written < 2; written++) {
+        assert_int_equal(usagestore_today(usage, "k", midnight - 1, &tokens, &owed, &f.info), ERR_OK);
+        assert_int_equal(tokens, 1500);
+        assert_int_equal(usagestore_today(usage, "k", midnight, &tokens, &owed, &f.info), ERR_OK);
+        assert_int_equal(tokens, 7 * written);
+        assert_true(owed == (written ? 7000 : 2000000));
+        assert_int_equal(usagestore_write(usage, &f.info), ERR_OK);
+        if (!written) {
+            add("k", "big", 7, 0, 0, midnight);
+        }
+    }
+    assert_int_equal(usagestore_today(usage, "k", midnight + DAY - 1, &tokens, &owed, &f.info), ERR_OK);
+    assert_int_equal(tokens, 7);
+    assert_true(owed == 0);
+}
+
 /* A report is of all that is known, whether the disk has taken it or not, each use once. */
 static void a_full_disk_hides_nothing(void **state)
 {
@@ -214,7 +238,8 @@ static void names_of_models_are_in_no_file(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(sums_are_by_day_and_key_and_by_model), TEST(a_balance_falls_with_use), TEST(what_is_not_written_counts), TEST(a_full_disk_hides_nothing),
+        TEST(sums_are_by_day_and_key_and_by_model), TEST(a_balance_falls_with_use), TEST(what_is_not_written_counts),
+        TEST(a_day_begins_at_midnight), TEST(a_full_disk_hides_nothing),
         TEST(impossible_counts_are_refused),
         TEST(days_are_read_and_written), TEST(names_of_models_are_in_no_file),
     };
