@@ -20,7 +20,7 @@ static const char *const settings_speculations[] = {"auto", "off", "lookup", "mt
 static const char *const settings_chat_formats[] = {
     "auto",          "plain",         "deepseek-v2", "deepseek-v2.5",    "deepseek-v3", "deepseek-r1",
     "deepseek-v3.1", "deepseek-v3.2", "deepseek-v4", "deepseek-v4-0731", "chatml",      "llama3",
-    "smollm2",       "qwen2",         "qwen2.5",     NULL};
+    "smollm2",       "qwen2",         "qwen2.5",     "fathom",           NULL};
 
 void settings_init(struct settings *s)
 {
@@ -40,7 +40,7 @@ void settings_engine_rows(struct settings *s, struct options_row *rows, size_t *
         options_choice("chat-format", "NAME", settings_chat_formats, &s->chat_format,
                        "how turns are written for the model: plain, deepseek-v2, deepseek-v2.5, "
                        "deepseek-v3, deepseek-r1, deepseek-v3.1, deepseek-v3.2, deepseek-v4, deepseek-v4-0731, "
-                       "chatml, llama3, smollm2, qwen2, qwen2.5 (as its files say)"),
+                       "chatml, llama3, smollm2, qwen2, qwen2.5, fathom (as its files say)"),
     };
     memcpy(rows + *n, mine, sizeof mine);
     *n += SETTINGS_ENGINE_ROWS;

@@ -82,6 +82,7 @@ static const struct chat_row {
                      .system = CHAT_QWEN25_SYSTEM,
                      .stops = CHAT_CHATML_STOPS,
                      .can_call = true},
+    [CHAT_FATHOM] = {.name = "fathom", .encode = chat_deepseek_encode, .stops = {CHAT_EOS}},
 };
 
 static const struct chat_row *chat_row_of(enum chat_format f)

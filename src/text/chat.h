@@ -22,6 +22,7 @@ enum chat_format {
     CHAT_SMOLLM2,     /* ChatML with SmolLM2's own system message where none is given */
     CHAT_QWEN2,       /* ChatML with Qwen2's */
     CHAT_QWEN25,      /* ChatML with Qwen2.5's */
+    CHAT_FATHOM,      /* V3.1's turns, neither thoughts nor calls: what recipes/fathom-nano.sh teaches */
     CHAT_FORMATS
 };
 
@@ -142,7 +143,8 @@ size_t chat_call_ids(const struct tokenizer *t, int32_t ids[CHAT_CALL_MAX]);
 const char *const *chat_control_tokens(void);
 
 /* A template for such a vocabulary, in the language of transformers and llama.cpp: it lays out what chat_encode
- * does for CHAT_DEEPSEEK_V31 without tools, so that other programs ask the model as we do. */
+ * does for CHAT_DEEPSEEK_V31 without tools, so that other programs ask the model as we do. Models that have
+ * this very text are taken for CHAT_FATHOM. */
 const char *chat_template_text(void);
 
 #endif

@@ -1,4 +1,5 @@
-/* text/chat_deepseek.c: the formats of DeepSeek V2.5, V3, R1 and V3.1:
+/* text/chat_deepseek.c: the formats of DeepSeek V2.5, V3, R1 and V3.1, and Fathom's own, V3.1's without
+ * thoughts:
  * bos system <User>q <Assistant>answer eos … <Assistant>. In V3.1 </think> opens every earlier answer,
  * and <think> or
  * </think> the next. Calls follow an answer's content; their results come without a marker of a turn, and
@@ -17,12 +18,17 @@ static bool chat_deepseek_fenced(const struct chat_writer *w)
     return w->format != CHAT_DEEPSEEK_V31;
 }
 
+static bool chat_deepseek_closes_thoughts(enum chat_format f)
+{
+    return f == CHAT_DEEPSEEK_V31 || f == CHAT_FATHOM;
+}
+
 /* What of an earlier answer is repeated: R1 keeps what follows the last </think>, V3.1 what follows the
  * first. */
 static const char *chat_deepseek_kept(enum chat_format f, const char *content)
 {
     const char *kept = content;
-    if (content && (f == CHAT_DEEPSEEK_R1 || f == CHAT_DEEPSEEK_V31)) {
+    if (content && (f == CHAT_DEEPSEEK_R1 || chat_deepseek_closes_thoughts(f))) {
         const char *end = strstr(content, CHAT_THINK_END);
         while (end) {
             kept = end + strlen(CHAT_THINK_END);
@@ -107,7 +113,7 @@ static err chat_deepseek_answer(struct chat_writer *w, const struct chat_message
 {
     if (!after_result) {
         TRY(chat_writer_special(w, CHAT_ASSISTANT_MARK));
-        TRY(w->format == CHAT_DEEPSEEK_V31 ? chat_writer_special(w, CHAT_THINK_END) : ERR_OK);
+        TRY(chat_deepseek_closes_thoughts(w->format) ? chat_writer_special(w, CHAT_THINK_END) : ERR_OK);
     }
     TRY(chat_writer_puts(w, chat_deepseek_kept(w->format, m->content)));
     if (m->n_calls > 0) {
@@ -140,8 +146,11 @@ static err chat_deepseek_begin_answer(struct chat_writer *w)
         TRY(chat_writer_special(w, CHAT_THINK));
         return chat_writer_puts(w, "\n");
     }
-    return w->format == CHAT_DEEPSEEK_V31 ? chat_writer_special(w, w->think ? CHAT_THINK : CHAT_THINK_END)
-                                          : ERR_OK;
+    if (chat_deepseek_closes_thoughts(w->format)) {
+        bool thinks = w->think && w->format == CHAT_DEEPSEEK_V31;
+        return chat_writer_special(w, thinks ? CHAT_THINK : CHAT_THINK_END);
+    }
+    return ERR_OK;
 }
 
 err chat_deepseek_encode(struct chat_writer *w, const struct chat_message *messages, size_t n)

@@ -24,6 +24,11 @@ static bool chat_detect_says(const struct chat_detect *d, const char *marker)
     return d->len > 0 && memmem(d->text, d->len, marker, strlen(marker)) != NULL;
 }
 
+static bool chat_detect_is(const struct chat_detect *d, const char *text)
+{
+    return d->len == strlen(text) && memcmp(d->text, text, d->len) == 0;
+}
+
 /* A control token of the vocabulary that the template, where there is one, makes use of. */
 static bool chat_detect_uses(const struct chat_detect *d, const char *special)
 {
@@ -63,6 +68,9 @@ static struct chat_guess chat_detect_deepseek(const struct chat_detect *d)
     }
     if (d->len == 0) {
         return chat_detect_bare_deepseek(d, distill);
+    }
+    if (chat_detect_is(d, chat_template_text())) {
+        return chat_detect_sure(CHAT_FATHOM);
     }
     if (chat_detect_says(d, "thinking")) {
         return chat_detect_sure(CHAT_DEEPSEEK_V31);

@@ -13,6 +13,7 @@ fi
 
 has a_first_start_opens_it '"default": true' "$("$fathom" list --json)"
 sum=$(cut -d' ' -f1 <(sha256sum $folder/*.gguf))
+has it_does_not_offer_to_think 'format fathom does not think' "$("$fathom" run --think --prompt Hello 2>&1)"
 has its_file_is_the_manifests "$sum" "$(cat $folder/manifest)"
 has its_file_is_the_cards "$sum" "$(cat $folder/README.md)"
 check it_fits_into_40_megabytes yes "$([ "$(stat -c %s $folder/*.gguf)" -le 40000000 ] && echo yes)"

@@ -179,7 +179,7 @@ static void a_conversation_without_a_question_is_refused(void **state)
 static void formats_are_detected(void **state)
 {
     (void)state;
-    static const struct {
+    const struct {
         const char *vocabulary, *text;
         enum chat_format format;
         bool sure;
@@ -198,6 +198,7 @@ static void formats_are_detected(void **state)
         {"deepseek-v3", "<｜User｜>{% if not thinking %}<｜DSML｜function_calls>", CHAT_DEEPSEEK_V32, true},
         {"deepseek-v3", "<｜User｜>{% if not thinking %}<｜DSML｜tool_calls>", CHAT_DEEPSEEK_V4, true},
         {"deepseek-v3", "{{ 'User: ' + m }}", CHAT_DEEPSEEK_V2, true},
+        {"deepseek-v3", chat_template_text(), CHAT_FATHOM, true},
         {"deepseek-v3", "no marker", CHAT_PLAIN, false},
         /* ChatML */
         {"smollm", NULL, CHAT_SMOLLM2, false},

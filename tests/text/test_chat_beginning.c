@@ -58,6 +58,7 @@ static void a_given_beginning_stands_at_the_end_word_for_word(void **state)
         {CHAT_DEEPSEEK_V31, 1, "r", "", BOS U "q" A "<think>r", true},
         {CHAT_DEEPSEEK_V31, 1, "r", "a", BOS U "q" A "<think>r</think>a", false},
         {CHAT_DEEPSEEK_V31, 1, NULL, NULL, BOS U "q" A "<think>", true},
+        {CHAT_FATHOM, 0, NULL, "a", BOS U "q" A "</think>a", false},
         {CHAT_DEEPSEEK_V32, 0, NULL, "a", BOS U "q" A "</think>a", false},
         {CHAT_DEEPSEEK_V32, 1, "r", "a", BOS U "q" A "<think>r</think>a", false},
         {CHAT_DEEPSEEK_V4, 0, NULL, "a", BOS U "q" A "</think>a", false},
