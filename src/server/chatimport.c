@@ -1,91 +1,21 @@
 /* server/chatimport.c: see chatimport.h. */
 #include "server/chatimport.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "base/progress.h"
+#include "base/strbuf.h"
 #include "server/chatfields.h"
+#include "server/chatorder.h"
 #include "server/chatsearch.h"
 #include "server/chatsettings.h"
 #include "server/chatstore_data.h"
 #include "server/foreignchats.h"
 
-static const double CHATIMPORT_PORTION_S = 0.02; /* how long others wait */
+enum { CHATIMPORT_QUICK = 500 /* messages whose order is found while others wait */ };
 
-/* The messages of one chat of the file, in an order in which no message comes before its parent. */
-struct chatimport_order {
-    size_t *parent, *first, *next; /* [n + 1] index of a message; n: none, and the place of all first turns */
-    size_t *order;                 /* [n] */
-    size_t n;
-};
-
-static err chatimport_order_new(size_t n, struct chatimport_order *out, struct errinfo *info)
-{
-    size_t *memory = mem_calloc(4 * (n + 1), sizeof *memory);
-    if (!memory) {
-        return chatrecord_nomem(info);
-    }
-    *out = (struct chatimport_order){memory, memory + (n + 1), memory + 2 * (n + 1), memory + 3 * (n + 1), n};
-    return ERR_OK;
-}
-
-/* Who is whose parent, by the ids of the file. */
-static err chatimport_parents(const json_t *messages, struct chatimport_order *o, struct errinfo *info)
-{
-    json_t *by_id = json_object();
-    err e = by_id ? ERR_OK : chatrecord_nomem(info);
-    for (size_t i = 0; i < o->n && e == ERR_OK; i++) {
-        const json_t *m = json_array_get(messages, i);
-        const char *id = json_string_value(json_object_get(m, "id"));
-        if (!id || json_object_get(by_id, id)) {
-            e = err_set(info, ERR_ARGUMENT, "a message without an id, or two with one");
-        } else if (json_object_set_new(by_id, id, json_integer((json_int_t)i)) != 0) {
-            e = chatrecord_nomem(info);
-        }
-    }
-    for (size_t i = 0; i < o->n && e == ERR_OK; i++) {
-        const char *parent = json_string_value(json_object_get(json_array_get(messages, i), "parent"));
-        const json_t *at = parent ? json_object_get(by_id, parent) : NULL;
-        o->parent[i] = at ? (size_t)json_integer_value(at) : o->n;
-    }
-    json_decref(by_id);
-    return e;
-}
-
-/* The order of the file where it serves, else parents before children, each with all that hangs on it. */
-static bool chatimport_sort(struct chatimport_order *o)
-{
-    size_t n = o->n, done = 0;
-    for (size_t i = 0; i < n; i++) {
-        o->order[i] = i;
-        done += o->parent[i] == n || o->parent[i] < i;
-    }
-    if (done == n) {
-        return true;
-    }
-    for (size_t i = 0; i <= n; i++) {
-        o->first[i] = n;
-    }
-    for (size_t i = n; i-- > 0;) { /* from behind: siblings keep their order */
-        o->next[i] = o->first[o->parent[i]];
-        o->first[o->parent[i]] = i;
-    }
-    done = 0;
-    for (size_t at = o->first[n]; at != n;) {
-        o->order[done++] = at;
-        size_t down = o->first[at];
-        while (down == n && at != n) { /* nothing below: on beside it, or beside what is above */
-            down = o->next[at];
-            at = down == n ? o->parent[at] : at;
-        }
-        at = down;
-    }
-    return done == n; /* else some hang in a circle */
-}
-
-/* ---- One chat. ---- */
+/* ---- What is taken of a file. ---- */
 
 /* Of settings those that a turn takes. What is no object is for chatfields_apply to refuse. */
 static err chatimport_settings(json_t *fields, size_t *left_out, struct errinfo *info)
@@ -170,85 +100,194 @@ static err chatimport_message(const json_t *from, const char *parent, int64_t no
     return chatimport_take(*out, from, "stats", JSON_OBJECT, info);
 }
 
-/* Stores the messages in the order that was found; ids[i] becomes the new id of message i. */
-static err chatimport_messages(struct chatrecord_shelf *shelf, struct chatrecord *r, const json_t *messages,
-                               const struct chatimport_order *o, char (*ids)[VAULT_ID + 1], int64_t now,
-                               struct errinfo *info)
+/* ---- Coming in: the store is held for a portion of time, then others have their turn. ---- */
+
+/* An import; nobody else sees its chats before the last step. */
+struct chatimport {
+    struct chatstore *store;
+    struct chatrecord_shelf *shelf;
+    const char *owner;
+    int64_t now, number; /* its own among the imports */
+    bool held;
+    double until;
+    struct chatimport_count count;
+};
+
+/* One of its chats. */
+struct chatimport_chat {
+    const json_t *chat, *messages;
+    struct chatorder order;
+    char (*ids)[VAULT_ID + 1]; /* the new id of each message */
+    struct chatrecord record;
+};
+
+/* Ends the portion, if there is one, with `e`. */
+static err chatimport_let_go(struct chatimport *m, err e, struct errinfo *info)
 {
+    bool held = m->held;
+    m->held = false;
+    return held ? database_end(m->shelf->database, e, info) : e;
+}
+
+/* Before each step; the key on the shelf is then that of `chat`, unless that is not stored yet. */
+static err chatimport_hold(struct chatimport *m, const struct chatrecord *chat, struct errinfo *info)
+{
+    if (m->held && progress_clock() < m->until) {
+        return ERR_OK;
+    }
+    TRY(chatimport_let_go(m, ERR_OK, info));
+    TRY(database_begin(m->shelf->database, info));
+    m->held = true;
+    m->until = progress_clock() + CHATRECORD_PORTION_S;
+    m->number = m->number ? m->number : ++m->store->imports;
+    return chat->number ? chatrecord_key(m->shelf, chat, info) : ERR_OK;
+}
+
+/* ---- Chats that are here already. ---- */
+
+/* Whether the owner has the chat, which can be read and was last changed then, or later. */
+static err chatimport_has(struct chatimport *m, const char *id, int64_t updated, bool *has,
+                          struct errinfo *info)
+{
+    struct chatrecord r = {0};
+    err e = chatrecord_find(m->shelf, m->owner, id, &r, info);
+    *has = e == ERR_OK && r.updated >= updated;
+    chatrecord_deinit(&r);
+    return e == ERR_NOTFOUND || e == ERR_CORRUPT ? ERR_OK : e;
+}
+
+/* Whether any chat has the id, also one that nobody sees yet. */
+static err chatimport_taken(struct chatimport *m, const char *id, bool *taken, struct errinfo *info)
+{
+    sqlite3_stmt *st;
+    TRY(database_query(m->shelf->database, &st, info, "SELECT 1 FROM chat WHERE id = ?1", "t", id));
+    TRY(database_next(m->shelf->database, st, taken, info));
+    sqlite3_reset(st);
+    return ERR_OK;
+}
+
+/* The id that a chat of a file gets from this owner: made of its id and time there, so the same each time. */
+static err chatimport_id(struct chatimport *m, const char *id, int64_t updated, char out[VAULT_ID + 1],
+                         struct errinfo *info)
+{
+    struct strbuf words = {0};
+    err e = strbuf_printf(&words, "import%c%s%c%s%c%lld", '\0', m->owner, '\0', id, '\0', (long long)updated);
+    if (e == ERR_OK) {
+        vault_id_of(m->shelf->tags, words.data, words.len, out);
+    }
+    strbuf_deinit(&words);
+    return e == ERR_OK ? ERR_OK : chatrecord_nomem(info);
+}
+
+/* Is it the owner's own, or was it imported before? `id` is then the one it gets else; "": any. */
+static err chatimport_known(struct chatimport *m, const json_t *chat, bool *known, char id[VAULT_ID + 1],
+                            struct errinfo *info)
+{
+    const char *there = chatmessage_text(chat, "id");
+    int64_t updated = json_integer_value(json_object_get(chat, "updated"));
+    bool taken = false;
+    id[0] = '\0';
+    *known = false;
+    if (!*there) {
+        return ERR_OK;
+    }
+    TRY(chatimport_has(m, there, updated, known, info));
+    if (!*known) {
+        TRY(chatimport_id(m, there, updated, id, info));
+        TRY(chatimport_has(m, id, 0, known, info));
+        TRY(chatimport_taken(m, id, &taken, info));
+        id[0] = taken ? '\0' : id[0];
+    }
+    return ERR_OK;
+}
+
+/* ---- One chat. ---- */
+
+/* Its row, and the one that hides it. */
+static err chatimport_begin(struct chatimport *m, struct chatimport_chat *c, const char *id,
+                            struct errinfo *info)
+{
+    struct chatrecord *r = &c->record;
+    TRY(chatrecord_new(m->shelf, m->owner, chatimport_time(c->chat, "created", m->now, m->now), r, info));
+    if (*id) {
+        memcpy(r->id, id, sizeof r->id);
+    }
+    TRY(chatimport_fields(c->chat, r, &m->count.settings_left_out, info));
+    TRY(chatrecord_insert(m->shelf, r, info));
+    TRY(database_run(m->shelf->database, info, "INSERT INTO coming VALUES(?1, ?2)", "ii", r->number,
+                     m->number));
+    return chatsearch_chat(m->shelf, r, info);
+}
+
+static err chatimport_messages(struct chatimport *m, struct chatimport_chat *c, struct errinfo *info)
+{
+    const struct chatorder *o = &c->order;
     err e = ERR_OK;
     for (size_t k = 0; k < o->n && e == ERR_OK; k++) {
         size_t i = o->order[k];
         json_t *message = NULL;
         int64_t number = 0;
-        const char *parent = o->parent[i] < o->n ? ids[o->parent[i]] : NULL;
-        e = chatimport_message(json_array_get(messages, i), parent, now, &message, info);
-        e = e == ERR_OK ? chatmessage_insert(shelf, r, message, &number, info) : e;
-        e = e == ERR_OK ? chatsearch_message(shelf, r, message, number, info) : e;
-        strncpy(ids[i], chatmessage_text(message, "id"), VAULT_ID + 1);
+        const json_t *from = json_array_get(c->messages, i);
+        const char *parent = o->parent[i] < o->n ? c->ids[o->parent[i]] : NULL;
+        e = chatimport_hold(m, &c->record, info);
+        e = e == ERR_OK ? chatimport_message(from, parent, m->now, &message, info) : e;
+        e = e == ERR_OK ? chatmessage_insert(m->shelf, &c->record, message, &number, info) : e;
+        e = e == ERR_OK ? chatsearch_message(m->shelf, &c->record, message, number, info) : e;
+        strncpy(c->ids[i], chatmessage_text(message, "id"), VAULT_ID + 1);
         json_decref(message);
     }
     return e;
 }
 
 /* The leaf of the file by its new id, or the last message. */
-static void chatimport_leaf(struct chatrecord *r, const json_t *chat, const json_t *messages,
-                            const struct chatimport_order *o, char (*ids)[VAULT_ID + 1])
+static void chatimport_leaf(struct chatimport_chat *c)
 {
-    const char *leaf = chatmessage_text(chat, "leaf");
-    memset(r->leaf, 0, sizeof r->leaf);
+    const struct chatorder *o = &c->order;
+    const char *leaf = chatmessage_text(c->chat, "leaf");
+    size_t at = o->n > 0 ? o->order[o->n - 1] : 0;
     for (size_t i = 0; i < o->n; i++) {
-        if (strcmp(chatmessage_text(json_array_get(messages, i), "id"), leaf) == 0) {
-            memcpy(r->leaf, ids[i], sizeof r->leaf);
-            return;
-        }
+        at = strcmp(chatmessage_text(json_array_get(c->messages, i), "id"), leaf) == 0 ? i : at;
     }
-    if (o->n > 0) {
-        memcpy(r->leaf, ids[o->order[o->n - 1]], sizeof r->leaf);
-    }
+    memcpy(c->record.leaf, c->ids[at], sizeof c->record.leaf); /* of no message: "" */
 }
 
-static err chatimport_tree(struct chatrecord_shelf *shelf, const char *owner, const json_t *from,
-                           struct chatimport_order *o, int64_t now, int64_t *number, size_t *left_out,
-                           struct errinfo *info)
+/* One that is known stays out. */
+static err chatimport_chat_in(struct chatimport *m, struct chatimport_chat *c, struct errinfo *info)
 {
-    const json_t *chat = json_object_get(from, "chat"), *messages = json_object_get(from, "messages");
-    struct chatrecord r = {0};
-    TRY(chatimport_parents(messages, o, info));
-    if (!chatimport_sort(o)) {
-        return err_set(info, ERR_ARGUMENT, "messages are each other's parents");
+    char id[VAULT_ID + 1];
+    bool known;
+    TRY(chatimport_hold(m, &c->record, info));
+    TRY(chatimport_known(m, c->chat, &known, id, info));
+    m->count.already_here += known;
+    m->count.chats += !known;
+    if (known) {
+        return ERR_OK;
     }
-    char(*ids)[VAULT_ID + 1] = mem_calloc(o->n + 1, sizeof *ids);
-    err e = ids ? chatrecord_new(shelf, owner, chatimport_time(chat, "created", now, now), &r, info)
-                : chatrecord_nomem(info);
-    e = e == ERR_OK ? chatimport_fields(chat, &r, left_out, info) : e;
-    e = e == ERR_OK ? chatrecord_insert(shelf, &r, info) : e;
-    e = e == ERR_OK ? chatsearch_chat(shelf, &r, info) : e;
-    e = e == ERR_OK ? chatimport_messages(shelf, &r, messages, o, ids, now, info) : e;
-    if (e == ERR_OK) {
-        r.updated = chatimport_time(chat, "updated", r.created, now);
-        chatimport_leaf(&r, chat, messages, o, ids);
-        e = chatrecord_touch(shelf, &r, info);
-    }
-    *number = r.number;
-    chatrecord_deinit(&r);
-    mem_free(ids);
-    return e;
+    TRY(chatimport_begin(m, c, id, info));
+    TRY(chatimport_messages(m, c, info));
+    c->record.updated = chatimport_time(c->chat, "updated", c->record.created, m->now);
+    chatimport_leaf(c);
+    return chatrecord_touch(m->shelf, &c->record, info);
 }
 
-static err chatimport_one(struct chatrecord_shelf *shelf, const char *owner, const json_t *from, int64_t now,
-                          int64_t *number, size_t *left_out, struct errinfo *info)
+static err chatimport_one(struct chatimport *m, const json_t *from, struct errinfo *info)
 {
-    const json_t *messages = json_object_get(from, "messages");
-    struct chatimport_order o = {0};
-    if (!json_is_object(json_object_get(from, "chat")) || !json_is_array(messages)) {
+    struct chatimport_chat c = {.chat = json_object_get(from, "chat"),
+                                .messages = json_object_get(from, "messages")};
+    size_t n = json_array_size(c.messages);
+    if (!json_is_object(c.chat) || !json_is_array(c.messages)) {
         return err_set(info, ERR_ARGUMENT, "\"chat\" and \"messages\" were expected");
     }
-    if (json_array_size(messages) > CHATIMPORT_MESSAGES_MAX) {
+    if (n > CHATIMPORT_MESSAGES_MAX) {
         return err_set(info, ERR_ARGUMENT, "more than 50000 messages");
     }
-    TRY(chatimport_order_new(json_array_size(messages), &o, info));
-    err e = chatimport_tree(shelf, owner, from, &o, now, number, left_out, info);
-    mem_free(o.parent);
+    TRY(n > CHATIMPORT_QUICK ? chatimport_let_go(m, ERR_OK, info) : ERR_OK);
+    TRY(chatorder_find(c.messages, &c.order, info));
+    c.ids = mem_calloc(n + 1, sizeof *c.ids);
+    err e = c.ids ? chatimport_chat_in(m, &c, info) : chatrecord_nomem(info);
+    chatrecord_deinit(&c.record);
+    chatorder_deinit(&c.order);
+    mem_free(c.ids);
     return e;
 }
 
@@ -275,79 +314,39 @@ static err chatimport_chats(const json_t *document, json_t **chats, struct errin
     return ERR_OK;
 }
 
-/* A portion of them, in one step. */
-static err chatimport_some(struct chatrecord_shelf *shelf, const char *owner, const json_t *chats, int64_t now,
-                           int64_t *numbers, struct chatimport_count *done, struct errinfo *info)
+static err chatimport_all(struct chatimport *m, const json_t *chats, struct errinfo *info)
 {
-    size_t at = done->chats;
-    TRY(database_begin(shelf->database, info));
-    double until = progress_clock() + CHATIMPORT_PORTION_S;
-    err e = ERR_OK;
-    while (e == ERR_OK && at < json_array_size(chats) && (at == done->chats || progress_clock() < until)) {
-        e = chatimport_one(shelf, owner, json_array_get(chats, at), now, &numbers[at], &done->settings_left_out,
-                           info);
-        at++;
-        e = e == ERR_ARGUMENT ? err_prefix(info, e, "chat %zu of the file: ", at) : e;
-    }
-    TRY(database_end(shelf->database, e, info));
-    done->chats = at;
-    return ERR_OK;
-}
-
-/* Some of the last chats of [*n], in one step. */
-static err chatimport_undo_some(struct chatrecord_shelf *shelf, const int64_t *numbers, size_t *n,
-                                struct errinfo *info)
-{
-    size_t left = *n, room = DATABASE_DELETED;
-    bool whole;
-    TRY(database_begin_delete(shelf->database, info));
-    err e = ERR_OK;
-    while (left > 0 && room > 0 && e == ERR_OK) {
-        e = chatstore_drop(shelf, numbers[left - 1], &room, &whole, info);
-        left -= e == ERR_OK && whole;
-    }
-    TRY(database_end(shelf->database, e, info));
-    *n = left;
-    return database_scrub(shelf->database, info);
-}
-
-/* Takes back the first `n` chats that came in; what cannot be taken back stays. */
-static void chatimport_undo(struct chatrecord_shelf *shelf, const int64_t *numbers, size_t n)
-{
-    struct errinfo info;
-    while (n > 0 && chatimport_undo_some(shelf, numbers, &n, &info) == ERR_OK) {}
-}
-
-static err chatimport_all(struct chatrecord_shelf *shelf, const char *owner, const json_t *chats, int64_t now,
-                          struct chatimport_count *done, struct errinfo *info)
-{
+    const struct chatrecord none = {0};
     size_t count = json_array_size(chats);
+    err e = ERR_OK;
     if (count > CHATIMPORT_CHATS_MAX) {
         return err_set(info, ERR_LIMIT, "the file has %zu chats, at most %d are accepted", count,
                        CHATIMPORT_CHATS_MAX);
     }
-    int64_t *numbers = mem_calloc(count + 1, sizeof *numbers);
-    err e = numbers ? ERR_OK : chatrecord_nomem(info);
-    while (done->chats < count && e == ERR_OK) {
-        e = chatimport_some(shelf, owner, chats, now, numbers, done, info);
+    for (size_t i = 0; i < count && e == ERR_OK; i++) {
+        e = chatimport_one(m, json_array_get(chats, i), info);
+        e = e == ERR_ARGUMENT ? err_prefix(info, e, "chat %zu of the file: ", i + 1) : e;
     }
-    if (e != ERR_OK) {
-        chatimport_undo(shelf, numbers, done->chats);
-    }
-    mem_free(numbers);
-    return e;
+    e = e == ERR_OK ? chatimport_hold(m, &none, info) : e;
+    e = e == ERR_OK ? database_run(m->shelf->database, info, "DELETE FROM coming WHERE import = ?1", "i",
+                                   m->number)
+                    : e; /* from here on everybody sees them */
+    return chatimport_let_go(m, e, info);
 }
 
 err chatimport_read(struct chatstore *s, const char *owner, const json_t *document, int64_t now,
                     struct chatimport_count *out, struct errinfo *info)
 {
-    struct chatimport_count done = {0};
+    struct chatimport m = {.store = s, .shelf = &s->shelves[CHATSTORE_DISK], .owner = owner, .now = now};
     json_t *chats = NULL;
     TRY(chatimport_chats(document, &chats, info));
-    err e = chatimport_all(&s->shelves[CHATSTORE_DISK], owner, chats, now, &done, info);
+    err e = chatimport_all(&m, chats, info);
     json_decref(chats);
     if (e == ERR_OK) {
-        *out = done;
+        *out = m.count;
+    } else if (m.number) { /* what cannot go now is seen by nobody, and goes after the next start */
+        err left = chatstore_drop_coming(s, m.number, m.number, NULL);
+        (void)left;
     }
     return e;
 }

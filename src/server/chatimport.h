@@ -12,13 +12,15 @@ enum {
 };
 
 struct chatimport_count {
-    size_t chats, settings_left_out; /* those that no turn would take */
+    size_t chats, already_here;
+    size_t settings_left_out; /* those that no turn would take */
 };
 
-/* All chats of the document, in portions between which others get their turn. When one of them is wrong, or the
- * disk is full, those that had come in are taken back: all or none, unless the program ends in the middle. *out
- * counts them. ERR_ARGUMENT: none of these formats, or which chat is wrong and why; ERR_LIMIT; others as in
- * chatstore.h. */
+/* All chats of the document, in portions between which others get their turn; nobody sees one of them before
+ * all are in: when one is wrong, the disk is full or the program ends in the middle, it is as if none had
+ * come. A chat whose id the file tells stays out when the owner has it already: the chat itself, no older than
+ * in the file, or what an import made of it as it is there. *out counts them. ERR_ARGUMENT: none of these
+ * formats, or which chat is wrong and why; ERR_LIMIT; others as in chatstore.h. */
 ERR_MUST_USE err chatimport_read(struct chatstore *s, const char *owner, const json_t *document, int64_t now,
                                  struct chatimport_count *out, struct errinfo *info);
 

@@ -11,7 +11,7 @@ err chatowner_count(struct chatstore *s, const char *owner, size_t *n, struct er
     sqlite3_stmt *st;
     bool row = false;
     TRY(database_begin(d, info));
-    err e = database_query(d, &st, info, "SELECT count(*) FROM chat WHERE owner = ?1", "t", owner);
+    err e = database_query(d, &st, info, "SELECT count(*) FROM chat_seen WHERE owner = ?1", "t", owner);
     e = e == ERR_OK ? database_next(d, st, &row, info) : e;
     size_t found = row ? (size_t)sqlite3_column_int64(st, 0) : 0;
     TRY(database_end(d, e, info));
@@ -25,7 +25,7 @@ static err chatowner_first(struct chatrecord_shelf *shelf, const char *owner,
 {
     sqlite3_stmt *st;
     TRY(database_query(shelf->database, &st, info,
-                       "SELECT " CHATRECORD_COLUMNS " FROM chat c WHERE c.owner = ?1 LIMIT 1", "t",
+                       "SELECT " CHATRECORD_COLUMNS " FROM chat_seen c WHERE c.owner = ?1 LIMIT 1", "t",
                        owner));
     TRY(database_next(shelf->database, st, row, info));
     if (!*row) {

@@ -77,7 +77,7 @@ void chatrecord_deinit(struct chatrecord *r)
     r->head = NULL;
 }
 
-static err chatrecord_load_key(struct chatrecord_shelf *shelf, const struct chatrecord *r, struct errinfo *info)
+err chatrecord_key(struct chatrecord_shelf *shelf, const struct chatrecord *r, struct errinfo *info)
 {
     unsigned char wrapped[VAULT_WRAPPED];
     char ad[CHATRECORD_AD];
@@ -109,7 +109,7 @@ err chatrecord_read(struct chatrecord_shelf *shelf, sqlite3_stmt *row, struct ch
     struct chatrecord r = chatrecord_open_part(shelf, row);
     char ad[CHATRECORD_AD];
     chatrecord_ad(&r, "head", ad);
-    TRY(chatrecord_load_key(shelf, &r, info));
+    TRY(chatrecord_key(shelf, &r, info));
     TRY(chatrecord_unseal(shelf->key, ad, sqlite3_column_blob(row, 7), (size_t)sqlite3_column_bytes(row, 7),
                           &r.head, info));
     *out = r;
@@ -131,8 +131,8 @@ err chatrecord_number(const struct chatrecord_shelf *shelf, const char *owner, c
 {
     sqlite3_stmt *st;
     bool row = false;
-    TRY(database_query(shelf->database, &st, info, "SELECT number FROM chat WHERE id = ?1 AND owner = ?2", "tt",
-                       id, owner));
+    TRY(database_query(shelf->database, &st, info, "SELECT number FROM chat_seen WHERE id = ?1 AND owner = ?2",
+                       "tt", id, owner));
     TRY(database_next(shelf->database, st, &row, info));
     if (!row) {
         return err_set(info, ERR_NOTFOUND, "there is no chat %.40s", id);
@@ -148,8 +148,8 @@ err chatrecord_find(struct chatrecord_shelf *shelf, const char *owner, const cha
     sqlite3_stmt *st;
     bool row = false;
     TRY(database_query(shelf->database, &st, info,
-                       "SELECT " CHATRECORD_COLUMNS " FROM chat c WHERE c.id = ?1 AND c.owner = ?2", "tt", id,
-                       owner));
+                       "SELECT " CHATRECORD_COLUMNS " FROM chat_seen c WHERE c.id = ?1 AND c.owner = ?2", "tt",
+                       id, owner));
     TRY(database_next(shelf->database, st, &row, info));
     if (!row) {
         return err_set(info, ERR_NOTFOUND, "there is no chat %.40s", id);

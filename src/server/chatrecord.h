@@ -30,6 +30,9 @@ struct chatrecord {
 #define CHATRECORD_COLUMNS \
     "c.number, c.id, c.pinned, c.created, c.updated, c.forget_after_days, c.leaf, c.head, c.owner"
 
+/* Chats that are still coming in (chatimport.h) are seen by nobody: reads go to the view chat_seen, and what is
+ * meant for these, too, to the table chat. */
+
 /* A new chat of that owner without a row, with a new id and a new key on the shelf. */
 ERR_MUST_USE err chatrecord_new(struct chatrecord_shelf *shelf, const char *owner, int64_t now,
                                 struct chatrecord *out, struct errinfo *info);
@@ -38,6 +41,9 @@ void chatrecord_deinit(struct chatrecord *r); /* a zeroed one is fine */
 /* The row the statement stands on; its key is then the shelf's. ERR_CORRUPT. */
 ERR_MUST_USE err chatrecord_read(struct chatrecord_shelf *shelf, sqlite3_stmt *row, struct chatrecord *out,
                                  struct errinfo *info);
+/* The key of a record that was read or made before, on the shelf again. ERR_CORRUPT. */
+ERR_MUST_USE err chatrecord_key(struct chatrecord_shelf *shelf, const struct chatrecord *r,
+                                struct errinfo *info);
 /* What can be said of such a row when it cannot be opened: its head is a title that says so. */
 ERR_MUST_USE err chatrecord_damaged(const struct chatrecord_shelf *shelf, sqlite3_stmt *row,
                                     struct chatrecord *out, struct errinfo *info);

@@ -1,9 +1,8 @@
 /* server/chatsearch.c: see chatsearch.h. The index keeps no text (contentless FTS5): what leaves it must be
  * told to it word for word as it came in, which is why titles and messages are taken out before they change. Of
- * a chat in scratch.filled it has all words, but those of messages up to number `gone`. */
+ * a chat in scratch.filled it has the title, and the messages after number `gone` up to number `last`. */
 #include "server/chatsearch.h"
 
-#include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -15,7 +14,7 @@
 #include "server/chatstore_data.h"
 #include "server/searchwords.h"
 
-enum { CHATSEARCH_SLICE = 64 /* messages under one lock */, CHATSEARCH_TEXT_MAX = 1 << 20 };
+enum { CHATSEARCH_TEXT_MAX = 1 << 20 };
 
 struct chatsearch {
     struct chatrecord_shelf *shelf;
@@ -54,13 +53,15 @@ static err chatsearch_put(struct database *d, const char *sql, int64_t chat, int
     return e;
 }
 
-/* Whether the words of the chat's message are in the index, or would be; else they come when it is the chat's
- * turn, or the chat is about to go. */
+/* Whether the words of the chat's message (0: its title) are in the index, or would be; else they come when it
+ * is their turn, or the chat is about to go. */
 static err chatsearch_has(struct database *d, int64_t chat, int64_t message, bool *has, struct errinfo *info)
 {
     sqlite3_stmt *st;
-    TRY(database_query(d, &st, info, "SELECT 1 FROM scratch.filled WHERE chat = ?1 AND gone < ?2", "ii", chat,
-                       message));
+    TRY(database_query(d, &st, info,
+                       "SELECT 1 FROM scratch.filled"
+                       " WHERE chat = ?1 AND (?2 = 0 OR (gone < ?2 AND ?2 <= last))",
+                       "ii", chat, message));
     TRY(database_next(d, st, has, info));
     sqlite3_reset(st);
     return ERR_OK;
@@ -76,7 +77,7 @@ static err chatsearch_put_title(const struct chatrecord_shelf *shelf, const char
     if (shelf->temporary) {
         return ERR_OK;
     }
-    TRY(chatsearch_has(shelf->database, chat->number, INT64_MAX, &has, info));
+    TRY(chatsearch_has(shelf->database, chat->number, 0, &has, info));
     return has ? chatsearch_put(shelf->database, sql, chat->number, 0, chatrecord_title(chat), info) : ERR_OK;
 }
 
@@ -91,13 +92,18 @@ err chatsearch_forget_title(const struct chatrecord_shelf *shelf, const struct c
     return chatsearch_put_title(shelf, CHATSEARCH_REMOVE, chat, info);
 }
 
+/* The chat, with messages up to `last`. */
+static err chatsearch_enter(const struct chatrecord_shelf *shelf, const struct chatrecord *chat, int64_t last,
+                            struct errinfo *info)
+{
+    TRY(database_run(shelf->database, info, "INSERT INTO scratch.filled VALUES(?1, 0, ?2)", "ii", chat->number,
+                     last));
+    return chatsearch_title(shelf, chat, info);
+}
+
 err chatsearch_chat(const struct chatrecord_shelf *shelf, const struct chatrecord *chat, struct errinfo *info)
 {
-    if (shelf->temporary) {
-        return ERR_OK;
-    }
-    TRY(database_run(shelf->database, info, "INSERT INTO scratch.filled VALUES(?1, 0)", "i", chat->number));
-    return chatsearch_title(shelf, chat, info);
+    return shelf->temporary ? ERR_OK : chatsearch_enter(shelf, chat, INT64_MAX, info);
 }
 
 /* Adds or removes a message, unless it is still being written. */
@@ -138,10 +144,9 @@ static err chatsearch_record(struct chatrecord_shelf *shelf, int64_t number, str
 
 /* Some of a chat's messages. */
 struct chatsearch_portion {
-    int64_t last; /* all behind this one, as far as there is time; moves on */
-    double until; /* as progress_clock; one is done in any case */
-    size_t n;     /* counts them */
-    bool more;    /* whether others may follow */
+    int64_t last, to; /* those behind the one up to the other, as far as there is time; `last` moves on */
+    double until;     /* as progress_clock; one is done in any case */
+    bool more;        /* whether others may follow */
 };
 
 /* Adds or removes those that can be read: what is damaged is found by nothing. */
@@ -151,14 +156,13 @@ static err chatsearch_messages(struct chatrecord_shelf *shelf, const char *sql, 
     sqlite3_stmt *st;
     TRY(database_query(shelf->database, &st, info,
                        "SELECT " CHATMESSAGE_COLUMNS " FROM message m WHERE m.chat = ?1 AND m.number > ?2"
-                       " ORDER BY m.number",
-                       "ii", chat->number, p->last));
+                       " AND m.number <= ?3 ORDER BY m.number",
+                       "iii", chat->number, p->last, p->to));
     do {
         json_t *message = NULL;
         TRY(database_next(shelf->database, st, &p->more, info));
         err e = p->more ? chatmessage_read(shelf, chat, st, &message, info) : ERR_CORRUPT;
         p->last = p->more ? sqlite3_column_int64(st, 0) : p->last;
-        p->n += p->more;
         e = e == ERR_OK ? chatsearch_put_message(shelf, sql, chat, message, p->last, info) : e;
         json_decref(message);
         TRY(e == ERR_CORRUPT ? ERR_OK : e);
@@ -180,9 +184,10 @@ static err chatsearch_forget_some(struct chatrecord_shelf *shelf, int64_t number
     return e == ERR_CORRUPT ? ERR_OK : e;
 }
 
-err chatsearch_forget(struct chatrecord_shelf *shelf, int64_t number, bool *whole, struct errinfo *info)
+err chatsearch_forget(struct chatrecord_shelf *shelf, int64_t number, double until, bool *whole,
+                      struct errinfo *info)
 {
-    struct chatsearch_portion p = {.until = progress_clock() + CHATRECORD_PORTION_S};
+    struct chatsearch_portion p = {.until = until};
     struct database *d = shelf->database;
     sqlite3_stmt *st;
     bool has = false;
@@ -190,12 +195,13 @@ err chatsearch_forget(struct chatrecord_shelf *shelf, int64_t number, bool *whol
     if (shelf->temporary) {
         return ERR_OK;
     }
-    TRY(database_query(d, &st, info, "SELECT gone FROM scratch.filled WHERE chat = ?1", "i", number));
+    TRY(database_query(d, &st, info, "SELECT gone, last FROM scratch.filled WHERE chat = ?1", "i", number));
     TRY(database_next(d, st, &has, info));
     if (!has) {
         return ERR_OK;
     }
     p.last = sqlite3_column_int64(st, 0);
+    p.to = sqlite3_column_int64(st, 1);
     sqlite3_reset(st);
     TRY(chatsearch_forget_some(shelf, number, &p, info));
     *whole = !p.more;
@@ -208,46 +214,56 @@ err chatsearch_forget(struct chatrecord_shelf *shelf, int64_t number, bool *whol
 
 /* ---- Filled at the start. ---- */
 
-/* The next chat after number `from` that is not in the index: *number 0 when there is none. */
-static err chatsearch_next(struct database *d, int64_t from, int64_t *number, struct errinfo *info)
+/* The next chat after number `from` that is not whole in the index: *number 0 when there is none; *last -1:
+ * nothing of it is. One that is about to go stays as it is. */
+static err chatsearch_next(struct database *d, int64_t from, int64_t *number, int64_t *last,
+                           struct errinfo *info)
 {
     sqlite3_stmt *st;
     bool row = false;
-    TRY(database_query(
-        d, &st, info,
-        "SELECT number FROM chat WHERE number > ?1 AND number NOT IN (SELECT chat FROM scratch.filled)"
-        " ORDER BY number LIMIT 1",
-        "i", from));
+    TRY(database_query(d, &st, info,
+                       "SELECT c.number, coalesce(f.last, -1) FROM chat_seen c"
+                       " LEFT JOIN scratch.filled f ON f.chat = c.number WHERE c.number > ?1"
+                       " AND (f.chat IS NULL OR (f.gone = 0 AND f.last < ?2)) ORDER BY c.number LIMIT 1",
+                       "ii", from, INT64_MAX));
     TRY(database_next(d, st, &row, info));
     *number = row ? sqlite3_column_int64(st, 0) : 0;
+    *last = row ? sqlite3_column_int64(st, 1) : -1;
     sqlite3_reset(st);
     return ERR_OK;
 }
 
-static err chatsearch_fill_chat(struct chatrecord_shelf *shelf, int64_t number, size_t *n, struct errinfo *info)
+/* A portion of the chat's messages, those behind p->last, with the title before the first. */
+static err chatsearch_fill_chat(struct chatrecord_shelf *shelf, int64_t number, struct chatsearch_portion *p,
+                                struct errinfo *info)
 {
     struct chatrecord chat = {0};
-    struct chatsearch_portion all = {.until = HUGE_VAL};
     err e = chatsearch_record(shelf, number, &chat, info);
-    e = e == ERR_OK ? chatsearch_chat(shelf, &chat, info) : e;
-    e = e == ERR_OK ? chatsearch_messages(shelf, CHATSEARCH_ADD, &chat, &all, info) : e;
-    *n += all.n;
+    e = e == ERR_OK && p->last < 0 ? chatsearch_enter(shelf, &chat, 0, info) : e;
+    e = e == ERR_OK ? chatsearch_messages(shelf, CHATSEARCH_ADD, &chat, p, info) : e;
     chatrecord_deinit(&chat);
+    if (e == ERR_OK) {
+        return database_run(shelf->database, info, "UPDATE scratch.filled SET last = ?2 WHERE chat = ?1", "ii",
+                            number, p->more ? p->last : INT64_MAX);
+    }
     return e == ERR_CORRUPT ? ERR_OK : e; /* what is damaged is found by nothing */
 }
 
-/* Some chats after number *at, which moves on; it becomes 0 after the last. */
+/* A portion of what comes after chat number *at, which moves on; it becomes INT64_MAX after the last. */
 static err chatsearch_slice(struct chatrecord_shelf *shelf, int64_t *at, struct errinfo *info)
 {
-    for (size_t n = 0; n < CHATSEARCH_SLICE; n++) {
+    struct chatsearch_portion p = {.to = INT64_MAX, .until = progress_clock() + CHATRECORD_PORTION_S};
+    do {
         int64_t number = 0;
-        TRY(chatsearch_next(shelf->database, *at, &number, info));
-        *at = number;
+        TRY(chatsearch_next(shelf->database, *at, &number, &p.last, info));
         if (number == 0) {
+            *at = INT64_MAX;
             return ERR_OK;
         }
-        TRY(chatsearch_fill_chat(shelf, number, &n, info));
-    }
+        p.more = false;
+        TRY(chatsearch_fill_chat(shelf, number, &p, info));
+        *at = p.more ? *at : number;
+    } while (progress_clock() < p.until);
     return ERR_OK;
 }
 
@@ -262,7 +278,7 @@ err chatsearch_fill(struct chatsearch *s, struct errinfo *info)
             s->filled_to = at;
         }
         TRY(database_end(d, e, info)); /* a commit that writes nothing does not fail */
-        atomic_store(&s->full, at == 0);
+        atomic_store(&s->full, at == INT64_MAX);
         nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL); /* the lock is for others, too */
     }
     return ERR_OK;
@@ -288,7 +304,8 @@ err chatsearch_open(struct chatrecord_shelf *shelf, bool fill, struct chatsearch
                               "DROP TABLE IF EXISTS scratch.words; DROP TABLE IF EXISTS scratch.filled;"
                               "CREATE VIRTUAL TABLE scratch.words USING fts5(text, content='', columnsize=0,"
                               " tokenize='ascii');"
-                              "CREATE TABLE scratch.filled(chat INTEGER PRIMARY KEY, gone INTEGER NOT NULL)",
+                              "CREATE TABLE scratch.filled(chat INTEGER PRIMARY KEY, gone INTEGER NOT NULL,"
+                              " last INTEGER NOT NULL)",
                               NULL, NULL, NULL);
         e = rc == SQLITE_OK ? ERR_OK : database_error(shelf->database, rc, info);
         e = database_end(shelf->database, e, info);
@@ -460,10 +477,10 @@ err chatsearch_list(struct chatsearch *s, const char *owner, const struct chatst
     err e = chatsearch_collect(shelf->database, &q, &hits, info);
     e = e == ERR_OK
             ? database_query(shelf->database, &st, info,
-                             query->folder ? "SELECT number FROM chat WHERE owner = ?1 AND folder_tag = ?5"
+                             query->folder ? "SELECT number FROM chat_seen WHERE owner = ?1 AND folder_tag = ?5"
                                              " AND (pinned, updated, number) < (?2, ?3, ?4)"
                                              " ORDER BY pinned DESC, updated DESC, number DESC"
-                                           : "SELECT number FROM chat WHERE owner = ?1"
+                                           : "SELECT number FROM chat_seen WHERE owner = ?1"
                                              " AND (pinned, updated, number) < (?2, ?3, ?4)"
                                              " ORDER BY pinned DESC, updated DESC, number DESC",
                              query->folder ? "tiiib" : "tiii", owner, after->pinned, after->updated,

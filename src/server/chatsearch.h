@@ -1,6 +1,6 @@
 /* server/chatsearch.h: the search index over chats, in memory alone: which words which title and which message
  * holds (its content, of which the first MiB; neither reasoning nor attachments). Filled
- * from the sealed chats after the store opens, a slice at a time, and kept up to date by whoever changes a
+ * from the sealed chats after the store opens, a portion at a time, and kept up to date by whoever changes a
  * chat. What a person types is taken as words, never as syntax: a message is found when it holds all of them.
  * Where words are written without blanks (Chinese, Japanese, Thai …) any stretch of text is found, from one
  * character on; elsewhere the last word may be a beginning of two letters or more. Case and accents do not
@@ -34,9 +34,9 @@ ERR_MUST_USE err chatsearch_title(const struct chatrecord_shelf *shelf, const st
 /* A message that will not change any more. */
 ERR_MUST_USE err chatsearch_message(const struct chatrecord_shelf *shelf, const struct chatrecord *chat,
                                     const json_t *message, int64_t number, struct errinfo *info);
-/* Before the chat is deleted: for CHATRECORD_PORTION_S, which for a large one is not *whole yet; then again, in
- * the transactions that follow. */
-ERR_MUST_USE err chatsearch_forget(struct chatrecord_shelf *shelf, int64_t number, bool *whole,
+/* Before the chat is deleted, until that time (progress_clock): a large one is not *whole by then; then again,
+ * in the transactions that follow. */
+ERR_MUST_USE err chatsearch_forget(struct chatrecord_shelf *shelf, int64_t number, double until, bool *whole,
                                    struct errinfo *info);
 
 struct chatstore_place;

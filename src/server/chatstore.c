@@ -5,13 +5,13 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/progress.h"
 #include "base/strbuf.h"
 #include "server/chatfields.h"
 #include "server/chatsearch.h"
 #include "server/chatstore_data.h"
 
 enum { CHATSTORE_BATCH = 16 /* chats deleted in one step */ };
-static const int64_t CHATSTORE_DAY = 86400000;
 static const int64_t CHATSTORE_ALWAYS = INT64_MAX;
 
 /* ---- Opening. ---- */
@@ -36,6 +36,18 @@ static err chatstore_interrupt(struct database *d, struct errinfo *info)
     return database_end(d, e, info);
 }
 
+/* Imports that nobody goes on with. */
+static err chatstore_cut_off(struct chatstore *s, struct database *d, struct errinfo *info)
+{
+    sqlite3_stmt *st;
+    bool row = false;
+    TRY(database_begin(d, info));
+    err e = database_query(d, &st, info, "SELECT coalesce(max(import), 0) FROM coming", "");
+    e = e == ERR_OK ? database_next(d, st, &row, info) : e;
+    s->imports = s->cut_off = row ? sqlite3_column_int64(st, 0) : 0;
+    return database_end(d, e, info);
+}
+
 err chatstore_open(struct database *d, bool index, struct chatstore **out, struct errinfo *info)
 {
     struct chatstore *s = mem_calloc(1, sizeof *s);
@@ -47,6 +59,7 @@ err chatstore_open(struct database *d, bool index, struct chatstore **out, struc
     e = e == ERR_OK ? database_new(&s->held, info) : e;
     e = e == ERR_OK ? chatstore_open_shelf(&s->shelves[CHATSTORE_MEMORY], s->held, true, info) : e;
     e = e == ERR_OK ? chatstore_interrupt(d, info) : e;
+    e = e == ERR_OK ? chatstore_cut_off(s, d, info) : e;
     e = e == ERR_OK ? chatsearch_open(&s->shelves[CHATSTORE_DISK], index, &s->search, info) : e;
     if (e != ERR_OK) {
         chatstore_close(s);
@@ -310,7 +323,7 @@ static err chatstore_list_plain(struct chatrecord_shelf *shelf, const char *owne
     }
     TRY(database_query(
         shelf->database, &st, info,
-        "SELECT " CHATRECORD_COLUMNS " FROM chat c WHERE c.owner = ?1"
+        "SELECT " CHATRECORD_COLUMNS " FROM chat_seen c WHERE c.owner = ?1"
         " AND (c.pinned, c.updated, c.number) < (?2, ?3, ?4) AND (?5 IS NULL OR c.folder_tag = ?5)"
         " ORDER BY c.pinned DESC, c.updated DESC, c.number DESC LIMIT ?6",
         "tiiibi", owner, p->pinned, p->updated, p->number, query->folder ? tag : NULL, sizeof tag,
@@ -354,26 +367,39 @@ err chatstore_list(struct chatstore *s, const char *owner, const struct chatstor
 
 /* ---- Deleting. ---- */
 
-err chatstore_drop(struct chatrecord_shelf *shelf, int64_t number, size_t *room, bool *whole,
-                   struct errinfo *info)
+/* Of what one step deletes. */
+struct chatstore_portion {
+    size_t room;
+    double until;
+};
+
+static struct chatstore_portion chatstore_portion(void)
 {
-    TRY(chatsearch_forget(shelf, number, whole, info));
+    return (struct chatstore_portion){DATABASE_DELETED, progress_clock() + CHATRECORD_PORTION_S};
+}
+
+/* Inside a transaction: the chat's words, as many as there is time for, then its key and rows, as
+ * chatrecord_delete. */
+static err chatstore_drop(struct chatrecord_shelf *shelf, int64_t number, struct chatstore_portion *p,
+                          bool *whole, struct errinfo *info)
+{
+    TRY(chatsearch_forget(shelf, number, p->until, whole, info));
     if (!*whole) {
-        *room = 0;
+        p->room = 0;
         return ERR_OK;
     }
-    return chatrecord_delete(shelf, number, room, whole, info);
+    return chatrecord_delete(shelf, number, &p->room, whole, info);
 }
 
 static err chatstore_delete_from(struct chatrecord_shelf *shelf, const char *owner, const char *id,
                                  struct errinfo *info)
 {
     for (bool whole = false; !whole;) {
-        size_t room = DATABASE_DELETED;
         int64_t number = 0;
         TRY(database_begin_delete(shelf->database, info));
+        struct chatstore_portion p = chatstore_portion();
         err e = chatrecord_number(shelf, owner, id, &number, info);
-        e = e == ERR_OK ? chatstore_drop(shelf, number, &room, &whole, info) : e;
+        e = e == ERR_OK ? chatstore_drop(shelf, number, &p, &whole, info) : e;
         TRY(database_end(shelf->database, e, info));
         TRY(database_scrub(shelf->database, info));
     }
@@ -386,37 +412,31 @@ err chatstore_delete(struct chatstore *s, const char *owner, const char *id, str
     return e == ERR_NOTFOUND ? chatstore_delete_from(&s->shelves[CHATSTORE_MEMORY], owner, id, info) : e;
 }
 
-/* Which chats go: all of an owner, or (NULL) those that a rule says; `days` 0: only their own rules. */
+/* Which chats go: a statement that finds a number of them, ?4, by what stands beside it. */
 struct chatstore_going {
-    const char *owner;
-    int64_t now, days;
+    const char *sql, *owner; /* ?1 */
+    int64_t a, b;            /* ?2, ?3 */
 };
 
-static err chatstore_query_going(struct database *d, const struct chatstore_going *g, sqlite3_stmt **out,
-                                 struct errinfo *info)
-{
-    if (g->owner) {
-        return database_query(d, out, info, "SELECT number FROM chat WHERE owner = ?1 LIMIT ?2", "ti", g->owner,
-                              (int64_t)CHATSTORE_BATCH);
-    }
-    return database_query(
-        d, out, info,
-        "SELECT number FROM chat WHERE updated <= ?1 - ?2 * min("
-        "coalesce(forget_after_days, nullif(?3, 0)), coalesce(nullif(?3, 0), forget_after_days))"
-        " LIMIT ?4",
-        "iiii", g->now, CHATSTORE_DAY, g->days, (int64_t)CHATSTORE_BATCH);
-}
+static const char CHATSTORE_ALL_OF[] = "SELECT number FROM chat_seen WHERE owner = ?1 LIMIT ?4";
+/* Now, and the days of the rule for all; 0: only their own rules. */
+static const char CHATSTORE_UNUSED[] =
+    "SELECT number FROM chat_seen WHERE updated <= ?2 - 86400000 * min("
+    "coalesce(forget_after_days, nullif(?3, 0)), coalesce(nullif(?3, 0), forget_after_days)) LIMIT ?4";
+static const char CHATSTORE_COMING[] = "SELECT chat FROM coming WHERE import BETWEEN ?2 AND ?3 LIMIT ?4";
 
 /* Some of them, inside a transaction: *n are gone, *more may be left. */
 static err chatstore_drop_some(struct chatrecord_shelf *shelf, const struct chatstore_going *g, size_t *n,
                                bool *more, struct errinfo *info)
 {
     int64_t numbers[CHATSTORE_BATCH];
-    size_t found = 0, room = DATABASE_DELETED;
+    size_t found = 0;
+    struct chatstore_portion p = chatstore_portion();
     sqlite3_stmt *st;
     bool row = true, whole = true;
     *n = 0;
-    TRY(chatstore_query_going(shelf->database, g, &st, info));
+    TRY(database_query(shelf->database, &st, info, g->sql, "tiii", g->owner, g->a, g->b,
+                       (int64_t)CHATSTORE_BATCH));
     while (true) {
         TRY(database_next(shelf->database, st, &row, info));
         if (!row) {
@@ -424,8 +444,8 @@ static err chatstore_drop_some(struct chatrecord_shelf *shelf, const struct chat
         }
         numbers[found++] = sqlite3_column_int64(st, 0);
     }
-    for (size_t i = 0; i < found && room > 0; i++) {
-        TRY(chatstore_drop(shelf, numbers[i], &room, &whole, info));
+    for (size_t i = 0; i < found && p.room > 0; i++) {
+        TRY(chatstore_drop(shelf, numbers[i], &p, &whole, info));
         *n += whole;
     }
     *more = found == CHATSTORE_BATCH || *n < found;
@@ -446,9 +466,16 @@ static err chatstore_drop_all(struct chatrecord_shelf *shelf, const struct chats
     return ERR_OK;
 }
 
+err chatstore_drop_coming(struct chatstore *s, int64_t first, int64_t last, struct errinfo *info)
+{
+    const struct chatstore_going going = {CHATSTORE_COMING, NULL, first, last};
+    size_t n = 0;
+    return chatstore_drop_all(&s->shelves[CHATSTORE_DISK], &going, &n, info);
+}
+
 err chatstore_delete_all(struct chatstore *s, const char *owner, struct errinfo *info)
 {
-    const struct chatstore_going going = {.owner = owner};
+    const struct chatstore_going going = {CHATSTORE_ALL_OF, owner, 0, 0};
     size_t n = 0;
     for (size_t i = 0; i < CHATSTORE_SHELVES; i++) {
         TRY(chatstore_drop_all(&s->shelves[i], &going, &n, info));
@@ -460,8 +487,10 @@ err chatstore_forget(struct chatstore *s, size_t days, int64_t now, size_t *forg
 {
     const int64_t rule = days < CHATSTORE_DAYS_MAX ? (int64_t)days : CHATSTORE_DAYS_MAX;
     size_t n = 0;
+    TRY(chatstore_drop_coming(s, 0, s->cut_off, info));
     for (size_t i = 0; i < CHATSTORE_SHELVES; i++) {
-        const struct chatstore_going going = {.now = now, .days = s->shelves[i].temporary ? 1 : rule};
+        const int64_t after = s->shelves[i].temporary ? 1 : rule;
+        const struct chatstore_going going = {CHATSTORE_UNUSED, NULL, now, after};
         TRY(chatstore_drop_all(&s->shelves[i], &going, &n, info));
     }
     *forgotten = n;

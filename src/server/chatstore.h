@@ -81,7 +81,8 @@ ERR_MUST_USE err chatstore_delete(struct chatstore *s, const char *owner, const 
 ERR_MUST_USE err chatstore_delete_all(struct chatstore *s, const char *owner, struct errinfo *info);
 
 /* Retention, at start and every hour: deletes what was not used for forget_after_days of its own, or for `days`
- * (0: no such rule), whichever is earlier; and temporary chats a day old. *forgotten counts them. */
+ * (0: no such rule), whichever is earlier; and temporary chats a day old. *forgotten counts them. What came in
+ * with imports that the program's end cut off goes, too, uncounted. */
 ERR_MUST_USE err chatstore_forget(struct chatstore *s, size_t days, int64_t now, size_t *forgotten,
                                   struct errinfo *info);
 

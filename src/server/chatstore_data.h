@@ -15,6 +15,7 @@ struct chatstore {
     struct database *held; /* the memory's, owned */
     struct chatsearch *search;
     int claim; /* on the disk's folder */
+    int64_t imports, cut_off; /* the latest one's number, and that of the latest cut off by the program's end */
 };
 
 /* Where the page before ended: what comes after it is less, field by field. */
@@ -35,9 +36,8 @@ ERR_MUST_USE err chatstore_enter_message(struct chatstore *s, const char *owner,
 ERR_MUST_USE err chatstore_leave(struct chatrecord_shelf *shelf, struct chatrecord *chat, err e,
                                  json_t *document, json_t **out, struct errinfo *info);
 
-/* Inside a transaction: the chat's words, a portion of them at a time, then its key and rows, as
- * chatrecord_delete. */
-ERR_MUST_USE err chatstore_drop(struct chatrecord_shelf *shelf, int64_t number, size_t *room, bool *whole,
-                                struct errinfo *info);
+/* Drops what came in with the imports `first` to `last`, which are over. */
+ERR_MUST_USE err chatstore_drop_coming(struct chatstore *s, int64_t first, int64_t last, struct errinfo *info);
+
 
 #endif

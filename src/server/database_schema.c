@@ -41,6 +41,13 @@ static const char *const database_schema_scripts[DATABASE_SCHEMA] = {
     "", /* nothing of the tables: chats and keys are sealed with who they belong to and what they may */
 };
 
+/* What came later and changes nothing for a program that does not know it: no new version. Chats that are still
+ * coming in, each with the number of its import: nobody else sees them. */
+static const char DATABASE_SCHEMA_LATER[] =
+    "CREATE TABLE IF NOT EXISTS coming(chat INTEGER PRIMARY KEY REFERENCES chat(number) ON DELETE CASCADE,"
+    " import INTEGER NOT NULL);"
+    "CREATE VIEW IF NOT EXISTS chat_seen AS SELECT * FROM chat WHERE number NOT IN (SELECT chat FROM coming)";
+
 static err database_schema_number(struct database *d, const char *sql, int64_t *out, struct errinfo *info)
 {
     sqlite3_stmt *st;
@@ -83,21 +90,23 @@ err database_schema_check(struct database *d, const char *path, struct errinfo *
     return ERR_OK;
 }
 
+static err database_schema_script(struct database *d, const char *script, struct errinfo *info)
+{
+    int rc = sqlite3_exec(database_handle(d), script, NULL, NULL, NULL);
+    return rc == SQLITE_OK ? ERR_OK : database_error(d, rc, info);
+}
+
 err database_schema_apply(struct database *d, const char *path, struct errinfo *info)
 {
     int64_t version = 0;
+    char stamp[80];
     TRY(database_schema_check(d, path, info)); /* again: another program may have been here since */
     TRY(database_schema_number(d, "PRAGMA user_version", &version, info));
-    if (version == DATABASE_SCHEMA) {
-        return ERR_OK;
+    for (; version < DATABASE_SCHEMA; version++) {
+        TRY(database_schema_script(d, database_schema_scripts[version], info));
+        snprintf(stamp, sizeof stamp, "PRAGMA user_version=%d; PRAGMA application_id=%d", DATABASE_SCHEMA,
+                 DATABASE_SCHEMA_ID);
+        TRY(database_schema_script(d, stamp, info));
     }
-    char stamp[80];
-    snprintf(stamp, sizeof stamp, "PRAGMA user_version=%d; PRAGMA application_id=%d", DATABASE_SCHEMA,
-             DATABASE_SCHEMA_ID);
-    int rc = SQLITE_OK;
-    for (; version < DATABASE_SCHEMA && rc == SQLITE_OK; version++) {
-        rc = sqlite3_exec(database_handle(d), database_schema_scripts[version], NULL, NULL, NULL);
-    }
-    rc = rc == SQLITE_OK ? sqlite3_exec(database_handle(d), stamp, NULL, NULL, NULL) : rc;
-    return rc == SQLITE_OK ? ERR_OK : database_error(d, rc, info);
+    return database_schema_script(d, DATABASE_SCHEMA_LATER, info);
 }

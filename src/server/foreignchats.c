@@ -65,10 +65,10 @@ static json_t *foreignchats_title(const char *text)
     return json_string(title);
 }
 
-static json_t *foreignchats_chat(const char *title, int64_t created, int64_t updated)
+static json_t *foreignchats_chat(json_t *id, const char *title, int64_t created, int64_t updated)
 {
-    return json_pack("{s:o, s:I, s:I}", "title", foreignchats_title(title), "created", (json_int_t)created,
-                     "updated", (json_int_t)(updated ? updated : created));
+    return json_pack("{s:o, s:o, s:I, s:I}", "id", id, "title", foreignchats_title(title), "created",
+                     (json_int_t)created, "updated", (json_int_t)(updated ? updated : created));
 }
 
 /* A message; nothing to say makes a place that is passed over, as any other role does. */
@@ -250,8 +250,9 @@ static err foreignchats_one(const json_t *from, json_t *chats, struct errinfo *i
     int64_t created = foreignchats_time(json_object_get(from, gpt ? "create_time" : "created_at"));
     int64_t updated = foreignchats_time(llama ? json_object_get(conv, "lastModified")
                                               : json_object_get(from, gpt ? "update_time" : "updated_at"));
-    json_t *chat = foreignchats_chat(llama ? foreignchats_text(conv, "name") : foreignchats_text(from, "title"),
-                                     created ? created : updated, updated);
+    const json_t *id = json_object_get(llama ? conv : from, "id");
+    const char *title = llama ? foreignchats_text(conv, "name") : foreignchats_text(from, "title");
+    json_t *chat = foreignchats_chat(foreignchats_id(id), title, created ? created : updated, updated);
     json_t *nodes = json_array(), *messages = json_array();
     err e = chat && nodes && messages ? ERR_OK : ERR_NOMEM;
     e = e != ERR_OK ? e

@@ -6,7 +6,7 @@
 
 #include "base/json.h"
 
-/* [{"chat":{"title","system"?,"created","updated","leaf"},"messages":[{"id","parent","role","content",
+/* [{"chat":{"id","title","system"?,"created","updated","leaf"},"messages":[{"id","parent","role","content",
  * "reasoning","attachments","created"} …]} …]: ids are those of the file. ERR_ARGUMENT: of no program known
  * here. ERR_NOMEM. */
 ERR_MUST_USE err foreignchats_read(const json_t *document, json_t **chats, struct errinfo *info);

@@ -195,9 +195,11 @@ static void pagechats_import(struct service *s, struct exchange *x, const struct
     (void)m;
     if (pagechats_body(s, x, &document)) {
         err e = chatimport_read(s->chats, pagechats_owner(x), document, service_now(), &n, &info);
-        json_t *counted = e == ERR_OK ? json_pack("{s:I, s:I}", "chats", (json_int_t)n.chats,
-                                                  "settings_left_out", (json_int_t)n.settings_left_out)
-                                      : NULL;
+        json_t *counted =
+            e == ERR_OK ? json_pack("{s:I, s:I, s:I}", "chats", (json_int_t)n.chats, "already_here",
+                                    (json_int_t)n.already_here, "settings_left_out",
+                                    (json_int_t)n.settings_left_out)
+                        : NULL;
         pagechats_done(s, x, e, 201, counted, &info);
         json_decref(document);
     }

@@ -141,6 +141,13 @@ void vault_tag(const struct vault_key *k, const void *data, size_t n, unsigned c
     crypto_generichash(tag, VAULT_TAG, data, n, k->bytes, sizeof k->bytes);
 }
 
+void vault_id_of(const struct vault_key *k, const void *data, size_t n, char out[VAULT_ID + 1])
+{
+    unsigned char tag[VAULT_TAG];
+    vault_tag(k, data, n, tag);
+    sodium_bin2hex(out, VAULT_ID + 1, tag, sizeof tag);
+}
+
 err vault_id(char out[VAULT_ID + 1], struct errinfo *info)
 {
     unsigned char bytes[VAULT_ID / 2];

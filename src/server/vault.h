@@ -84,6 +84,8 @@ ERR_MUST_USE err vault_unseal(const struct vault_key *k, const char *ad, const u
 /* A keyed hash: equal for equal bytes, and says nothing else about them without the key. */
 void vault_tag(const struct vault_key *k, const void *data, size_t n, unsigned char tag[VAULT_TAG]);
 
+/* The id of some bytes under the key: always the same. */
+void vault_id_of(const struct vault_key *k, const void *data, size_t n, char out[VAULT_ID + 1]);
 /* A new random id: VAULT_ID lower-case hex digits and a NUL. */
 ERR_MUST_USE err vault_id(char out[VAULT_ID + 1], struct errinfo *info);
 

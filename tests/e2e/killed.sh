@@ -64,6 +64,21 @@ has a_chat_that_went_is_gone ' 404 ' "$(ask GET "/api/chats/$chat" "")"
 has a_file_is_imported ' 201 ' "$(ask POST /api/import "$all")"
 again
 has what_was_imported_is_there '"title":"another title"' "$(ask GET "/api/chats?search=another" "")"
+
+# In the middle of a file of chats: all of them are there, or none.
+in_file=3000 halves=""
+one='{"chat":{"title":"of a file"},"messages":[{"id":"a","role":"user","content":"some words of it"}]}'
+file="{\"format\":\"fathom-chats\",\"chats\":[$(printf "$one,%.0s" $(seq $((in_file - 1))))$one]}"
+for life in 1 2 3; do
+    ask POST /api/import "$file" >/dev/null &
+    asker=$!
+    sleep "0.$((RANDOM % 3 + 1))"
+    again
+    wait "$asker"
+    there=$(ask GET /api/export "" | grep -ao '"title":"of a file"' | wc -l)
+    [ $((there % in_file)) = 0 ] || halves+="$there "
+done
+check no_half_of_a_file_is_there "" "$halves"
 kill -TERM "$server"
 wait "$server"
 check it_ends_as_it_should 0 $?

@@ -7,10 +7,13 @@
 #include <cmocka.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/progress.h"
 #include "server/chatexport.h"
 #include "server/chatimport.h"
+#include "server/chatowner.h"
 #include "server/storefixture.h"
 
 static struct storefixture f;
@@ -39,7 +42,7 @@ static json_t *export_of(const char *owner, const char *id)
 }
 
 static const int64_t NOW = 1800000000000; /* when all is imported */
-static size_t left_out; /* settings of the last import */
+static size_t left_out, already_here; /* settings, and chats, of the last import */
 
 static size_t import(const char *owner, const char *text)
 {
@@ -50,6 +53,7 @@ static size_t import(const char *owner, const char *text)
     }
     json_decref(document);
     left_out = n.settings_left_out;
+    already_here = n.already_here;
     return n.chats;
 }
 
@@ -275,29 +279,35 @@ static void what_is_wrong_is_refused_whole(void **state)
 struct passer {
     pthread_t thread;
     atomic_bool stop;
-    size_t passed;
+    size_t passed, all, halves; /* how many chats there are in the end, and how often some were seen */
 };
 
 static void *pass_by(void *user)
 {
     struct passer *p = user;
-    const struct chatstore_query query = {0};
+    static const char *const words[] = {NULL, "fox"};
     while (!p->stop) {
         struct errinfo info;
-        json_t *list = NULL;
-        assert_int_equal(chatstore_list(f.chats, "other", &query, &list, &info), ERR_OK);
-        json_decref(list);
+        const struct chatstore_query query = {.search = words[p->passed % 2], .limit = CHATSTORE_LIST_MAX};
+        json_t *out = NULL;
+        size_t n = 0;
+        assert_int_equal(chatstore_list(f.chats, "local", &query, &out, &info), ERR_OK);
+        size_t listed = json_array_size(json_object_get(out, "chats"));
+        json_decref(out);
+        assert_int_equal(chatowner_count(f.chats, "local", &n, &info), ERR_OK);
+        p->halves += (n != 0 && n != p->all) || (listed != 0 && listed != p->all);
         p->passed++;
     }
     return NULL;
 }
 
-/* A long import lets others pass again and again; when its last chat is wrong, nothing of it is left. */
+/* A long import lets others pass again and again, who see nothing of it or all; when its last chat is wrong, nothing
+ * of it is left. */
 static void a_long_import_comes_in_portions_or_not_at_all(void **state)
 {
     (void)state;
     enum { CHATS = 400 };
-    struct passer p = {0};
+    struct passer p = {.all = CHATS};
     json_t *document = storefixture_json("{'format':'fathom-chats','version':1,'chats':[]}");
     json_t *chats = json_object_get(document, "chats");
     for (int i = 0; i < CHATS; i++) {
@@ -313,6 +323,7 @@ static void a_long_import_comes_in_portions_or_not_at_all(void **state)
     pthread_join(p.thread, NULL);
     assert_int_equal(e, ERR_OK);
     assert_int_equal(n.chats, CHATS);
+    assert_int_equal(p.halves, 0);
     assert_true(p.passed >= (size_t)(took / 0.2)); /* portions are a tenth of that; the machine may be busy */
     assert_int_equal(chatstore_delete_all(f.chats, "local", &f.info), ERR_OK);
     json_array_append_new(chats, json_integer(5));
@@ -320,6 +331,150 @@ static void a_long_import_comes_in_portions_or_not_at_all(void **state)
     assert_non_null(strstr(f.info.message, "chat 401"));
     assert_string_equal(told("local"), "");
     json_decref(document);
+}
+
+static int64_t counted(const char *sql)
+{
+    sqlite3_stmt *st;
+    assert_int_equal(sqlite3_prepare_v2(database_handle(f.database), sql, -1, &st, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_step(st), SQLITE_ROW);
+    int64_t n = sqlite3_column_int64(st, 0);
+    sqlite3_finalize(st);
+    return n;
+}
+
+/* One chat of `n` messages, each the answer to the one before. */
+static json_t *large_file(int n)
+{
+    json_t *document = storefixture_json("{'format':'fathom-chats','version':1,'chats':[{'chat':{'title':'large'},'messages':[]}]}");
+    json_t *messages = json_object_get(json_array_get(json_object_get(document, "chats"), 0), "messages");
+    for (int i = 0; i < n; i++) {
+        char id[20], parent[20];
+        snprintf(id, sizeof id, "%d", i);
+        snprintf(parent, sizeof parent, "%d", i - 1);
+        json_array_append_new(messages, json_pack("{s:s, s:s, s:s, s:s}", "id", id, "parent", parent, "role",
+                                                  i % 2 ? "assistant" : "user", "content", "the quick brown fox"));
+    }
+    return document;
+}
+
+static int end_here(void *user)
+{
+    int *commits = user;
+    if (++*commits == 3) {
+        _exit(0);
+    }
+    return 0;
+}
+
+/* In a process of its own, which ends in the middle of one chat. */
+static void import_and_end(void)
+{
+    int commits = 0;
+    json_t *document = large_file(5000);
+    struct chatimport_count n;
+    storefixture_close(&f);
+    pid_t child = fork();
+    if (child == 0) {
+        storefixture_open(&f);
+        sqlite3_commit_hook(database_handle(f.database), end_here, &commits);
+        err e = chatimport_read(f.chats, "local", document, NOW, &n, &f.info);
+        _exit(e == ERR_OK ? 1 : 2);
+    }
+    int status = -1;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    json_decref(document);
+    storefixture_open(&f);
+}
+
+/* Nobody sees what had come in when the program ended, and it goes with the next start. */
+static void an_import_cut_off_leaves_nothing(void **state)
+{
+    (void)state;
+    json_t *out = NULL;
+    size_t n = 1, forgotten = 1;
+    char id[VAULT_ID + 1] = "";
+    import_and_end();
+    assert_int_equal(counted("SELECT count(*) FROM chat"), 1);
+    assert_true(counted("SELECT count(*) FROM message") > 0);
+    sqlite3_stmt *st;
+    assert_int_equal(sqlite3_prepare_v2(database_handle(f.database), "SELECT id FROM chat", -1, &st, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_step(st), SQLITE_ROW);
+    strncpy(id, (const char *)sqlite3_column_text(st, 0), VAULT_ID);
+    sqlite3_finalize(st);
+    assert_string_equal(told("local"), "");
+    assert_int_equal(chatstore_list(f.chats, "local", &(struct chatstore_query){.search = "fox"}, &out, &f.info), ERR_OK);
+    assert_int_equal(json_array_size(json_object_get(out, "chats")), 0);
+    json_decref(out);
+    assert_int_equal(chatstore_get(f.chats, "local", id, &out, &f.info), ERR_NOTFOUND);
+    assert_int_equal(chatstore_delete(f.chats, "local", id, &f.info), ERR_NOTFOUND);
+    assert_int_equal(chatowner_count(f.chats, "local", &n, &f.info), ERR_OK);
+    assert_int_equal(n, 0);
+    assert_int_equal(chatowner_change(f.chats, "local", "other", &n, &f.info), ERR_OK);
+    assert_int_equal(n, 0);
+    assert_int_equal(import("local", "{'format':'fathom-chats','version':1,'chats':[{'chat':{'title':'new'},'messages':[]}]}"), 1);
+    assert_int_equal(chatstore_forget(f.chats, 0, NOW, &forgotten, &f.info), ERR_OK);
+    assert_int_equal(forgotten, 0);
+    assert_int_equal(counted("SELECT (SELECT count(*) FROM message) + (SELECT count(*) FROM coming)"), 0);
+    assert_string_equal(told("local"), "new[]>0;");
+}
+
+/* Others need not wait for one large chat, nor for it to be taken back. */
+static void a_large_chat_comes_in_portions(void **state)
+{
+    (void)state;
+    struct storefixture_commits commits;
+    struct chatimport_count n = {0};
+    json_t *document = large_file(5000), *out = NULL;
+    storefixture_watch(&f, &commits);
+    assert_int_equal(chatimport_read(f.chats, "local", document, NOW, &n, &f.info), ERR_OK);
+    assert_true(commits.all > 3);
+    assert_int_equal(chatstore_list(f.chats, "local", &(struct chatstore_query){.search = "fox"}, &out, &f.info), ERR_OK);
+    assert_int_equal(json_array_size(json_object_get(out, "chats")), 1);
+    json_decref(out);
+    json_t *back = export_of("local", NULL), *chat = json_array_get(json_object_get(back, "chats"), 0);
+    assert_int_equal(json_array_size(json_object_get(chat, "messages")), 5000);
+    json_decref(back);
+    assert_int_equal(chatstore_delete_all(f.chats, "local", &f.info), ERR_OK);
+    json_t *messages = json_object_get(json_array_get(json_object_get(document, "chats"), 0), "messages");
+    json_object_set_new(json_array_get(messages, 4999), "role", json_string("tool"));
+    assert_int_equal(chatimport_read(f.chats, "local", document, NOW, &n, &f.info), ERR_ARGUMENT);
+    assert_int_equal(counted("SELECT (SELECT count(*) FROM chat) + (SELECT count(*) FROM message) + (SELECT count(*) FROM coming)"), 0);
+    json_decref(document);
+}
+
+/* A file brought a second time makes no second chats; what went, or was damaged, comes back. */
+static void what_is_here_already_is_left_out(void **state)
+{
+    (void)state;
+    char *id = grow(), *gone = storefixture_chat(&f, "local", "{'title':'gone'}", 4), *text;
+    json_t *document = export_of("local", NULL);
+    text = json_dumps(document, JSON_COMPACT);
+    json_decref(document);
+    assert_int_equal(import("local", text), 0); /* into the hands that it came from */
+    assert_int_equal(already_here, 2);
+    assert_int_equal(chatstore_delete(f.chats, "local", gone, &f.info), ERR_OK);
+    free(storefixture_talk(&f, "local", id, NULL, "later?", "later.", 100)); /* newer than in the file */
+    for (int again = 0; again < 3; again++) {
+        assert_int_equal(import("local", text), again == 0);
+        assert_int_equal(already_here, again == 0 ? 1 : 2);
+        assert_int_equal(import("other", text), again == 0 ? 2 : 0);
+        assert_int_equal(already_here, again == 0 ? 0 : 2);
+    }
+    sqlite3_exec(database_handle(f.database), "UPDATE chat SET head = zeroblob(60) WHERE owner = 'other'", NULL, NULL, NULL);
+    assert_int_equal(import("other", text), 2);
+    mem_free(text);
+    /* Two of a file that look the same are two; those of other programs are known, too. What has no id never is. */
+    static const char named[] = "[{'id':'x','title':'GPT','update_time':1700000009,'mapping':{}},"
+                                "{'id':'x','title':'GPT','update_time':1700000009,'mapping':{}}]";
+    static const char unnamed[] = "{'format':'fathom-chats','chats':[{'chat':{'title':'t'},'messages':[]}]}";
+    for (int again = 0; again < 2; again++) {
+        assert_int_equal(import("third", named), again == 0 ? 2 : 0);
+        assert_int_equal(import("third", unnamed), 1);
+    }
+    free(gone);
+    free(id);
 }
 
 /* What was never used is not the latest for good, nor out of reach of what forgets old ones. */
@@ -357,7 +512,8 @@ static void odd_fields_are_passed_over(void **state)
 #ifndef __has_feature
 #define __has_feature(x) 0
 #endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || __has_feature(address_sanitizer)
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || __has_feature(address_sanitizer) ||                    \
+    __has_feature(thread_sanitizer)
 static const double ALLOWED = 1;
 #else
 static const double ALLOWED = 0.05;
@@ -419,7 +575,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(what_is_exported_comes_back_the_same), TEST(markdown_is_the_branch_that_is_shown), TEST(llama_cpp_is_read),
         TEST(open_webui_is_read), TEST(chatgpt_is_read), TEST(settings_that_no_turn_takes_stay_behind), TEST(what_is_wrong_is_refused_whole),
-        TEST(a_long_import_comes_in_portions_or_not_at_all), TEST(no_time_is_in_the_future), TEST(odd_fields_are_passed_over),
+        TEST(a_long_import_comes_in_portions_or_not_at_all), TEST(an_import_cut_off_leaves_nothing),
+        TEST(a_large_chat_comes_in_portions), TEST(what_is_here_already_is_left_out), TEST(no_time_is_in_the_future), TEST(odd_fields_are_passed_over),
         TEST(ten_thousand_chats_are_searched_in_no_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "base/rng.h"
+#include "server/chatimport.h"
 #include "server/searchwords.h"
 #include "server/storefixture.h"
 
@@ -219,6 +220,79 @@ static void changes_are_followed(void **state)
     }
 }
 
+/* ---- While a large chat comes into the index. ---- */
+
+static int refuse_the_third(void *user)
+{
+    int *commits = user;
+    return ++*commits == 3;
+}
+
+/* A chat of many messages, whose id is the caller's (free), of which two portions are in the index. */
+static char *half_filled(void)
+{
+    enum { MESSAGES = 5000 };
+    struct chatimport_count n;
+    json_t *messages = json_array(), *out = NULL;
+    for (int i = 0; i < MESSAGES; i++) {
+        char id[20], text[40];
+        snprintf(id, sizeof id, "%d", i);
+        snprintf(text, sizeof text, "common words number%d", i);
+        json_array_append_new(messages, json_pack("{s:s, s:s, s:s}", "id", id, "role", "assistant", "content", text));
+    }
+    json_t *document = json_pack("{s:s, s:[{s:{s:s}, s:o}]}", "format", "fathom-chats", "chats", "chat", "title", "large",
+                                 "messages", messages);
+    assert_int_equal(chatimport_read(f.chats, "local", document, 1, &n, &f.info), ERR_OK);
+    json_decref(document);
+    assert_int_equal(chatstore_list(f.chats, "local", &(struct chatstore_query){.limit = 1}, &out, &f.info), ERR_OK);
+    char *chat = strdup(json_string_value(json_object_get(json_array_get(json_object_get(out, "chats"), 0), "id")));
+    json_decref(out);
+    int commits = 0;
+    storefixture_reopen(&f);
+    sqlite3_commit_hook(database_handle(f.database), refuse_the_third, &commits);
+    assert_int_equal(chatstore_list(f.chats, "local", &(struct chatstore_query){.search = "x"}, &out, &f.info), ERR_IO);
+    sqlite3_commit_hook(database_handle(f.database), NULL, NULL);
+    return chat;
+}
+
+static void no_row(const char *sql)
+{
+    sqlite3_stmt *st;
+    assert_int_equal(sqlite3_prepare_v2(database_handle(f.database), sql, -1, &st, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_step(st), SQLITE_DONE);
+    sqlite3_finalize(st);
+}
+
+static void what_is_half_in_the_index_may_change(void **state)
+{
+    (void)state;
+    char *id = half_filled();
+    json_t *fields = storefixture_json("{'title':'a renamed one'}"), *chat = NULL;
+    assert_int_equal(chatstore_patch(f.chats, "local", id, fields, &chat, &f.info), ERR_OK);
+    json_decref(chat);
+    json_decref(fields);
+    free(storefixture_talk(&f, "local", id, NULL, "a question", "cherry", 2));
+    assert_string_equal(found("local", "number4999"), "a");
+    assert_string_equal(found("local", "number0"), "a");
+    assert_string_equal(found("local", "cherry"), "a");
+    assert_string_equal(found("local", "renamed"), "a");
+    assert_string_equal(found("local", "large"), "");
+    assert_int_equal(chatstore_delete(f.chats, "local", id, &f.info), ERR_OK);
+    no_row("SELECT 1 FROM scratch.words WHERE words MATCH 'common OR renamed OR cherry'");
+    free(id);
+}
+
+static void what_is_half_in_the_index_may_go(void **state)
+{
+    (void)state;
+    char *id = half_filled();
+    assert_int_equal(chatstore_delete(f.chats, "local", id, &f.info), ERR_OK);
+    assert_string_equal(found("local", "common"), "");
+    no_row("SELECT 1 FROM scratch.words WHERE words MATCH 'common'");
+    no_row("SELECT 1 FROM scratch.filled");
+    free(id);
+}
+
 static void an_answer_is_found_when_it_has_ended(void **state)
 {
     (void)state;
@@ -269,7 +343,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(words_are_found_whatever_their_case_and_accents), TEST(scripts_without_blanks_are_found_by_any_stretch),
         TEST(what_is_typed_is_never_syntax), TEST(snippets_mark_the_hits), TEST(snippets_of_anything_are_text),
-        TEST(changes_are_followed), TEST(an_answer_is_found_when_it_has_ended), TEST(pages_and_folders_hold_for_searches),
+        TEST(changes_are_followed), TEST(what_is_half_in_the_index_may_change), TEST(what_is_half_in_the_index_may_go),
+        TEST(an_answer_is_found_when_it_has_ended), TEST(pages_and_folders_hold_for_searches),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

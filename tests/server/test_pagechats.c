@@ -91,7 +91,7 @@ static void test_there_and_back(void **state)
     json_t *d = servicefixture_parse(text, strlen(text));
     struct rawclient_reply r = servicefixture_raw(&f, "POST", "/api/import", "", text);
     assert_int_equal(r.status, 201);
-    assert_string_equal(r.body, "{\"chats\":1,\"settings_left_out\":0}");
+    assert_string_equal(r.body, "{\"chats\":1,\"already_here\":0,\"settings_left_out\":0}");
     rawclient_free(&r);
     json_t *back = pagefixture_ask(&f, "", 200, "GET", "/api/export", "");
     static const char *const same[] = {"title", "system", "settings", "pinned", "folder"};

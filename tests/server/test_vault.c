@@ -229,6 +229,13 @@ static void purposes_and_numbers_give_other_keys(void **state)
             assert_memory_not_equal(tags[i], tags[j], VAULT_TAG);
         }
     }
+    char ids[3][VAULT_ID + 1];
+    for (size_t i = 0; i < 3; i++) {
+        vault_id_of(k, i < 2 ? "x" : "y", 1, ids[i]);
+        assert_int_equal(strspn(ids[i], "0123456789abcdef"), VAULT_ID);
+    }
+    assert_string_equal(ids[0], ids[1]);
+    assert_string_not_equal(ids[0], ids[2]);
     assert_int_equal(vault_change(v, "p", &info), ERR_ARGUMENT); /* it is in no file */
     vault_key_free(k);
     vault_close(v);

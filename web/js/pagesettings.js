@@ -44,8 +44,9 @@ async function importFile(page, file) {
             page.toasts.show(words);
             return;
         }
-        const { chats, settings_left_out: left } = await api.importChats(file);
+        const { chats, already_here: here, settings_left_out: left } = await api.importChats(file);
         page.toasts.show(t("imported", { n: formatNumber(chats) })
+            + (here > 0 ? ` ${t("already_here", { n: formatNumber(here) })}` : "")
             + (left > 0 ? ` ${t("settings_left_out", { n: formatNumber(left) })}` : ""));
     } catch (error) {
         page.toasts.show(t("import_failed", { error: error.message }));

@@ -211,6 +211,7 @@ export const english = {
     export_all: "Export all",
     import: "Import",
     imported: "Imported chats: {n}",
+    already_here: "(already here: {n})",
     settings_left_out: "(settings left out, as no answer can be made with them: {n})",
     import_too_large: "{name} has {size}; at most {most} can be imported at a time. Export chats one by one "
         + "and import those.",

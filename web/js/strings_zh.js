@@ -210,6 +210,7 @@ export const chinese = {
     export_all: "全部导出",
     import: "导入",
     imported: "已导入对话：{n}",
+    already_here: "（已有、未重复导入：{n}）",
     settings_left_out: "（有 {n} 项设置无法用于回答，未导入）",
     import_too_large: "{name} 有 {size}，一次最多可导入 {most}。请逐个导出对话后再导入。",
     import_no_json: "{name} 不是 JSON。请导入由“导出为 JSON”或“全部导出”得到的文件。",
