@@ -4,10 +4,10 @@
     bench/serve_stall.py MODEL
 
 Makes a server with a folder of its own and two keys. One tokenizes and asks what is far too long, imports 9,000
-chats, exports and deletes them, and does the like with one chat of 20,000 messages; the other asks for /v1/models and
-/health every 20 ms, for its chats likewise, and reads a stream. Prints the median and the worst of each. Ends with 1
-when one of the other's requests for /v1/models or /health took more than 100 ms: on a machine that does nothing else
-none should.
+chats, exports and deletes them, and does the like with one chat of 50,000 messages, which a new start puts into the
+index of the search; the other asks for /v1/models and /health every 20 ms, for its chats likewise, and reads a stream.
+Prints the median and the worst of each. Ends with 1 when one of the other's requests for /v1/models or /health took
+more than 100 ms: on a machine that does nothing else none should.
 """
 import http.client
 import json
@@ -24,14 +24,21 @@ TEXT = ("What is the tide of the moon? " * 20, "It pulls at the water. " * 30)
 class Server:
     def __init__(self, model, folder):
         self.keys = [self.key(folder, name) for name in ("heavy", "light")]
-        self.process = subprocess.Popen(["build/fathom", "serve", model, "--port", "0", "--data", folder,
-                                         "--require-key"], stderr=subprocess.STDOUT, stdout=subprocess.PIPE, text=True)
+        self.command = ["build/fathom", "serve", model, "--port", "0", "--data", folder, "--require-key"]
+        self.start()
+
+    def start(self):
+        self.process = subprocess.Popen(self.command, stderr=subprocess.STDOUT, stdout=subprocess.PIPE, text=True)
         for line in self.process.stdout:
             if found := re.search(r"127\.0\.0\.1:(\d+)", line):
                 self.port = int(found.group(1))
                 break
         else:
             sys.exit("the server did not start")
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait()
 
     @staticmethod
     def key(folder, name):
@@ -124,7 +131,7 @@ def main():
     # All bodies are made before: making one here keeps this program's other threads from looking at the clock.
     chats = json.dumps({"format": "fathom-chats", "version": 1, "chats": [chat] * 9000})
     answers = [{"id": str(i), "parent": str(i - 1), "role": ("user", "assistant")[i % 2],
-                "content": f"message {i} " * 20} for i in range(20000)]
+                "content": f"message {i} " * 20} for i in range(50000)]
     large = json.dumps({"format": "fathom-chats", "version": 1, "chats": [{"chat": {}, "messages": answers}]})
     long, longer = (json.dumps({"content": "a" * n}) for n in (4000000, 8 << 20))
     user, system = (json.dumps({"messages": [{"role": role, "content": "a" * (15 << 20)}, {"role": "user", "content":
@@ -147,16 +154,22 @@ def main():
               " stream's gap: median, ms | worst |")
         print("|---|---|---|---|---|---|---|---|---|")
         worst = [beside(server, name, do) for name, do in work]
-        worst.append(beside(server, "import of one of 20,000 messages",
+        worst.append(beside(server, "import of one of 50,000 messages",
                             lambda: server.ask(0, "POST", "/api/import", large)))
         chat = server.document(0, "GET", "/api/chats")["chats"][0]
         path, turn = "/api/chats/" + chat["id"], json.dumps({"parent": chat["leaf"], "content": "more"})
         worst += [beside(server, name, do) for name, do in (
             ("6 × a turn at its end", lambda: server.together(6, "POST", path + "/messages", turn)),
-            ("3 × all of it", lambda: server.together(3, "GET", path)),
+            ("3 × all of it", lambda: server.together(3, "GET", path)))]
+        server.stop()
+        since = time.time()
+        server.start()
+        server.ask(1, "GET", "/api/chats?limit=1")
+        print(f"| a new start, and its first list of chats | | {time.time() - since:.2f} s | | | | | | |")
+        worst += [beside(server, name, do) for name, do in (
+            ("a search in it", lambda: server.ask(0, "GET", "/api/chats?search=49999")),
             ("delete it", lambda: server.ask(0, "DELETE", path)))]
-        server.process.terminate()
-        server.process.wait()
+        server.stop()
     sys.exit(max(worst) > 0.1)
 
 
