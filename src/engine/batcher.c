@@ -12,6 +12,7 @@
 
 /* Tokens of a piece of a prompt at least: each reads all keys and values before it. */
 enum { BATCHER_PIECE = 16 };
+#define BATCHER_WRITE_OUT_S 15 /* a service manager gives 30 for all of a stop (packaging/fathom.service) */
 
 /* ---- Jobs. ---- */
 
@@ -365,6 +366,7 @@ err batcher_new(struct engine *e, const struct batcher_options *options, struct 
     b->engine = e;
     b->most_running = running;
     b->most_waiting = 2 * (options->waiting ? options->waiting : BATCHER_WAITING);
+    b->write_out_s = options->write_out_s > 0 ? options->write_out_s : BATCHER_WRITE_OUT_S;
     b->memory = options->memory ? options->memory : meminfo_available() / 2;
     struct model_cache_shape shape = kvcache_shape_of(e->model, e->kv_dtype);
     err result = kvpool_new(&shape, b->memory, &b->pool, info);

@@ -57,6 +57,7 @@ struct batcher_options {
                        BATCHER_WAITING */
     size_t memory;  /* bytes for keys and values; 0: half of what is available now */
     const struct prefixdisk_options *disk; /* NULL: none. Needs sodium_init */
+    double write_out_s; /* seconds that batcher_free writes there, but for what is under way; 0: 15 */
 };
 
 /* How far a job is before its first token. */
@@ -89,7 +90,7 @@ struct batcher_request {
 ERR_MUST_USE err batcher_new(struct engine *e, const struct batcher_options *options, struct batcher **out,
                              struct errinfo *info);
 /* Jobs that are left end as cancelled. Returns when as many prefixes are on disk as it holds, where there is
- * one. */
+ * one, and as its time allows: the newest. */
 void batcher_free(struct batcher *b);
 
 /* Do a prompt of so many tokens and one of an answer fit both the model's context and all the memory? From any

@@ -41,6 +41,7 @@ struct batcher {
     struct prefixtree *prefixes;
     struct prefixname root;
     struct prefixdisk *disk; /* NULL: none */
+    double write_out_s;
     uint64_t turn;           /* of the job that got the last place */
     size_t first;            /* whose prompt is served first, modulo those that run: another one in each step */
     uint64_t born;           /* jobs so far */

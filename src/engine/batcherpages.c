@@ -100,13 +100,17 @@ void batcherpages_restore(struct batcher *b)
     }
 }
 
+/* The longest unused comes first: by the time that pages take so far, what will not be done is left out. */
 void batcherpages_write_out(struct batcher *b)
 {
     bool some = b->disk != NULL;
-    while (some && prefixtree_pages(b->prefixes) > prefixdisk_holds(b->disk)) { /* what would not stay there */
-        some = prefixtree_evict(b->prefixes, NULL, NULL);
-    }
-    while (some) {
-        some = prefixtree_evict(b->prefixes, batcherpages_to_disk_whole, b);
+    double start = progress_clock(), took = 0;
+    for (size_t written = 0; some;) {
+        size_t pages = prefixtree_pages(b->prefixes);
+        bool late = took + (written ? took / (double)written : 0) * (double)pages > b->write_out_s;
+        bool stays = pages <= prefixdisk_holds(b->disk) && !late;
+        some = prefixtree_evict(b->prefixes, stays ? batcherpages_to_disk_whole : NULL, b);
+        took = progress_clock() - start;
+        written += stays;
     }
 }

@@ -14,7 +14,8 @@ ERR_MUST_USE err batcherpages_grow(struct batcher *b, struct batcher_job *j, siz
 /* Pages from disk for prompts: all there are, or while answers are made some in each step, the oldest job's
  * first. */
 void batcherpages_restore(struct batcher *b);
-/* Of the prefixes that nobody uses, as many as the disk holds go there, where there is one: the newest. */
+/* Of the prefixes that nobody uses, as many as the disk holds and takes in write_out_s go there, where there is
+ * one: the newest. */
 void batcherpages_write_out(struct batcher *b);
 
 #endif

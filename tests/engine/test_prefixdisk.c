@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/folder.h"
 #include "base/procself.h"
+#include "base/progress.h"
 #include "engine/batcher.h"
 #include "engine/kvpool.h"
 #include "formats/tempdir.h"
@@ -550,6 +551,43 @@ static void test_a_restart_goes_on_where_it_was(void **state)
     }
 }
 
+static void seal_slowly(void *user, const uint8_t *salt, const uint8_t *plain, size_t n, uint8_t *out)
+{
+    usleep(10000);
+    seal(user, salt, plain, n, out);
+}
+
+/* A disk that takes longer than there is time gets the newest. */
+static void test_a_stop_takes_no_longer_than_it_may(void **state)
+{
+    (void)state;
+    enum { TEXTS = 20 };
+    struct errinfo info = {0};
+    struct engine *e = enginefixture_open(ENGINEFIXTURE_CHAT, 2, true, 0);
+    struct prefixdisk_options o = options("slow", 1 << 30, true);
+    size_t page = engine_cache_bytes_per_token(e) * PAGE, found = 0;
+    struct batcher *b;
+    int32_t ids[300];
+    o.codec.seal = seal_slowly;
+    must(batcher_new(e, &(struct batcher_options){.memory = 100 * page, .disk = &o, .write_out_s = 0.4}, &b, &info), &info);
+    enginefixture_tokens(e, ids, 300);
+    for (size_t i = 0; i < TEXTS; i++) {
+        ask(b, ids, 260, i); /* 4 pages: all 80 would take 0.8 s */
+    }
+    double start = progress_clock();
+    batcher_free(b);
+    double took = progress_clock() - start;
+    b = batcher(e, 100, &o);
+    for (size_t i = 0; i < TEXTS; i++) {
+        found += ask(b, ids, 260, i).cached > 0;
+    }
+    if (took > 3 || found == 0 || found == TEXTS || ask(b, ids, 260, TEXTS - 1).cached == 0) {
+        fail_msg("%.2f s, %zu of %d found", took, found, TEXTS);
+    }
+    batcher_free(b);
+    engine_close(e);
+}
+
 /* Whatever allocation fails, with pages to be read and to be written: the same tokens or an error, and no leak. */
 static void test_failing_allocations_beside_a_batch(void **state)
 {
@@ -683,6 +721,7 @@ int main(void)
         cmocka_unit_test(test_a_full_disk_keeps_nothing_half),
         cmocka_unit_test(test_failing_allocations_leave_nothing),
         cmocka_unit_test(test_a_restart_goes_on_where_it_was),
+        cmocka_unit_test(test_a_stop_takes_no_longer_than_it_may),
         cmocka_unit_test(test_failing_allocations_beside_a_batch),
         cmocka_unit_test(test_engines_that_differ_share_nothing),
         cmocka_unit_test(test_what_falls_out_of_memory_is_found_on_disk),
