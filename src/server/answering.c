@@ -452,6 +452,7 @@ static void answering_choice_over(struct answering_choice *c, const struct engin
         i->event.finish = end->result.finish == SESSION_LENGTH      ? ANSWERING_LENGTH
                           : end->result.finish == SESSION_CANCELLED ? ANSWERING_CANCELLED
                           : c->called                               ? ANSWERING_CALLS
+                          : !cut && ending == ANSWERPARSER_TRUNCATED ? ANSWERING_THOUGHTS
                                                                     : ANSWERING_STOP;
     }
 }

@@ -47,6 +47,7 @@ enum answering_kind {
 enum answering_finish {
     ANSWERING_STOP,
     ANSWERING_LENGTH,
+    ANSWERING_THOUGHTS, /* it ended by itself inside its thoughts: in words of the wire, as for LENGTH */
     ANSWERING_CALLS,
     ANSWERING_CANCELLED, /* the server stops */
 };

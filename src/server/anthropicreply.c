@@ -11,6 +11,7 @@ static const char *anthropicreply_reason(const struct wirereply_choice *c)
 {
     switch (c->finish) {
     case ANSWERING_LENGTH:
+    case ANSWERING_THOUGHTS:
     case ANSWERING_CANCELLED: return "max_tokens";
     case ANSWERING_CALLS: return "tool_use";
     default: return c->stopped_by ? "stop_sequence" : "end_turn";

@@ -6,6 +6,7 @@
 static const char *openaireply_finish(const struct wirereply_choice *c)
 {
     switch (c->finish) {
+    case ANSWERING_THOUGHTS:
     case ANSWERING_LENGTH: return "length";
     case ANSWERING_CALLS: return "tool_calls";
     case ANSWERING_CANCELLED: return "insufficient_system_resource";
@@ -124,7 +125,7 @@ static json_t *openaireply_calls_of(const struct wirereply_choice *c)
             json_array_append_new(
                 list, json_pack("{s:i, s:s, s:s, s:{s:s, s:s}}", "index", (int)i, "id", call->id,
                                 "type", "function", "function", "name", call->name, "arguments",
-                                call->arguments.data ? call->arguments.data : "{}")) != 0) {
+                                call->arguments.data ? call->arguments.data : "")) != 0) {
             json_decref(list);
             return NULL;
         }

@@ -65,7 +65,7 @@ static json_t *responsesreply_call_item(const char *id, const struct wirereply_c
 
 static const char *responsesreply_arguments(const struct wirereply_call *c)
 {
-    return c->arguments.data ? c->arguments.data : c->whole ? "{}" : "";
+    return c->arguments.data ? c->arguments.data : "";
 }
 
 static const char *responsesreply_call_status(const struct wirereply_call *c)
@@ -106,8 +106,12 @@ static double responsesreply_decimal(float value)
 
 static const char *responsesreply_status(const struct wirereply *r)
 {
-    enum answering_finish f = r->choices[0].finish;
-    return f == ANSWERING_LENGTH || f == ANSWERING_CANCELLED ? "incomplete" : "completed";
+    switch (r->choices[0].finish) {
+    case ANSWERING_LENGTH:
+    case ANSWERING_THOUGHTS:
+    case ANSWERING_CANCELLED: return "incomplete";
+    default: return "completed";
+    }
 }
 
 /* Takes `output` and `usage`. */

@@ -769,6 +769,13 @@ err answerparser_push(struct answerparser *p, const char *text, size_t len)
     return ERR_OK;
 }
 
+/* Whether what was held back of content is the beginning of a mark that a control token begins: no text. */
+static bool answerparser_part_of_mark(const struct answerparser *p)
+{
+    return p->state == ANSWERPARSER_IN_CONTENT && p->dialect && p->dialect->dsml && answerparser_left(p) > 0 &&
+           memmem(answerparser_at(p), answerparser_left(p), CHAT_DSML, strlen(CHAT_DSML)) != NULL;
+}
+
 err answerparser_finish(struct answerparser *p, bool cut, enum answerparser_ending *ending)
 {
     bool rest = answerparser_left(p) > 0;
@@ -783,5 +790,7 @@ err answerparser_finish(struct answerparser *p, bool cut, enum answerparser_endi
     if (p->state == ANSWERPARSER_BROKEN) {
         *ending = ANSWERPARSER_MALFORMED;
     }
-    return answerparser_in_call(p) ? ERR_OK : answerparser_say(p, answerparser_left(p));
+    bool part = cut && answerparser_part_of_mark(p);
+    *ending = part ? ANSWERPARSER_TRUNCATED : *ending;
+    return part || answerparser_in_call(p) ? ERR_OK : answerparser_say(p, answerparser_left(p));
 }

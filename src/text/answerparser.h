@@ -45,8 +45,8 @@ typedef void (*answerparser_sink)(void *user, const struct answerparser_event *e
 
 enum answerparser_ending {
     ANSWERPARSER_COMPLETE,
-    ANSWERPARSER_TRUNCATED, /* the answer stops inside reasoning or a call; a call that was begun stays
-                               without end */
+    ANSWERPARSER_TRUNCATED, /* the answer stops inside reasoning or a call, which stays without end then, or
+                               inside the mark that begins calls, which is left out */
     ANSWERPARSER_MALFORMED, /* something that began as a call was given back as content */
 };
 

@@ -282,6 +282,27 @@ static void test_answers(void **state)
     answers(&think, "{" SUM ",\"max_tokens\":9}", CONTENT, "");
     answers(&think, "{" SUM ",\"max_tokens\":9}", "choices.0.message.reasoning_content", "Two and t");
     answers(&think, "{" SUM ",\"max_tokens\":9}", FINISH, "length");
+    answers(&think, "{" SUM ",\"logit_bias\":{\"258\":100}}", FINISH, "length"); /* it ends inside its thoughts */
+}
+
+static void test_a_call_cut_before_its_arguments_has_none(void **state)
+{
+    const struct service_options v31 = {.format = CHAT_DEEPSEEK_V31};
+    struct servicefixture tools;
+    json_t *call = NULL;
+    (void)state;
+    servicefixture_open(&tools, SERVICEFIXTURE_TOOLS, &v31);
+    for (int n = 2; n < 64 && !call; n++) {
+        char body[1000];
+        snprintf(body, sizeof body, "{" HELLO "," TOOLS
+                 ",\"tool_choice\":\"required\",\"temperature\":0,\"enable_thinking\":false,\"max_tokens\":%d}", n);
+        json_t *d = ask(&tools, CHAT, body);
+        call = json_incref(servicefixture_at(d, "choices.0.message.tool_calls.0"));
+        json_decref(d);
+    }
+    servicefixture_says(call, "function.arguments", "");
+    json_decref(call);
+    servicefixture_close(&tools);
 }
 
 /* The name of a model, and nothing else said: the same in every format. Without a name messages do not think. */
@@ -925,6 +946,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_stream_says_what_the_document_says),
         cmocka_unit_test(test_answers),
+        cmocka_unit_test(test_a_call_cut_before_its_arguments_has_none),
         cmocka_unit_test(test_a_name_means_a_way_of_thinking),
         cmocka_unit_test(test_seeds_repeat),
         cmocka_unit_test(test_a_server_can_have_a_seed),

@@ -254,7 +254,9 @@ static void an_answer_cut_short_says_so(void **state)
     const struct talk v4 = {CHAT_DEEPSEEK_V4, true, false, true}, qwen = {CHAT_QWEN25, true, false, true};
     expect(&v4, "x\n\n<｜DSML｜tool_calls>\n<｜DSML｜invoke name=\"f\">\n<｜DSML｜parameter name=\"k\" string=\"true\">va</｜DS", CUT,
            "C(x)call f args {\"k\": \"va");
-    expect(&v4, "x\n\n<｜DSML｜tool_ca", WHOLE, "C(x\n\n<｜DSML｜tool_ca)");
+    expect(&v4, "x\n\n<｜DSML｜tool_ca", CUT, "C(x)"); /* a mark that was cut in two is no text; */
+    expect(&v4, "x <", WHOLE, "C(x <)");             /* what only looks like one is */
+    expect(&v4, "<｜DSML｜tool_calls_", WHOLE, "C(<｜DSML｜tool_calls_)");
     expect(&qwen, "<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\": [1, 2", CUT, "call f args {\"a\": [1, 2");
     expect(&qwen, "x", WHOLE, "C(x)");
 }
