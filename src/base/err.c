@@ -68,6 +68,7 @@ err err_prefix(struct errinfo *info, err code, const char *fmt, ...)
         size_t used = strlen(info->message);
         snprintf(info->message + used, sizeof info->message - used, "%s", old);
         err_clean(info->message);
+        info->field[0] = '\0';
         info->code = code;
     }
     return code;

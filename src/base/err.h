@@ -44,7 +44,7 @@ struct errinfo {
  * print and to put into JSON. */
 err err_set(struct errinfo *info, err code, const char *fmt, ...) ERR_PRINTF(3, 4);
 
-/* Puts `fmt` in front of the message already in `info` ("while reading X: …"); returns info's code. */
+/* Puts `fmt` in front of info's message ("while reading X: …") and forgets the field; returns the code. */
 err err_prefix(struct errinfo *info, err code, const char *fmt, ...) ERR_PRINTF(3, 4);
 
 /* Says of the error in `info` which field it is about, unless one that lies deeper is named already; cut where

@@ -80,7 +80,11 @@ static int verbs_unknown(const char *name)
         names[i] = verbs_table[i].name;
     }
     const char *near = suggest_nearest(name, names, VERBS_COUNT);
-    if (near) {
+    if (strcmp(name, "remove") == 0 || strcmp(name, "rm") == 0 || strcmp(name, "delete") == 0) {
+        fprintf(stderr,
+                "fathom: there is no verb \"%s\"; a model is deleted with its folder: see `fathom list`\n",
+                name);
+    } else if (near) {
         fprintf(stderr, "fathom: there is no verb \"%s\"; did you mean \"%s\"?\n", name, near);
     } else {
         fprintf(stderr, "fathom: there is no verb \"%s\"\n", name);

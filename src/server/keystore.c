@@ -396,7 +396,7 @@ static void keystore_empty(struct keystore_key *k, int64_t now)
     char nobodys[KEYSTORE_SECRET + 1];
     keystore_make_secret(nobodys, k->mark);
     sodium_memzero(nobodys, sizeof nobodys);
-    strcpy(k->name, "(damaged)");
+    strcpy(k->name, "damaged");
     k->created = now;
     k->damaged = false;
 }

@@ -61,7 +61,7 @@ ERR_MUST_USE err keystore_create(struct keystore *s, const json_t *fields, int64
 ERR_MUST_USE err keystore_patch(struct keystore *s, const char *id, const json_t *fields,
                                 struct keystore_key *key, struct errinfo *info);
 /* From now on the key opens nothing; its record stays, for the usage that names it. A damaged one is whole
- * again by that, named "(damaged)" and without scopes. ERR_NOTFOUND; revoking again is no error. */
+ * again by that, named "damaged" and without scopes. ERR_NOTFOUND; revoking again is no error. */
 ERR_MUST_USE err keystore_revoke(struct keystore *s, const char *id, int64_t now, struct errinfo *info);
 
 /* The same owner with a new secret, with which all is there that was there with the old one; that

@@ -39,8 +39,10 @@ static void the_field_that_lies_deepest_is_named(void **state)
     assert_int_equal(err_at(&info, ERR_ARGUMENT, "limits.%s", "rpm"), ERR_ARGUMENT);
     assert_int_equal(err_at(&info, ERR_ARGUMENT, "limits"), ERR_ARGUMENT);
     assert_string_equal(info.field, "limits.rpm");
-    err_prefix(&info, ERR_ARGUMENT, "key: ");
-    assert_string_equal(info.field, "limits.rpm");
+    err_prefix(&info, ERR_ARGUMENT, "key 3 of the file: ");
+    assert_string_equal(info.field, ""); /* it was the key's, and not the file's */
+    err_at(&info, ERR_ARGUMENT, "keys[2]");
+    assert_string_equal(info.field, "keys[2]");
     err_set(&info, ERR_IO, "another");
     assert_string_equal(info.field, "");
     assert_int_equal(err_at(NULL, ERR_IO, "x"), ERR_IO);

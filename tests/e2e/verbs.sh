@@ -33,6 +33,7 @@ expect help_is_on_stdout 0 'usage: fathom VERB' '' "$fathom" --help
 expect version_is_one_line 0 '^fathom [0-9.]*$' '' "$fathom" --version
 expect nothing_asked_is_wrong_usage 2 '' 'usage: fathom VERB' "$fathom"
 expect unknown_verb_suggests 2 '' 'did you mean "list"' "$fathom" lsit
+expect who_wants_to_delete_a_model_hears_how 2 '' 'deleted with its folder' "$fathom" remove mine
 expect unknown_option_suggests 2 '' 'did you mean --json' "$fathom" list --jsn
 expect no_models_is_not_an_error 0 '' 'no models here yet' "$fathom" list
 expect a_misspelt_folder_is_named 0 '^\[\]$' 'FATHOM_MODELS names /nonex, and there is no such folder' \

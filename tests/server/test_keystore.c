@@ -356,7 +356,7 @@ static void a_damaged_key_is_listed_and_revoked(void **state)
     assert_false(found.damaged);
     assert_int_equal(found.revoked, 70);
     assert_int_equal(found.scopes, 0);
-    assert_string_equal(found.name, "(damaged)");
+    assert_string_equal(found.name, "damaged");
     assert_int_equal(keystore_renew(keys, id, 80, &found, secret, &f.info), ERR_OK);
     assert_int_equal(keystore_check(keys, secret, 90, &found, &f.info), ERR_OK);
     assert_int_equal(found.scopes, 0);

@@ -112,6 +112,9 @@ static void test_there_and_back(void **state)
     pagefixture_do(&f, "", 400, "GET", "/api/export?format=xml", "");
     pagefixture_do(&f, "", 400, "POST", "/api/import", "{'chats':[{}]}");
     pagefixture_do(&f, "", 400, "POST", "/api/import", "{}");
+    json_t *wrong = pagefixture_ask(&f, "", 400, "POST", "/api/import", "{'format':'fathom-chats','chats':[{'chat':{'title':5},'messages':[]}]}");
+    assert_true(json_is_null(servicefixture_at(wrong, "error.param"))); /* the request has no such field */
+    json_decref(wrong);
     assert_int_equal(listed(""), 1); /* all or nothing */
     json_decref(back);
     json_decref(away);
