@@ -164,6 +164,29 @@ def editing_makes_a_branch_and_the_tree_shows_both(b):
 
 
 @case
+def a_turn_that_is_edited_is_in_sight(b):
+    chat = bring(b, ["A line of it\n" * 60, "Yes.\n\n" * 4, "Short", "No."], "Edited")
+    b.open(f"#/chat/{chat}")
+    b.wait(lambda: b.js("const s = document.querySelector('.scroller'); return s.scrollTop > 500"
+                        " && s.scrollHeight - s.scrollTop - s.clientHeight < 48"), "the end")
+    b.js("document.querySelector('[data-action=edit]').click()")
+    b.wait(lambda: b.js("""const seen = document.querySelector(".scroller").getBoundingClientRect();
+        const box = document.querySelector(".turn-editor").getBoundingClientRect();
+        return box.top >= seen.top && box.bottom <= seen.bottom;"""), "the whole field", 3)
+    b.keys(Keys.ESCAPE)
+
+
+@case
+def the_side_bar_keeps_up(b):
+    """A chat that another device made is listed when somebody comes back to the page."""
+    b.open()
+    chat = bring(b, ["Hello?", "Yes."], "From elsewhere")
+    come_back(b)
+    b.wait(lambda: b.js("window.dispatchEvent(new Event('focus'));"
+                        f" return document.querySelector('[data-chat=\"{chat}\"]') !== null"), "it in the list", 5)
+
+
+@case
 def a_reload_in_the_middle_of_an_answer_loses_nothing(b):
     open_with_room(b)
     b.send("words 300")
@@ -263,6 +286,7 @@ def the_side_bar_renames_pins_moves_finds_and_deletes(b):
     b.keys(Keys.ESCAPE)
     b.wait(lambda: b.text(".folder summary"), "the whole list")
     menu("Delete")
+    b.wait(lambda: b.js("return document.activeElement.textContent") == "Cancel", "Enter to be harmless")
     b.click("dialog .danger")
     b.wait(lambda: b.chat() is None and not b.js(f"return document.querySelector('[data-chat=\"{chat}\"]')"), "it gone")
     b.click(".toast .button")
@@ -449,6 +473,7 @@ def settings_presets_and_temporary_chats(b):
     b.open("#/temporary")
     assert b.one(".badge").text == "Temporary" and b.all(".composer.is-temporary")
     b.click(".chat-tools button:nth-of-type(2)")
+    assert b.js("return document.activeElement.tagName") == "SELECT", "the first field has the focus"
     b.one("dialog textarea").send_keys("You are brief.")
     field = b.one(".sampling label:nth-child(1) input")
     assert re.fullmatch(r"default: [0-9.]{1,7}", field.get_attribute("placeholder")), "what an empty field means"

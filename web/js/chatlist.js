@@ -3,6 +3,7 @@
 import { api } from "./api.js";
 
 const PAGE = 60;
+const FRESH_MS = 3000; // so long a list is not asked for again by itself
 export const UNDO_MS = 8000;
 
 export class ChatList extends EventTarget {
@@ -13,6 +14,7 @@ export class ChatList extends EventTarget {
         this.search = "";
         this.leaving = new Map(); // id → timer: deleted, but not yet at the server
         this.control = null;
+        this.asked = 0; // when the list was asked for
         window.addEventListener("pagehide", () => this.leaving.forEach((timer, id) => {
             clearTimeout(timer);
             api.deleteChat(id, true).catch(() => {});
@@ -35,6 +37,7 @@ export class ChatList extends EventTarget {
     // The first page anew, or, with a search, what is found.
     async load(search = this.search) {
         this.search = search;
+        this.asked = Date.now();
         this.control?.abort();
         this.control = new AbortController();
         try {
@@ -47,6 +50,13 @@ export class ChatList extends EventTarget {
             if (error.name !== "AbortError") {
                 throw error;
             }
+        }
+    }
+
+    // What came from other windows and devices, where the list is no longer fresh.
+    async refresh() {
+        if (Date.now() - this.asked >= FRESH_MS) {
+            await this.load();
         }
     }
 

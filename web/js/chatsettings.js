@@ -12,7 +12,7 @@ class PresetRow {
         this.page = page;
         this.read = read;
         this.presets = [];
-        this.select = h("select", { class: "field", onchange: () => {
+        this.select = h("select", { class: "field", autofocus: true, onchange: () => {
             const preset = this.presets[this.select.selectedIndex - 1];
             this.remove.disabled = preset === undefined;
             if (preset !== undefined) {

@@ -140,18 +140,22 @@ export class ChatView {
         this.scroller.scrollTop = this.scroller.scrollHeight;
     }
 
+    // Scrolls an element into view, away from the end where it must be.
+    bring(element, block) {
+        this.stick = false;
+        element.scrollIntoView({ block });
+        // What is drawn above it on the way moves it: once more, when that is done.
+        requestAnimationFrame(() => requestAnimationFrame(() => element.scrollIntoView({ block })));
+    }
+
     // Brings a message of the shown branch to the upper part of the window and marks it for a moment.
     reveal(id) {
         const view = this.views.get(id);
         if (view === undefined) {
             return;
         }
-        this.stick = false;
         view.fill();
-        view.element.scrollIntoView({ block: "start" });
-        // What is drawn above it on the way moves it: once more, when that is done.
-        const again = () => view.element.scrollIntoView({ block: "start" });
-        requestAnimationFrame(() => requestAnimationFrame(again));
+        this.bring(view.element, "start");
         view.element.classList.add("is-marked");
         setTimeout(() => view.element.classList.remove("is-marked"), 2000);
         view.element.tabIndex = -1;
@@ -197,7 +201,8 @@ export class ChatView {
         }, () => done(true));
         view.element.classList.add("is-edited");
         view.element.append(editor);
-        editor.querySelector("textarea").focus();
+        editor.querySelector("textarea").focus({ preventScroll: true });
+        this.bring(view.element, "nearest");
     }
 
     editLast() {
@@ -205,7 +210,6 @@ export class ChatView {
         if (last === undefined || this.conversation.live() !== null) {
             return false;
         }
-        this.views.get(last.id).element.scrollIntoView({ block: "nearest" });
         this.edit(this.views.get(last.id));
         return true;
     }

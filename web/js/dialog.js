@@ -13,8 +13,9 @@ export function openDialog(title, contents, { wide = false, side = false, button
         dialog.result = result;
         dialog.close();
     };
-    const row = buttons.map(({ label, result, kind = "", onclick }) => h("button", {
-        type: "button", class: `button ${kind}`, onclick: () => (onclick ? onclick(close) : close(result)),
+    const row = buttons.map(({ label, result, kind = "", autofocus, onclick }) => h("button", {
+        type: "button", class: `button ${kind}`, autofocus,
+        onclick: () => (onclick ? onclick(close) : close(result)),
     }, label));
     dialog.append(h("header", null, h("h2", { id }, title),
         iconButton("close", t("close"), () => close())),
@@ -27,7 +28,7 @@ export function openDialog(title, contents, { wide = false, side = false, button
     });
     document.body.append(dialog);
     dialog.showModal();
-    (dialog.querySelector("[autofocus]") ?? dialog.querySelector(".primary, .danger"))?.focus();
+    (dialog.querySelector("[autofocus]") ?? dialog.querySelector(".primary"))?.focus();
     return new Promise((resolve) => {
         dialog.addEventListener("close", () => {
             dialog.remove();
@@ -44,8 +45,9 @@ export function closeDialogs() {
     document.querySelectorAll("dialog:not(:has([type=password]))").forEach((dialog) => dialog.close());
 }
 
+// Enter alone does no harm: the focus is on Cancel.
 export function confirmDialog(title, words, action) {
-    return openDialog(title, h("p", null, words), { buttons: [{ label: t("cancel") },
+    return openDialog(title, h("p", null, words), { buttons: [{ label: t("cancel"), autofocus: true },
         { label: action, result: true, kind: "danger" }] });
 }
 

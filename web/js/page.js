@@ -102,6 +102,7 @@ export class Page {
                 this.toasts.show(t("nowhere"));
             }
             this.showConversation(new Conversation({ temporary: where === "temporary" }));
+            this.freshenList();
         }
     }
 
@@ -162,6 +163,7 @@ export class Page {
             return;
         }
         this.looked = now;
+        this.freshenList();
         const { conversation } = this;
         try {
             if (await this.catchUp() > 0) {
@@ -173,6 +175,13 @@ export class Page {
             if (error.status === 404) {
                 this.composer.showGone();
             }
+        }
+    }
+
+    // Nobody asked for it: what goes wrong is said where people do something.
+    freshenList() {
+        if (this.chats) {
+            this.list.refresh().catch(() => {});
         }
     }
 
