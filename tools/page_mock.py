@@ -209,7 +209,9 @@ class Store:
         if "before" in query:
             chats = chats[[one["id"] for one in chats].index(query["before"]) + 1:]
         limit = int(query.get("limit", 60))
-        return {"chats": chats[:limit], "more": len(chats) > limit}
+        rows = [{name: value for name, value in one.items() if name not in ("system", "settings")}
+                for one in chats[:limit]]
+        return {"chats": rows, "more": len(chats) > limit}
 
     def hit(self, chat, words):
         for message in self.messages[chat["id"]]:

@@ -314,16 +314,28 @@ const char *chatrecord_title(const struct chatrecord *r)
     return title ? title : "";
 }
 
-err chatrecord_json(const struct chatrecord *r, json_t **out, struct errinfo *info)
+err chatrecord_row(const struct chatrecord *r, json_t **out, struct errinfo *info)
 {
     json_t *days = r->days ? json_integer(r->days) : json_null();
-    json_t *chat = json_pack(
-        "{s:s, s:O?, s:O?, s:b, s:b, s:I, s:I, s:o, s:O?, s:O?, s:s?}", "id", r->id, "title",
-        json_object_get(r->head, "title"), "folder", json_object_get(r->head, "folder"), "pinned", r->pinned,
-        "temporary", r->temporary, "created", (json_int_t)r->created, "updated", (json_int_t)r->updated,
-        "forget_after_days", days, "system", json_object_get(r->head, "system"), "settings",
-        json_object_get(r->head, "settings"), "leaf", r->leaf[0] ? r->leaf : NULL);
-    if (!chat) {
+    json_t *row = json_pack("{s:s, s:O?, s:O?, s:b, s:b, s:I, s:I, s:o, s:s?}", "id", r->id, "title",
+                            json_object_get(r->head, "title"), "folder", json_object_get(r->head, "folder"),
+                            "pinned", r->pinned, "temporary", r->temporary, "created", (json_int_t)r->created,
+                            "updated", (json_int_t)r->updated, "forget_after_days", days, "leaf",
+                            r->leaf[0] ? r->leaf : NULL);
+    if (!row) {
+        return chatrecord_nomem(info);
+    }
+    *out = row;
+    return ERR_OK;
+}
+
+err chatrecord_json(const struct chatrecord *r, json_t **out, struct errinfo *info)
+{
+    json_t *chat = NULL;
+    TRY(chatrecord_row(r, &chat, info));
+    if (json_object_set(chat, "system", json_object_get(r->head, "system")) != 0 ||
+        json_object_set(chat, "settings", json_object_get(r->head, "settings")) != 0) {
+        json_decref(chat);
         return chatrecord_nomem(info);
     }
     *out = chat;

@@ -77,6 +77,8 @@ ERR_MUST_USE err chatrecord_large(const struct chatrecord_shelf *shelf, int64_t 
 
 /* CHAT. */
 ERR_MUST_USE err chatrecord_json(const struct chatrecord *r, json_t **out, struct errinfo *info);
+/* ROW: without what may be long. */
+ERR_MUST_USE err chatrecord_row(const struct chatrecord *r, json_t **out, struct errinfo *info);
 const char *chatrecord_title(const struct chatrecord *r);
 
 /* The tag of an owner's folder. */

@@ -419,7 +419,7 @@ static err chatsearch_add(struct chatrecord_shelf *shelf, const struct chatsearc
     struct chatrecord r = {0};
     json_t *chat = NULL;
     err e = chatsearch_record(shelf, found->chat, &r, info);
-    e = e == ERR_OK ? chatrecord_json(&r, &chat, info) : e;
+    e = e == ERR_OK ? chatrecord_row(&r, &chat, info) : e;
     e = e == ERR_OK ? chatsearch_describe(shelf, &r, found->message, q, chat, info) : e;
     if (e == ERR_OK && json_array_append(list, chat) != 0) {
         e = chatrecord_nomem(info);

@@ -40,7 +40,7 @@ ERR_MUST_USE err chatsearch_forget(struct chatrecord_shelf *shelf, int64_t numbe
                                    struct errinfo *info);
 
 struct chatstore_place;
-/* Appends CHATs with "snippet" and "message" to `list`, as chatstore_list does. */
+/* Appends ROWs with "snippet" and "message" to `list`, as chatstore_list does. */
 ERR_MUST_USE err chatsearch_list(struct chatsearch *s, const char *owner, const struct chatstore_query *query,
                                  const struct chatstore_place *after, size_t limit, json_t *list, bool *more,
                                  struct errinfo *info);

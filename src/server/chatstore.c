@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/progress.h"
+#include "base/progress.h"
 #include "base/strbuf.h"
 #include "server/chatfields.h"
 #include "server/chatsearch.h"
@@ -286,35 +287,38 @@ static err chatstore_place_of(struct chatrecord_shelf *shelf, const char *owner,
     return ERR_OK;
 }
 
-/* Appends the rows of `st`, at most `limit`, to `list`; more says whether there was another. */
-static err chatstore_collect(struct chatrecord_shelf *shelf, sqlite3_stmt *st, size_t limit, json_t *list,
-                             bool *more, struct errinfo *info)
+/* Appends the rows of `st` to `list`, at most until it has `limit`, for CHATRECORD_PORTION_S, and one at least;
+ * *after is then the last one's place. *more: there was another. */
+static err chatstore_collect(struct chatrecord_shelf *shelf, sqlite3_stmt *st, size_t limit,
+                             struct chatstore_place *after, json_t *list, bool *more, struct errinfo *info)
 {
-    bool row = true;
-    *more = false;
-    while (true) {
+    const double until = progress_clock() + CHATRECORD_PORTION_S;
+    TRY(database_next(shelf->database, st, more, info));
+    while (*more && json_array_size(list) < limit) {
         struct chatrecord r = {0};
-        json_t *chat = NULL;
-        TRY(database_next(shelf->database, st, &row, info));
-        *more = row && json_array_size(list) == limit;
-        if (!row || *more) {
-            return ERR_OK;
-        }
+        json_t *row = NULL;
         err e = chatrecord_read(shelf, st, &r, info);
         e = e == ERR_CORRUPT ? chatrecord_damaged(shelf, st, &r, info)
                              : e; /* it can still be seen, and deleted */
-        e = e == ERR_OK ? chatrecord_json(&r, &chat, info) : e;
+        e = e == ERR_OK ? chatrecord_row(&r, &row, info) : e;
+        *after = (struct chatstore_place){r.pinned, r.updated, r.number};
         chatrecord_deinit(&r);
         TRY(e);
-        if (json_array_append_new(list, chat) != 0) {
+        if (json_array_append_new(list, row) != 0) {
             return chatrecord_nomem(info);
         }
+        TRY(database_next(shelf->database, st, more, info));
+        if (progress_clock() >= until) {
+            break;
+        }
     }
+    sqlite3_reset(st);
+    return ERR_OK;
 }
 
 static err chatstore_list_plain(struct chatrecord_shelf *shelf, const char *owner,
-                                const struct chatstore_query *query, const struct chatstore_place *p,
-                                size_t limit, json_t *list, bool *more, struct errinfo *info)
+                                const struct chatstore_query *query, struct chatstore_place *after,
+                                json_t *list, bool *more, struct errinfo *info)
 {
     unsigned char tag[VAULT_TAG];
     sqlite3_stmt *st;
@@ -326,35 +330,40 @@ static err chatstore_list_plain(struct chatrecord_shelf *shelf, const char *owne
         "SELECT " CHATRECORD_COLUMNS " FROM chat_seen c WHERE c.owner = ?1"
         " AND (c.pinned, c.updated, c.number) < (?2, ?3, ?4) AND (?5 IS NULL OR c.folder_tag = ?5)"
         " ORDER BY c.pinned DESC, c.updated DESC, c.number DESC LIMIT ?6",
-        "tiiibi", owner, p->pinned, p->updated, p->number, query->folder ? tag : NULL, sizeof tag,
-        (int64_t)limit + 1));
-    return chatstore_collect(shelf, st, limit, list, more, info);
+        "tiiibi", owner, after->pinned, after->updated, after->number, query->folder ? tag : NULL, sizeof tag,
+        (int64_t)(query->limit - json_array_size(list)) + 1));
+    return chatstore_collect(shelf, st, query->limit, after, list, more, info);
+}
+
+/* A portion of the list, in a transaction of its own. */
+static err chatstore_list_some(struct chatstore *s, const char *owner, const struct chatstore_query *query,
+                               struct chatstore_place *after, json_t *list, bool *more, struct errinfo *info)
+{
+    struct chatrecord_shelf *shelf = &s->shelves[CHATSTORE_DISK];
+    *more = false;
+    TRY(database_begin(shelf->database, info));
+    err e = json_array_size(list) == 0 ? chatstore_place_of(shelf, owner, query->before, after, info) : ERR_OK;
+    if (e == ERR_OK && query->search) {
+        e = chatsearch_list(s->search, owner, query, after, query->limit, list, more, info);
+    } else if (e == ERR_OK) {
+        e = chatstore_list_plain(shelf, owner, query, after, list, more, info);
+    }
+    return database_end(shelf->database, e, info);
 }
 
 err chatstore_list(struct chatstore *s, const char *owner, const struct chatstore_query *query, json_t **out,
                    struct errinfo *info)
 {
-    struct chatrecord_shelf *shelf = &s->shelves[CHATSTORE_DISK];
-    size_t limit = query->limit == 0                   ? CHATSTORE_LIST
-                   : query->limit < CHATSTORE_LIST_MAX ? query->limit
-                                                       : CHATSTORE_LIST_MAX;
-    bool more = false;
+    struct chatstore_query q = *query;
+    struct chatstore_place after = {0};
     json_t *list = json_array(), *document = NULL;
-    if (!list) {
-        return chatrecord_nomem(info);
-    }
-    bool search = query->search && query->search[0];
-    err e = search ? chatsearch_fill(s->search, info) : ERR_OK;
-    e = e == ERR_OK ? database_begin(shelf->database, info) : e;
-    if (e == ERR_OK) {
-        struct chatstore_place after;
-        e = chatstore_place_of(shelf, owner, query->before, &after, info);
-        if (e == ERR_OK) {
-            e = search ? chatsearch_list(s->search, owner, query, &after, limit, list, &more, info)
-                       : chatstore_list_plain(shelf, owner, query, &after, limit, list, &more, info);
-        }
-        e = database_end(shelf->database, e, info);
-    }
+    bool more = true;
+    q.search = q.search && q.search[0] ? q.search : NULL;
+    q.limit = q.limit == 0 ? CHATSTORE_LIST : q.limit < CHATSTORE_LIST_MAX ? q.limit : CHATSTORE_LIST_MAX;
+    err e = !list ? chatrecord_nomem(info) : q.search ? chatsearch_fill(s->search, info) : ERR_OK;
+    do {
+        e = e == ERR_OK ? chatstore_list_some(s, owner, &q, &after, list, &more, info) : e;
+    } while (e == ERR_OK && more && !q.search && json_array_size(list) < q.limit);
     if (e == ERR_OK && !(document = json_pack("{s:O, s:b}", "chats", list, "more", more))) {
         e = chatrecord_nomem(info);
     }

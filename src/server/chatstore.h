@@ -11,6 +11,8 @@
  *   CHAT
  * {"id","title","folder","pinned","temporary","created","updated","forget_after_days","system","settings",
  *         "leaf"}
+ *   ROW (of a list)
+ * a CHAT without "system" and "settings"
  *   MESSAGE
  * {"id","parent","role","content","reasoning","attachments":[{"name","text"}],"state","error","think",
  *         "created","stats"}
@@ -70,9 +72,9 @@ struct chatstore_query {
     const char *before; /* the id of the last chat of the page before; NULL: the first page */
     size_t limit;
 };
-/* {"chats":[CHAT …],"more":bool}: pinned ones first, then the latest. With `search` each has "snippet" (text in
- * which the hits stand between \u0002 and \u0003) and "message" (the id of the hit, null when it is the title).
- */
+/* {"chats":[ROW …],"more":bool}: pinned ones first, then the latest; others get their turn meanwhile. With
+ * `search` each has "snippet" (text in which the hits stand between \u0002 and \u0003) and "message" (the id of
+ * the hit, null when it is the title). */
 ERR_MUST_USE err chatstore_list(struct chatstore *s, const char *owner, const struct chatstore_query *query,
                                 json_t **out, struct errinfo *info);
 

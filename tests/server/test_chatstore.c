@@ -393,12 +393,49 @@ static void two_servers_do_not_share_chats(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
+/* A list is short, whatever its chats hold, found or all, and in order though it was read in portions. */
+static void a_list_has_no_long_texts(void **state)
+{
+    enum { CHATS = 16 };
+    static const char *const searches[] = {NULL, "title"};
+    char *system = calloc(1, CHATSTORE_SYSTEM_MAX);
+    (void)state;
+    memset(system, 's', CHATSTORE_SYSTEM_MAX - 1);
+    for (int i = 0; i < CHATS; i++) {
+        json_t *chat = NULL, *fields = json_pack("{s:s, s:s, s:{s:i}}", "title", "title", "system", system,
+                                                 "settings", "seed", i);
+        assert_int_equal(chatstore_create(f.chats, "local", fields, i + 1, &chat, &f.info), ERR_OK);
+        json_decref(fields);
+        json_decref(chat);
+    }
+    for (size_t i = 0; i < 2; i++) {
+        json_t *out = NULL;
+        const struct chatstore_query q = {.limit = CHATS, .search = searches[i]};
+        assert_int_equal(chatstore_list(f.chats, "local", &q, &out, &f.info), ERR_OK);
+        json_t *chats = json_object_get(out, "chats");
+        assert_int_equal(json_array_size(chats), CHATS);
+        assert_true(json_is_false(json_object_get(out, "more")));
+        for (int n = 0; n < CHATS; n++) {
+            json_t *row = json_array_get(chats, (size_t)n);
+            assert_int_equal(json_integer_value(json_object_get(row, "created")), CHATS - n);
+            assert_null(json_object_get(row, "system"));
+            assert_null(json_object_get(row, "settings"));
+        }
+        char *text = json_text_dup(out, JSON_COMPACT);
+        assert_true(strlen(text) < CHATS << 10);
+        mem_free(text);
+        json_decref(out);
+    }
+    free(system);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_chat_is_as_the_page_expects_it),
         TEST(wrong_fields_are_refused_by_name),
         TEST(pinned_ones_come_first_then_the_latest_page_by_page),
+        TEST(a_list_has_no_long_texts),
         TEST(what_is_anothers_does_not_exist),
         TEST(temporary_chats_are_in_memory_alone),
         TEST(forgetting_goes_by_the_stricter_rule),
