@@ -5,12 +5,15 @@
 #include "base/mem.h"
 #include "base/progress.h"
 #include "server/exchange_data.h"
+#include "server/replyroom.h"
 
-struct exchange *exchange_new(struct httpserver *server, struct MHD_Connection *connection)
+struct exchange *exchange_new(struct httpserver *server, struct replyroom *room,
+                              struct MHD_Connection *connection)
 {
     struct exchange *x = mem_calloc(1, sizeof *x);
     if (x) {
         x->server = server;
+        x->room = room;
         x->connection = connection;
         pthread_mutex_init(&x->lock, NULL);
     }
@@ -166,6 +169,7 @@ void exchange_reply(struct exchange *x, unsigned status, const char *type, struc
     if (!r) {
         mem_free(bytes);
     }
+    replyroom_set(x, r ? len : 0);
     exchange_set_response(x, status, type, r);
 }
 

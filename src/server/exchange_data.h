@@ -10,6 +10,7 @@
 #include "server/worker.h"
 
 struct httpserver;
+struct replyroom;
 struct replystream_list;
 
 struct exchange_field {
@@ -40,6 +41,9 @@ struct exchange {
     bool has_source, closed;
     struct strbuf out; /* what the source gave and nobody took yet, from `taken` on */
     size_t taken;
+    struct replyroom *room; /* the server's */
+    size_t unread;          /* of the reply's bytes, as `room` counts them */
+    struct exchange *unread_next, **unread_link; /* where that is not 0 */
     bool ended, cut;       /* cut: before its source said all */
     bool streaming;        /* its head has gone out */
 
@@ -56,7 +60,8 @@ struct exchange {
 };
 
 /* Of a request that begins to come; NULL: out of memory. Its source was closed when it is freed. */
-struct exchange *exchange_new(struct httpserver *server, struct MHD_Connection *connection);
+struct exchange *exchange_new(struct httpserver *server, struct replyroom *room,
+                              struct MHD_Connection *connection);
 void exchange_free(struct exchange *x);
 /* The headers have come; the path is copied. False: out of memory. */
 bool exchange_begin(struct exchange *x, const char *method, const char *path);

@@ -15,6 +15,7 @@
 #include "base/mem.h"
 #include "server/clientlist.h"
 #include "server/exchange_data.h"
+#include "server/replyroom.h"
 #include "server/replystream.h"
 #include "server/requestbody.h"
 #include "server/requesthead.h"
@@ -40,6 +41,7 @@ struct httpserver {
     pthread_t watcher;
     struct clientlist clients;
     struct requestbody_limits bodies;
+    struct replyroom replies;
     struct replystream_list streams;
     atomic_bool stopping; /* what waits for a worker is refused */
 };
@@ -112,7 +114,8 @@ static void httpserver_phase(const struct exchange *x, enum clientlist_phase pha
 
 static void *httpserver_on_target(void *user, const char *target, struct MHD_Connection *c)
 {
-    struct exchange *x = exchange_new(user, c);
+    struct httpserver *s = user;
+    struct exchange *x = exchange_new(s, &s->replies, c);
     if (x) {
         requesthead_target(x, target);
     }
@@ -147,7 +150,9 @@ static void httpserver_work(void *user)
         exchange_reply(x, MHD_HTTP_SERVICE_UNAVAILABLE, NULL, NULL);
     } else {
         x->deferred = false;
-        s->is.handle(s->is.user, x, true);
+        if (replyroom_admits(x)) {
+            s->is.handle(s->is.user, x, true);
+        }
     }
     if (x->deferred && !x->replied) {
         if (worker_give(s->worker, &x->job)) {
@@ -222,6 +227,7 @@ static void httpserver_on_completed(void *user, struct MHD_Connection *c, void *
         httpserver_phase(x, CLIENTLIST_SILENT);
         requestbody_drop(&s->bodies, x);
         replystream_forget(&s->streams, x);
+        replyroom_set(x, 0);
         exchange_free(x);
         *state = NULL;
     }
@@ -310,6 +316,7 @@ static void httpserver_free(struct httpserver *s)
     worker_free(s->worker);
     clientlist_deinit(&s->clients);
     requestbody_limits_deinit(&s->bodies);
+    replyroom_deinit(&s->replies);
     replystream_list_deinit(&s->streams);
     mem_free(s->cert);
     mem_free(s->key);
@@ -326,6 +333,8 @@ static void httpserver_init(struct httpserver *s, const struct httpserver_option
                     d->body > 0 ? d->body : HTTPSERVER_BODY_S);
     requestbody_limits_init(&s->bodies, options->body_max ? options->body_max : HTTPSERVER_BODY_MAX,
                             options->bodies_max ? options->bodies_max : HTTPSERVER_BODIES_MAX);
+    replyroom_init(&s->replies, options->replies_each ? options->replies_each : HTTPSERVER_REPLIES_EACH,
+                   options->replies_max ? options->replies_max : HTTPSERVER_REPLIES_MAX);
     replystream_list_init(&s->streams, d->keepalive > 0 ? d->keepalive : EXCHANGE_KEEPALIVE_S);
 }
 

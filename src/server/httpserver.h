@@ -2,7 +2,8 @@
  *
  * A request is handed on when it is whole. Refused before: bodies over their cap (413), or when those of all
  * requests together are over theirs (503, Retry-After), a head that is too long or reads in two ways
- * (431, 400, 417: requesthead.h), what is no HTTP (400). When seven eighths of the connections are taken,
+ * (431, 400, 417: requesthead.h), what is no HTTP (400). Who leaves too many bytes of replies unread gets no
+ * others (429: replyroom.h). When seven eighths of the connections are taken,
  * who comes displaces who has said nothing for longest (clientlist.h). After a request in chunks its
  * connection ends. A connection that does not finish its headers in HTTPSERVER_HEADERS_S, its body in
  * HTTPSERVER_BODY_S, or does not read its reply for HTTPSERVER_IDLE_S is closed; so is one whose peer has
@@ -18,6 +19,8 @@
 enum {
     HTTPSERVER_BODY_MAX = 16 << 20,
     HTTPSERVER_BODIES_MAX = 256 << 20, /* of all requests under way */
+    HTTPSERVER_REPLIES_EACH = 64 << 20, /* that wait to be read, of one owner */
+    HTTPSERVER_REPLIES_MAX = 256 << 20, /* likewise, of all */
     HTTPSERVER_CONNECTIONS = 4096,
     HTTPSERVER_HEADERS_S = 20,
     HTTPSERVER_BODY_S = 120,
@@ -38,6 +41,8 @@ struct httpserver_options {
     const char *tls_key;
     size_t body_max;            /* of most requests (exchange_allow_body); 0: HTTPSERVER_BODY_MAX */
     size_t bodies_max;          /* 0: HTTPSERVER_BODIES_MAX */
+    size_t replies_each;        /* 0: HTTPSERVER_REPLIES_EACH */
+    size_t replies_max;         /* 0: HTTPSERVER_REPLIES_MAX */
     unsigned connections;       /* 0: HTTPSERVER_CONNECTIONS */
     unsigned per_address;       /* connections from one address; 0: any number */
     struct httpserver_deadlines deadlines;

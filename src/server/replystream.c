@@ -10,6 +10,7 @@
 
 #include "base/progress.h"
 #include "server/exchange_data.h"
+#include "server/replyroom.h"
 
 enum { REPLYSTREAM_BLOCK = 16 << 10 };
 static const double replystream_patience_s = 0.4; /* with a reader that has gone and does not notice */
@@ -107,6 +108,7 @@ bool replystream_pull(struct exchange *x)
         x->ended = x->cut || x->source.pull(x->source.user, x, &x->out) == EXCHANGE_END;
         if (x->out.len > before) {
             replystream_sent(x);
+            replyroom_set(x, x->out.len);
             continue;
         }
         if (x->ended || replystream_overdue(x)) {
@@ -141,6 +143,7 @@ static ssize_t replystream_on_read(void *user, uint64_t pos, char *buffer, size_
     x->taken += n;
     if (x->taken == x->out.len) {
         strbuf_clear(&x->out);
+        replyroom_set(x, 0);
         x->taken = 0;
     }
     return (ssize_t)n;

@@ -1,5 +1,5 @@
 /* Chats on the page: made, listed, searched, changed, deleted, taken away and brought back; presets; many bodies at
- * once. */
+ * once, replies that are not read. */
 #include "server/pagefixture.h"
 
 static struct servicefixture f;
@@ -308,6 +308,52 @@ static void test_all_bodies_together(void **state)
     httpserver_stop(small);
 }
 
+/* Who asks for much and reads nothing of it gets no more, until it is closed for that. */
+static void test_replies_that_nobody_reads(void **state)
+{
+    enum { MUCH = 8 << 20 };
+    struct httpserver_options o = {.handle = service_handle, .user = f.service, .replies_each = 1 << 20,
+                                   .deadlines = {.idle = 1}};
+    struct servicefixture small = f;
+    struct rawclient c[2];
+    struct errinfo info = {0};
+    char *much = calloc(1, MUCH + 1), path[200], value[1024];
+    char *id = pagefixture_chat(&f, "", "{'title':'much'}");
+    json_t *both = NULL;
+    (void)state;
+    memset(much, 'm', MUCH);
+    const struct chattree_turn turn = {.content = much, .think = "off"};
+    must(chattree_ask(f.service->chats, "local", id, &turn, service_now(), &both, &info), &info);
+    must(listener_tcp("127.0.0.1", 0, &o.listener, &small.port, &info), &info);
+    must(httpserver_start(&o, &small.http, &info), &info);
+    for (int i = 0; i < 2; i++) {
+        c[i] = rawclient_open(small.port);
+        servicefixture_begin(&c[i], "GET", i == 0 ? "/api/export" : pagefixture_path(path, "chats", id, ""), "", "");
+        assert_true(rawclient_until(&c[i], "\r\n\r\n", RAWCLIENT_PATIENCE_MS));
+    }
+    assert_memory_equal(c[0].in, "HTTP/1.1 200", 12);
+    assert_memory_equal(c[1].in, "HTTP/1.1 429", 12);
+    struct rawclient_reply r = servicefixture_raw(&small, "GET", "/api/chats", "", "");
+    assert_int_equal(r.status, 429);
+    assert_string_equal(rawclient_header(&r, "Retry-After", value), "5");
+    rawclient_free(&r);
+    const double until = progress_clock() + 10;
+    int status = 429;
+    while (status == 429 && progress_clock() < until) { /* the one that is not read is closed */
+        nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
+        r = servicefixture_raw(&small, "GET", "/api/chats", "", "");
+        status = r.status;
+        rawclient_free(&r);
+    }
+    assert_int_equal(status, 200);
+    rawclient_close(&c[0]);
+    rawclient_close(&c[1]);
+    httpserver_stop(small.http);
+    json_decref(both);
+    free(much);
+    free(id);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -318,6 +364,7 @@ int main(void)
         cmocka_unit_test(test_presets),
         cmocka_unit_test_teardown(test_settings_are_looked_at_when_they_are_stored, forget_all),
         cmocka_unit_test_teardown(test_all_bodies_together, forget_all),
+        cmocka_unit_test_teardown(test_replies_that_nobody_reads, forget_all),
     };
     return cmocka_run_group_tests(tests, open_service, close_service);
 }
