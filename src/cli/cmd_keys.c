@@ -127,6 +127,14 @@ static err cmd_keys_check_balance(const struct cmd_keys *c, struct errinfo *info
                          c->balance);
 }
 
+static err cmd_keys_check_name(const struct cmd_keys *c, struct errinfo *info)
+{
+    size_t n = c->name ? strlen(c->name) : 1;
+    return n > 0 && n <= KEYSTORE_NAME_MAX
+               ? ERR_OK
+               : err_set(info, ERR_ARGUMENT, "--name needs 1 to %d bytes of text, got %zu", KEYSTORE_NAME_MAX, n);
+}
+
 static json_t *cmd_keys_scope_list(const struct options_list *scopes)
 {
     json_t *list = json_array();
@@ -221,7 +229,7 @@ static void cmd_keys_doubts(struct keystore *s, const struct keystore_key *key)
               "costs 0\n",
               stderr);
     }
-    if (keystore_named(s, key->name, &other, &info) == ERR_ARGUMENT) {
+    if (keystore_named(s, key->name, storeaccess_now(), &other, &info) == ERR_ARGUMENT) {
         fprintf(stderr, "note: %s\n", info.message);
     }
 }
@@ -280,7 +288,7 @@ static err cmd_keys_passphrase(struct database *d, struct errinfo *info)
 static err cmd_keys_find(struct keystore *s, const struct cmd_keys *c, struct keystore_key *out,
                          struct errinfo *info)
 {
-    return c->id ? keystore_named(s, c->id, out, info)
+    return c->id ? keystore_named(s, c->id, storeaccess_now(), out, info)
                  : err_set(info, ERR_ARGUMENT,
                            "which key? fathom keys list shows their ids and names");
 }
@@ -448,6 +456,7 @@ static err cmd_keys_do(const struct cmd_keys *c, struct errinfo *info)
                        c->action);
     }
     TRY(cmd_keys_surplus(c, action, info));
+    TRY(cmd_keys_check_name(c, info));
     TRY(cmd_keys_check_scopes(&c->scopes, info));
     TRY(cmd_keys_check_balance(c, info));
     TRY(cmd_keys_actions[action].takes & CMD_KEYS_NEW ? storeaccess_open(c->data, &d, info)

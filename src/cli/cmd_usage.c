@@ -68,21 +68,23 @@ static void cmd_usage_name(struct keystore *keys, struct cmd_usage_line *l)
     }
 }
 
+/* `currency` NULL: nothing cost anything, so there is no column for it. */
 static void cmd_usage_print(struct cmd_usage_table *t, const char *heading, const char *currency)
 {
     double most = 0;
+    int width = currency ? 14 : 0;
     for (size_t i = 0; i < t->n; i++) {
         double tokens = (double)(t->lines[i].prompt + t->lines[i].completion);
         most = tokens > most ? tokens : most;
     }
-    printf("%-32s  %9s  %13s  %13s  %13s  %14s\n", heading, "requests", "prompt", "cached", "completion",
-           currency);
+    printf("%-32s  %9s  %13s  %13s  %13s  %*s\n", heading, "requests", "prompt", "cached", "completion", width,
+           currency ? currency : "");
     for (size_t i = 0; i < t->n; i++) {
         struct cmd_usage_line *l = &t->lines[i];
         char money[MONEY_TEXT], bar[BARCHART_LINE];
         err_clean(l->label);
-        printf("%-32.32s  %9" PRId64 "  %13" PRId64 "  %13" PRId64 "  %13" PRId64 "  %14s  %s\n", l->label,
-               l->requests, l->prompt, l->cached, l->completion, money_text(l->cost, money),
+        printf("%-32.32s  %9" PRId64 "  %13" PRId64 "  %13" PRId64 "  %13" PRId64 "  %*s  %s\n", l->label,
+               l->requests, l->prompt, l->cached, l->completion, width, currency ? money_text(l->cost, money) : "",
                barchart_line((double)(l->prompt + l->completion), most, CMD_USAGE_BAR, bar));
     }
     putchar('\n');
@@ -109,8 +111,10 @@ static err cmd_usage_table(const json_t *rows, const char *field, const char *he
 
 static err cmd_usage_tables(const json_t *report, struct keystore *keys, struct errinfo *info)
 {
-    const char *currency = json_string_value(json_object_get(report, "currency"));
     const json_t *days = json_object_get(report, "days"), *totals = json_object_get(report, "totals");
+    const char *cost = json_string_value(json_object_get(totals, "cost"));
+    const char *currency = json_string_value(json_object_get(report, "currency"));
+    currency = strcmp(cost, "0") == 0 ? NULL : currency;
     if (json_array_size(days) == 0) {
         fputs("nothing was asked in these days\n", stderr);
         return ERR_OK;
@@ -119,10 +123,13 @@ static err cmd_usage_tables(const json_t *report, struct keystore *keys, struct 
     TRY(cmd_usage_table(days, "key", "key", currency, keys, info));
     TRY(cmd_usage_table(json_object_get(report, "models"), "model", "model", currency, NULL, info));
     printf("in all: %" PRId64 " requests, %" PRId64 " prompt tokens (%" PRId64
-           " of them out of the cache), %" PRId64 " completion tokens, %s %s\n",
+           " of them out of the cache), %" PRId64 " completion tokens",
            cmd_usage_count(totals, "requests"), cmd_usage_count(totals, "prompt_tokens"),
-           cmd_usage_count(totals, "cached_tokens"), cmd_usage_count(totals, "completion_tokens"),
-           json_string_value(json_object_get(totals, "cost")), currency);
+           cmd_usage_count(totals, "cached_tokens"), cmd_usage_count(totals, "completion_tokens"));
+    if (currency) {
+        printf(", %s %s", cost, currency);
+    }
+    putchar('\n');
     return ERR_OK;
 }
 
@@ -148,7 +155,7 @@ static err cmd_usage_key(struct keystore *keys, const char *word, struct keystor
     if (!word || strcmp(word, "local") == 0) {
         return ERR_OK;
     }
-    TRY(keystore_named(keys, word, of, info));
+    TRY(keystore_named(keys, word, storeaccess_now(), of, info));
     *out = of->id;
     return ERR_OK;
 }

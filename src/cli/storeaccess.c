@@ -137,6 +137,9 @@ err storeaccess_look(const char *folder, struct database **out, struct errinfo *
     }
     const char *place = folder ? folder : standard;
     err e = storeaccess_there(place, &there, info);
+    if (folder && !there && !file_is_dir(folder)) {
+        fprintf(stderr, "note: --data names %s, and there is no such folder\n", folder);
+    }
     if (e == ERR_OK) {
         e = there ? storeaccess_open_in(place, out, info) : database_new(out, info);
     }

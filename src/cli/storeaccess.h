@@ -8,7 +8,8 @@
 /* Opens it in `folder` (NULL: the default). A passphrase, where one is wanted, is FATHOM_PASSPHRASE, or is
  * asked for on the terminal. database_open's errors. */
 ERR_MUST_USE err storeaccess_open(const char *folder, struct database **out, struct errinfo *info);
-/* For who only looks: the same, but nothing is made on the disk; where there is no database, an empty one. */
+/* For who only looks: the same, but nothing is made on the disk; where there is no database, an empty
+ * one; a `folder` that is missing is noted on stderr. */
 ERR_MUST_USE err storeaccess_look(const char *folder, struct database **out, struct errinfo *info);
 
 enum { STOREACCESS_PASSPHRASE = VAULT_PASSPHRASE_MAX + 2 };

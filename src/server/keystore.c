@@ -580,31 +580,39 @@ err keystore_list(struct keystore *s, struct keystore_key **keys, size_t *n, str
 }
 
 /* How people call a key, the closest first. */
-static bool keystore_is_id(const struct keystore_key *k, const char *word)
+static bool keystore_is_id(const struct keystore_key *k, const char *word, int64_t now)
 {
+    (void)now;
     return strcmp(k->id, word) == 0;
 }
 
-static bool keystore_is_name(const struct keystore_key *k, const char *word)
+static bool keystore_is_name(const struct keystore_key *k, const char *word, int64_t now)
 {
+    (void)now;
     return *word && strcmp(k->name, word) == 0;
 }
 
-static bool keystore_is_short(const struct keystore_key *k, const char *word)
+static bool keystore_is_good_name(const struct keystore_key *k, const char *word, int64_t now)
 {
+    return keystore_is_name(k, word, now) && keystore_good(k, now);
+}
+
+static bool keystore_is_short(const struct keystore_key *k, const char *word, int64_t now)
+{
+    (void)now;
     return strlen(word) >= KEYSTORE_ID_SHORT && strncmp(k->id, word, strlen(word)) == 0;
 }
 
 /* The only one of `keys` that is called so; its place, or ERR_ARGUMENT that lists those that are. */
-static err keystore_only(const struct keystore_key *keys, size_t n, const char *word,
-                         bool (*is)(const struct keystore_key *k, const char *word), size_t *at,
+static err keystore_only(const struct keystore_key *keys, size_t n, const char *word, int64_t now,
+                         bool (*is)(const struct keystore_key *k, const char *word, int64_t now), size_t *at,
                          struct errinfo *info)
 {
     enum { KEYSTORE_SHOWN = 4 };
     char ids[KEYSTORE_SHOWN * (VAULT_ID + 2) + 1] = "";
     size_t found = 0;
     for (size_t i = 0; i < n; i++) {
-        if (is(&keys[i], word) && found++ < KEYSTORE_SHOWN) {
+        if (is(&keys[i], word, now) && found++ < KEYSTORE_SHOWN) {
             size_t used = strlen(ids);
             snprintf(ids + used, sizeof ids - used, "%s%s", used ? ", " : "", keys[i].id);
             *at = i;
@@ -617,17 +625,17 @@ static err keystore_only(const struct keystore_key *keys, size_t n, const char *
     return found ? ERR_OK : err_set(info, ERR_NOTFOUND, "there is no key %.40s; see: fathom keys list", word);
 }
 
-err keystore_named(struct keystore *s, const char *word, struct keystore_key *key,
+err keystore_named(struct keystore *s, const char *word, int64_t now, struct keystore_key *key,
                    struct errinfo *info)
 {
-    bool (*const is[])(const struct keystore_key *k, const char *word) = {keystore_is_id, keystore_is_name,
-                                                                         keystore_is_short};
+    bool (*const is[])(const struct keystore_key *k, const char *word, int64_t now) = {
+        keystore_is_id, keystore_is_good_name, keystore_is_name, keystore_is_short};
     struct keystore_key *keys;
     size_t n, at = 0;
     TRY(keystore_list(s, &keys, &n, info));
     err e = ERR_NOTFOUND;
     for (size_t i = 0; i < sizeof is / sizeof *is && e == ERR_NOTFOUND; i++) {
-        e = keystore_only(keys, n, word, is[i], &at, info);
+        e = keystore_only(keys, n, word, now, is[i], &at, info);
     }
     if (e == ERR_OK) {
         *key = keys[at];

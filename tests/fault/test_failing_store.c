@@ -83,7 +83,7 @@ static err with_keys(struct database *d)
     e = e == ERR_OK ? usagestore_report(usage, &(struct usagestore_query){NULL, 0, 5}, &report, &info) : e;
     e = e == ERR_OK ? keystore_list(keys, &list, &n, &info) : e;
     e = e == ERR_OK ? keystore_renew(keys, key.id, 4, &key, secret, &info) : e;
-    e = e == ERR_OK ? keystore_named(keys, key.id, &key, &info) : e;
+    e = e == ERR_OK ? keystore_named(keys, key.id, 4, &key, &info) : e;
     mem_free(list);
     json_decref(report);
     json_decref(named);

@@ -200,25 +200,45 @@ static void a_name_will_do_where_it_is_the_only_one(void **state)
     char id[VAULT_ID + 1];
     assert_int_equal(create("{'name':'Anna'}", 1), ERR_OK);
     memcpy(id, key.id, sizeof id);
-    assert_int_equal(keystore_named(keys, "Anna", &found, &f.info), ERR_OK);
+    assert_int_equal(keystore_named(keys, "Anna", 10, &found, &f.info), ERR_OK);
     assert_string_equal(found.id, id);
-    assert_int_equal(keystore_named(keys, id, &found, &f.info), ERR_OK);
+    assert_int_equal(keystore_named(keys, id, 10, &found, &f.info), ERR_OK);
     assert_string_equal(found.name, "Anna");
-    assert_int_equal(keystore_named(keys, "anna", &found, &f.info), ERR_NOTFOUND);
-    assert_int_equal(keystore_named(keys, "", &found, &f.info), ERR_NOTFOUND);
+    assert_int_equal(keystore_named(keys, "anna", 10, &found, &f.info), ERR_NOTFOUND);
+    assert_int_equal(keystore_named(keys, "", 10, &found, &f.info), ERR_NOTFOUND);
     char begins[VAULT_ID + 1];
     memcpy(begins, id, sizeof begins);
     begins[8] = '\0'; /* as the page shows it */
-    assert_int_equal(keystore_named(keys, begins, &found, &f.info), ERR_OK);
+    assert_int_equal(keystore_named(keys, begins, 10, &found, &f.info), ERR_OK);
     assert_string_equal(found.id, id);
     begins[7] = '\0';
-    assert_int_equal(keystore_named(keys, begins, &found, &f.info), ERR_NOTFOUND);
+    assert_int_equal(keystore_named(keys, begins, 10, &found, &f.info), ERR_NOTFOUND);
     for (int i = 0; i < 5; i++) {
         assert_int_equal(create("{'name':'Anna'}", 2 + i), ERR_OK);
-        assert_int_equal(keystore_named(keys, "Anna", &found, &f.info), ERR_ARGUMENT);
+        assert_int_equal(keystore_named(keys, "Anna", 10, &found, &f.info), ERR_ARGUMENT);
         assert_non_null(strstr(f.info.message, id));
     }
     assert_non_null(strstr(f.info.message, "6 keys"));
+}
+
+static void a_name_is_that_of_the_key_that_is_good(void **state)
+{
+    (void)state;
+    struct keystore_key found;
+    char good[VAULT_ID + 1], revoked[VAULT_ID + 1];
+    assert_int_equal(create("{'name':'Anna'}", 1), ERR_OK);
+    memcpy(revoked, key.id, sizeof revoked);
+    assert_int_equal(keystore_revoke(keys, revoked, 2, &f.info), ERR_OK);
+    assert_int_equal(keystore_named(keys, "Anna", 10, &found, &f.info), ERR_OK); /* who else? */
+    assert_string_equal(found.id, revoked);
+    assert_int_equal(create("{'name':'Anna','expires':50}", 3), ERR_OK);
+    memcpy(good, key.id, sizeof good);
+    assert_int_equal(keystore_named(keys, "Anna", 10, &found, &f.info), ERR_OK);
+    assert_string_equal(found.id, good);
+    assert_int_equal(keystore_named(keys, revoked, 10, &found, &f.info), ERR_OK);
+    assert_string_equal(found.id, revoked);
+    assert_int_equal(keystore_named(keys, "Anna", 50, &found, &f.info), ERR_ARGUMENT); /* neither is good */
+    assert_non_null(strstr(f.info.message, "2 keys"));
 }
 
 static void every_field_is_kept(void **state)
@@ -346,11 +366,11 @@ static void a_damaged_key_is_listed_and_revoked(void **state)
     assert_false(keystore_good(&list[1], 1));
     mem_free(list);
     snprintf(begins, sizeof begins, "%s", id);
-    assert_int_equal(keystore_named(keys, id, &found, &f.info), ERR_OK);
+    assert_int_equal(keystore_named(keys, id, 10, &found, &f.info), ERR_OK);
     assert_true(found.damaged);
-    assert_int_equal(keystore_named(keys, begins, &found, &f.info), ERR_OK);
-    assert_int_equal(keystore_named(keys, "good", &found, &f.info), ERR_OK);
-    assert_int_equal(keystore_named(keys, "", &found, &f.info), ERR_NOTFOUND);
+    assert_int_equal(keystore_named(keys, begins, 10, &found, &f.info), ERR_OK);
+    assert_int_equal(keystore_named(keys, "good", 10, &found, &f.info), ERR_OK);
+    assert_int_equal(keystore_named(keys, "", 10, &found, &f.info), ERR_NOTFOUND);
     assert_int_equal(keystore_revoke(keys, id, 70, &f.info), ERR_OK);
     assert_int_equal(keystore_get(keys, id, &found, &f.info), ERR_OK);
     assert_false(found.damaged);
@@ -385,6 +405,7 @@ int main(void)
         TEST(a_revoked_or_expired_key_opens_nothing), TEST(a_row_that_others_change_opens_nothing),
         TEST(a_damaged_key_is_listed_and_revoked),
         TEST(a_renewed_key_has_its_owner_and_another_secret), TEST(a_name_will_do_where_it_is_the_only_one),
+        TEST(a_name_is_that_of_the_key_that_is_good),
         TEST(every_field_is_kept),
         TEST(wrong_fields_are_refused_by_name), TEST(neither_key_nor_name_is_in_any_file),
     };
