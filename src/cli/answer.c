@@ -183,7 +183,9 @@ const char *answer_ending_text(const struct session *s, const struct engine *e,
     const struct generate_result *r = &a->result;
     const char *thinking = a->content.len == 0 && a->reasoning.len > 0 ? ", still thinking" : "";
     switch (r->finish) {
-    case SESSION_STOP: return NULL;
+    case SESSION_STOP:
+        snprintf(out, ANSWER_ENDING_TEXT, "[the model ended without an answer%s]", thinking);
+        return a->content.len == 0 ? out : NULL;
     case SESSION_CANCELLED: return "[stopped]";
     case SESSION_LOOP:
         return "[stopped: the answer said the same over and over; --allow-loops lets it go on]";

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "cli/inspection.h"
 #include "cli/modelref.h"
 #include "cli/repl.h"
 #include "cli/settings.h"
@@ -32,11 +33,11 @@ static void cmd_chat_tell_history(const struct cmd_chat *chat, const char *path)
 
 static void cmd_chat_greet(const struct cmd_chat *chat, const struct repl *r)
 {
-    char text[SETTINGS_DOUBT_TEXT];
+    char text[SETTINGS_DOUBT_TEXT], layers[INSPECTION_LAYERS_TEXT];
     const char *doubt = settings_chat_doubt(&chat->settings, r->engine, text);
     const struct config *c = model_config(engine_model(r->engine));
-    printf("%s (%s, %zu layers), context %zu tokens. /help lists the commands.\n", r->model, c->name,
-           c->num_hidden_layers, session_capacity(r->session));
+    printf("%s (%s, %s), context %zu tokens. /help lists the commands.\n", r->model, c->name,
+           inspection_layers_text(c, layers), session_capacity(r->session));
     if (doubt) {
         puts(doubt);
     }

@@ -134,7 +134,7 @@ static void cmd_inspect_tensors(const struct inspection *i)
 static err cmd_inspect_print(const struct inspection *i, const struct cmd_inspect *v,
                              struct errinfo *info)
 {
-    char count[32], bytes[BYTESIZE_TEXT];
+    char count[32], bytes[BYTESIZE_TEXT], layers[INSPECTION_LAYERS_TEXT];
     struct errinfo architecture = {0};
     (void)err_set(&architecture, ERR_OK, "%s", i->architecture);
     printf("%s\n", i->path);
@@ -142,6 +142,9 @@ static err cmd_inspect_print(const struct inspection *i, const struct cmd_inspec
            i->has_config ? " (" : "", i->has_config ? architecture.message : "",
            i->has_config ? ")" : "");
     printf("  format      %s\n", i->format);
+    if (i->has_config) {
+        printf("  layers      %s\n", inspection_layers_text(&i->config, layers));
+    }
     printf("  parameters  %s in %zu tensors\n", cmd_inspect_count(i->total.parameters, count),
            i->total.tensors);
     printf("  weights     %s\n", bytesize_text(i->total.bytes, bytes));

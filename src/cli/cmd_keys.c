@@ -132,7 +132,8 @@ static err cmd_keys_check_name(const struct cmd_keys *c, struct errinfo *info)
     size_t n = c->name ? strlen(c->name) : 1;
     return n > 0 && n <= KEYSTORE_NAME_MAX
                ? ERR_OK
-               : err_set(info, ERR_ARGUMENT, "--name needs 1 to %d bytes of text, got %zu", KEYSTORE_NAME_MAX, n);
+               : err_set(info, ERR_ARGUMENT, "--name needs 1 to %d bytes of text, got %zu",
+                         KEYSTORE_NAME_MAX, n);
 }
 
 static json_t *cmd_keys_scope_list(const struct options_list *scopes)

@@ -283,7 +283,7 @@ static err cmd_run_work(struct cmd_run *r, struct errinfo *info)
         return err_set(info, ERR_ARGUMENT, "--logprobs shows in the JSON document; add --json");
     }
     TRY(constraint_read(&r->constraint, info));
-    TRY(r->prompt ? ERR_OK : modelref_no_text(r->settings.model, "--prompt", info));
+    TRY(modelref_no_text(r->settings.model, "--prompt", r->prompt, info));
     TRY(cmd_run_prompt(r, info));
     if (!r->raw && r->prompt[0] == '\0') {
         return err_set(info, ERR_ARGUMENT, "the prompt is empty; give some text, or --raw to let the "

@@ -83,7 +83,7 @@ static err cmd_tokenize_open(const struct cmd_tokenize *c, struct tokenizer **ou
     if (folder) {
         return tokenizer_open(model, out, info);
     }
-    TRY(c->text || c->ids ? ERR_OK : modelref_no_text(model, "--text", info));
+    TRY(c->ids ? ERR_OK : modelref_no_text(model, "--text", c->text, info));
     TRY(modelref_resolve(model, &path, info));
     err e = file_is_dir(path) ? tokenizer_open(path, &t, info) : cmd_tokenize_gguf(path, &t, info);
     if (e == ERR_OK && !t) {

@@ -77,14 +77,15 @@ static void cmd_usage_print(struct cmd_usage_table *t, const char *heading, cons
         double tokens = (double)(t->lines[i].prompt + t->lines[i].completion);
         most = tokens > most ? tokens : most;
     }
-    printf("%-32s  %9s  %13s  %13s  %13s  %*s\n", heading, "requests", "prompt", "cached", "completion", width,
-           currency ? currency : "");
+    printf("%-32s  %9s  %13s  %13s  %13s  %*s\n", heading, "requests", "prompt", "cached", "completion",
+           width, currency ? currency : "");
     for (size_t i = 0; i < t->n; i++) {
         struct cmd_usage_line *l = &t->lines[i];
         char money[MONEY_TEXT], bar[BARCHART_LINE];
         err_clean(l->label);
         printf("%-32.32s  %9" PRId64 "  %13" PRId64 "  %13" PRId64 "  %13" PRId64 "  %*s  %s\n", l->label,
-               l->requests, l->prompt, l->cached, l->completion, width, currency ? money_text(l->cost, money) : "",
+               l->requests, l->prompt, l->cached, l->completion, width,
+               currency ? money_text(l->cost, money) : "",
                barchart_line((double)(l->prompt + l->completion), most, CMD_USAGE_BAR, bar));
     }
     putchar('\n');

@@ -357,6 +357,17 @@ err inspection_hash(struct inspection *i, struct errinfo *info)
     return e;
 }
 
+const char *inspection_layers_text(const struct config *c, char out[INSPECTION_LAYERS_TEXT])
+{
+    size_t layers = c->num_hidden_layers, ahead = c->num_nextn_predict_layers;
+    int n = snprintf(out, INSPECTION_LAYERS_TEXT, "%zu layer%s", layers, layers == 1 ? "" : "s");
+    if (ahead) {
+        snprintf(out + n, INSPECTION_LAYERS_TEXT - (size_t)n, " and %zu that guess%s ahead (MTP)", ahead,
+                 ahead == 1 ? "es" : "");
+    }
+    return out;
+}
+
 /* ---- all of it as JSON ---- */
 
 /* Steals `value` into the object; NULL anywhere makes the whole NULL. */

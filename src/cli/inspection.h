@@ -48,6 +48,10 @@ void inspection_close(struct inspection *i); /* NULL is fine */
 /* Reads every file once and fills in the hashes, with progress on stderr. */
 ERR_MUST_USE err inspection_hash(struct inspection *i, struct errinfo *info);
 
+/* "8 layers and 1 that guesses ahead (MTP)": GGUF counts both in block_count. Returns out. */
+enum { INSPECTION_LAYERS_TEXT = 80 };
+const char *inspection_layers_text(const struct config *c, char out[INSPECTION_LAYERS_TEXT]);
+
 /* All of it as one object (a new reference), the tensors' list on request; NULL when memory is
  * short. */
 json_t *inspection_json(const struct inspection *i, bool tensors);

@@ -17,6 +17,8 @@
 /* The one that came with the program; what ./run fetches without. */
 static const char *const modelref_first[] = {"fathom-nano", "smollm2"};
 
+enum { MODELREF_SHOWN = 40 }; /* bytes of a word */
+
 static bool modelref_ends(const char *s, const char *end)
 {
     size_t n = strlen(s);
@@ -203,16 +205,17 @@ err modelref_resolve(const char *word, char **out, struct errinfo *info)
     return file_exists(word) ? modelref_path(word, out, info) : modelref_missing(word, info);
 }
 
-err modelref_no_text(const char *word, const char *option, struct errinfo *info)
+err modelref_no_text(const char *word, const char *option, const char *text, struct errinfo *info)
 {
     char *path = NULL;
     err e = modelref_resolve(word, &path, info);
     mem_free(path);
-    if (e != ERR_NOTFOUND || !word) {
+    if (e != ERR_NOTFOUND || !word || (text && strchr(text, ' '))) { /* which had its quotes */
         return e;
     }
-    char why[sizeof info->message];
+    char why[sizeof info->message], all[MODELREF_SHOWN * 4];
     snprintf(why, sizeof why, "%s", info ? info->message : "");
-    return err_set(info, e, "%s. If \"%.40s%s\" is the text, write: %s \"%.40s%s\"", why, word,
-                   strlen(word) > 40 ? "…" : "", option, word, strlen(word) > 40 ? "…" : "");
+    snprintf(all, sizeof all, "%.*s%s%.*s%s", MODELREF_SHOWN, text ? text : "", text ? " " : "", MODELREF_SHOWN,
+             word, strlen(word) > MODELREF_SHOWN ? "…" : "");
+    return err_set(info, e, "%s. If \"%s\" is the text, write: %s \"%s\"", why, all, option, all);
 }

@@ -20,8 +20,10 @@ ERR_MUST_USE err modelref_default(char **out, struct errinfo *info);
  * which models are here, what was probably meant and how to get one. */
 ERR_MUST_USE err modelref_resolve(const char *word, char **out, struct errinfo *info);
 
-/* For verbs that also take a text, by `option` ("--prompt"): ERR_OK when `word` (NULL: the default) means a
- * model. Where it does not, the error says how to write it were it the text. */
-ERR_MUST_USE err modelref_no_text(const char *word, const char *option, struct errinfo *info);
+/* For verbs that also take a text, by `option` ("--prompt"), of which `text` was given (NULL: nothing): ERR_OK
+ * when `word` (NULL: the default) means a model. Where it does not, the error says how to write it were it the
+ * text, or the second word of one. */
+ERR_MUST_USE err modelref_no_text(const char *word, const char *option, const char *text,
+                                  struct errinfo *info);
 
 #endif

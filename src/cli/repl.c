@@ -161,6 +161,7 @@ static err repl_think(struct repl *r, const char *argument, struct errinfo *info
         return err_set(info, ERR_ARGUMENT, "this model always thinks");
     }
     r->conversation.think = on;
+    puts(on ? "thinking is on" : "thinking is off");
     return ERR_OK;
 }
 

@@ -6,7 +6,8 @@
 #include <string.h>
 #include <strings.h>
 
-enum { SUGGEST_BEGUN = 2, SUGGEST_SHORTENED = 3 }; /* letters that say something */
+enum { SUGGEST_BEGUN = 2, SUGGEST_SHORTENED = 3, /* letters that say something */
+       SUGGEST_PART = 3 /* a shortened word has at least one letter in so many */ };
 
 static size_t suggest_min(size_t a, size_t b)
 {
@@ -79,7 +80,8 @@ const char *suggest_nearest(const char *word, const char *const *names, size_t n
             begun = names[i];
             n_begun++;
         }
-        if (strlen(word) >= SUGGEST_SHORTENED && suggest_shortens(word, names[i])) {
+        if (strlen(word) >= SUGGEST_SHORTENED && strlen(word) * SUGGEST_PART >= strlen(names[i]) &&
+            suggest_shortens(word, names[i])) {
             shortened = names[i];
             n_shortened++;
         }

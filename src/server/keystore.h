@@ -79,10 +79,10 @@ ERR_MUST_USE err keystore_check(struct keystore *s, const char *presented, int64
 ERR_MUST_USE err keystore_get(struct keystore *s, const char *id, struct keystore_key *key,
                               struct errinfo *info);
 /* As people call a key: by its id, by its name, or by the first digits of its id (KEYSTORE_ID_SHORT or more);
- * a damaged one by its id. A name is that of a key that is good `now`; one that is not has it only where no good
- * one does. ERR_ARGUMENT lists the keys where several are meant. ERR_NOTFOUND. */
-ERR_MUST_USE err keystore_named(struct keystore *s, const char *word, int64_t now, struct keystore_key *key,
-                                struct errinfo *info);
+ * a damaged one by its id. A name is that of a key that is good `now`; one that is not has it only
+ * where no good one does. ERR_ARGUMENT lists the keys where several are meant. ERR_NOTFOUND. */
+ERR_MUST_USE err keystore_named(struct keystore *s, const char *word, int64_t now,
+                                struct keystore_key *key, struct errinfo *info);
 /* Stores when keys were used. Neither this nor anything else keeps keystore_check and keystore_get waiting. */
 ERR_MUST_USE err keystore_write(struct keystore *s, struct errinfo *info);
 /* Neither revoked nor expired. */

@@ -132,6 +132,16 @@ static void the_json_document_says_everything(void **state)
     tempdir_remove(&t);
 }
 
+static void layers_are_told_apart_from_those_that_guess(void **state)
+{
+    (void)state;
+    char text[INSPECTION_LAYERS_TEXT];
+    struct config c = {.num_hidden_layers = 8, .num_nextn_predict_layers = 1};
+    assert_string_equal(inspection_layers_text(&c, text), "8 layers and 1 that guesses ahead (MTP)");
+    c = (struct config){.num_hidden_layers = 1};
+    assert_string_equal(inspection_layers_text(&c, text), "1 layer");
+}
+
 static void hashes_are_those_of_the_bytes(void **state)
 {
     (void)state;
@@ -190,6 +200,7 @@ int main(void)
         cmocka_unit_test(classes_to_come_are_named_and_listed),
         cmocka_unit_test(folders_of_classes_to_come_are_named_whatever_their_quantisation),
         cmocka_unit_test(the_json_document_says_everything),
+        cmocka_unit_test(layers_are_told_apart_from_those_that_guess),
         cmocka_unit_test(hashes_are_those_of_the_bytes),
         cmocka_unit_test(refused_memory_is_an_error_without_a_leak),
     };

@@ -37,6 +37,7 @@ static void near_words_are_named_and_far_ones_are_not(void **state)
     assert_string_equal(suggest_nearest("token", names, n), "tokenize");
     assert_string_equal(suggest_nearest("tempe", names, n), "temperature");
     assert_string_equal(suggest_nearest("tmptr", names, n), "temperature"); /* ctx, for context */
+    assert_null(suggest_nearest("foo", (const char *[]){"fathom-nano"}, 1)); /* in it, but hardly of it */
     assert_null(suggest_nearest("r", names, n)); /* one letter says nothing */
     assert_null(suggest_nearest("xyzzy", names, n));
     assert_null(suggest_nearest("", names, n));

@@ -37,6 +37,23 @@ else
     echo "[  SKIPPED ] nginx_understands_its_file: no nginx or no openssl here"
 fi
 
+# The household's certificate, by the lines that docs/deployment.md gives.
+if openssl version 2>/dev/null | grep -q '^OpenSSL [3-9]'; then
+    (cd "$dir" && bash -e) >"$dir/log" 2>&1 < <(sed -n '/^    openssl/,/^    rm /{/^    rm /!p}' docs/deployment.md)
+    vouches() { # CERTIFICATE NAME
+        openssl verify -x509_strict -purpose sslserver -CAfile "$dir/authority.crt" -verify_hostname "$2" "$dir/$1"
+    }
+    vouches home.crt fathom.home >>"$dir/log" 2>&1
+    verdict the_authority_of_a_household_vouches_for_its_server
+    openssl req -x509 -CA "$dir/authority.crt" -CAkey "$dir/authority.key" -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes \
+        -days 2 -subj /CN=example.org -addext subjectAltName=DNS:example.org -addext basicConstraints=critical,CA:FALSE \
+        -keyout "$dir/other.key" -out "$dir/other.crt" >"$dir/log" 2>&1
+    vouches other.crt example.org 2>&1 | tee "$dir/log" | grep -q 'permitted subtree violation'
+    verdict and_for_no_other
+else
+    echo "[  SKIPPED ] the_authority_of_a_household_vouches_for_its_server: no openssl 3 here"
+fi
+
 # The program need not be installed for it.
 if command -v systemd-analyze >/dev/null; then
     sed 's#^ExecStart=/usr/local/bin/fathom#ExecStart=/bin/true#' packaging/fathom.service >"$dir/fathom.service"

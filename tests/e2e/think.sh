@@ -50,8 +50,13 @@ has and_json_has_the_thoughts_so_far '^\{"text":"",.*"finish_reason":"length",.*
 printf '/think on\nsum\n' | chat --max-tokens 9 >/dev/null
 has chat_says_so_too 'cut at --max-tokens 9, still thinking' "$(cat "$work/stderr")"
 
+check thoughts_that_no_answer_follows_leave_it_empty "" "$(run sum --think --stop That)"
+check and_that_is_said '[the model ended without an answer, still thinking]' "$(cat "$work/stderr")"
+check an_answer_says_nothing_more "It is 5.|" "$(run sum --think)|$(cat "$work/stderr")"
+
 check chat_thinks_when_asked_to "It is 5.
 thinking is off
+thinking is on
 thinking is on
 Then 6." "$(printf 'sum\n/think\n/think on\n/think\nmore\n' | chat)"
 check chat_says_that_r1_always_thinks "It is 5." "$(printf '/think off\nsum\n' | chat --chat-format deepseek-r1)"

@@ -48,6 +48,7 @@ expect missing_default_says_how 1 '' 'Get it: ./run pull smollm2' "$fathom" run 
 expect pull_of_it_says_the_same 2 '' 'Get it: ./run pull smollm2' "$fathom" pull smollm2
 expect missing_model_says_how 1 '' 'fathom pull deepseek-v2-lite' "$fathom" run deepseek-v2-lite --prompt hello
 expect run_takes_a_text_for_a_model 1 '' 'If "why is it so" is the text, write: --prompt "why is it so"' "$fathom" run 'why is it so'
+expect run_takes_a_second_word_for_a_model 1 '' 'If "why is" is the text, write: --prompt "why is"' "$fathom" run --prompt why is
 expect tokenize_takes_a_text_for_a_model 1 '' 'If "hello" is the text, write: --text "hello"' "$fathom" tokenize hello
 model=tests/golden/chatmodel
 expect pull_suggests_names 2 '' 'did you mean deepseek-r1-distill-qwen-1.5b' "$fathom" pull deepseek-r1-distil

@@ -221,11 +221,31 @@ static void test_paths_are_cut_not_overrun(void **state)
     json_decref(d);
 }
 
+static void test_people_are_told_bounds_that_mean_something(void **state)
+{
+    (void)state;
+    static const struct fields_row endless[] = {
+        {"whole", .type = FIELDS_INT, .offset = AT(whole), .min = 1, .max = 0x1p40}};
+    const struct {
+        const char *json, *says;
+    } bad[] = {{"{\"whole\":0}", "whole is 0; expected 1 or more"},
+               {"{\"whole\":2199023255552}", "whole is 2199023255552; expected 1 to 1099511627776"}};
+    for (size_t i = 0; i < 2; i++) {
+        struct values v = {0};
+        struct apierror e = {0};
+        json_t *d = json_loads(bad[i].json, 0, NULL);
+        assert_false(fields_read(&FIELDS_OF(endless), d, "", &v, NULL, &e));
+        assert_string_equal(e.message, bad[i].says);
+        json_decref(d);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_type_takes_what_it_should),
         cmocka_unit_test(test_edges_of_every_range),
+        cmocka_unit_test(test_people_are_told_bounds_that_mean_something),
         cmocka_unit_test(test_values_arrive),
         cmocka_unit_test(test_unknown_and_ignored_fields_are_named),
         cmocka_unit_test(test_what_is_required_is_asked_for),
