@@ -54,6 +54,19 @@ else
     echo "[  SKIPPED ] the_authority_of_a_household_vouches_for_its_server: no openssl 3 here"
 fi
 
+# How the program was linked, and, unless it looks for such slips by itself, compiled (Makefile).
+program=${FATHOM_BUILD:-build}/fathom
+readelf -hldW --dyn-syms "$program" >"$dir/log"
+grep -q "Type: *DYN (Position-Independent" "$dir/log" && grep -q GNU_RELRO "$dir/log" &&
+    grep -q "Flags:.* NOW" "$dir/log" && grep -q "GNU_STACK.* RW  *0x" "$dir/log" && ! grep -q "LOAD.* RWE" "$dir/log"
+verdict the_program_lies_anywhere_and_runs_no_data
+if grep -q "__[atu][a-z]*san_" "$dir/log"; then
+    echo "[  SKIPPED ] the_program_watches_its_stack_and_copies: sanitizers do"
+else
+    grep -q "__stack_chk_fail" "$dir/log" && grep -q "__memcpy_chk" "$dir/log"
+    verdict the_program_watches_its_stack_and_copies
+fi
+
 # The program need not be installed for it.
 if command -v systemd-analyze >/dev/null; then
     sed 's#^ExecStart=/usr/local/bin/fathom#ExecStart=/bin/true#' packaging/fathom.service >"$dir/fathom.service"
