@@ -7,7 +7,8 @@ no page can begin with.
 
 Everything is kept in memory. A prompt may steer the answer: "words 500" asks for that many words, "sample" for
 every kind of Markdown, "fail" for an answer that fails, "refuse" for a request that is refused, "slow prompt"
-for a long prefill, "quota" for a key whose day is used up, "drop" for connections that break every 40 events."""
+for a long prefill, "think alone" for thoughts without an answer, "cut by the day" for an answer that a key has
+no more tokens for, "quota" for a key whose day is used up, "drop" for connections that break every 40 events."""
 
 import argparse
 import json
@@ -65,6 +66,7 @@ def now():
     return int(time.time() * 1000)
 
 
+OWN = "0" * 32  # id of the key that is shown
 ROLES = ("", "-member", "-admin", "-metrics", "-broken")
 
 
@@ -125,12 +127,16 @@ class Answer:
         if "fail" in asked:
             self.message["state"], self.message["error"] = "failed", "The model ran out of memory."
             return 0
+        if "cut by the day" in asked:
+            self.message["state"], self.message["error"] = "length", "insufficient_quota"
         if "sample" in asked:
             pieces = re.findall(r"\S+\s*|\s+", SAMPLE)
         else:
             count = int(match.group(1)) if match else 40
             pieces = [WORDS[i * 7 % len(WORDS)] + (".\n\n" if i % 60 == 59 else ". " if i % 12 == 11 else " ")
                       for i in range(count)]
+        if "think alone" in asked and self.message["think"] != "off":
+            pieces = []
         for piece in pieces:
             if self.stopped:
                 break
@@ -147,7 +153,8 @@ class Store:
     def __init__(self, options):
         self.options = options
         self.chats, self.messages, self.answers, self.presets = {}, {}, {}, []
-        self.keys = []
+        self.keys = [{"id": OWN, "name": "root", "scopes": ["chat", "admin"], "limits": {}, "balance": None,
+                      "created": now(), "expires": None, "revoked": False, "last_used": now()}] if options.key else []
         self.lock = threading.RLock()
 
     def chat(self, ident):
@@ -246,13 +253,14 @@ class Store:
         letters += sum(len(file["text"]) for file in prompt.get("attachments", []))
         return {"tokens": letters // 4 + 3 * len(path), "context": self.options.context}
 
-    def usage(self, limited):
+    def usage(self, limited, query):
         names = ["local"] + [key["id"] for key in self.keys]
         days = [{"day": time.strftime("%Y-%m-%d", time.gmtime(time.time() - 86400 * i)),
                  "key": names[i // 2 % len(names)],
                  "requests": 12 + i * 5 % 17, "prompt_tokens": 90000 + i * 7919 % 61000,
                  "cached_tokens": 60000 + i * 5003 % 29000, "completion_tokens": 21000 + i * 3001 % 18000,
                  "cost": f"0.0{31 + i}"} for i in range(0, 30, 2)]
+        days = [day for day in days if query.get("from", "") <= day["day"] <= query.get("to", "9")]
         totals = {name: sum(day[name] for day in days)
                   for name in ("requests", "prompt_tokens", "cached_tokens", "completion_tokens")}
         totals["cost"] = "0.675"
@@ -338,13 +346,14 @@ class Handler(BaseHTTPRequestHandler):
                            "version": "0.0-mock", "limits": {
                                "context": options.context, "attachment_bytes": 4000000,
                                "message_bytes": 1000000, "pdf_bytes": 4000000,
-                               "import_bytes": 1000000}, "pdf": True}
+                               "import_bytes": 1000000, "forget_days": options.forget_days}, "pdf": True}
                 if role is not None and role != "-broken":
-                    session["owner"] = {"name": role or "local", "admin": admin, "chat": chat}
+                    session["owner"] = {"id": OWN if options.key else "local", "name": role or "local", "admin": admin, "chat": chat}
                     session["models"] = [{"id": "deepseek-mock", "context": options.context, "can_think": True,
                                           "can_skip_thinking": True, "parameters": 15706484224,
                                           "type": "Q4_K_M", "bytes": 10364416000}]
                     session["sampling"] = {
+                        **({"max_tokens": options.answer_tokens} if options.answer_tokens else {}),
                         "temperature": 0.6000000238, "top_p": 0.95, "min_p": 0, "top_k": 0,
                         "repetition_penalty": 1, "presence_penalty": 0, "frequency_penalty": 0}
                 return self.reply(200, session)
@@ -362,7 +371,7 @@ class Handler(BaseHTTPRequestHandler):
         if path == ["extract"] and not body.startswith(b"%PDF"):
             raise Refused(415, "Syntax Error: Couldn't read xref table", "no_text")
         if path == ["usage"]:
-            return self.reply(200, store.usage(role == "-member"))
+            return self.reply(200, store.usage(role == "-member", query))
         with store.lock:
             reply = self.objects(store, method, path, query, data)
         if reply is None:
@@ -471,6 +480,8 @@ def main():
     parser.add_argument("--think", type=float, default=2, help="seconds of thought")
     parser.add_argument("--key", default="", help="a key that is demanded")
     parser.add_argument("--context", type=int, default=32768)
+    parser.add_argument("--forget-days", type=int, default=0)
+    parser.add_argument("--answer-tokens", type=int, default=0)
     options = parser.parse_args()
     server = ThreadingHTTPServer(("127.0.0.1", options.port), Handler)
     server.daemon_threads = True

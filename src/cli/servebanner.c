@@ -166,10 +166,13 @@ void servebanner_print(const struct servebanner *b)
     }
     printf("  keys     %s\n", keyed ? "needed by everyone" : "none needed on this machine");
     servebanner_memory(b);
-    printf("  data     %s\n"
+    printf("  data     %s", s->is.data ? s->is.data : "kept in memory, gone at the end");
+    if (s->is.forget_days > 0) {
+        printf("; chats unused for %zu days are deleted", s->is.forget_days);
+    }
+    printf("\n"
            "  files    text%s%s\n"
            "  sandbox  %s\n",
-           s->is.data ? s->is.data : "kept in memory, gone at the end",
            b->no_pdf ? "; no PDF: " : " and PDF", b->no_pdf ? b->no_pdf : "",
            sandbox_text(b->locked, sandbox));
     servebanner_notes(b);

@@ -172,6 +172,14 @@ static size_t claim_longest(const struct claims *c, const struct claim *claim, c
     return fits;
 }
 
+/* What one more token of each answer would be too much for. */
+static const char *claim_short_of(const struct claim *claim, const struct claim_left *left, size_t prompt,
+                                  size_t each)
+{
+    bool day = left->counted && prompt + (uint64_t)(each + 1) * claim->answers > left->tokens;
+    return day ? "insufficient_quota" : "insufficient_balance";
+}
+
 static void claim_put(struct claims *c, struct claim *claim, size_t prompt, size_t each)
 {
     claim->tokens = prompt + (uint64_t)each * claim->answers;
@@ -202,6 +210,7 @@ bool claim_answers(struct claims *c, struct claim *claim, size_t prompt, size_t 
     }
     if (each > 0) {
         claim_put(c, claim, prompt, each);
+        claim->short_of = each < *most ? claim_short_of(claim, &left, prompt, each) : NULL;
         *most = each;
     }
     pthread_mutex_unlock(&c->lock);

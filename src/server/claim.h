@@ -35,6 +35,8 @@ struct claim {
     unsigned answers;
     uint64_t tokens; /* claimed: prompt and completion of all answers */
     int64_t cost;
+    const char *short_of; /* why the answers may not be longer, "insufficient_quota" or "insufficient_balance";
+                             NULL: they may be as long as was asked */
     struct claim *next, **link; /* among others; link NULL: nothing is claimed */
 };
 

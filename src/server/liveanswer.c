@@ -245,7 +245,8 @@ static void liveanswer_advance(struct liveanswer *a, bool stop, bool cut)
     enum chattree_state state = CHATTREE_FAILED;
     if (liveanswer_read(a, &end, &state)) {
         const char *error = end.error ? end.error->message : NULL;
-        liveanswer_finish(a, error ? CHATTREE_FAILED : state, error, &end.usage);
+        const char *why = state == CHATTREE_LENGTH ? a->is.short_of : NULL;
+        liveanswer_finish(a, error ? CHATTREE_FAILED : state, error ? error : why, &end.usage);
     } else if (stop || cut) {
         const struct answering_usage sofar = answering_so_far(a->answering);
         liveanswer_finish(a, stop ? CHATTREE_STOPPED : CHATTREE_INTERRUPTED, NULL, &sofar);

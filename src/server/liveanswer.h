@@ -22,6 +22,7 @@ struct liveanswer_options {
     const char *owner, *id;      /* of the message; it is in the store, in state "writing" */
     const char *chat;            /* that it is of */
     uint64_t number, drawer;     /* caller.h */
+    const char *short_of;        /* claim.h, static: becomes the error of an answer that ends at its limit */
     answering_used used; /* once, when nothing of it runs any more; may be NULL */
     void *user;
 };

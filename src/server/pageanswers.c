@@ -178,6 +178,7 @@ static void pageanswers_begin(struct pageanswers_answer *take_a, const struct ex
                                          .chat = pageanswers_string(chat, "id"),
                                          .number = caller_number(who, s->secret),
                                          .drawer = service_page_drawer(s, who->owner, temporary),
+                                         .short_of = take_a->claim.short_of,
                                          .used = pageanswers_used,
                                          .user = take_a};
     if (!liveanswer_begin(s->live, take_q, &o)) {

@@ -153,26 +153,52 @@ static void pagesession_logout(struct service *s, struct exchange *x, const stru
 
 /* ---- What is here. ---- */
 
+struct pagesession_weights {
+    size_t parameters, bytes;
+};
+
+/* As `fathom inspect` counts them: of the whole file, also what only some answers need. */
+static struct pagesession_weights pagesession_weights(const struct model *m)
+{
+    static const char scales[] = "_scale_inv";
+    const struct tensortable *all = model_tensors(m);
+    struct pagesession_weights sum = {0};
+    for (size_t t = 0; t < tensortable_count(all); t++) {
+        const struct tensortable_entry *e = tensortable_at(all, t);
+        size_t n = strlen(e->name), end = sizeof scales - 1;
+        bool scale = n >= end && strcmp(e->name + n - end, scales) == 0;
+        sum.parameters += scale ? 0 : tensor_elems(&e->tensor);
+        sum.bytes += tensor_bytes(&e->tensor);
+    }
+    return sum;
+}
+
 static json_t *pagesession_models(const struct service *s)
 {
     const struct model *model = engine_model(s->model.engine);
+    const struct pagesession_weights weights = pagesession_weights(model);
     return json_pack("[{s:s, s:I, s:b, s:b, s:I, s:s, s:I}]", "id", modelnames_own(s->names),
                      "context", (json_int_t)engine_context_max(s->model.engine), "can_think",
                      chat_can_think(s->model.format), "can_skip_thinking",
                      chat_can_skip_thinking(s->model.format), "parameters",
-                     (json_int_t)model_parameters(model), "type",
+                     (json_int_t)weights.parameters, "type",
                      dtype_info(model_main_dtype(model))->name, "bytes",
-                     (json_int_t)model_weight_bytes(model));
+                     (json_int_t)weights.bytes);
 }
 
 /* What holds where a chat's settings say nothing. */
-static json_t *pagesession_sampling(const struct sampling *p)
+static json_t *pagesession_sampling(const struct service *s)
 {
-    return json_pack("{s:f, s:f, s:f, s:i, s:f, s:f, s:f}", "temperature", (double)p->temperature, "top_p",
-                     p->top_p > 0 ? (double)p->top_p : 1.0, "min_p", (double)p->min_p, "top_k", p->top_k,
-                     "repetition_penalty", p->repetition_penalty > 0 ? (double)p->repetition_penalty : 1.0,
-                     "presence_penalty", (double)p->presence_penalty, "frequency_penalty",
-                     (double)p->frequency_penalty);
+    const struct sampling *p = &s->is.sampling;
+    json_t *out = json_pack(
+        "{s:f, s:f, s:f, s:i, s:f, s:f, s:f}", "temperature", (double)p->temperature, "top_p",
+        p->top_p > 0 ? (double)p->top_p : 1.0, "min_p", (double)p->min_p, "top_k", p->top_k,
+        "repetition_penalty", p->repetition_penalty > 0 ? (double)p->repetition_penalty : 1.0,
+        "presence_penalty", (double)p->presence_penalty, "frequency_penalty", (double)p->frequency_penalty);
+    if (s->is.max_tokens > 0 && s->is.max_tokens < engine_context_max(s->model.engine)) {
+        json_object_set_new(out, "max_tokens", json_integer((json_int_t)s->is.max_tokens));
+    }
+    return out;
 }
 
 static void pagesession_get(struct service *s, struct exchange *x, const struct route_match *m)
@@ -183,21 +209,22 @@ static void pagesession_get(struct service *s, struct exchange *x, const struct 
     /* Text in JSON: each line break and quotation mark takes two bytes. */
     json_int_t text = HTTPSERVER_BODY_MAX / 2;
     json_t *out = json_pack(
-        "{s:b, s:b, s:s, s:b, s:{s:I, s:I, s:I, s:I, s:I}}", "key_required", s->is.guard.key_required,
+        "{s:b, s:b, s:s, s:b, s:{s:I, s:I, s:I, s:I, s:I, s:I}}", "key_required", s->is.guard.key_required,
         "signed_in", who->keyed, "version", FATHOM_VERSION, "pdf", s->is.pdf != NULL, "limits",
         "context", (json_int_t)enginethread_limit(s->model.thread), "attachment_bytes",
         text, "message_bytes", text, "pdf_bytes", s->is.pdf ? (json_int_t)PDFTEXT_INPUT_MAX : 0,
-        "import_bytes", (json_int_t)CHATIMPORT_BYTES_MAX);
+        "import_bytes", (json_int_t)CHATIMPORT_BYTES_MAX,
+        "forget_days", (json_int_t)s->is.forget_days);
     if (in) {
         struct keystore_key key = {0};
         struct errinfo info = {0};
         bool known = who->keyed && keystore_get(s->keys, who->owner, &key, &info) == ERR_OK;
         json_object_set_new(out, "owner",
-                            json_pack("{s:s, s:b, s:b}", "name", known ? key.name : "", "admin",
-                                      (who->scopes & CALLER_ADMIN) != 0, "chat",
-                                      (who->scopes & CALLER_CHAT) != 0));
+                            json_pack("{s:s, s:s, s:b, s:b}", "id", who->owner, "name",
+                                      known ? key.name : "", "admin", (who->scopes & CALLER_ADMIN) != 0,
+                                      "chat", (who->scopes & CALLER_CHAT) != 0));
         json_object_set_new(out, "models", pagesession_models(s));
-        json_object_set_new(out, "sampling", pagesession_sampling(&s->is.sampling));
+        json_object_set_new(out, "sampling", pagesession_sampling(s));
     }
     service_reply(s, x, 200, out);
 }

@@ -384,6 +384,35 @@ def usage_is_summed_by_key_and_days_end_in_utc(b):
 
 
 @case
+def small_things_are_said_well(b):
+    snippets = b.module("""
+        const { snippetParts } = await import("/js/sidebar.js");
+        return values[0].map((text) => snippetParts(text).map((part) => part.textContent ?? part).join(""));""",
+                        ["a \u0002hit\u0003 b", "one two three four five six seven \u0002hit\u0003 b", "x" * 40 + "\u0002hit\u0003"])
+    assert snippets == ["a hit b", "…four five six seven hit b", "…" + "x" * 24 + "hit"], snippets
+    texts = b.module("""
+        const { decodeText } = await import("/js/attachments.js");
+        return values[0].map((bytes) => decodeText(new Uint8Array(bytes)));""",
+                     [list(data) for data in ("Größe €".encode(), "Größe €".encode("cp1252"), "Größe".encode("utf-16"),
+                                              b"\xfe\xff\0a", b"a\0b", b"\x89PNG\r\n\x1a\n", b"\x1b[31mred", b"")])
+    assert texts == ["Größe €", "Größe €", "Größe", "a", None, None, "\x1b[31mred", ""], texts
+    money = b.module("""const { formatMoney } = await import("/js/usageview.js");
+        return ["0", "12.5", "0.0312", "0.0000119", "0.000000001"].map(formatMoney);""")
+    assert money == ["0.0000", "12.50", "0.0312", "0.0000119", "0.000000001"], money
+    keys = b.module("""
+        const { shortcutsDialog } = await import("/js/shortcuts.js");
+        return [true, false].map((canThink) => {
+            shortcutsDialog({ session: { models: [{ can_think: canThink }] } });
+            const dialog = document.querySelector("dialog");
+            const words = dialog.textContent;
+            dialog.close();
+            dialog.remove();
+            return words.includes("Think:");
+        });""")
+    assert keys == [True, False], keys
+
+
+@case
 def times_that_no_calendar_reaches_are_shown_all_the_same(b):
     b.module("""
         const { formatDate, formatDay, formatMonth, isoDay } = await import("/js/strings.js");

@@ -1,7 +1,9 @@
 """A walk through the page as people use it: with the mouse, with the keyboard alone, on a narrow screen, in the dark,
 with hostile text, with a thousand messages."""
 
+import json
 import re
+import secrets
 import sys
 import tempfile
 import time
@@ -33,7 +35,7 @@ def conversation(turns, title="Imported"):
         messages.append({"id": f"{i + 1:032x}", "parent": f"{i:032x}" if i else None,
                          "role": "assistant" if i % 2 else "user", "content": text, "reasoning": "", "attachments": [],
                          "state": "done", "error": None, "think": "off", "created": 1700000000000 + i, "stats": None})
-    chat = {"id": f"{1:032x}", "title": title, "folder": None, "pinned": False, "temporary": False,
+    chat = {"id": secrets.token_hex(16), "title": title, "folder": None, "pinned": False, "temporary": False,
             "created": 1700000000000, "updated": 1700000000000 + len(turns), "forget_after_days": None, "system": "",
             "settings": {}, "leaf": messages[-1]["id"]}
     return {"format": "fathom-chats", "version": 1, "chats": [{"chat": chat, "messages": messages}]}
@@ -64,7 +66,7 @@ def come_back(b):
 @contextmanager
 def keyed(b, key):
     """Another server, which wants a key; signed in with one, if one is given."""
-    server = Server("--key", "fathom-secret")
+    server = Server("--key", "fathom-secret", "--forget-days", "30", "--answer-tokens", "50")
     base, b.server.base = b.server.base, server.base
     try:
         b.open()
@@ -247,6 +249,38 @@ def an_answer_of_thoughts_alone_says_so(b):
     b.wait(lambda: "ended without an answer" in b.text(".answer-note"), "the words")
 
 
+@mock_case
+def what_ended_without_an_answer_can_be_answered_unthinking(b):
+    b.open()
+    b.js("localStorage.clear()")
+    b.open()
+    b.send("think alone")
+    b.answered()
+    b.click("[data-action=unthinking]")
+    b.wait(lambda: b.text(".switcher-at") == "2/2", "another answer")
+    b.answered()
+    assert len(b.text(".from-model .message-body")) > 20 and not b.text(".from-model .thinking-text")
+    assert not b.all("[data-action=unthinking]")
+    b.send("cut by the day words 3")
+    b.wait(lambda: "used its tokens for today" in b.text(".message:last-child .answer-note"), "why it ends there")
+
+
+@mock_case
+def a_server_says_its_rules(b):
+    with keyed(b, "fathom-secret"):
+        b.wait(lambda: "for 30 days are deleted" in b.text(".greeting"), "how long chats stay")
+        b.click(".chat-tools button:nth-of-type(2)")
+        fields = b.wait(lambda: b.js("return [...document.querySelectorAll('dialog input')].map((e) => e.placeholder)"),
+                        "the settings")
+        assert "default: 50" in fields and "30 (this server's rule)" in fields, fields
+        b.open("#/keys")
+        b.click("[data-action=revoke]")
+        b.wait(lambda: "your own key" in b.text("dialog p") and "No other key" in b.text("dialog p"), "what it means")
+        b.keys(Keys.ENTER)
+        b.wait(lambda: not b.all("dialog"), "nothing to be done")
+        assert "asks nobody" not in b.text(".sheet") and "Revoked" not in b.text(".sheet tbody")
+
+
 @case
 def the_side_bar_renames_pins_moves_finds_and_deletes(b):
     chat = bring(b, ["What about Xylophones?", "They are **percussion**."], "Old name")
@@ -275,6 +309,7 @@ def the_side_bar_renames_pins_moves_finds_and_deletes(b):
     b.wait(lambda: "Music" in b.text(".folder summary"), "the folder")
     menu("Pin")
     b.wait(lambda: "Pinned" in b.text(".chat-group h2") and "New name" in b.text(".folder ul"), "it pinned, and in its folder")
+    assert b.all(".folder .chat-title .icon"), "a pin beside it"
     menu("Unpin")
     b.wait(lambda: "Pinned" not in b.text(".chat-list"), "none pinned")
     b.chord(CONTROL, "k")
@@ -308,7 +343,9 @@ def exports_come_and_imports_go(b):
     before = len(b.server.api("GET", "/api/chats?limit=500")["chats"])
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "chat.json"
-        file.write_text(whole.replace("Gladly.", "Gladly, again."))
+        again = json.loads(whole)
+        del again["chats"][0]["chat"]["id"]  # what is here already would stay out
+        file.write_text(json.dumps(again))
         b.js("[...document.querySelectorAll('.side-row')].find((row) => row.textContent === 'Settings').click()")
         b.wait(lambda: b.all("dialog input[type=file]"), "the settings")[0].send_keys(str(file))
         b.wait(lambda: "Imported chats: 1" in b.text(".toasts"), "the import")
@@ -337,8 +374,14 @@ def files_are_attached_and_long_pastes_too(b):
         picker = b.all(".composer input[type=file]")[0]
         picker.send_keys(f"{folder}/notes.txt")
         b.wait(lambda: "notes.txt" in b.text(".composer .file-list"), "the file")
-        picker.send_keys(f"{folder}/picture.png")
-        b.wait(lambda: "picture.png is no text" in b.text(".composer-error"), "the refusal")
+        (Path(folder) / "empty.txt").write_text("")
+        (Path(folder) / "windows.txt").write_bytes("Größe".encode("utf-16"))
+        picker.send_keys(f"{folder}/picture.png\n{folder}/empty.txt\n{folder}/notes.txt")
+        b.wait(lambda: all(words in b.text(".composer-error") for words in
+                           ("picture.png is no text", "empty.txt is empty", "notes.txt is attached already")), "refusals")
+        picker.send_keys(f"{folder}/windows.txt")
+        b.wait(lambda: "windows.txt" in b.text(".composer .file-list") and not b.text(".composer-error"),
+               "what is good to end what was not")
     b.js("""const data = new DataTransfer();
         data.setData("text/plain", "x".repeat(3000));
         document.querySelector("#composer").dispatchEvent(new ClipboardEvent("paste", { clipboardData: data,
@@ -387,6 +430,7 @@ def what_is_too_long_is_not_sent(b):
             bubbles: true, cancelable: true }));""")
     b.wait(lambda: "too many" in b.text(".meter-words"), "the excess")
     b.wait(lambda: "tokens too long" in b.text(".composer-error"), "the words")
+    assert "new chat" not in b.text(".composer-error"), "it is one"
     assert b.js("return document.querySelector('.send').disabled"), "it is known before it is sent"
     b.one("#composer").send_keys("a", Keys.ENTER)
     assert b.chat() is None and "pasted-1.txt" in b.text(".composer .file-list")
@@ -394,6 +438,12 @@ def what_is_too_long_is_not_sent(b):
     b.wait(lambda: not b.text(".composer-error") and not b.js("return document.querySelector('.send').disabled"),
            "it to be short enough")
     empty_field(b)
+
+
+@mock_case
+def a_chat_that_is_too_long_says_so_itself(b):
+    b.open(f"#/chat/{bring(b, ['word ' * 100000, 'Yes.'], 'Too long')}")
+    b.wait(lambda: "longer than the model's context" in b.text(".composer-error"), "what can be done")
 
 
 @case
@@ -477,7 +527,10 @@ def settings_presets_and_temporary_chats(b):
     b.one("dialog textarea").send_keys("You are brief.")
     field = b.one(".sampling label:nth-child(1) input")
     assert re.fullmatch(r"default: [0-9.]{1,7}", field.get_attribute("placeholder")), "what an empty field means"
-    field.send_keys("0.3")
+    field.send_keys("3,0")
+    assert not b.js("return arguments[0].checkValidity()", field)
+    field.clear()
+    field.send_keys("0,3")
     next(e for e in b.all("dialog .button") if e.text == "Save as preset").click()
     b.all("dialog:last-of-type input")[0].send_keys("Brief", Keys.ENTER)
     b.wait(lambda: "Brief" in b.text("dialog select"), "the preset")
@@ -486,7 +539,15 @@ def settings_presets_and_temporary_chats(b):
     b.answered()
     chat = b.server.api("GET", f"/api/chats/{b.chat()}")["chat"]
     assert chat["temporary"] and chat["system"] == "You are brief." and chat["settings"] == {"temperature": 0.3}, chat
-    assert chat["id"] not in b.js("return document.querySelector('.chat-list').textContent")
+    b.click(".chat-tools .has-own")
+    b.wait(lambda: b.all("dialog select") and b.one("dialog select").get_attribute("value") == "Brief", "the same preset")
+    b.keys(Keys.ESCAPE)
+    b.js("location.hash = '#/'")
+    b.wait(lambda: b.chat() is None and not b.all(".chat-tools .has-own"), "a new chat")
+    b.click(f".chat-list [data-chat='{chat['id']}'] a")
+    b.wait(lambda: b.chat() == chat["id"], "the way back as long as the page knows it")
+    b.open()
+    assert not b.all(f".chat-list [data-chat='{chat['id']}']"), "no list of the server has it"
     assert b.server.api("GET", "/api/presets")["presets"][0]["name"] == "Brief"
 
 
@@ -658,6 +719,8 @@ def keys_and_usage(b):
     next(e for e in b.all("dialog footer .button") if e.text == "Create").click()
     b.wait(lambda: b.text("[data-secret]").startswith("fathom-"), "the key")
     b.keys(Keys.ESCAPE)
+    b.wait(lambda: "was not copied" in b.text("dialog:last-of-type p"), "a question")
+    b.click("dialog:last-of-type .danger")
     b.wait(lambda: "Test key" in b.text(".sheet tbody"), "it in the table")
     last = "[...document.querySelectorAll('.sheet tr')].findLast((r) => r.textContent.includes('Test key'))"
     b.js(f"{last}.querySelector('.button').click()")
@@ -670,8 +733,11 @@ def keys_and_usage(b):
     b.js(f"{last}.querySelector('[data-action=renew]').click()")
     b.click("dialog .danger")
     b.wait(lambda: b.text("[data-secret]").startswith("fathom-"), "a new key of the same owner")
+    b.click(".secret .button")
+    b.wait(lambda: b.text(".secret .button") == "Copied", "it copied")
     b.keys(Keys.ESCAPE)
     b.wait(lambda: "Revoked" not in b.text(".sheet tbody"), "it to be good again")
+    assert "asks nobody for a key" in b.text(".sheet")
     b.open("#/usage")
     b.wait(lambda: b.all(".chart") and b.text(".totals"), "the chart")
     assert b.refused() == [], b.refused()
@@ -725,9 +791,17 @@ def keys_on_a_narrow_screen_and_days_of_utc(b):
                     " return box.scrollLeft + box.clientWidth >= box.scrollWidth - 2"), "the last days are in sight"
         axis = b.js("return document.querySelector('.chart-axis').getBoundingClientRect().left")
         assert 0 <= axis < 60, "and what the lines mean"
+        labels = b.js("""const end = document.querySelector(".chart").getBoundingClientRect().right;
+            return [...document.querySelectorAll(".chart-words")].map((e) => e.getBoundingClientRect())
+                .every((box) => box.right <= end + 1 && box.height >= 11);""")
+        assert labels, "whole days, large enough to be read"
         tables = b.js("return [...document.querySelectorAll('.table-box')].map((e) => e.textContent)")
         assert "this machine" in tables[0] and "Twin (" in tables[0], "usage by key"
         assert "Twin (" in b.text(".filters select") and "this machine" in b.text(".filters select")
+        b.js("""const [from, to] = document.querySelectorAll(".filters input");
+            from.value = to.value = "2001-01-01";
+            to.dispatchEvent(new Event("change"));""")
+        b.wait(lambda: "Nothing was asked" in b.text(".usage") and not b.all(".chart"), "days without any")
     finally:
         b.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
@@ -759,11 +833,16 @@ def a_key_sees_what_it_may(b):
 @case
 def chinese_and_a_theme_can_be_chosen(b):
     b.open()
-    b.module("""const { savePref } = await import("/js/prefs.js");
-        savePref("language", "zh");
-        savePref("theme", "dark");""")
-    b.driver.refresh()
+    b.js("[...document.querySelectorAll('.side-row')].find((row) => row.textContent === 'Settings').click()")
+    b.js("""const choose = (at, value) => {
+            const field = document.querySelectorAll("dialog select")[at];
+            field.value = value;
+            field.dispatchEvent(new Event("change"));
+        };
+        choose(0, "dark");
+        choose(1, "zh");""")
     b.wait(lambda: "新对话" in b.text(".sidebar"), "Chinese")
+    b.wait(lambda: b.text("dialog h2") == "设置", "the window to be there still")
     assert b.js("return document.documentElement.lang") == "zh-Hans"
     assert b.js("return getComputedStyle(document.body).backgroundColor") != "rgb(255, 255, 255)"
     b.js("localStorage.clear()")

@@ -190,6 +190,7 @@ static void every_answer_counts(void **state)
     make_key("{'name':'few','limits':{'tokens_per_day':100}}");
     assert_true(begin(&c, 8));
     assert_int_equal(longest(&c, 10, 8192), 11); /* 98 in all */
+    assert_string_equal(c.short_of, "insufficient_quota");
     claim_end(claims, &c);
     assert_true(begin(&c, 8));
     assert_int_equal(longest(&c, 93, 8192), 0);
@@ -206,6 +207,8 @@ static void money_is_claimed_until_the_end(void **state)
     assert_true(begin(&a, 1) && begin(&b, 2));
     assert_int_equal(longest(&a, 100, 100), 100); /* 0.0006 */
     assert_int_equal(longest(&b, 10, 8192), 47);  /* 0.000396 of 0.0004 */
+    assert_null(a.short_of);
+    assert_string_equal(b.short_of, "insufficient_balance");
     assert_true(begin(&c, 1));
     assert_int_equal(longest(&c, 1, 1), 0);
     refused(429, "rate_limit_exceeded", 1, "under way");

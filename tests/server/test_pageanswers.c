@@ -79,6 +79,30 @@ static void test_names_of_chats(void **state)
     }
 }
 
+/* Whose limit an answer reached: the key's, which had no more tokens for the day, or its own. */
+static void test_an_answer_ends_with_the_day(void **state)
+{
+    static const char *const keys[] = {"{'name':'few','limits':{'tokens_per_day':30}}", "{'name':'many'}"};
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        struct pagefixture_key key;
+        pagefixture_key(&chat, keys[i], &key);
+        char *id = pagefixture_chat(&chat, key.headers, "{}");
+        char *answer = pagefixture_say(&chat, key.headers, id, i == 0 ? LONG
+            : "{'content':'hello','settings':{'max_tokens':2}}", NULL);
+        struct pagefixture_stream s = pagefixture_stream(&chat, key.headers, answer, "");
+        servicefixture_says(s.end, "state", "length");
+        if (i == 0) {
+            servicefixture_says(s.end, "error", "insufficient_quota");
+        } else {
+            assert_true(json_is_null(servicefixture_at(s.end, "error")));
+        }
+        json_decref(s.end);
+        free(answer);
+        free(id);
+    }
+}
+
 /* Late, or from the middle on, by query or header: the rest of the same text, and the same end. */
 static void test_late_readers(void **state)
 {
@@ -318,7 +342,8 @@ static void test_what_is_too_long_is_not_stored(void **state)
 static void test_what_memory_does_not_hold_is_not_stored(void **state)
 {
     const struct service_options few = {.format = CHAT_CHATML,
-                                        .batcher.memory = 4 * 64 * engine_cache_bytes_per_token(chat.engine)};
+                                        .batcher.memory = 4 * 64 * engine_cache_bytes_per_token(chat.engine),
+                                        .max_tokens = 50, .forget_days = 30};
     struct servicefixture small;
     (void)state;
     servicefixture_open(&small, ENGINEFIXTURE_CHAT, &few);
@@ -329,6 +354,8 @@ static void test_what_memory_does_not_hold_is_not_stored(void **state)
     d = pagefixture_ask(&small, "", 200, "GET", "/api/session", "");
     assert_int_equal(json_integer_value(servicefixture_at(d, "limits.context")), 256);
     assert_true(json_real_value(servicefixture_at(d, "sampling.top_p")) > 0); /* what a chat's settings leave open */
+    assert_int_equal(json_integer_value(servicefixture_at(d, "sampling.max_tokens")), 50);
+    assert_int_equal(json_integer_value(servicefixture_at(d, "limits.forget_days")), 30);
     assert_int_equal(json_integer_value(servicefixture_at(d, "models.0.context")), 8192);
     json_decref(d);
     servicefixture_close(&small);
@@ -539,7 +566,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_turn_is_answered),
         cmocka_unit_test(test_names_of_chats),
-        cmocka_unit_test(test_late_readers),
+        cmocka_unit_test(test_an_answer_ends_with_the_day), cmocka_unit_test(test_late_readers),
         cmocka_unit_test(test_leaving_and_coming_back),
         cmocka_unit_test(test_answers_of_deleted_chats),
         cmocka_unit_test(test_stopping),

@@ -168,6 +168,7 @@ static void test_signing_in_and_out(void **state)
     rawclient_free(&r);
     d = pagefixture_ask(&f, cookie, 200, "GET", "/api/session", "");
     servicefixture_says(d, "owner.name", "a");
+    servicefixture_says(d, "owner.id", a.id);
     servicefixture_says(d, "models.0.id", "tiny");
     assert_int_equal(json_integer_value(servicefixture_at(d, "limits.context")), 8192);
     assert_int_equal(json_integer_value(servicefixture_at(d, "limits.pdf_bytes")), 0);

@@ -6,6 +6,7 @@ import { api } from "./api.js";
 import { t, formatBytes, textBytes } from "./strings.js";
 
 const PDF = /\.pdf$/i;
+const CONTROLS = /[\0-\x06\x0e-\x1a\x1c-\x1f]/; // no text has them; escapes colour what terminals logged
 
 // How much of a file goes along: all of a text, of a PDF what could be read.
 export function sizeWords({ name, text }) {
@@ -26,20 +27,32 @@ async function readText(file) {
     if (/^(image|audio|video)\//.test(file.type) && file.type !== "image/svg+xml") {
         throw new Error(t("file_no_text", { name: file.name }));
     }
-    const bytes = await file.arrayBuffer();
-    try {
-        const text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
-        if (text.includes("\0")) {
-            throw new TypeError("binary");
-        }
-        return text.replaceAll("\r\n", "\n");
-    } catch {
+    const text = decodeText(new Uint8Array(await file.arrayBuffer()));
+    if (text === null) {
         throw new Error(t("file_no_text", { name: file.name }));
+    }
+    return text.replaceAll("\r\n", "\n");
+}
+
+function decodeAs(encoding, bytes) {
+    try {
+        const text = new TextDecoder(encoding, { fatal: true }).decode(bytes);
+        return CONTROLS.test(text) ? null : text;
+    } catch {
+        return null;
     }
 }
 
+// UTF-8, or as Windows writes text: UTF-16, which says so at its beginning, and Windows-1252. null: no text.
+export function decodeText(bytes) {
+    const [first, second] = bytes;
+    const wide = first === 0xff && second === 0xfe ? "utf-16le"
+        : first === 0xfe && second === 0xff ? "utf-16be" : null;
+    return wide === null ? decodeAs("utf-8", bytes) ?? decodeAs("windows-1252", bytes) : decodeAs(wide, bytes);
+}
+
 export class Attachments {
-    // changed() after each change; failed(words) when a file cannot be taken.
+    // changed() after each change; failed(words) when files cannot be taken, "" when new ones come.
     constructor(session, { changed, failed }) {
         this.session = session;
         this.changed = changed;
@@ -60,28 +73,48 @@ export class Attachments {
     // All show at once and are read in turn, as the server does with one asker's PDF files.
     async add(sources) {
         const added = [...sources].map((source) => ({ source, file: { name: source.name, text: null } }));
+        const refused = [];
         this.files.push(...added.map(({ file }) => file));
+        this.failed("");
         this.show();
         for (const { source, file } of added) {
             if (this.files.includes(file)) {
-                await this.read(source, file);
+                refused.push(await this.read(source, file));
             }
+        }
+        const words = refused.filter(Boolean);
+        if (words.length > 0) {
+            this.failed(words.join(" "));
         }
     }
 
+    // Gives why it cannot be taken; undefined: it is.
     async read(source, file) {
         const pdf = source.type === "application/pdf" || PDF.test(source.name);
+        let refused;
         try {
             if (pdf && !this.session.pdf) {
                 throw new Error(t("file_no_pdf", { name: source.name }));
             }
             checkSize(source, pdf ? this.session.limits.pdf_bytes : this.session.limits.attachment_bytes);
-            file.text = pdf ? (await api.extract(source)).text : await readText(source);
+            const text = pdf ? (await api.extract(source)).text : await readText(source);
+            this.checkNew(source.name, text);
+            file.text = text;
         } catch (error) {
             this.files = this.files.filter((one) => one !== file);
-            this.failed(error.code === "no_text" ? `${source.name}: ${error.message}` : error.message);
+            refused = error.code === "no_text" ? `${source.name}: ${error.message}` : error.message;
         }
         this.show();
+        return refused;
+    }
+
+    checkNew(name, text) {
+        if (text === "") {
+            throw new Error(t("file_empty", { name }));
+        }
+        if (this.files.some((one) => one.name === name && one.text === text)) {
+            throw new Error(t("file_twice", { name }));
+        }
     }
 
     addPaste(text) {

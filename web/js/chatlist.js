@@ -10,6 +10,7 @@ export class ChatList extends EventTarget {
     constructor() {
         super();
         this.chats = [];
+        this.temporary = []; // those that were open here: the server lists none
         this.more = false;
         this.search = "";
         this.leaving = new Map(); // id → timer: deleted, but not yet at the server
@@ -26,7 +27,7 @@ export class ChatList extends EventTarget {
     }
 
     visible() {
-        return this.chats.filter((chat) => !this.leaving.has(chat.id));
+        return [...this.temporary, ...this.chats].filter((chat) => !this.leaving.has(chat.id));
     }
 
     folders() {
@@ -53,10 +54,11 @@ export class ChatList extends EventTarget {
         }
     }
 
-    // What came from other windows and devices, where the list is no longer fresh.
+    // What came from other windows and devices, where the list is no longer fresh. Nobody asked for it: what
+    // goes wrong is said where people do something.
     async refresh() {
         if (Date.now() - this.asked >= FRESH_MS) {
-            await this.load();
+            await this.load().catch(() => {});
         }
     }
 
@@ -70,16 +72,38 @@ export class ChatList extends EventTarget {
 
     async change(id, fields) {
         const chat = await api.changeChat(id, fields);
-        this.chats = this.chats.map((one) => (one.id === id ? { ...one, ...chat } : one));
+        const renew = (one) => (one.id === id ? { ...one, ...chat } : one);
+        this.chats = this.chats.map(renew);
+        this.temporary = this.temporary.map(renew);
         this.changed();
         return chat;
+    }
+
+    // A chat is open. What is written in a temporary one goes on when it is left: this is the way back.
+    know(chat) {
+        if (chat.temporary) {
+            this.temporary = [{ ...chat }, ...this.temporary.filter((one) => one.id !== chat.id)];
+            this.changed();
+        }
+    }
+
+    // It is not at the server any more.
+    drop(id) {
+        this.chats = this.chats.filter((chat) => chat.id !== id);
+        this.temporary = this.temporary.filter((chat) => chat.id !== id);
+        this.changed();
+    }
+
+    async removeAll() {
+        await api.deleteAllChats();
+        this.temporary = [];
     }
 
     // Gone from the list at once, at the server a little later; undo() brings it back until then.
     remove(id, failed) {
         const now = () => {
             this.leaving.delete(id);
-            this.chats = this.chats.filter((chat) => chat.id !== id);
+            this.drop(id);
             api.deleteChat(id).catch((error) => {
                 failed(error);
                 this.load();

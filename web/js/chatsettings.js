@@ -29,7 +29,7 @@ class PresetRow {
         this.show();
         api.presets().then((presets) => {
             this.presets = presets;
-            this.show();
+            this.show(this.same());
         }, (error) => page.toasts.show(error.message));
     }
 
@@ -38,6 +38,14 @@ class PresetRow {
             ...this.presets.map((preset) => h("option", null, preset.name)));
         this.select.selectedIndex = this.presets.findIndex((preset) => preset.name === name) + 1;
         this.remove.disabled = this.select.selectedIndex === 0;
+    }
+
+    // The preset that the fields have now.
+    same() {
+        const text = ({ system, settings }) => JSON.stringify([system ?? "",
+            Object.entries(settings ?? {}).sort(([a], [b]) => (a < b ? -1 : 1))]);
+        const now = text(this.read());
+        return this.presets.find((preset) => text(preset) === now)?.name ?? null;
     }
 
     async store(presets, name) {
@@ -74,8 +82,10 @@ export function chatSettings(page) {
     const system = h("textarea", { class: "field", rows: "5", value: chat.system ?? "",
         placeholder: t("system_placeholder") });
     const sampling = new SamplingForm(chat.settings ?? {}, page.session.sampling);
+    const { forget_days: rule } = page.session.limits;
     const forget = h("input", { class: "field", type: "number", min: "1", max: "36500", step: "1",
-        value: chat.forget_after_days ?? "", placeholder: t("never") });
+        value: chat.forget_after_days ?? "",
+        placeholder: rule > 0 ? t("forget_rule", { n: rule }) : t("never") });
     const presets = new PresetRow(page, () => ({ system: system.value, settings: sampling.settings }),
         (preset) => {
         system.value = preset.system ?? "";

@@ -176,9 +176,13 @@ export class ChatView {
         (wanted?.disabled ? wanted.parentElement.querySelector("button:not(:disabled)") : wanted)?.focus();
     }
 
-    regenerate(message) {
+    regenerate(message, think) {
         this.stick = true;
-        return this.page.regenerate(message);
+        return this.page.regenerate(message, think);
+    }
+
+    canSkipThinking() {
+        return this.page.session.models[0].can_skip_thinking;
     }
 
     edit(view) {

@@ -29,7 +29,7 @@ export class Composer {
             placeholder: t("composer_placeholder"), oninput: () => this.changed(),
             onkeydown: (event) => this.onkeydown(event), onpaste: (event) => this.onpaste(event) });
         this.attachments = new Attachments(page.session, { changed: () => this.changed(),
-            failed: (words) => this.showError(words) });
+            failed: (words) => (words === "" ? this.hideError("file") : this.showError(words, null, "file")) });
         this.meter = new ContextMeter(() => this.onmeter());
         this.picker = h("input", { type: "file", multiple: true, hidden: true, tabindex: "-1",
             "aria-label": t("attach"), onchange: () => this.pick() });
@@ -178,7 +178,9 @@ export class Composer {
     onmeter() {
         const { excess, excessWords } = this.meter;
         if (excess > 0) {
-            this.showError(t("too_long", { n: excessWords }), this.newChatAction(), "long");
+            const key = this.conversation.path().length === 0 ? "too_long"
+                : this.hasContent ? "too_long_here" : "chat_too_long";
+            this.showError(t(key, { n: excessWords }), this.newChatAction(), "long");
         } else {
             this.hideError("long");
         }

@@ -4,7 +4,9 @@ import { h, iconButton } from "./dom.js";
 import { t } from "./strings.js";
 
 // Shows a window with a title and contents; resolves when it is closed, with what close(result) was given.
-export function openDialog(title, contents, { wide = false, side = false, buttons = [] } = {}) {
+// mayClose: asked before a person closes it without an answer; may be a promise.
+export function openDialog(title, contents, { wide = false, side = false, buttons = [],
+    mayClose = () => true } = {}) {
     const id = `dialog-${Math.random().toString(36).slice(2)}`;
     const before = document.activeElement;
     const dialog = h("dialog", { class: `dialog ${wide ? "is-wide" : ""} ${side ? "is-side" : ""}`,
@@ -13,18 +15,27 @@ export function openDialog(title, contents, { wide = false, side = false, button
         dialog.result = result;
         dialog.close();
     };
+    const leave = async () => {
+        if (await mayClose()) {
+            close();
+        }
+    };
     const row = buttons.map(({ label, result, kind = "", autofocus, onclick }) => h("button", {
         type: "button", class: `button ${kind}`, autofocus,
         onclick: () => (onclick ? onclick(close) : close(result)),
     }, label));
     dialog.append(h("header", null, h("h2", { id }, title),
-        iconButton("close", t("close"), () => close())),
+        iconButton("close", t("close"), leave)),
     h("div", { class: "dialog-body" }, typeof contents === "function" ? contents(close) : contents),
     ...(row.length > 0 ? [h("footer", { class: "buttons" }, row)] : []));
     dialog.addEventListener("click", (event) => {
         if (event.target === dialog) {
-            close(); // beside the window
+            leave(); // beside the window
         }
+    });
+    dialog.addEventListener("cancel", (event) => {
+        event.preventDefault();
+        leave();
     });
     document.body.append(dialog);
     dialog.showModal();

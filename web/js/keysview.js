@@ -4,12 +4,13 @@ import { h, icon } from "./dom.js";
 import { api } from "./api.js";
 import { copyText } from "./clipboard.js";
 import { confirmDialog, openDialog } from "./dialog.js";
-import { t, formatDate, formatDay, formatNumber, isoDay } from "./strings.js";
+import { t, formatDate, formatDay, formatNumber, formatTime, isoDay } from "./strings.js";
 
 const DAY = 86400000;
 const NAMED = 8; // characters of an id that tell keys apart
 const SCOPES = ["chat", "admin", "metrics"];
 const HEAD = ["name", "scopes", "limits", "balance", "expires", "created", "last_used", "actions"];
+const DATES = ["expires", "created", "last_used"];
 const LIMITS = ["requests_per_minute", "tokens_per_day", "concurrent"];
 
 // The last moment of a day (UTC): when a key ends, as fathom keys list says it.
@@ -67,25 +68,34 @@ function keyDialog(title, key, save) {
 }
 
 function showSecret(secret) {
+    let copied = false;
     const copy = h("button", { type: "button", class: "button primary", onclick: async () => {
         await copyText(secret);
+        copied = true;
         copy.textContent = t("copied");
     } }, t("copy"));
-    return openDialog(t("new_key"), [h("p", null, t("new_key_words")), h("p", { class: "secret" },
-        h("code", { "data-secret": "" }, secret), copy)], { wide: true });
+    const code = h("code", { "data-secret": "", oncopy: () => {
+        copied = true;
+    } }, secret);
+    return openDialog(t("new_key"), [h("p", null, t("new_key_words")), h("p", { class: "secret" }, code, copy)],
+        { wide: true, mayClose: () => copied || confirmDialog(t("close"), t("not_copied"), t("close")) });
 }
 
 export function keysView(page) {
     const rows = h("tbody");
     const empty = h("p", { class: "empty", hidden: true }, t("no_keys"));
     const failed = (error) => page.toasts.show(error.message);
+    let keys = [];
     const load = async () => {
-        const { keys, currency } = await api.keys();
+        const reply = await api.keys();
+        const { currency } = reply;
+        ({ keys } = reply);
         empty.hidden = keys.length > 0;
         table.hidden = keys.length === 0;
         rows.replaceChildren(...keys.map((key) => row(key, currency)));
     };
-    const cell = (name, text) => h("td", { "data-label": t(name) }, text); // narrow screens show cards
+    const cell = (name, text) => h("td", { "data-label": t(name), // narrow screens show cards
+        class: DATES.includes(name) ? "cell-date" : null }, text);
     const row = (key, currency) => (key.damaged ? damagedRow(key) : wholeRow(key, currency));
     const head = (key) => h("th", { scope: "row" }, key.name, h("small", null, key.id.slice(0, NAMED)));
     const damagedRow = (key) => h("tr", { class: "is-revoked" }, head(key),
@@ -97,7 +107,8 @@ export function keysView(page) {
         cell("balance", key.balance ? `${key.balance} ${currency}` : "–"),
         cell("expires", key.expires ? formatDay(key.expires) : t("never")),
         cell("created", key.created ? formatDate(key.created) : "–"),
-        cell("last_used", key.last_used ? formatDate(key.last_used) : t("never")),
+        cell("last_used", key.last_used ? h("span", null, formatDate(key.last_used),
+            h("small", null, formatTime(key.last_used))) : t("never")),
         h("td", { class: "cell-buttons" }, key.revoked ? [h("span", null, t("revoked")),
             button("renew", key, renew)] : [
             button("change", key, (one) => keyDialog(t("change_key"), one,
@@ -105,9 +116,17 @@ export function keysView(page) {
             button("renew", key, renew), button("revoke", key, revoke, "danger-quiet")]));
     const button = (name, key, act, kind = "") => h("button", { type: "button", class: `button ${kind}`,
         "data-action": name, onclick: () => act(key).catch(failed) }, t(name));
+    // What revoking it means for who does it.
+    const ownWords = (key) => {
+        const governs = (one) => !one.revoked && one.scopes?.includes("admin");
+        return [key.id === page.session.owner.id ? t("revoke_own") : null,
+            governs(key) && !keys.some((one) => one !== key && governs(one)) ? t("revoke_last_admin") : null]
+            .filter(Boolean);
+    };
     const revoke = async (key) => {
         const name = key.name || key.id.slice(0, NAMED);
-        if (await confirmDialog(t("revoke"), t("revoke_words", { name }), t("revoke"))) {
+        const words = [t("revoke_words", { name }), ...ownWords(key)].join(" ");
+        if (await confirmDialog(t("revoke"), words, t("revoke"))) {
             await api.revokeKey(key.id).then(load);
         }
     };
@@ -130,6 +149,7 @@ export function keysView(page) {
             rows));
     load().catch(failed);
     return h("div", { class: "sheet" }, h("p", { class: "hint" }, t("keys_words")),
+        page.session.key_required ? null : h("p", { class: "hint" }, t("keys_not_asked")),
         h("button", { type: "button", class: "button primary", onclick: () => create().catch(failed) },
             icon("plus"),
             t("new_key")), empty,

@@ -11,9 +11,11 @@ import { t, formatDuration, formatNumber, formatTenths } from "./strings.js";
 
 const STATE_NOTES = { stopped: "state_stopped", interrupted: "state_interrupted", failed: "state_failed",
     length: "state_length" };
+// Whose limit of tokens it was, where it is not the answer's own.
+const LENGTH_NOTES = { insufficient_quota: "length_quota", insufficient_balance: "length_balance" };
 
 export class MessageView {
-    // host: what the chat does with a message: edit, regenerate, select, siblings, showFile
+    // host: what the chat does with a message: edit, regenerate, canSkipThinking, select, siblings, showFile
     constructor(message, host) {
         this.message = message;
         this.host = host;
@@ -108,10 +110,14 @@ export class MessageView {
     showNote() {
         const { message } = this;
         const nothing = message.state === "done" && message.content === "";
-        const key = nothing ? "no_answer" : STATE_NOTES[message.state];
+        const key = nothing ? "no_answer" : LENGTH_NOTES[message.error] ?? STATE_NOTES[message.state];
         this.note.hidden = key === undefined;
         this.note.className = `answer-note ${message.state === "failed" ? "is-error" : ""}`;
         this.note.replaceChildren(key === undefined ? "" : t(key, { error: message.error ?? "" }));
+        if (nothing && message.think !== "off" && this.host.canSkipThinking()) {
+            this.note.append(h("button", { type: "button", class: "button", "data-action": "unthinking",
+                onclick: () => this.host.regenerate(message, "off") }, t("answer_unthinking")));
+        }
     }
 
     showFooter() {

@@ -10,6 +10,7 @@ import { ChatView } from "./chatview.js";
 import { Composer } from "./composer.js";
 import { Conversation } from "./conversation.js";
 import { closeDialogs, openDialog } from "./dialog.js";
+import { aboutModel, greetingWords } from "./greeting.js";
 import { keysView } from "./keysview.js";
 import { pageSettings } from "./pagesettings.js";
 import { readPrefs, savePref } from "./prefs.js";
@@ -18,7 +19,7 @@ import { Sidebar } from "./sidebar.js";
 import { signinDialog } from "./signin.js";
 import { Toasts } from "./toasts.js";
 import { usageView } from "./usageview.js";
-import { t, formatBytes, formatCompact } from "./strings.js";
+import { t } from "./strings.js";
 
 const TITLE = 60; // characters of the first turn that name a chat which the server gave no name
 const LOOK_MS = 1000; // between two looks whether a chat went on elsewhere
@@ -43,7 +44,10 @@ export class Page {
         this.chatView = new ChatView(this);
         this.composer = new Composer(this);
         this.heard = { branch: () => this.onbranch(), live: () => this.composer.showState(),
-            chat: () => this.showTitle(),
+            chat: () => {
+                this.showTitle();
+                this.showOwnSettings();
+            },
             end: () => this.onend() };
         this.build();
     }
@@ -55,9 +59,11 @@ export class Page {
             () => this.actions.menu(this.more, this.conversation.chat),
             { "aria-haspopup": "menu" });
         this.treeButton = iconButton("tree", t("tree"), () => this.actions.tree());
+        this.settingsButton = iconButton("sliders", t("chat_settings"), () => this.actions.settings());
         this.chatTools = h("span", { class: "chat-tools" }, this.treeButton,
-            iconButton("sliders", t("chat_settings"), () => this.actions.settings()), this.more);
-        this.model = h("span", { class: "model-name", title: this.aboutModel() }, this.session.models[0].id);
+            this.settingsButton, this.more);
+        this.model = h("span", { class: "model-name", title: aboutModel(this.session) },
+            this.session.models[0].id);
         this.greeting = h("div", { class: "greeting" });
         this.view = h("div", { class: "view" });
         this.main = h("main", { class: "main", id: "main", tabindex: "-1" },
@@ -80,13 +86,17 @@ export class Page {
         installShortcuts(this);
         window.addEventListener("hashchange", () => this.route());
         window.addEventListener("signedout", () => this.signInAgain());
-        for (const name of ["focus", "visibilitychange"]) {
-            window.addEventListener(name, () => this.look());
-        }
         if (this.chats) {
+            for (const name of ["focus", "visibilitychange"]) {
+                window.addEventListener(name, () => this.look());
+            }
             this.list.load().catch((error) => this.toasts.show(error.message));
         }
         await this.route();
+        if (history.state?.settings) {
+            history.replaceState(null, "");
+            this.openSettings();
+        }
     }
 
     async route() {
@@ -102,7 +112,7 @@ export class Page {
                 this.toasts.show(t("nowhere"));
             }
             this.showConversation(new Conversation({ temporary: where === "temporary" }));
-            this.freshenList();
+            this.list.refresh();
         }
     }
 
@@ -143,9 +153,13 @@ export class Page {
                 if (this.wanted !== id) {
                     return; // another one was asked for meanwhile
                 }
+                this.list.know(conversation.chat);
                 this.showConversation(conversation);
             } catch (error) {
                 this.toasts.show(error.status === 404 ? t("no_such_chat") : error.message);
+                if (error.status === 404) {
+                    this.list.drop(id);
+                }
                 location.hash = "#/";
                 return;
             }
@@ -163,7 +177,7 @@ export class Page {
             return;
         }
         this.looked = now;
-        this.freshenList();
+        this.list.refresh();
         const { conversation } = this;
         try {
             if (await this.catchUp() > 0) {
@@ -175,13 +189,6 @@ export class Page {
             if (error.status === 404) {
                 this.composer.showGone();
             }
-        }
-    }
-
-    // Nobody asked for it: what goes wrong is said where people do something.
-    freshenList() {
-        if (this.chats) {
-            this.list.refresh().catch(() => {});
         }
     }
 
@@ -227,22 +234,20 @@ export class Page {
         this.badge.hidden = !chat.temporary;
         this.treeButton.hidden = empty;
         this.more.hidden = chat.id === null;
-        this.greeting.replaceChildren(...(empty ? this.greetingWords(chat) : []));
+        this.greeting.replaceChildren(...(empty ? greetingWords(this.session, chat) : []));
         this.composer.showState();
         this.showTitle();
+        this.showOwnSettings();
     }
 
-    aboutModel() {
-        const [model] = this.session.models;
-        return [model.id, model.parameters ? t("parameters", { n: formatCompact(model.parameters) })
-            : null,
-            model.type, model.bytes ? formatBytes(model.bytes) : null].filter(Boolean).join(" · ");
-    }
-
-    greetingWords(chat) {
-        return [h("h2", null, t(chat.temporary ? "temporary_greeting" : "greeting")),
-            h("p", null, chat.temporary ? t("temporary_words") : t("greeting_words")),
-            h("p", { class: "model" }, this.aboutModel())];
+    // A dot on the button, and words, where a chat has a system prompt or settings of its own.
+    showOwnSettings() {
+        const { system, settings } = this.conversation.chat;
+        const own = Boolean(system) || Object.keys(settings ?? {}).length > 0;
+        const words = t(own ? "chat_settings_own" : "chat_settings");
+        this.settingsButton.classList.toggle("has-own", own);
+        this.settingsButton.title = words;
+        this.settingsButton.setAttribute("aria-label", words);
     }
 
     showTitle() {
@@ -283,6 +288,9 @@ export class Page {
             this.wanted = conversation.chat.id;
             this.sidebar.mark(conversation.chat.id);
         }
+        if (made) {
+            this.list.know(conversation.chat);
+        }
         this.refreshList().then(() => {
             if (made && conversation.chat.title === "") {
                 const words = turn.content.trim().split("\n", 1)[0] || turn.attachments[0].name;
@@ -291,13 +299,13 @@ export class Page {
         });
     }
 
-    async regenerate(message) {
+    async regenerate(message, think = this.composer.thinking) {
         try {
-            await this.conversation.regenerate(message, this.composer.thinking);
+            await this.conversation.regenerate(message, think);
         } catch (error) {
             this.composer.showError(error.message, { label: t("retry"), onclick: () => {
                 this.composer.hideError();
-                this.regenerate(message);
+                this.regenerate(message, think);
             } });
         }
     }

@@ -69,7 +69,10 @@ export function pageSettings(page) {
             choice(t("theme"), "theme", [["system", t("theme_system")], ["light", t("theme_light")],
                 ["dark", t("theme_dark")]]),
             choice(t("language"), "language", [["", t("language_browser")], ["en", "English"], ["zh", "中文"]],
-                () => location.reload()),
+                () => {
+                    history.replaceState({ settings: true }, ""); // it is opened again, in that language
+                    location.reload();
+                }),
             toggle(t("show_stats"), "stats", () => page.conversation && page.chatView.show(page.conversation)),
             toggle(t("enter_sends"), "enterSends"), toggle(t("single_keys"), "singleKeys"),
             ...(page.chats ? [h("h3", null, t("all_chats")), h("div", { class: "button-row" },
@@ -78,13 +81,13 @@ export function pageSettings(page) {
                 button(t("delete_all"), async () => {
                     if (await confirmDialog(t("delete_all"), t("delete_all_words"), t("delete_all"))) {
                         close();
-                        await api.deleteAllChats().then(() => page.toasts.show(t("deleted_all")),
+                        await page.list.removeAll().then(() => page.toasts.show(t("deleted_all")),
                             (error) => page.toasts.show(error.message));
                         page.refreshList();
                         location.hash = "#/";
                     }
                 }, "danger-quiet"))] : []),
-            h("div", { class: "settings-foot" }, button(t("shortcuts"), () => shortcutsDialog()),
+            h("div", { class: "settings-foot" }, button(t("shortcuts"), () => shortcutsDialog(page)),
                 h("small", null, `Fathom ${page.session.version}`)),
         ];
     });

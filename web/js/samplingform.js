@@ -17,13 +17,31 @@ const NUMBERS = [
 
 const rounded = (n) => Number(n.toPrecision(6)); // the server's numbers have no more digits that mean something
 
+// "0,7" is what half of the world writes.
+const valueOf = (field) => Number(field.value.replace(",", "."));
+
+const wholeField = ({ min, max }, placeholder) => h("input", { class: "field", type: "number", min, max,
+    step: "1", placeholder });
+
+// Browsers take a comma out of a number where their own language has none.
+function decimalField({ min, max }, placeholder) {
+    const field = h("input", { class: "field", inputmode: "decimal", placeholder, oninput: () => {
+        const value = valueOf(field); // what is no number is in no range
+        const good = field.value === "" || (value >= min && value <= max);
+        field.setCustomValidity(good ? "" : t("number_range", { min, max }));
+    } });
+    return field;
+}
+
 export class SamplingForm {
     // usual: what the server takes for what is empty
     constructor(settings, usual) {
-        this.numbers = NUMBERS.map((number) => ({ ...number, field: h("input", { class: "field", type: "number",
-            min: number.min, max: number.max, step: number.whole ? "1" : "any", inputmode: "decimal",
-            placeholder: number.name in usual ? t("default_value", { n: rounded(usual[number.name]) })
-                : t(`set_${number.name}_empty`) }) }));
+        this.numbers = NUMBERS.map((number) => {
+            const placeholder = number.name in usual
+                ? t("default_value", { n: rounded(usual[number.name]) }) : t(`set_${number.name}_empty`);
+            return { ...number, field: number.whole ? wholeField(number, placeholder)
+                : decimalField(number, placeholder) };
+        });
         this.stop = h("textarea", { class: "field", rows: "2", placeholder: t("stop_placeholder") });
         const labelled = (name, field) => h("label", { class: "labelled" },
             h("span", null, t(`set_${name}`), h("small", null, t(`set_${name}_hint`))), field);
@@ -38,6 +56,7 @@ export class SamplingForm {
     set settings(settings) {
         this.numbers.forEach(({ name, field }) => {
             field.value = settings[name] ?? "";
+            field.setCustomValidity("");
         });
         this.stop.value = [settings.stop ?? []].flat().join("\n");
     }
@@ -46,7 +65,7 @@ export class SamplingForm {
         const settings = {};
         for (const { name, field } of this.numbers) {
             if (field.value !== "") {
-                settings[name] = Number(field.value);
+                settings[name] = valueOf(field);
             }
         }
         const stop = this.stop.value.split("\n").filter((line) => line !== "");

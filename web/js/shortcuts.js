@@ -22,22 +22,24 @@ const SHORTCUTS = [
     { keys: [CTRL, "Shift", "D"], words: "key_delete", code: "KeyD", ctrl: true, shift: true, chat: true,
         run: (page) => page.actions.remove(page.conversation.chat) },
     { keys: [CTRL, "B"], words: "key_sidebar", code: "KeyB", ctrl: true, run: (page) => page.toggleSidebar() },
-    { keys: ["Alt", "T"], words: "key_think", code: "KeyT", alt: true,
+    { keys: ["Alt", "T"], words: "key_think", code: "KeyT", alt: true, think: true,
         run: (page) => page.composer.cycleThinking() },
     { keys: ["Alt", "G"], words: "key_tree", code: "KeyG", alt: true, chat: true,
         run: (page) => page.actions.tree() },
     { keys: [CTRL, "/"], also: "?", words: "key_help", code: "Slash", ctrl: true,
-        run: () => shortcutsDialog() },
+        run: (page) => shortcutsDialog(page) },
 ];
 const ELSEWHERE = [[["Enter"], "key_send"], [["Shift", "Enter"], "key_newline"], [["Esc"], "key_stop"],
     [["↑"], "key_edit"]];
 
-export function shortcutsDialog() {
+const offered = (page) => SHORTCUTS.filter(({ think }) => !think || page.session.models[0].can_think);
+
+export function shortcutsDialog(page) {
     const row = (keys, words, also) => h("div", null, h("dt", null, keys.map((key) => h("kbd", null, key)),
         also ? [` ${t("or")}`, h("kbd", null, also)] : null), h("dd", null, t(words)));
     return openDialog(t("shortcuts"), h("dl", { class: "shortcuts" },
         ELSEWHERE.map(([keys, words]) => row(keys, words)),
-        SHORTCUTS.map(({ keys, words, also }) => row(keys, words, also))));
+        offered(page).map(({ keys, words, also }) => row(keys, words, also))));
 }
 
 function matches(shortcut, event) {
@@ -50,7 +52,7 @@ export function installShortcuts(page) {
         if (event.defaultPrevented || event.isComposing || document.querySelector("dialog[open]") !== null) {
             return;
         }
-        const shortcut = SHORTCUTS.find((one) => matches(one, event));
+        const shortcut = offered(page).find((one) => matches(one, event));
         if (shortcut !== undefined && (!shortcut.chat || page.conversation?.chat.id)) {
             event.preventDefault();
             shortcut.run(page);
@@ -65,7 +67,7 @@ export function installShortcuts(page) {
             && event.target.closest("input:not([type=radio]), textarea, select") === null) {
             if (event.key === "?") {
                 event.preventDefault();
-                shortcutsDialog();
+                shortcutsDialog(page);
             } else if (event.key === "/" && page.conversation !== null) {
                 event.preventDefault();
                 page.composer.focus();

@@ -6,6 +6,7 @@ import { t, formatMonth } from "./strings.js";
 
 const DAY = 86400000;
 const SEARCH_PAUSE_MS = 150;
+const BEFORE_HIT = 24; // characters of a snippet before its hit
 
 // The heading a chat stands under, by its last change.
 function dayGroup(updated, now = Date.now()) {
@@ -23,9 +24,15 @@ function dayGroup(updated, now = Date.now()) {
 }
 
 // The server marks hits with U+0002 and U+0003.
-function snippetParts(snippet) {
-    return snippet.split(/(\u0002[^\u0003]*\u0003)/).map((part) => (part.startsWith("\u0002")
-        ? h("mark", null, part.slice(1, -1)) : part));
+const marked = (text) => text.split(/(\u0002[^\u0003]*\u0003)/).map((part) => (part.startsWith("\u0002")
+    ? h("mark", null, part.slice(1, -1)) : part));
+
+// From a few words before the first hit, so that the lines that are shown have it.
+export function snippetParts(snippet) {
+    const at = snippet.indexOf("\u0002");
+    const before = snippet.slice(0, Math.max(at, 0));
+    const few = before.slice(-BEFORE_HIT).replace(/^\S*\s/, "");
+    return marked(before.length > BEFORE_HIT ? `…${few}${snippet.slice(at)}` : snippet);
 }
 
 export class Sidebar {
@@ -104,7 +111,7 @@ export class Sidebar {
     }
 
     show() {
-        const chats = this.list.visible().filter((chat) => !chat.temporary);
+        const chats = this.list.visible().filter((chat) => this.list.search === "" || !chat.temporary);
         const focused = document.activeElement?.closest(".chat-item")?.dataset.chat;
         if (chats.length === 0) {
             this.items.replaceChildren(h("p", { class: "empty" },
@@ -121,6 +128,10 @@ export class Sidebar {
     // A pinned chat of a folder is in both places.
     groups(chats) {
         const groups = [];
+        const temporary = chats.filter((chat) => chat.temporary);
+        if (temporary.length > 0) {
+            groups.push(this.group(t("temporary"), temporary));
+        }
         const pinned = chats.filter((chat) => chat.pinned);
         if (pinned.length > 0) {
             groups.push(this.group(t("pinned"), pinned));
@@ -132,7 +143,7 @@ export class Sidebar {
             }
         }
         const days = new Map();
-        for (const chat of chats.filter((one) => !one.pinned && !one.folder)) {
+        for (const chat of chats.filter((one) => !one.pinned && !one.folder && !one.temporary)) {
             const day = dayGroup(chat.updated);
             days.set(day, [...(days.get(day) ?? []), chat]);
         }
@@ -156,12 +167,17 @@ export class Sidebar {
 
     item(chat) {
         const title = chat.title || t("untitled");
+        // A hit in the title alone has the title as its text.
+        const titleHit = chat.snippet && !chat.message;
+        const titleParts = titleHit ? marked(chat.snippet) : title;
         const href = chat.message ? `#/chat/${chat.id}/${chat.message}` : `#/chat/${chat.id}`;
         const more = iconButton("more", t("chat_menu", { title }), () => this.page.chatMenu(more, chat),
             { class: "icon-button small", "aria-haspopup": "menu" });
         const item = h("li", { class: "chat-item", "data-chat": chat.id },
-            h("a", { class: "chat-link", href, title }, h("span", { class: "chat-title" }, title),
-                chat.snippet ? h("span", { class: "snippet" }, snippetParts(chat.snippet)) : null), more);
+            h("a", { class: "chat-link", href, title }, h("span", { class: "chat-title" },
+                chat.pinned && chat.folder ? icon("pin") : null, titleParts),
+                chat.snippet && !titleHit ? h("span", { class: "snippet" }, snippetParts(chat.snippet)) : null),
+        more);
         this.markItem(item);
         return item;
     }

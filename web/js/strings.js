@@ -19,6 +19,7 @@ const tenths = new Intl.NumberFormat(locale, { maximumFractionDigits: 1 });
 // "33K" in every language: nobody calls a context 3.3万 large.
 const compact = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
 const date = new Intl.DateTimeFormat(locale, { dateStyle: "medium" });
+const time = new Intl.DateTimeFormat(locale, { timeStyle: "short" });
 const utcDate = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeZone: "UTC" });
 const shortDay = new Intl.DateTimeFormat(locale, { month: "short", day: "numeric", timeZone: "UTC" });
 const month = new Intl.DateTimeFormat(locale, { month: "long", year: "numeric" });
@@ -32,6 +33,7 @@ const LAST_TIME = 8.64e15;
 const dated = (ms) => Math.min(Math.max(Number(ms) || 0, -LAST_TIME), LAST_TIME);
 
 export const formatDate = (ms) => date.format(dated(ms));
+export const formatTime = (ms) => time.format(dated(ms)); // of the day
 export const formatDay = (ms) => utcDate.format(dated(ms)); // of a day that is counted in UTC
 export const formatShortDay = (ms) => shortDay.format(dated(ms));
 export const formatMonth = (ms) => month.format(dated(ms));

@@ -49,7 +49,8 @@ export function treeDialog(page) {
             const siblings = tree.siblings(id);
             const version = siblings.length < 2 ? null
                 : h("small", null, `${siblings.indexOf(id) + 1}/${siblings.length}`);
-            return h("li", null, h("button", { type: "button", onclick: () => close(id),
+            return h("li", { class: user ? null : "tree-answer" }, h("button", { type: "button",
+                onclick: () => close(id),
                 class: shown.has(id) ? "tree-node is-shown" : "tree-node",
                 "aria-current": id === conversation.chat.leaf ? "true" : null,
             }, h("span", { class: "tree-dot" }), h("b", null, t(user ? "you" : "model")),

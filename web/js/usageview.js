@@ -7,7 +7,9 @@ import { t, formatCompact, formatDay, formatDuration, formatNumber, formatShortD
     from "./strings.js";
 
 const DAY = 86400000;
+const LABEL = 60; // as wide as a day's name may be
 const MOST_DAYS = 1000; // a year that is half typed may be that of Caesar
+const smallMoney = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
 const KINDS = ["cached_tokens", "fresh_tokens", "completion_tokens"];
 
 const total = (sum) => KINDS.reduce((all, kind) => all + sum[kind], 0);
@@ -81,7 +83,9 @@ function chart(days) {
         bar.append(words);
         picture.append(bar);
         if (i % Math.ceil(days.length / 8) === 0) {
-            const label = svg("text", { x: i * step, y: height + 4, class: "chart-words" });
+            const late = i * step > width - LABEL; // it ends where the picture does
+            const label = svg("text", { x: late ? width : i * step, y: height + 4, class: "chart-words",
+                "text-anchor": late ? "end" : "start" });
             label.textContent = formatShortDay(Date.parse(day.day));
             picture.append(label);
         }
@@ -106,7 +110,10 @@ function table(title, name, rows, currency) {
 }
 
 // Cents at least, and what is smaller as far as there is something.
-const formatMoney = (cost) => Number(cost).toFixed(Number(cost) >= 1 ? 2 : 4);
+export function formatMoney(cost) {
+    const n = Number(cost);
+    return n >= 0.0001 || n === 0 ? n.toFixed(n >= 1 ? 2 : 4) : smallMoney.format(n);
+}
 
 function totalsList(totals, currency) {
     const item = (words, text) => h("div", null, h("dt", null, words), h("dd", null, text));
@@ -155,6 +162,11 @@ export function usageView(page) {
             const used = summed.filter((day) => day.requests > 0).reverse();
             const named = (models ?? []).map((one) => ({ ...one,
                 fresh_tokens: one.prompt_tokens - one.cached_tokens }));
+            if (totals.requests === 0) {
+                shown.replaceChildren(own ? ownList(own, currency) : "",
+                    h("p", { class: "empty" }, t("no_usage")));
+                return;
+            }
             const box = chart(summed);
             const admin = page.session.owner.admin && key.value === "";
             shown.replaceChildren(own ? ownList(own, currency) : "", totalsList(totals, currency), box,
