@@ -13,6 +13,9 @@
 #include "server/chatstore_data.h"
 
 enum { CHATSTORE_BATCH = 16 /* chats deleted in one step */ };
+/* Of a step that deletes many chats: longer than CHATRECORD_PORTION_S, since its commit and scrubbing the log
+ * behind it cost as much again, and some chats should share them. */
+static const double CHATSTORE_MANY_S = 0.03;
 static const int64_t CHATSTORE_ALWAYS = INT64_MAX;
 
 /* ---- Opening. ---- */
@@ -382,9 +385,9 @@ struct chatstore_portion {
     double until;
 };
 
-static struct chatstore_portion chatstore_portion(void)
+static struct chatstore_portion chatstore_portion(double seconds)
 {
-    return (struct chatstore_portion){DATABASE_DELETED, progress_clock() + CHATRECORD_PORTION_S};
+    return (struct chatstore_portion){DATABASE_DELETED, progress_clock() + seconds};
 }
 
 /* Inside a transaction: the chat's words, as many as there is time for, then its key and rows, as
@@ -406,7 +409,7 @@ static err chatstore_delete_from(struct chatrecord_shelf *shelf, const char *own
     for (bool whole = false; !whole;) {
         int64_t number = 0;
         TRY(database_begin_delete(shelf->database, info));
-        struct chatstore_portion p = chatstore_portion();
+        struct chatstore_portion p = chatstore_portion(CHATRECORD_PORTION_S);
         err e = chatrecord_number(shelf, owner, id, &number, info);
         e = e == ERR_OK ? chatstore_drop(shelf, number, &p, &whole, info) : e;
         TRY(database_end(shelf->database, e, info));
@@ -440,7 +443,7 @@ static err chatstore_drop_some(struct chatrecord_shelf *shelf, const struct chat
 {
     int64_t numbers[CHATSTORE_BATCH];
     size_t found = 0;
-    struct chatstore_portion p = chatstore_portion();
+    struct chatstore_portion p = chatstore_portion(CHATSTORE_MANY_S);
     sqlite3_stmt *st;
     bool row = true, whole = true;
     *n = 0;
