@@ -88,11 +88,14 @@ def wishes_are_listed():
 
 
 def thoughts_are_items():
-    r = ask(reasoning={"effort": "high"}, max_output_tokens=2000)
-    assert r.output[0].type == "reasoning" and r.output[0].content[0].text
-    seen, last = events(reasoning={"effort": "high"}, max_output_tokens=2000)
+    r = ask(input="sum", reasoning={"effort": "high"}, max_output_tokens=2000)
+    assert r.status == "completed" and [i.type for i in r.output] == ["reasoning", "message"], r
+    assert r.output[0].content[0].text and r.output_text
+    seen, last = events(input="sum", reasoning={"effort": "high"}, max_output_tokens=2000)
     assert "response.reasoning_text.delta" in {e.type for e in seen}
     assert [i.type for i in last.output] == [i.type for i in r.output]
+    cut = ask(reasoning={"effort": "high"}, max_output_tokens=2000)
+    assert cut.status == "incomplete", "this model answers hello with thoughts alone"
 
 
 def tools_must_be_called():
