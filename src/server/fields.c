@@ -203,9 +203,10 @@ bool fields_ignore(const char *path, struct strbuf *unknown, struct apierror *e)
     }
     enum { FIELDS_UNKNOWN_MAX = 1024 }; /* it becomes a header */
     size_t before = unknown->len;
-    err result = before > FIELDS_UNKNOWN_MAX
-                     ? ERR_OK
-                     : strbuf_printf(unknown, "%s%.100s", before ? ", " : "", path);
+    bool room = before <= FIELDS_UNKNOWN_MAX, told = !room && unknown->data[before - 1] == '.';
+    err result = room   ? strbuf_printf(unknown, "%s%.100s", before ? ", " : "", *path ? path : "\"\"")
+                 : told ? ERR_OK
+                        : strbuf_puts(unknown, ", ...");
     if (result != ERR_OK) {
         return apierror_set(e, 503, "out_of_memory", NULL, "out of memory reading the request");
     }

@@ -394,11 +394,25 @@ static void pageanswers_stored(struct service *s, struct exchange *x, const char
     exchange_reply(x, 200, "text/event-stream", &out);
 }
 
+static bool pageanswers_number(const char *text, uint64_t *out)
+{
+    enum { PAGEANSWERS_DIGITS = 19 };
+    *out = strtoull(text, NULL, 10);
+    return *text && strlen(text) <= PAGEANSWERS_DIGITS && strspn(text, "0123456789") == strlen(text);
+}
+
 static void pageanswers_stream(struct service *s, struct exchange *x, const struct route_match *m)
 {
     const char *from = exchange_query(x, "from");
     from = from ? from : exchange_header(x, "Last-Event-ID");
-    uint64_t number = from ? strtoull(from, NULL, 10) : 0;
+    uint64_t number = 0;
+    if (from && !pageanswers_number(from, &number)) {
+        struct apierror error;
+        apierror_set(&error, 400, "invalid_value", "from",
+                     "from is the number of the last event that came; digits were expected");
+        service_refuse(s, x, &error, false);
+        return;
+    }
     if (!liveanswer_stream(s->live, exchange_caller(x)->owner, m->parts[0], number, x)) {
         pageanswers_stored(s, x, m->parts[0]);
     }

@@ -129,6 +129,12 @@ static void test_late_readers(void **state)
         json_decref(by_query.end);
         json_decref(by_header.end);
     }
+    static const char *const wrong[] = {"?from=abc", "?from=-1", "?from=1x", "?from=99999999999999999999"};
+    for (int i = 0; i < 4; i++) {
+        char path[200];
+        snprintf(path, sizeof path, "/api/answers/%s/stream%s", answer, wrong[i]);
+        pagefixture_do(&chat, "", 400, "GET", path, "");
+    }
     struct pagefixture_stream beyond = pagefixture_stream(&chat, "", answer, "?from=999999999999");
     assert_int_equal(beyond.events, 1); /* its end, at least */
     json_decref(beyond.end);
