@@ -2,16 +2,19 @@
 """Many streams at once from `fathom serve` and from llama.cpp's server, on the same file, in turn.
 
     bench/serve_vs_llamacpp.py MODEL.gguf [--llama-server PATH] [--streams 32] [--rounds 5]
+                               [--idle 2000]
 
 Each round starts one server, sends all requests at once (different prompts of about --prompt words, greedy, up to
 --tokens tokens), and stops it; then the other one. Printed are medians over the rounds of: tokens per second in all,
 time to the first token (median and p95 over the streams), time between tokens (p95); and the ratios. Without
-llama-server Fathom's numbers alone.
+llama-server Fathom's numbers alone. With --idle N Fathom is measured once more in each round, beside N connections
+that say nothing, or but half of a request, and one for every hundred of them that asks and never reads.
 """
 import argparse
 import asyncio
 import json
 import os
+import resource
 import shutil
 import socket
 import statistics
@@ -88,11 +91,29 @@ def wait_ready(port, process):
     raise SystemExit("the server did not become ready in a minute")
 
 
-def run(command, port, args):
+def disturb(port, n):
+    """Connections that do nothing, every other one in the middle of a request; and readers that do not read."""
+    held = [socket.create_connection(("127.0.0.1", port)) for _ in range(n + n // 100)]
+    for s in held[:n:2]:
+        s.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-")
+    body = b'{"stream":true,"max_tokens":1,"messages":[{"role":"user","content":"hello"}]}'
+    for s in held[n:]:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+        s.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Type: application/json\r\n"
+                  b"Content-Length: %d\r\n\r\n" % (port, len(body)) + body)
+    time.sleep(2 if n else 0)
+    return held
+
+
+def run(command, port, args, idle=0):
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         wait_ready(port, process)
-        return asyncio.run(load(port, args))
+        held = disturb(port, idle)
+        result = asyncio.run(load(port, args))
+        for s in held:
+            s.close()
+        return result
     finally:
         process.terminate()
         process.wait()
@@ -108,14 +129,21 @@ def main():
     p.add_argument("--tokens", type=int, default=100)
     p.add_argument("--rounds", type=int, default=5)
     p.add_argument("--threads", type=int, default=2)
+    p.add_argument("--idle", type=int, default=0, help="connections that do nothing, in a round more")
     p.add_argument("--json", action="store_true")
     args = p.parse_args()
     context = 2048
-    results = {"fathom": [], "llama.cpp": []}
+    if args.idle:
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 2 * args.idle + 1000), most))
+    results = {"fathom": [], "llama.cpp": [], "fathom, idle": []}
     for _ in range(args.rounds):
-        port = free_port()
-        results["fathom"].append(run([args.fathom, "serve", args.model, "--port", str(port), "--threads",
-                                      str(args.threads), "--parallel", str(args.streams), "--no-store"], port, args))
+        for name, idle in (("fathom", 0), ("fathom, idle", args.idle)):
+            port = free_port()
+            if idle or name == "fathom":
+                results[name].append(run([args.fathom, "serve", args.model, "--port", str(port), "--threads",
+                                          str(args.threads), "--parallel", str(args.streams), "--no-store"],
+                                         port, args, idle))
         if args.llama_server:
             port = free_port()
             results["llama.cpp"].append(run([args.llama_server, "-m", args.model, "--port", str(port), "-t",
@@ -128,7 +156,7 @@ def main():
         return
     print(f"{args.streams} streams, {os.path.basename(args.model)}, {args.threads} threads, "
           f"medians of {args.rounds} rounds")
-    print(f"{'':24}" + "".join(f"{n:>14}" for n in medians) + ("         ratio" if len(medians) > 1 else ""))
+    print(f"{'':24}" + "".join(f"{n:>14}" for n in medians) + ("  first:second" if len(medians) > 1 else ""))
     for key, label, scale in (("tps", "tokens/s in all", 1), ("first", "first token, s", 1),
                               ("first_p95", "first token p95, s", 1), ("gap_p95", "between tokens p95, ms", 1000)):
         values = [m[key] * scale for m in medians.values()]

@@ -11,7 +11,8 @@ enum { SUGGEST_WORD_MAX = 64 }; /* longer words get no suggestion */
 size_t suggest_distance(const char *a, const char *b);
 
 /* The nearest of names[n], or NULL when none is near enough to be worth saying: at most a third of
- * the letters wrong, or `word` is the beginning of exactly one name. */
+ * the letters wrong, or `word` is the beginning of exactly one name, or exactly one name with letters left out,
+ * at most two thirds of them. */
 const char *suggest_nearest(const char *word, const char *const *names, size_t n);
 
 #endif

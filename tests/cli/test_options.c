@@ -139,7 +139,7 @@ static void mistakes_are_named(void **state)
     refuse("", "MODEL is missing");
     refuse("--json", "MODEL is missing");
     refuse("m|f|g", "unexpected argument \"g\"");
-    refuse("m|--mxt|3", "did you mean --max-tokens?");
+    refuse("m|--mxtk|3", "did you mean --max-tokens?");
     refuse("m|--t|3", "unknown option --t");
     refuse("m|--jsno", "did you mean --json?");
     refuse("m|--max_tokens|3", "did you mean --max-tokens?");
