@@ -10,66 +10,82 @@
 
 /* ---- JSON. ---- */
 
-/* Adds the chat; one that is damaged, or was deleted since, is only counted. */
-static err chatexport_add(struct chatstore *s, const char *owner, const char *id, json_t *chats,
-                          size_t *damaged, struct errinfo *info)
-{
-    json_t *whole = NULL;
-    err e = chatstore_get(s, owner, id, &whole, info);
-    if (e == ERR_OK) {
-        return json_array_append_new(chats, whole) == 0 ? ERR_OK : chatrecord_nomem(info);
-    }
-    *damaged += e == ERR_CORRUPT;
-    return e == ERR_CORRUPT || e == ERR_NOTFOUND ? ERR_OK : e;
-}
+/* What a document is made of. */
+struct chatexport {
+    json_t *chats;
+    size_t damaged, left; /* bytes until it is full */
+    char last[VAULT_ID + 1];
+    bool more;
+};
 
-/* All of the owner's, page by page. */
-static err chatexport_all(struct chatstore *s, const char *owner, json_t *chats, size_t *damaged,
-                          struct errinfo *info)
+/* Takes the chats. */
+static err chatexport_document(const struct chatexport *x, json_t **document, struct errinfo *info)
 {
-    struct chatstore_query query = {.limit = CHATSTORE_LIST_MAX};
-    char last[VAULT_ID + 1] = "";
-    bool more = true;
-    while (more) {
-        json_t *page = NULL;
-        TRY(chatstore_list(s, owner, &query, &page, info));
-        const json_t *list = json_object_get(page, "chats");
-        err e = ERR_OK;
-        more = json_is_true(json_object_get(page, "more"));
-        for (size_t i = 0; i < json_array_size(list) && e == ERR_OK; i++) {
-            strncpy(last, chatmessage_text(json_array_get(list, i), "id"), VAULT_ID);
-            e = chatexport_add(s, owner, last, chats, damaged, info);
-        }
-        json_decref(page);
-        TRY(e);
-        query.before = last;
+    *document = json_pack("{s:s, s:i, s:o, s:I}", "format", "fathom-chats", "version", 1, "chats", x->chats,
+                          "damaged", (json_int_t)x->damaged);
+    if (*document && x->more && json_object_set_new(*document, "next", json_string(x->last)) != 0) {
+        json_decref(*document);
+        *document = NULL;
     }
-    return ERR_OK;
+    return *document ? ERR_OK : chatrecord_nomem(info);
 }
 
 err chatexport_json(struct chatstore *s, const char *owner, const char *id, json_t **document,
                     struct errinfo *info)
 {
-    size_t damaged = 0;
-    json_t *chats = json_array(), *whole = NULL;
-    err e = chats ? ERR_OK : chatrecord_nomem(info);
-    if (e == ERR_OK && id) {
-        e = chatstore_get(s, owner, id, &whole, info);
-        e = e == ERR_OK && json_array_append_new(chats, whole) != 0 ? chatrecord_nomem(info) : e;
-    } else if (e == ERR_OK) {
-        e = chatexport_all(s, owner, chats, &damaged, info);
-    }
-    json_t *made = e == ERR_OK ? json_pack("{s:s, s:i, s:O, s:I}", "format", "fathom-chats", "version", 1,
-                                           "chats", chats, "damaged", (json_int_t)damaged)
-                               : NULL;
-    json_decref(chats);
-    if (e == ERR_OK && !made) {
-        e = chatrecord_nomem(info);
-    }
+    struct chatexport x = {0};
+    json_t *whole = NULL;
+    TRY(chatstore_get(s, owner, id, &whole, info));
+    x.chats = json_pack("[o]", whole);
+    return x.chats ? chatexport_document(&x, document, info) : chatrecord_nomem(info);
+}
+
+/* Adds the chat x->last; one that is damaged, or was deleted since, is only counted. */
+static err chatexport_add(struct chatstore *s, const char *owner, struct chatexport *x, struct errinfo *info)
+{
+    json_t *whole = NULL;
+    err e = chatstore_get(s, owner, x->last, &whole, info);
     if (e == ERR_OK) {
-        *document = made;
+        size_t bytes = json_dumpb(whole, NULL, 0, JSON_COMPACT);
+        x->left -= bytes < x->left ? bytes : x->left;
+        return json_array_append_new(x->chats, whole) == 0 ? ERR_OK : chatrecord_nomem(info);
     }
+    x->damaged += e == ERR_CORRUPT;
+    return e == ERR_CORRUPT || e == ERR_NOTFOUND ? ERR_OK : e;
+}
+
+/* A page of the list, or as much of it as there is room for. */
+static err chatexport_page(struct chatstore *s, const char *owner, struct chatexport *x, struct errinfo *info)
+{
+    const struct chatstore_query query = {.limit = CHATSTORE_LIST_MAX, .before = *x->last ? x->last : NULL};
+    json_t *page = NULL;
+    TRY(chatstore_list(s, owner, &query, &page, info));
+    const json_t *list = json_object_get(page, "chats");
+    size_t n = json_array_size(list), i = 0;
+    err e = ERR_OK;
+    for (; i < n && x->left > 0 && e == ERR_OK; i++) {
+        strncpy(x->last, chatmessage_text(json_array_get(list, i), "id"), VAULT_ID);
+        e = chatexport_add(s, owner, x, info);
+    }
+    x->more = i < n || json_is_true(json_object_get(page, "more"));
+    json_decref(page);
     return e;
+}
+
+err chatexport_part(struct chatstore *s, const char *owner, const char *after, size_t bytes,
+                    json_t **document, struct errinfo *info)
+{
+    struct chatexport x = {.chats = json_array(), .left = bytes, .more = true};
+    strncpy(x.last, after ? after : "", VAULT_ID);
+    err e = x.chats ? ERR_OK : chatrecord_nomem(info);
+    while (e == ERR_OK && x.more && x.left > 0) {
+        e = chatexport_page(s, owner, &x, info);
+    }
+    if (e != ERR_OK) {
+        json_decref(x.chats);
+        return e;
+    }
+    return chatexport_document(&x, document, info);
 }
 
 /* ---- Markdown. ---- */

@@ -164,7 +164,9 @@ static void pagechats_give(struct service *s, struct exchange *x, const char *id
         e = err_set(&info, ERR_ARGUMENT,
                     "all chats together are to be had as json; markdown is for one chat");
     } else {
-        e = chatexport_json(s->chats, pagechats_owner(x), id, &document, &info);
+        e = id ? chatexport_json(s->chats, pagechats_owner(x), id, &document, &info)
+               : chatexport_part(s->chats, pagechats_owner(x), exchange_query(x, "after"), CHATEXPORT_BYTES,
+                                 &document, &info);
         e = e == ERR_OK ? wirereply_json(&body, document) : e;
     }
     mem_free(text);

@@ -44,7 +44,7 @@ static err with_chats(struct chatstore *s)
     e = e == ERR_OK ? chattree_end(s, "local", json_string_value(json_object_get(json_object_get(both, "answer"), "id")),
                                    &ending, 3, &message, &info) : e;
     e = e == ERR_OK ? chatstore_list(s, "local", &(struct chatstore_query){.search = "general"}, &list, &info) : e;
-    e = e == ERR_OK ? chatexport_json(s, "local", NULL, &all, &info) : e;
+    e = e == ERR_OK ? chatexport_part(s, "local", NULL, SIZE_MAX, &all, &info) : e;
     e = e == ERR_OK ? chatexport_markdown(s, "local", id, &text, &info) : e;
     e = e == ERR_OK ? chatimport_read(s, "other", others, 4, &counted, &info) : e;
     e = e == ERR_OK ? chatimport_read(s, "other", all, 4, &counted, &info) : e;

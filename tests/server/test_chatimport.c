@@ -35,7 +35,9 @@ static int tear_down(void **state)
 static json_t *export_of(const char *owner, const char *id)
 {
     json_t *document = NULL;
-    if (chatexport_json(f.chats, owner, id, &document, &f.info) != ERR_OK) {
+    err e = id ? chatexport_json(f.chats, owner, id, &document, &f.info)
+               : chatexport_part(f.chats, owner, NULL, SIZE_MAX, &document, &f.info);
+    if (e != ERR_OK) {
         fail_msg("%s", f.info.message);
     }
     return document;
@@ -568,11 +570,40 @@ static void ten_thousand_chats_are_searched_in_no_time(void **state)
     }
 }
 
+static void all_chats_leave_in_parts(void **state)
+{
+    static const char three[] = "{\"format\":\"fathom-chats\",\"version\":1,\"chats\":["
+                                "{\"chat\":{\"title\":\"a\"},\"messages\":[]},{\"chat\":{\"title\":\"b\"},\"messages\":[]},"
+                                "{\"chat\":{\"title\":\"c\"},\"messages\":[]}]}";
+    char after[100] = "", titles[4] = "";
+    (void)state;
+    assert_int_equal(import("local", three), 3);
+    for (int part = 0; part < 3; part++) {
+        json_t *d = NULL;
+        assert_int_equal(chatexport_part(f.chats, "local", part ? after : NULL, 1, &d, &f.info), ERR_OK);
+        const json_t *chats = json_object_get(d, "chats"), *next = json_object_get(d, "next");
+        assert_int_equal(json_array_size(chats), 1);
+        const json_t *chat = json_object_get(json_array_get(chats, 0), "chat");
+        titles[part] = json_string_value(json_object_get(chat, "title"))[0];
+        assert_true((next != NULL) == (part < 2));
+        snprintf(after, sizeof after, "%s", next ? json_string_value(next) : "");
+        json_decref(d);
+    }
+    assert_true(strchr(titles, 'a') && strchr(titles, 'b') && strchr(titles, 'c'));
+    json_t *none = NULL;
+    assert_int_not_equal(chatexport_part(f.chats, "local", "no such chat", 1, &none, &f.info), ERR_OK);
+    json_t *all = export_of("local", NULL);
+    assert_int_equal(json_array_size(json_object_get(all, "chats")), 3);
+    assert_null(json_object_get(all, "next"));
+    json_decref(all);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(all_chats_leave_in_parts),
         TEST(what_is_exported_comes_back_the_same), TEST(markdown_is_the_branch_that_is_shown), TEST(llama_cpp_is_read),
         TEST(open_webui_is_read), TEST(chatgpt_is_read), TEST(settings_that_no_turn_takes_stay_behind), TEST(what_is_wrong_is_refused_whole),
         TEST(a_long_import_comes_in_portions_or_not_at_all), TEST(an_import_cut_off_leaves_nothing),

@@ -79,8 +79,9 @@ export const api = {
     answerNow: (answer) => request("POST", `/api/answers/${answer}/answer-now`),
 
     // Where a chat is saved from, or, without one, all of them.
-    exportPath: (chat, format) => (chat === null ? `/api/export?format=${format}`
-        : `/api/chats/${chat}/export?format=${format}`),
+    exportPath: (chat, format) => `/api/chats/${chat}/export?format=${format}`,
+    // Some of all chats, after what the part before calls "next".
+    exportPart: (after) => request("GET", query("/api/export", { format: "json", after })),
     importChats: (file) => request("POST", "/api/import", new Blob([file], { type: "application/json" })),
 
     presets: async () => (await request("GET", "/api/presets")).presets,

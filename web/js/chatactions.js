@@ -20,6 +20,19 @@ export function download(path, name) {
     link.remove();
 }
 
+// All chats: one file, or several where they are many.
+export async function downloadAll() {
+    let next = null;
+    for (let part = 1; next !== undefined; part++) {
+        const chats = await api.exportPart(next);
+        const only = part === 1 && chats.next === undefined;
+        const address = URL.createObjectURL(new Blob([JSON.stringify(chats)], { type: "application/json" }));
+        download(address, only ? "chats.json" : `chats-${part}.json`);
+        setTimeout(() => URL.revokeObjectURL(address), 60000);
+        ({ next } = chats);
+    }
+}
+
 export class ChatActions {
     constructor(page) {
         this.page = page;

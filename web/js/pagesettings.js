@@ -2,7 +2,7 @@
 
 import { h } from "./dom.js";
 import { api } from "./api.js";
-import { download } from "./chatactions.js";
+import { downloadAll } from "./chatactions.js";
 import { confirmDialog, openDialog } from "./dialog.js";
 import { readPrefs, savePref } from "./prefs.js";
 import { shortcutsDialog } from "./shortcuts.js";
@@ -76,7 +76,7 @@ export function pageSettings(page) {
             toggle(t("show_stats"), "stats", () => page.conversation && page.chatView.show(page.conversation)),
             toggle(t("enter_sends"), "enterSends"), toggle(t("single_keys"), "singleKeys"),
             ...(page.chats ? [h("h3", null, t("all_chats")), h("div", { class: "button-row" },
-                button(t("export_all"), () => download(api.exportPath(null, "json"), "chats.json")),
+                button(t("export_all"), () => downloadAll().catch((error) => page.toasts.show(error.message))),
                 button(t("import"), () => picker.click()), picker,
                 button(t("delete_all"), async () => {
                     if (await confirmDialog(t("delete_all"), t("delete_all_words"), t("delete_all"))) {
